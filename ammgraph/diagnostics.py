@@ -1,0 +1,109 @@
+"""What is wrong with a spec or a run, where, and what to do about it.
+
+A `Diagnostic` is data; `render` is its one text form. Rules yield diagnostics, a stage collects all it can see, and
+`SpecError` carries them out. This module imports nothing of ammgraph.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """Part of one line of a source: columns [column, end_column), all counted from 1."""
+
+    file: str
+    line: int
+    column: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A second place that explains a diagnostic."""
+
+    message: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One problem: a stable kebab-case code, one sentence in the spec's words, and the place."""
+
+    code: str
+    message: str
+    span: Span
+    found: str = ""
+    expected: str = ""
+    hint: str = ""
+    notes: tuple[Note, ...] = ()
+
+
+class SpecError(Exception):
+    """A spec that is not a model: every problem that its stage could see, in the order of position."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> None:
+        unique = dict.fromkeys(diagnostics)
+        self.diagnostics = tuple(sorted(unique, key=lambda diagnostic: (diagnostic.span, diagnostic.code)))
+        self.sources = dict(sources)
+        super().__init__("\n\n".join(render(diagnostic, self.sources) for diagnostic in self.diagnostics))
+
+
+class RunError(Exception):
+    """A run that cannot start or go on: what happened and what to do, in a sentence or two."""
+
+
+def stop_if(problems: Sequence[Diagnostic], sources: Mapping[str, str]) -> None:
+    """Raise `SpecError` if a stage found problems: the border between two stages."""
+    if problems:
+        raise SpecError(problems, sources)
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A hint from the names valid at that place: the nearest one, or all of them where there are few, or nothing."""
+    names = list(dict.fromkeys(valid))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    if 0 < len(names) <= 12:
+        return "valid here: " + ", ".join(f"`{valid_name}`" for valid_name in names)
+    return ""
+
+
+def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
+    """The text of a diagnostic: code, message, `file:line:column`, the line verbatim with carets, found, expected, hint."""
+    lines = [f"error[{diagnostic.code}]: {diagnostic.message}", *_excerpt(diagnostic.span, sources)]
+    for label in ("found", "expected", "hint"):
+        text = getattr(diagnostic, label)
+        if text:
+            lines.append(f"   = {label}: {text}")
+    for note in diagnostic.notes:
+        lines += [f"note: {note.message}", *_excerpt(note.span, sources)]
+    return "\n".join(lines)
+
+
+def as_json(diagnostic: Diagnostic) -> dict[str, object]:
+    """A diagnostic as plain data, for `--format json`."""
+    return asdict(diagnostic)
+
+
+def _excerpt(span: Span, sources: Mapping[str, str]) -> list[str]:
+    lines = sources.get(span.file, "").split("\n")
+    if not 1 <= span.line <= len(lines):
+        return [f"  --> {span}"]
+    text = lines[span.line - 1].rstrip("\r")
+    gutter = len(str(span.line))
+    start = min(span.column, len(text) + 1)
+    carets = "^" * max(1, min(span.end_column, len(text) + 1) - start)
+    # A tab stays a tab, so that the carets stand under what they mean.
+    indent = "".join("\t" if character == "\t" else " " for character in text[: start - 1])
+    return [
+        f"{' ' * gutter} --> {span}",
+        f"{' ' * gutter}  |",
+        f"{span.line:>{gutter}}  | {text}",
+        f"{' ' * gutter}  | {indent}{carets}",
+    ]

@@ -1,0 +1,355 @@
+"""The notation of a spec: text in, frozen values out; printing a value gives the canonical text back.
+
+    factor      q(z,y|x)                         keys of a distribution
+    reference   encoder(x=x2).z                  a row of a network under a binding, or a variable of a distribution
+    input       y1 + z1        x5 | y2 | z2      what a row reads: `+` sums and binds tighter, `|` joins channels
+    side        1/2 p + 1/2 r                    one side of a game
+    number      2 * (K + 1)                      arithmetic of constants, exact
+
+All are LL(1) over one list of tokens. Errors are `NotationError` with the columns they mean; nothing here knows a file.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<mark>[-+*/|(),.=]))"
+)
+_LONGEST = 200  # characters: far beyond any notation a person writes, and a bound on recursion
+
+
+class NotationError(ValueError):
+    """Text that is not in the notation; [start, end) are columns of that text, from 0."""
+
+    def __init__(self, message: str, start: int, end: int, expected: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.start, self.end, self.expected, self.hint = message, start, end, expected, hint
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A factor head(variables | given) of a distribution, as in `q(z|x,y)`."""
+
+    head: str
+    variables: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        given = "|" + ",".join(self.given) if self.given else ""
+        return f"{self.head}({','.join(self.variables)}{given})"
+
+    def canonical(self, order: Mapping[str, int]) -> "Factor":
+        """The same factor with its variables and conditions in the order in which variables are declared."""
+
+        def place(name: str) -> tuple[int, str]:
+            return order.get(name, len(order)), name
+
+        return Factor(self.head, tuple(sorted(self.variables, key=place)), tuple(sorted(self.given, key=place)))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`owner(local=variable, ...).name`: a row of a network, or a variable of another distribution."""
+
+    owner: str
+    name: str
+    bindings: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        bound = ", ".join(f"{local}={variable}" for local, variable in self.bindings)
+        return f"{self.owner}({bound}).{self.name}" if bound else f"{self.owner}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A row or a variable read by name; `start` is its column in the input's text."""
+
+    name: str
+    start: int = 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """`zeros(n)`: n channels of zeros, 1x1."""
+
+    channels: int
+
+    def __str__(self) -> str:
+        return f"zeros({self.channels})"
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a row reads: the concatenation along channels of sums. `((a, b), (c,))` is `a + b | c`."""
+
+    parts: tuple[tuple[Named | Zeros, ...], ...]
+
+    def __str__(self) -> str:
+        return " | ".join(" + ".join(str(atom) for atom in part) for part in self.parts)
+
+    @property
+    def names(self) -> tuple[Named, ...]:
+        """The names read, in order of reading, each as often as it is read."""
+        return tuple(atom for part in self.parts for atom in part if isinstance(atom, Named))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A word with numeric arguments: `normal`, `uniform(-1, 1)`, `data.labeled` (a dotted word has none)."""
+
+    word: str
+    arguments: tuple[Fraction, ...] = ()
+
+    def __str__(self) -> str:
+        return self.word + (f"({', '.join(number_text(value) for value in self.arguments)})" if self.arguments else "")
+
+
+def number_text(value: Fraction | float) -> str:
+    """A number as a person writes it: 10, 0.5, 1/3."""
+    if isinstance(value, Fraction) and value.denominator != 1 and Fraction(repr(float(value))) != value:
+        return f"{value.numerator}/{value.denominator}"
+    return repr(float(value)).removesuffix(".0")
+
+
+def parse_factor(text: str) -> Factor:
+    """`q(z,y|x)` -> Factor('q', ('z', 'y'), ('x',)). Spaces mean nothing."""
+    tokens = _Tokens(text)
+    head = tokens.name("a distribution's letter, as in `q(z|x)`")
+    if not tokens.accept("("):
+        tokens.fail("a factor is written `q(z|x)`", expected="`(`")
+    variables = tokens.names()
+    given = tokens.names() if tokens.accept("|") else ()
+    if not tokens.accept(")"):
+        hint = f"in a flow mapping or list a comma ends the key: quote it, or write one factor a line, as in `'{text}...)'`"
+        tokens.fail("the factor's parenthesis is not closed", expected="`)`", hint=hint if tokens.at_end else "")
+    tokens.end()
+    return Factor(head, variables, given)
+
+
+def parse_reference(text: str) -> Reference:
+    """`encoder(x=x2).z` -> Reference('encoder', 'z', (('x', 'x2'),))."""
+    tokens = _Tokens(text)
+    owner = tokens.name("a network's name, as in `encoder.z`")
+    reference = _reference_after(tokens, owner)
+    tokens.end()
+    return reference
+
+
+def parse_source(text: str, constants: Mapping[str, Fraction]) -> Reference | Call:
+    """What draws a factor, as a word: `data.labeled`, `uniform(-1, 1)`, `encoder(x=x2).z`, `q.y`."""
+    tokens = _Tokens(text)
+    word = tokens.name("`data`, a prior, or a row as in `encoder.z`")
+    if word == "data":
+        part = "." + tokens.name("`labeled` or `unlabeled`") if tokens.accept(".") else ""
+        tokens.end()
+        return Call(word + part)
+    if tokens.peek() == "(" and tokens.peek(2) != "=":
+        tokens.accept("(")
+        arguments = [_sum(tokens, constants)]
+        while tokens.accept(","):
+            arguments.append(_sum(tokens, constants))
+        tokens.expect(")")
+        tokens.end()
+        return Call(word, tuple(arguments))
+    if tokens.at_end:
+        return Call(word)
+    reference = _reference_after(tokens, word)
+    tokens.end()
+    return reference
+
+
+def parse_input(text: str, constants: Mapping[str, Fraction]) -> Input:
+    """`y1 + z1`, `x5 | y2 | z2`, `z_mu + z_sigma`, `zeros(64)` -> Input."""
+    tokens = _Tokens(text)
+    parts = []
+    while True:
+        atoms = [_atom(tokens, constants)]
+        while tokens.accept("+"):
+            atoms.append(_atom(tokens, constants))
+        parts.append(tuple(atoms))
+        if not tokens.accept("|"):
+            break
+    tokens.end()
+    return Input(tuple(parts))
+
+
+def parse_side(text: str) -> tuple[tuple[Fraction, str], ...]:
+    """`1/2 p + 1/2 r` -> ((1/2, 'p'), (1/2, 'r')); a bare name has weight 1."""
+    tokens = _Tokens(text)
+    summands = []
+    while True:
+        weight = Fraction(1)
+        if tokens.kind() == "number":
+            weight = tokens.number()
+            if tokens.accept("/"):
+                start = tokens.start
+                divisor = tokens.number()
+                if divisor == 0:
+                    raise NotationError("division by zero", start, tokens.last_end)
+                weight /= divisor
+            tokens.accept("*")
+        summands.append((weight, tokens.name("a distribution's name, as in `q` or `1/2 p + 1/2 r`")))
+        if not tokens.accept("+"):
+            break
+    tokens.end()
+    return tuple(summands)
+
+
+def parse_number(text: str, constants: Mapping[str, Fraction]) -> Fraction:
+    """Arithmetic of numbers and constants with + - * / and parentheses, exact: `1/2`, `2 * (K + 1)`."""
+    tokens = _Tokens(text)
+    value = _sum(tokens, constants)
+    tokens.end()
+    return value
+
+
+def _reference_after(tokens: "_Tokens", owner: str) -> Reference:
+    bindings = []
+    if tokens.accept("("):
+        while True:
+            local = tokens.name("a name inside the network, as in `encoder(x=x2).z`")
+            tokens.expect("=")
+            bindings.append((local, tokens.name("a variable")))
+            if not tokens.accept(","):
+                break
+        tokens.expect(")")
+    if not tokens.accept("."):
+        tokens.fail(f"`{owner}` needs a row after it", expected=f"a row, as in `{owner}.NAME`")
+    return Reference(owner, tokens.name("a row"), tuple(bindings))
+
+
+def _atom(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros:
+    start = tokens.start
+    name = tokens.name("a row, a variable or `zeros(n)`")
+    if name != "zeros":
+        return Named(name, start)
+    tokens.expect("(")
+    inner = tokens.start
+    channels = _sum(tokens, constants)
+    if channels.denominator != 1 or channels < 1:
+        message = f"`zeros` takes a whole number of channels, not {number_text(channels)}"
+        raise NotationError(message, inner, tokens.last_end, expected="an integer, at least 1")
+    tokens.expect(")")
+    return Zeros(int(channels))
+
+
+def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+    value = _product(tokens, constants)
+    while tokens.peek() in ("+", "-"):
+        sign = 1 if tokens.take() == "+" else -1
+        value += sign * _product(tokens, constants)
+    return value
+
+
+def _product(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+    value = _operand(tokens, constants)
+    while tokens.peek() in ("*", "/"):
+        operator, start = tokens.take(), tokens.start
+        operand = _operand(tokens, constants)
+        if operator == "/" and operand == 0:
+            raise NotationError("division by zero", start, tokens.last_end)
+        value = value * operand if operator == "*" else value / operand
+    return value
+
+
+def _operand(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+    if tokens.accept("-"):
+        return -_operand(tokens, constants)
+    if tokens.accept("("):
+        value = _sum(tokens, constants)
+        tokens.expect(")")
+        return value
+    if tokens.kind() == "number":
+        return tokens.number()
+    start = tokens.start
+    name = tokens.name("a number or a constant")
+    if name not in constants:
+        known = ", ".join(f"`{constant}`" for constant in constants) or "none is declared"
+        raise NotationError(f"`{name}` is not a constant", start, tokens.last_end, expected=f"a number or a constant ({known})")
+    return constants[name]
+
+
+class _Tokens:
+    """The tokens of one text, read from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.position, self.tokens = text, 0, []
+        if len(text) > _LONGEST:
+            raise NotationError(f"{len(text)} characters are too many here", 0, len(text), expected=f"at most {_LONGEST}")
+        column = 0
+        while text[column:].strip():
+            match = _TOKEN.match(text, column)
+            if match is None:
+                column += len(text[column:]) - len(text[column:].lstrip())
+                raise NotationError(f"unexpected character `{text[column]}`", column, column + 1)
+            kind = match.lastgroup
+            self.tokens.append((kind, match.group(kind), match.start(kind), match.end(kind)))
+            column = match.end()
+
+    @property
+    def at_end(self) -> bool:
+        return self.position == len(self.tokens)
+
+    @property
+    def start(self) -> int:
+        return len(self.text) if self.at_end else self.tokens[self.position][2]
+
+    @property
+    def last_end(self) -> int:
+        return self.tokens[self.position - 1][3] if self.position else 0
+
+    def peek(self, ahead: int = 0) -> str:
+        index = self.position + ahead
+        return self.tokens[index][1] if index < len(self.tokens) else ""
+
+    def kind(self) -> str:
+        return "" if self.at_end else self.tokens[self.position][0]
+
+    def take(self) -> str:
+        text = self.peek()
+        self.position += 1
+        return text
+
+    def accept(self, mark: str) -> bool:
+        if self.kind() == "mark" and self.peek() == mark:
+            self.position += 1
+            return True
+        return False
+
+    def expect(self, mark: str) -> None:
+        if not self.accept(mark):
+            self.fail(self._unexpected(), expected=f"`{mark}`")
+
+    def name(self, expected: str) -> str:
+        if self.kind() != "name":
+            self.fail(self._unexpected(), expected=expected)
+        return self.take()
+
+    def number(self) -> Fraction:
+        if self.kind() != "number":
+            self.fail(self._unexpected(), expected="a number")
+        if len(exponent := self.peek().lower().partition("e")[2].lstrip("+-")) > 3:
+            self.fail(f"the exponent {exponent} is too large", expected="a number a computer can hold")
+        return Fraction(self.take())
+
+    def names(self) -> tuple[str, ...]:
+        names = [self.name("a variable")]
+        while self.accept(","):
+            names.append(self.name("a variable"))
+        return tuple(names)
+
+    def end(self) -> None:
+        if not self.at_end:
+            self.fail(self._unexpected(), expected="nothing more")
+
+    def fail(self, message: str, expected: str = "", hint: str = "") -> None:
+        end = self.start + 1 if self.at_end else self.tokens[self.position][3]
+        raise NotationError(message, self.start, end, expected, hint)
+
+    def _unexpected(self) -> str:
+        return "the text ends too early" if self.at_end else f"unexpected `{self.peek()}`"
