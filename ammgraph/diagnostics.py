@@ -9,6 +9,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 
+# What each code means, for `ammgraph explain`.
+CODES: dict[str, str] = {
+    # YAML
+    "unreadable-spec": "The file does not exist, is empty, is too large or is not text in UTF-8.",
+    "yaml-syntax": "The text is not YAML.",
+    "yaml-feature": "A spec uses no anchors, aliases, tags, merge keys, directives, further documents or keys that are not text.",
+    "duplicate-key": "A key stands twice in one mapping; YAML would silently keep the last.",
+    "empty-value": "A key has nothing after its colon; a written `null` removes an inherited value, and nothing means nothing.",
+    "split-by-comma": "In `{...}` and `[...]` a comma ends a text, also between parentheses; quotes or a line of its own prevent it.",
+    # extends and --set
+    "extends": "The spec named by `extends` cannot be read, or extends the spec that names it.",
+    "nothing-to-remove": "A `null` removes an inherited value, but none is inherited.",
+    "bad-override": "A `--set` is not `path=value`, or its path does not lead through mappings.",
+    # names and notation
+    "bad-name": "A name is a letter followed by letters, digits and `_`, and no word of the language.",
+    "name-clash": "One name means two things: distributions and networks, or constants and variables, are kept apart.",
+    "notation": "A text is not in the notation of factors, references, inputs, sides or arithmetic.",
+    "duplicate-factor": "A factor stands twice in one distribution; order and spaces make no difference.",
+    "wrong-head": "The letter of a factor is its distribution's name up to the first `_`.",
+    "bad-alias": "A distribution given as a name is another draw of a distribution that has factors of its own.",
+    # the schema
+    "unknown-key": "A key means nothing at this place.",
+    "missing-key": "A key that has no default is not written.",
+    "conflicting-keys": "Keys that exclude each other are both written.",
+    "wrong-type": "A value is of another kind than its place asks for: a list for a number, a text for a mapping.",
+    "unknown-value": "A word is none of those that its place knows.",
+    "out-of-range": "A number, an interval or a list is smaller or larger than its place allows.",
+}
+
+
 @dataclass(frozen=True, order=True)
 class Span:
     """Part of one line of a source: columns [column, end_column), all counted from 1."""

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<mark>[-+*/|(),.=]))"
+    r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)|(?P<mark>[-+*/|(),.=]))"
 )
+_SMALLEST, _LARGEST = Fraction(1, 10**300), Fraction(10**300)  # a float holds what lies between
 _LONGEST = 200  # characters: far beyond any notation a person writes, and a bound on recursion
 
 
@@ -111,7 +112,8 @@ class Call:
 
 def number_text(value: Fraction | float) -> str:
     """A number as a person writes it: 10, 0.5, 1/3."""
-    if isinstance(value, Fraction) and value.denominator != 1 and Fraction(repr(float(value))) != value:
+    is_ratio = isinstance(value, Fraction) and 1 < value.denominator < 10**6
+    if isinstance(value, Fraction) and is_ratio and Fraction(repr(float(value))) != value:
         return f"{value.numerator}/{value.denominator}"
     return repr(float(value)).removesuffix(".0")
 
@@ -231,18 +233,24 @@ def _atom(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros
     tokens.expect("(")
     inner = tokens.start
     channels = _sum(tokens, constants)
-    if channels.denominator != 1 or channels < 1:
+    if channels.denominator != 1 or not 1 <= channels <= 10**9:
         message = f"`zeros` takes a whole number of channels, not {number_text(channels)}"
-        raise NotationError(message, inner, tokens.last_end, expected="an integer, at least 1")
+        raise NotationError(message, inner, tokens.last_end, expected="a whole number, at least 1")
     tokens.expect(")")
     return Zeros(int(channels))
 
 
 def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+    start = tokens.start
     value = _product(tokens, constants)
     while tokens.peek() in ("+", "-"):
         sign = 1 if tokens.take() == "+" else -1
         value += sign * _product(tokens, constants)
+    if value and not _SMALLEST <= abs(value) <= _LARGEST:
+        size = "large" if abs(value) > _LARGEST else "small"
+        raise NotationError(
+            f"the number is too {size}", start, tokens.last_end, expected="a number that a computer can hold"
+        )
     return value
 
 
@@ -270,7 +278,9 @@ def _operand(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     name = tokens.name("a number or a constant")
     if name not in constants:
         known = ", ".join(f"`{constant}`" for constant in constants) or "none is declared"
-        raise NotationError(f"`{name}` is not a constant", start, tokens.last_end, expected=f"a number or a constant ({known})")
+        raise NotationError(
+            f"`{name}` is not a constant", start, tokens.last_end, expected=f"a number or a constant ({known})"
+        )
     return constants[name]
 
 
@@ -280,7 +290,9 @@ class _Tokens:
     def __init__(self, text: str) -> None:
         self.text, self.position, self.tokens = text, 0, []
         if len(text) > _LONGEST:
-            raise NotationError(f"{len(text)} characters are too many here", 0, len(text), expected=f"at most {_LONGEST}")
+            raise NotationError(
+                f"{len(text)} characters are too many here", 0, len(text), expected=f"at most {_LONGEST}"
+            )
         column = 0
         while text[column:].strip():
             match = _TOKEN.match(text, column)
@@ -333,8 +345,11 @@ class _Tokens:
     def number(self) -> Fraction:
         if self.kind() != "number":
             self.fail(self._unexpected(), expected="a number")
-        if len(exponent := self.peek().lower().partition("e")[2].lstrip("+-")) > 3:
-            self.fail(f"the exponent {exponent} is too large", expected="a number a computer can hold")
+        digits, _, exponent = self.peek().lower().partition("e")
+        if len(exponent.lstrip("+-")) > 3:
+            self.fail(f"the exponent {exponent} is too large", expected="a number that a computer can hold")
+        if len(digits) > 1 and digits[0] == "0" and digits[1] != ".":
+            self.fail("a number has no leading zero", expected=f"`{self.peek().lstrip('0') or '0'}`")
         return Fraction(self.take())
 
     def names(self) -> tuple[str, ...]:

@@ -4,14 +4,29 @@ Texts in the notation (`y1 + z1`, `encoder.z`, `2 * K`) are parsed here, with th
 behind this module there is no text left to interpret. Whether the parts fit together is the compiler's business.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PrivateAttr, StrictBool, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    StrictBool,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ammgraph.spec.notation import (
     Call,
@@ -31,7 +46,11 @@ from ammgraph.spec.source import SourceMap
 
 
 def problem(code: str, message: str, **details: object) -> PydanticCustomError:
-    """A pydantic error whose type is our diagnostic code; details: found, expected, hint, start and end (columns)."""
+    """A pydantic error whose type is our diagnostic code; `{place}` in the message is the key or entry that it means.
+
+    Details: found, expected, hint; valid and name for a did-you-mean; start and end, columns of the text; at, a path
+    further down; stands_at="key" to point at the key and not at the value.
+    """
     return PydanticCustomError(code, "{message}", {"message": message, **details})  # type: ignore[arg-type]
 
 
@@ -39,55 +58,72 @@ def _constants(info: ValidationInfo) -> Mapping[str, Fraction]:
     return (info.context or {}).get("constants", {})
 
 
+def _wrong_type(value: object, what: str) -> PydanticCustomError:
+    return problem("wrong-type", f"{{place}} is not {what}", found=describe(value), expected=what)
+
+
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise problem("wrong-type", f"expected {what}", found=_describe(value), expected=what)
+        raise _wrong_type(value, what)
     return value
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """What was found, for a message."""
     if value is None:
         return "nothing"
     if isinstance(value, dict):
         return "a mapping"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value}`"
+    text = number_text(value) if isinstance(value, float) else str(value)
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
 
 
-def _notation(parse: Callable[[], Any]) -> Any:
+T = TypeVar("T")
+
+
+def _notation(parse: Callable[[], T], offset: int = 0) -> T:
+    """The result of a parser; its error becomes a problem at its columns, `offset` further right in the whole text."""
     try:
         return parse()
     except NotationError as error:
+        start, end = error.start + offset, error.end + offset
+        details = {"start": start, "end": end, "expected": error.expected, "hint": error.hint}
+        raise problem("notation", error.message, **details) from None
+
+
+def _inside(index: tuple[int, ...], parse: Callable[[], T]) -> T:
+    """The result of a parser of an entry of a list; its problem stands at that entry."""
+    try:
+        return parse()
+    except PydanticCustomError as error:
+        context = dict(error.context or {})
         raise problem(
-            "notation", error.message, start=error.start, end=error.end, expected=error.expected, hint=error.hint
+            error.type, context.pop("message"), **context | {"at": (*index, *context.get("at", ()))}
         ) from None
 
 
-def _exact(value: object, info: ValidationInfo, what: str) -> Fraction:
+def _exact(value: object, info: ValidationInfo, what: str, offset: int = 0) -> Fraction:
     if isinstance(value, str):
-        return _notation(lambda: parse_number(value, _constants(info)))
+        return _notation(lambda: parse_number(value, _constants(info)), offset)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise problem("wrong-type", f"expected {what}", found=_describe(value), expected=what)
-    if not math.isfinite(value):
-        raise problem("out-of-range", "the number is too large", found=_describe(value), expected="a finite number")
+        raise _wrong_type(value, what)
     return Fraction(repr(value))
 
 
-def _number(value: object, info: ValidationInfo) -> float:
-    exact = _exact(value, info, "a number or arithmetic of constants")
-    try:
-        return float(exact)
-    except OverflowError:
-        raise problem("out-of-range", "the number is too large", expected="a finite number") from None
+def _number(value: object, info: ValidationInfo, offset: int = 0) -> float:
+    return float(_exact(value, info, "a number or arithmetic of constants", offset))
 
 
-def _integer(value: object, info: ValidationInfo) -> int:
-    exact = _exact(value, info, "a whole number or arithmetic of constants")
+def _integer(value: object, info: ValidationInfo, offset: int = 0) -> int:
+    exact = _exact(value, info, "a whole number or arithmetic of constants", offset)
     if exact.denominator != 1:
-        raise problem("wrong-type", "expected a whole number", found=f"`{number_text(exact)}`", expected="a whole number")
+        raise problem(
+            "wrong-type", "{place} is not a whole number", found=f"`{number_text(exact)}`", expected="a whole number"
+        )
     return int(exact)
 
 
@@ -125,17 +161,23 @@ def _schedule(value: object, info: ValidationInfo) -> Schedule:
     if not isinstance(value, list):
         return Schedule(((0.0, _at_least_zero(_number(value, info))),))
     if not value or not all(isinstance(point, list) and len(point) == 2 for point in value):
-        what = "a number, or a list of [epoch, value] pairs"
-        raise problem("wrong-type", f"expected {what}", found=_describe(value), expected=what)
-    points = tuple((_at_least_zero(_number(e, info)), _at_least_zero(_number(v, info))) for e, v in value)
+        raise _wrong_type(value, "a number, or a list of [epoch, value] pairs")
+    points = tuple(_breakpoint(index, point, info) for index, point in enumerate(value))
     if any(first[0] > second[0] for first, second in zip(points, points[1:], strict=False)):
-        raise problem("out-of-range", "the epochs of the breakpoints do not increase", expected="epochs in ascending order")
+        raise problem("out-of-range", "the epochs of {place} do not increase", expected="epochs in ascending order")
     return Schedule(points)
+
+
+def _breakpoint(index: int, point: list[object], info: ValidationInfo) -> tuple[float, float]:
+    epoch, value = (
+        _inside((index, side), lambda side=side: _at_least_zero(_number(point[side], info))) for side in (0, 1)
+    )
+    return epoch, value
 
 
 def _at_least_zero(value: float) -> float:
     if value < 0:
-        raise problem("out-of-range", "the number is negative", found=f"`{number_text(value)}`", expected="at least 0")
+        raise problem("out-of-range", "{place} is negative", found=f"`{number_text(value)}`", expected="at least 0")
     return value
 
 
@@ -155,7 +197,7 @@ class Activation:
         return self.name if self.parameter is None else f"{self.name} {number_text(self.parameter)}"
 
 
-# name -> (takes a number, the number must be positive)
+# name -> whether it takes a number
 ACTIVATIONS: dict[str, bool] = {
     "elu": False,
     "expn": False,
@@ -173,20 +215,30 @@ CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", "gumbel_softmax")
 
 def _activation(value: object, info: ValidationInfo) -> Activation:
     text = _text(value, "an activation, as in `leaky_relu 0.2`")
-    name, _, parameter = text.strip().partition(" ")
+    name, parameter, offset = _word_and_number(text)
     if name not in ACTIVATIONS:
-        raise problem("unknown-value", f"`{name}` is no activation", found=f"`{name}`", valid=",".join(ACTIVATIONS), end=len(name))
+        raise problem("unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS))
     if not ACTIVATIONS[name]:
-        if parameter.strip():
-            raise problem("notation", f"`{name}` takes no number", found=f"`{text}`", expected=f"`{name}`")
+        if parameter:
+            raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
         return Activation(name)
-    if not parameter.strip():
+    if not parameter:
         example = {"leaky_relu": "0.2", "gumbel_softmax": "0.5"}[name]
-        raise problem("notation", f"`{name}` needs a number", found=f"`{text}`", expected=f"`{name} {example}`")
-    number = _number(parameter.strip(), info)
+        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{name} {example}`")
+    number = _number(parameter, info, offset)
     if number < 0 or (name == "gumbel_softmax" and number == 0):
-        raise problem("out-of-range", f"the number of `{name}` is out of range", found=f"`{parameter.strip()}`", expected="a positive number")
+        expected = "at least 0" if name == "leaky_relu" else "more than 0"
+        raise problem(
+            "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
+        )
     return Activation(name, number)
+
+
+def _word_and_number(text: str) -> tuple[str, str, int]:
+    """`leaky_relu 0.2` -> the word, the rest, and the column where the rest begins."""
+    word = text.strip().partition(" ")[0]
+    rest = text.strip()[len(word) :].strip()
+    return word, rest, text.rindex(rest) if rest else len(text)
 
 
 @dataclass(frozen=True)
@@ -202,12 +254,15 @@ class Pool:
 
 def _pool(value: object, info: ValidationInfo) -> Pool:
     text = _text(value, "a pooling, as in `max 2` or `avg 6`")
-    kind, _, size = text.strip().partition(" ")
+    kind, size, offset = _word_and_number(text)
     if kind not in ("max", "avg"):
-        raise problem("unknown-value", f"`{kind}` is no pooling", found=f"`{kind}`", valid="max,avg", end=len(kind))
-    number = _integer(size.strip() or None, info)
-    if number < 1:
-        raise problem("out-of-range", "the pooling window is empty", found=f"`{size}`", expected="at least 1")
+        raise problem("unknown-value", f"`{kind}` is not a pooling", expected="as in `max 2` or `avg 6`")
+    if not size:
+        raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
+    number = _integer(size, info, offset)
+    if not 1 <= number <= 10**9:
+        message = f"the window of `{kind}` is out of range"
+        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
     return Pool(kind, number)  # type: ignore[arg-type]
 
 
@@ -246,14 +301,94 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_valid_keys(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Unknown keys are refused with the keys that are valid here, which pydantic does not tell."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            lines = error.errors(include_url=False)
+            if not any(_is_unknown_key(line) for line in lines):
+                raise
+            keys = tuple(field.alias or name for name, field in cls.model_fields.items())
+            raise ValidationError.from_exception_data(cls.__name__, [_again(line, keys) for line in lines]) from None
+
+
+def _is_unknown_key(line: Mapping[str, Any]) -> bool:
+    return line["type"] == "extra_forbidden" and len(line["loc"]) == 1
+
+
+def _again(line: Mapping[str, Any], keys: tuple[str, ...]) -> InitErrorDetails:
+    """A line of a validation error once more, with the valid keys if it is an unknown key of this model."""
+    kind, context = line["type"], line.get("ctx", {})
+    if _is_unknown_key(line):
+        name = line["loc"][0]
+        error: str | PydanticCustomError = problem(
+            "unknown-key", f"unknown key `{name}`", name=name, valid=keys, stands_at="key"
+        )
+    elif "message" in context:
+        error = PydanticCustomError(kind, "{message}", context)
+    else:
+        error = kind
+    return InitErrorDetails(type=error, loc=line["loc"], input=line["input"], ctx=context)
+
+
+def _one_of(keys: Sequence[str], written: Mapping[str, object], hint: str = "") -> None:
+    """Of these keys exactly one is written."""
+    present = [key for key in keys if written.get(key) is not None]
+    expected = "exactly one of " + ", ".join(f"`{key}`" for key in keys)
+    if not present:
+        raise problem("missing-key", f"{{place}} needs {expected}", stands_at="key")
+    if len(present) > 1:
+        found = " and ".join(f"`{key}`" for key in present)
+        hint = f"`{present[0]}: null` removes it if it is inherited"
+        raise problem("conflicting-keys", f"{{place}} has {found}", stands_at="key", expected=expected, hint=hint)
+
+
+def _of_length(count: int, what: str) -> BeforeValidator:
+    """A list has exactly `count` entries."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) != count:
+            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+            raise problem("wrong-type", "{place} has the wrong number of entries", found=entries, expected=what)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _kind(**types: type) -> Discriminator:
+    """Tells the alternatives of a union apart by the type of what was written, so that only one is reported on."""
+
+    def kind(value: object) -> str | None:
+        return next((tag for tag, expected in types.items() if isinstance(value, expected)), None)
+
+    words = {dict: "a mapping", list: "a list", str: "a text"}
+    what = " or ".join(words[expected] for expected in types.values())
+    context = {"message": f"{{place}} is not {what}", "expected": what}
+    return Discriminator(
+        kind, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
+    )
+
 
 # --------------------------------------------------------------------------------------------------- data and variables
+
+
+def _labeled_count(value: object, info: ValidationInfo) -> int | str:
+    count = value if value == "all" else _integer(value, info)
+    if isinstance(count, int) and count < 1:
+        raise problem("out-of-range", "{place} is out of range", found=describe(count), expected="at least 1, or `all`")
+    return count  # type: ignore[return-value]
+
+
+LabeledCount = Annotated[int | Literal["all"], BeforeValidator(_labeled_count), _INTEGER_SCHEMA]
 
 
 class Labeled(Model):
     """The labelled subset of the training data, `data.labeled`."""
 
-    count: Count | Literal["all"] = Field(description="Number of labelled training examples, or `all`.")
+    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.")
     choice: Literal["random", "balanced"] = Field(
         "random", description="`random`: drawn at random; `balanced`: the same number of each class."
     )
@@ -265,11 +400,16 @@ class Data(Model):
     dataset: Literal["digits", "mnist", "svhn", "npz", "folder"] = Field(
         description="`digits` (scikit-learn, needs no download), `mnist`, `svhn` (torchvision), `npz`, `folder` (images by class)."
     )
-    path: str | None = Field(None, min_length=1, description="The `.npz` file or the folder; for `npz` and `folder` only.")
-    validation: Annotated[int, Field(ge=0), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
-        0, description="Training examples held out: at random by `seed`; for `svhn` the last ones in file order, as ALI does."
+    path: str | None = Field(
+        None, min_length=1, description="The `.npz` file or the folder; for `npz` and `folder` only."
     )
-    labeled: Labeled | None = Field(None, description="The labelled subset, chosen from the training examples by `seed`.")
+    validation: Annotated[int, Field(ge=0), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
+        0,
+        description="Training examples held out: at random by `seed`; for `svhn` the last ones in file order, as ALI does.",
+    )
+    labeled: Labeled | None = Field(
+        None, description="The labelled subset, chosen from the training examples by `seed`."
+    )
     fields: dict[str, Literal["image", "label"]] = Field(
         default_factory=dict, description="Which field of a record a variable takes; by default its type decides."
     )
@@ -277,20 +417,48 @@ class Data(Model):
         0, description="Seed of the splits and of the labelled subset; independent of the run's seed."
     )
 
+    @model_validator(mode="after")
+    def _path_goes_with_the_dataset(self) -> Self:
+        if self.dataset in ("npz", "folder") and self.path is None:
+            message = f"{{place}} has no `path`, which `dataset: {self.dataset}` needs"
+            raise problem("missing-key", message, stands_at="key")
+        if self.dataset not in ("npz", "folder") and self.path is not None:
+            message = f"`dataset: {self.dataset}` takes no `path`"
+            raise problem(
+                "conflicting-keys",
+                message,
+                at=("path",),
+                stands_at="key",
+                hint="a run's `--data-dir` says where it lies",
+            )
+        return self
+
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise problem("out-of-range", "{place} is empty", expected="[low, high] with low < high")
+    return bounds
+
 
 class ImageVariable(Model):
     """An image, shape (channels, height, width)."""
 
     type: Literal["image"]
-    shape: tuple[Count, Count, Count] = Field(description="[channels, height, width]")
-    range: tuple[Number, Number] = Field((0.0, 1.0), description="Pixel values of black and white, [low, high].")
+    shape: Annotated[tuple[Count, Count, Count], _of_length(3, "[channels, height, width]")] = Field(
+        description="[channels, height, width]"
+    )
+    range: Annotated[tuple[Number, Number], _of_length(2, "[low, high]"), AfterValidator(_ascending)] = Field(
+        (0.0, 1.0), description="Pixel values of black and white, [low, high]."
+    )
 
 
 class CategoricalVariable(Model):
     """A categorical variable: one-hot vectors of length `size` (or softmax vectors, where a row draws them)."""
 
     type: Literal["categorical"]
-    size: Annotated[int, Field(ge=2, le=10**9), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(description="Number of categories K.")
+    size: Annotated[int, Field(ge=2, le=10**9), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
+        description="Number of categories K."
+    )
 
 
 class RealVariable(Model):
@@ -317,6 +485,11 @@ class Weights(Model):
     kaiming_normal: NonNegative | None = Field(None, description="He's normal for a leaky ReLU of the slope given.")
     orthogonal: Positive | None = Field(None, description="Orthogonal, gain given.")
 
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        _one_of(tuple(type(self).model_fields), dict(self))
+        return self
+
 
 class Initializer(Model):
     """Initial weights and biases."""
@@ -335,9 +508,15 @@ class RowInitializer(Model):
 class Row(Model):
     """A row of a layer table. In this order: dropout on the input, op, batch norm, activation, pool."""
 
-    input: Expression = Field(description="What it reads: `x`, `y1 + z1` (sum), `x5 | y2` (channels joined), `zeros(64)`.")
-    op: Operation | None = Field(None, description="The layer's operation; `conv` unless the table's defaults say otherwise.")
-    channels: Count | None = Field(None, description="Output channels; without `width` it only states what must come out.")
+    input: Expression = Field(
+        description="What it reads: `x`, `y1 + z1` (sum), `x5 | y2` (channels joined), `zeros(64)`."
+    )
+    op: Operation | None = Field(
+        None, description="The layer's operation; `conv` unless the table's defaults say otherwise."
+    )
+    channels: Count | None = Field(
+        None, description="Output channels; without `width` it only states what must come out."
+    )
     width: Count | None = Field(None, description="Kernel width (square). A row with a width is a layer.")
     stride: Count | None = Field(None, description="Stride of the kernel; 1 unless given.")
     padding: Annotated[int, Field(ge=0), BeforeValidator(_integer), _INTEGER_SCHEMA] | None = Field(
@@ -348,8 +527,12 @@ class Row(Model):
         None, description="Probability that an element of the row's input is dropped, in [0, 1)."
     )
     batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.")
-    activation: ActivationText | None = Field(None, description="`leaky_relu 0.2`, `sigmoid`, `expn`, `straight_through`, ...")
-    bias: StrictBool | None = Field(None, description="A layer has a bias unless batch norm follows first; `true`/`false` decide.")
+    activation: ActivationText | None = Field(
+        None, description="`leaky_relu 0.2`, `sigmoid`, `expn`, `straight_through`, ..."
+    )
+    bias: StrictBool | None = Field(
+        None, description="A layer has a bias unless batch norm follows first; `true`/`false` decide."
+    )
     initializer: RowInitializer | None = Field(None, description="This row's own initial weights and biases.")
 
 
@@ -386,7 +569,11 @@ class Uniform:
     bounds: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        return "uniform" if self.bounds is None else f"uniform({number_text(self.bounds[0])}, {number_text(self.bounds[1])})"
+        return (
+            "uniform"
+            if self.bounds is None
+            else f"uniform({number_text(self.bounds[0])}, {number_text(self.bounds[1])})"
+        )
 
 
 @dataclass(frozen=True)
@@ -429,7 +616,10 @@ class RandomMeans(Model):
 class Mixture(Model):
     """A fixed mixture: N(mu_k, scale^2) in every dimension, k the factor's one categorical condition."""
 
-    means: RandomMeans | tuple[tuple[Number, ...], ...] = Field(description="`{normal: s, seed: n}`, or K lists of numbers.")
+    means: Annotated[
+        Annotated[RandomMeans, Tag("random")] | Annotated[tuple[tuple[Number, ...], ...], Tag("lists")],
+        _kind(random=dict, lists=list),
+    ] = Field(description="`{normal: s, seed: n}`, or K lists of numbers.")
     scale: Positive = Field(1.0, description="Standard deviation of every component.")
 
     def __str__(self) -> str:
@@ -452,27 +642,50 @@ SOURCE_WORDS = ("data", "data.labeled", "data.unlabeled", "uniform", "normal", "
 
 def _source(value: object, info: ValidationInfo) -> Source:
     if isinstance(value, list):
-        return Probabilities(tuple(_at_least_zero(_number(item, info)) for item in value))
+        probabilities = (
+            _inside((index,), lambda item=item: _at_least_zero(_number(item, info))) for index, item in enumerate(value)
+        )
+        return Probabilities(tuple(probabilities))
     if isinstance(value, dict):
         return MixtureSource.model_validate(value, context=info.context).mixture
-    parsed = _notation(lambda: parse_source(_text(value, "`data`, a prior, or a row as in `encoder.z`"), _constants(info)))
+    text = _text(value, "`data`, a prior, or a row as in `encoder.z`")
+    parsed = _notation(lambda: parse_source(text, _constants(info)))
     return parsed if isinstance(parsed, Reference) else _word(parsed)
 
 
 def _word(call: Call) -> Source:
     numbers = tuple(float(value) for value in call.arguments)
     if call.word not in SOURCE_WORDS:
-        raise problem("unknown-value", f"`{call.word}` draws nothing", found=f"`{call}`", valid=",".join(SOURCE_WORDS), end=len(call.word))
+        expected = "`data`, a prior, or a row as in `encoder.z`"
+        raise problem(
+            "unknown-value",
+            f"`{call.word}` draws nothing",
+            expected=expected,
+            name=call.word,
+            valid=SOURCE_WORDS,
+            end=len(call.word),
+        )
     if numbers and (call.word not in ("uniform", "normal") or len(numbers) != 2):
-        expected = f"`{call.word}(a, b)`" if call.word in ("uniform", "normal") else f"`{call.word}`"
-        raise problem("notation", f"`{call.word}` does not take {len(numbers)} numbers", found=f"`{call}`", expected=expected)
+        forms = {"uniform": "`uniform` or `uniform(low, high)`", "normal": "`normal` or `normal(mean, scale)`"}
+        message = f"`{call.word}` does not take {len(numbers)} number{'s' if len(numbers) > 1 else ''}"
+        raise problem("notation", message, found=f"`{call}`", expected=forms.get(call.word, f"`{call.word}`"))
     if call.word == "uniform":
         if numbers and numbers[0] >= numbers[1]:
-            raise problem("out-of-range", "the interval is empty", found=f"`{call}`", expected="`uniform(low, high)` with low < high")
+            raise problem(
+                "out-of-range",
+                "the interval is empty",
+                found=f"`{call}`",
+                expected="`uniform(low, high)` with low < high",
+            )
         return Uniform((numbers[0], numbers[1]) if numbers else None)
     if call.word == "normal":
         if numbers and numbers[1] <= 0:
-            raise problem("out-of-range", "the scale is not positive", found=f"`{call}`", expected="`normal(mean, scale)` with scale > 0")
+            raise problem(
+                "out-of-range",
+                "the scale is not positive",
+                found=f"`{call}`",
+                expected="`normal(mean, scale)` with scale > 0",
+            )
         return Normal(*numbers)
     if call.word == "empirical":
         return Empirical()
@@ -513,20 +726,33 @@ Objective = Literal["jensen_shannon", "minimax", "wasserstein", "least_squares",
 class Game(Model):
     """A game between a discriminator and the networks that draw what it reads."""
 
-    match: tuple[SideText, SideText] = Field(description="[REAL, FAKE]: the discriminator says 1 to the first.")
+    match: Annotated[tuple[SideText, SideText], _of_length(2, "[REAL, FAKE]")] = Field(
+        description="[REAL, FAKE]: the discriminator says 1 to the first."
+    )
     discriminator: ReferenceText = Field(description="The row that holds the logit, as in `critic.p`.")
     objective: Objective = Field(
         description="`jensen_shannon` (label swap, Algorithm 1), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`."
     )
-    weight: Scheduled = Field(default_factory=lambda: Schedule(((0.0, 1.0),)), description="Weight of both players' losses.")
-    batch: Literal["joint", "separate"] = Field("joint", description="Whether REAL and FAKE pass the discriminator as one batch.")
+    weight: Scheduled = Field(
+        default_factory=lambda: Schedule(((0.0, 1.0),)), description="Weight of both players' losses."
+    )
+    batch: Literal["joint", "separate"] = Field(
+        "joint", description="Whether REAL and FAKE pass the discriminator as one batch."
+    )
     gradient_penalty: GradientPenalty | None = Field(None, description="Eq. 18 (Gulrajani et al. 2017).")
     roth_penalty: Regularizer | None = Field(None, description="The Jensen-Shannon regulariser of Roth et al. 2017.")
-    r1_penalty: Regularizer | None = Field(None, description="R1 (Mescheder et al. 2018): the squared gradient norm at REAL.")
-    trains: tuple[str, ...] | None = Field(None, min_length=1, description="Networks that this game trains; all it reaches unless given.")
+    r1_penalty: Regularizer | None = Field(
+        None, description="R1 (Mescheder et al. 2018): the squared gradient norm at REAL."
+    )
+    trains: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Networks that this game trains; all it reaches unless given."
+    )
 
 
 # --------------------------------------------------------------------------------------------------- training
+
+
+Fraction01 = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA]
 
 
 class Adam(Model):
@@ -534,7 +760,7 @@ class Adam(Model):
 
     name: Literal["adam"]
     learning_rate: Scheduled
-    betas: tuple[Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA], ...] = Field((0.9, 0.999), min_length=2, max_length=2)
+    betas: Annotated[tuple[Fraction01, Fraction01], _of_length(2, "[beta1, beta2]")] = (0.9, 0.999)
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.0
 
@@ -573,23 +799,44 @@ class Turn(Model):
 class BatchNorm(Model):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
-    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number), _NUMBER_SCHEMA] = Field(0.1, description="Weight of the new batch in the running statistics.")
+    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number), _NUMBER_SCHEMA] = Field(
+        0.1, description="Weight of the new batch in the running statistics."
+    )
     epsilon: Positive = Field(1e-5, description="Added to the variance.")
+
+
+def _is_mapping(value: object) -> str:
+    return "by distribution" if isinstance(value, dict) else "one"
+
+
+BatchSize = Annotated[
+    Annotated[Count, Tag("one")] | Annotated[dict[str, Count], Field(min_length=1), Tag("by distribution")],
+    Discriminator(_is_mapping),
+]
 
 
 class Training(Model):
     """How the networks are trained."""
 
-    batch_size: Count | dict[str, Count] = Field(description="Examples per batch; by distribution as `{default: 100, q_labeled: 50}`.")
+    batch_size: BatchSize = Field(description="Examples per batch; by distribution as `{default: 100, q_labeled: 50}`.")
     epochs: Positive | None = Field(None, description="Length in passes through `data`; this or `steps`.")
     steps: Count | None = Field(None, description="Length in steps; this or `epochs`.")
-    optimizers: dict[str, Optimizer] = Field(min_length=1, description="`default`, and networks by name, merged over the default.")
+    optimizers: dict[str, Optimizer] = Field(
+        min_length=1, description="`default`, and networks by name, merged over the default."
+    )
     initializer: Initializer = Field(default_factory=Initializer)
     batchnorm: BatchNorm = Field(default_factory=BatchNorm)
     ema: dict[str, Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA]] = Field(
         default_factory=dict, description="Decay of averaged weights: `default`, and networks by name."
     )
-    schedule: tuple[Turn, ...] | None = Field(None, min_length=1, description="Alternating turns; absent: every network at once.")
+    schedule: tuple[Turn, ...] | None = Field(
+        None, min_length=1, description="Alternating turns; absent: every network at once."
+    )
+
+    @model_validator(mode="after")
+    def _epochs_or_steps(self) -> Self:
+        _one_of(("epochs", "steps"), dict(self))
+        return self
 
 
 class Evaluation(Model):
@@ -611,17 +858,24 @@ class Published(Model):
     source: str = Field(min_length=1, description="Where it stands, as in `Table 1`.")
 
 
+Distribution = Annotated[
+    Annotated[dict[str, SourceValue], Field(min_length=1), Tag("factors")] | Annotated[str, Tag("name")],
+    _kind(factors=dict, name=str),
+]
+Notes = Annotated[Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")], _kind(text=str, list=list)]
+
+
 class Spec(Model):
     """A whole spec. `source` tells where every value was written."""
 
     ammgraph: Literal[1] = Field(description="Version of the language.")
     title: str = ""
-    notes: str | tuple[str, ...] = Field("", description="Readings and remarks; no meaning.")
+    notes: Notes = Field("", description="Readings and remarks; no meaning.")
     constants: dict[str, Number] = Field(default_factory=dict, description="Numbers by name, for use in arithmetic.")
     data: Data
     variables: dict[str, Variable] = Field(min_length=1)
     networks: dict[str, Network] = Field(min_length=1)
-    distributions: dict[str, dict[str, SourceValue] | str] = Field(min_length=1)
+    distributions: dict[str, Distribution] = Field(min_length=1)
     games: dict[str, Game] = Field(min_length=1)
     training: Training
     evaluation: Evaluation = Field(default_factory=Evaluation)

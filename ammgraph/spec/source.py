@@ -1,11 +1,65 @@
-"""YAML text -> a tree of plain values in which every key and every value knows its place."""
+"""YAML text -> a tree of plain values in which every key and every value knows its place.
 
-from collections.abc import Mapping
-from typing import TypeAlias
+YAML is read as version 1.2 with the scalars true, false, null, numbers without leading zeros, and text; keys are text as
+written. What makes a spec ambiguous (duplicate keys, empty values, aliases, tags, merge keys) is refused here.
+"""
 
-from ammgraph.diagnostics import Span
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import yaml
+
+from ammgraph.diagnostics import Diagnostic, Note, Span
+from ammgraph.spec.yaml_errors import in_plain_words
 
 Path: TypeAlias = tuple[str | int, ...]
+
+LARGEST_FILE = 1 << 20  # bytes
+DEEPEST_NESTING = 40
+
+_LONGEST_NUMBER = 200  # characters; a longer one stays text, and the notation refuses it
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+# What no line of a spec holds: control characters, the line breaks that only YAML 1.1 knows, marks of byte order.
+_UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text, a number, true, false or null."""
+
+    value: str | int | float | bool | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list."""
+
+    values: tuple["Node", ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value of a mapping and the place of its key."""
+
+    key_span: Span
+    value: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping."""
+
+    entries: Mapping[str, Entry]
+    span: Span
+
+
+Node: TypeAlias = Scalar | Items | Table
 
 
 class SourceMap:
@@ -27,5 +81,274 @@ class SourceMap:
         return self.key(*path)
 
     def within(self, *path: str | int, start: int, end: int) -> Span:
-        """Columns [start, end) of a plain or quoted one-line text at `path`."""
-        raise NotImplementedError
+        """Columns [start, end), from 0, of the text at `path`; the whole of it where they cannot be told."""
+        return part_of(self.value(*path), self.texts, start, end)
+
+
+def part_of(span: Span, texts: Mapping[str, str], start: int, end: int) -> Span:
+    """Columns [start, end), from 0, of the plain or quoted text at `span`; all of it where it has escapes or is folded."""
+    written = texts[span.file].split("\n")[span.line - 1][span.column - 1 : span.end_column - 1]
+    quote = written[:1]
+    quoted = quote in ("'", '"')
+    inner = written[1:].removesuffix(quote) if quoted else written
+    escaped = quote in ("|", ">") or (quote == '"' and "\\" in inner) or (quote == "'" and "'" in inner)
+    if escaped or not 0 <= start < end <= len(inner) + 1:
+        return span
+    first = span.column + quoted
+    return Span(span.file, span.line, first + start, first + end)
+
+
+def source_map(tree: Node, texts: Mapping[str, str]) -> SourceMap:
+    """The places of all keys and values of a tree."""
+    keys: dict[Path, Span] = {}
+    values: dict[Path, Span] = {}
+
+    def visit(path: Path, node: Node) -> None:
+        values[path] = node.span
+        if isinstance(node, Table):
+            for name, entry in node.entries.items():
+                keys[*path, name] = entry.key_span
+                visit((*path, name), entry.value)
+        elif isinstance(node, Items):
+            for index, value in enumerate(node.values):
+                visit((*path, index), value)
+
+    visit((), tree)
+    return SourceMap(keys, values, texts)
+
+
+def plain(node: Node) -> Any:
+    """The tree as dicts, lists and scalars."""
+    if isinstance(node, Table):
+        return {name: plain(entry.value) for name, entry in node.entries.items()}
+    if isinstance(node, Items):
+        return [plain(value) for value in node.values]
+    return node.value
+
+
+def scalar(text: str) -> str | int | float | bool | None:
+    """What an unquoted text means: true, false, null, a number (`1e-4`, not `010`), or the text itself."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > _LONGEST_NUMBER:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        return text if number in (float("inf"), float("-inf")) else number
+    return text
+
+
+def decode(content: bytes, file: str) -> tuple[str, list[Diagnostic]]:
+    """The text of a file, its line ends as `\\n`, and what is wrong with its bytes."""
+    if len(content) > LARGEST_FILE:
+        message = "the file is larger than 1 MiB"
+        return "", [
+            Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), expected="a spec, a few kilobytes of YAML")
+        ]
+    text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        return printable(text), [
+            Diagnostic("unreadable-spec", message, _end_of(before, file), expected="a text in UTF-8")
+        ]
+    return text, []
+
+
+def parse(text: str, file: str) -> tuple[Node | None, list[Diagnostic]]:
+    """The tree of one YAML document, or None where there is none to speak of, and everything wrong with its YAML."""
+    problems = [
+        Diagnostic(
+            "yaml-syntax",
+            f"character U+{ord(match[0]):04X} cannot stand in a spec",
+            _end_of(text[: match.start()], file),
+        )
+        for match in _UNPRINTABLE.finditer(text)
+    ]
+    if problems:
+        return None, problems
+    composer = _Composer(text, file)
+    tree = composer.document()
+    return tree, composer.problems
+
+
+def printable(text: str) -> str:
+    """The text with a replacement character for each one that a terminal should not get."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+class _Composer:
+    """Turns the events of a document into nodes; what is wrong collects in `problems`."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.lines, self.file = text.split("\n"), file
+        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self.problems: list[Diagnostic] = []
+        self.flow = 0  # how many `{` and `[` are open
+        self.last = Span(file, 1, 1, 2)
+
+    def document(self) -> Node | None:
+        tree: Node | None = None
+        try:
+            for event in self.events:
+                if isinstance(event, yaml.DocumentStartEvent):
+                    self._start(event)
+                    if tree is not None:
+                        self._refuse("a second document", self._span(event), "one document a file; take the `---` away")
+                        return tree
+                elif isinstance(event, yaml.NodeEvent):
+                    tree = self._node(event, 0)
+        except yaml.MarkedYAMLError as error:
+            self.problems.append(in_plain_words(error, self.lines, self.file))
+        except (ValueError, OverflowError):  # PyYAML converts `"\UFFFFFFFF"` unchecked
+            self.problems.append(
+                Diagnostic("yaml-syntax", "an escape names no character", self.last, hint="it is the next quoted text")
+            )
+        except _TooDeep:
+            self._refuse("nesting this deep", self.last, f"at most {DEEPEST_NESTING} levels")
+        return tree
+
+    def _start(self, event: yaml.DocumentStartEvent) -> None:
+        if event.version or event.tags:
+            self._refuse(
+                "a `%` directive",
+                Span(self.file, 1, 1, len(self.lines[0]) + 1),
+                "a spec is YAML 1.2; take the line away",
+            )
+
+    def _node(self, event: yaml.Event, depth: int) -> Node:
+        if depth > DEEPEST_NESTING:
+            raise _TooDeep
+        self.last = span = self._span(event)
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("an alias", span, "write the value again, or share it through `extends:` or `constants:`")
+            return Scalar("", span)
+        if event.anchor is not None:
+            self._refuse(
+                "an anchor", span, "write the value where it is used, or share it through `extends:` or `constants:`"
+            )
+        if event.tag is not None:
+            self._refuse("a tag", span, "a value's type follows from its place; quotes make a text")
+        if isinstance(event, yaml.ScalarEvent):
+            return Scalar(self._value(event, span), span)
+        self.flow += bool(event.flow_style)
+        node = self._table(span, depth) if isinstance(event, yaml.MappingStartEvent) else self._items(span, depth)
+        self.flow -= bool(event.flow_style)
+        return node
+
+    def _value(self, event: yaml.ScalarEvent, span: Span) -> str | int | float | bool | None:
+        if _UNPRINTABLE.search(event.value):
+            self.problems.append(
+                Diagnostic("yaml-syntax", "an escape in this text stands for a control character", span)
+            )
+            return printable(event.value)
+        if event.style is not None:
+            return event.value
+        if self._is_split(event.value):
+            self._report_split(span)
+            return event.value
+        return scalar(event.value)
+
+    def _items(self, span: Span, depth: int) -> Items:
+        values: list[Node] = []
+        for event in self.events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                return Items(tuple(values), self._first_line(span, event, [value.span for value in values]))
+            values.append(self._node(event, depth + 1))
+            if _is_empty(event):
+                hint = "take the `-` or the comma away, or write the value"
+                self.problems.append(
+                    Diagnostic("empty-value", "an entry of the list is empty", values[-1].span, hint=hint)
+                )
+        raise AssertionError("a list without an end")
+
+    def _table(self, span: Span, depth: int) -> Table:
+        entries: dict[str, Entry] = {}
+        spans: list[Span] = []
+        for event in self.events:
+            if isinstance(event, yaml.MappingEndEvent):
+                return Table(entries, self._first_line(span, event, spans))
+            key_span = self._span(event)
+            name = self._key(event, depth)
+            value_event = next(self.events)
+            value = self._node(value_event, depth + 1)
+            spans += [key_span, value.span]
+            if name is None:
+                continue
+            if _is_empty(value_event) and not (self.flow and _is_tail(name)):
+                hint = f"`{name}: null` removes an inherited value"
+                self.problems.append(Diagnostic("empty-value", f"`{name}` has no value", key_span, hint=hint))
+            elif name in entries:
+                note = Note(f"`{name}` is first written here", entries[name].key_span)
+                self.problems.append(Diagnostic("duplicate-key", f"`{name}` is written twice", key_span, notes=(note,)))
+            entries.setdefault(name, Entry(key_span, value))
+        raise AssertionError("a mapping without an end")
+
+    def _key(self, event: yaml.Event, depth: int) -> str | None:
+        """The text of a key; None, with the problem noted, where it is none that could be looked up."""
+        problems = len(self.problems)
+        if not isinstance(event, yaml.ScalarEvent):
+            span = self._span(event)
+            self._node(event, depth + 1)
+            if not isinstance(event, yaml.AliasEvent):
+                self._refuse("a mapping or a list as a key", span, "keys are text; quote a key that holds `[` or `{`")
+            return None
+        span = self._node(event, depth).span
+        if _is_empty(event):
+            self.problems.append(Diagnostic("yaml-syntax", "a `:` has no key before it", span))
+        elif event.style is None and event.value == "<<":
+            self._refuse("a merge key", span, "`extends:` merges whole specs")
+        return event.value if len(self.problems) == problems else None
+
+    def _is_split(self, text: str) -> bool:
+        return self.flow > 0 and text.count("(") > text.count(")")
+
+    def _report_split(self, span: Span) -> None:
+        message = "a comma ends this text inside its parenthesis"
+        hint = "in `{...}` and `[...]` a comma separates: quote the text, or write one entry a line"
+        self.problems.append(Diagnostic("split-by-comma", message, span, hint=hint))
+
+    def _refuse(self, what: str, span: Span, hint: str) -> None:
+        self.problems.append(Diagnostic("yaml-feature", f"{what} is not part of a spec's YAML", span, hint=hint))
+
+    def _span(self, event: yaml.Event) -> Span:
+        start, end = event.start_mark, event.end_mark
+        if isinstance(event, yaml.ScalarEvent) and event.style in ("|", ">"):
+            header = self.lines[start.line][start.column :].partition(" #")[0].rstrip()
+            return Span(self.file, start.line + 1, start.column + 1, start.column + 1 + len(header))
+        if start.line == end.line:
+            return Span(self.file, start.line + 1, start.column + 1, max(end.column, start.column + 1) + 1)
+        return Span(self.file, start.line + 1, start.column + 1, len(self.lines[start.line].rstrip()) + 1)
+
+    def _first_line(self, span: Span, end: yaml.Event, children: list[Span]) -> Span:
+        """The part of a list or a mapping that stands on its first line."""
+        mark = end.end_mark
+        if mark.line == span.line - 1 and mark.column >= span.column:
+            return Span(span.file, span.line, span.column, mark.column + 1)
+        ends = [child.end_column for child in children if child.line == span.line]
+        return Span(span.file, span.line, span.column, max([span.column + 1, *ends]))
+
+
+class _TooDeep(Exception):
+    """Mappings and lists in each other beyond `DEEPEST_NESTING`."""
+
+
+def _is_empty(event: yaml.Event) -> bool:
+    """Whether nothing was written: quotes make an empty text, which is something."""
+    return isinstance(event, yaml.ScalarEvent) and event.value == "" and event.style is None
+
+
+def _is_tail(text: str) -> bool:
+    """Whether a text is what a comma cut off a parenthesis, as `y)` of `q(z|x,y)`."""
+    return text.count(")") > text.count("(")
+
+
+def _end_of(text: str, file: str) -> Span:
+    """The place of the character after `text`."""
+    line = text.count("\n") + 1
+    column = len(text) - (text.rfind("\n") + 1) + 1
+    return Span(file, line, column, column + 1)

@@ -1,0 +1,78 @@
+"""A file and overrides -> `Spec`, or a `SpecError` with every problem of the first stage that found any.
+
+The stages: YAML, merging, names and factors, constants, schema.
+"""
+
+import os
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from ammgraph.diagnostics import stop_if
+from ammgraph.spec.merge import merge, read_chain
+from ammgraph.spec.names import canonical_factors, check_names, constant_values, table_at
+from ammgraph.spec.schema import Spec
+from ammgraph.spec.source import Entry, Scalar, Table, plain, source_map
+from ammgraph.spec.translate import diagnostics_of
+
+
+def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Spec:
+    """The spec in a file, with what it extends merged in and overrides (`a.b=VALUE`) written last.
+
+    Raises:
+        SpecError: the spec is wrong; it holds all problems of the first stage that found any.
+    """
+    return _load(os.fspath(path), overrides, None)
+
+
+def load_text(text: str, file: str = "spec.yaml", overrides: Sequence[str] = ()) -> Spec:
+    """The spec in a text, as if it stood in `file`, against which `extends` is resolved."""
+    return _load(file, overrides, text)
+
+
+def _load(file: str, overrides: Sequence[str], text: str | None) -> Spec:
+    written, problems = read_chain(file, overrides, text)
+    texts = written.texts
+    stop_if(problems, texts)
+    tree, problems = merge(written)
+    stop_if(problems, texts)
+    tree, problems = canonical_factors(tree, texts)
+    stop_if([*check_names(tree), *problems], texts)
+    constants, problems = constant_values(tree, texts)
+    stop_if(problems, texts)
+    resolved = _with_default_optimizer(tree)
+    source = source_map(resolved, texts)
+    data = plain(resolved)
+    try:
+        spec = Spec.model_validate(data, context={"constants": constants})
+    except ValidationError as error:
+        stop_if(diagnostics_of(error, data, source), texts)
+        raise
+    spec._source = source
+    spec._written = plain(tree)
+    return spec
+
+
+def _with_default_optimizer(tree: Table) -> Table:
+    """Each optimizer with the keys of `default` that it does not write, unless it is of another kind."""
+    optimizers = table_at(tree, "training", "optimizers")
+    default = table_at(optimizers, "default")
+    if not default.entries:
+        return tree
+    entries = {name: _over(default, entry) for name, entry in optimizers.entries.items()}
+    training = tree.entries["training"]
+    assert isinstance(training.value, Table)
+    section = Entry(training.value.entries["optimizers"].key_span, Table(entries, optimizers.span))
+    table = Table({**training.value.entries, "optimizers": section}, training.value.span)
+    return Table({**tree.entries, "training": Entry(training.key_span, table)}, tree.span)
+
+
+def _over(default: Table, entry: Entry) -> Entry:
+    if not isinstance(entry.value, Table) or _kind(entry.value) not in (None, _kind(default)):
+        return entry
+    return Entry(entry.key_span, Table({**default.entries, **entry.value.entries}, entry.value.span))
+
+
+def _kind(optimizer: Table) -> object:
+    entry = optimizer.entries.get("name")
+    return entry.value.value if entry is not None and isinstance(entry.value, Scalar) else None

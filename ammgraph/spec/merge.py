@@ -1,0 +1,235 @@
+"""`extends` and `--set`: a chain of trees and a list of overrides -> one tree, each value with the place it came from.
+
+One parent, merged by key. Networks merge down to the columns of their rows, a distribution or a game replaces the
+inherited one, lists and scalars replace. Only a written null removes, and it must remove something.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
+from ammgraph.spec.notation import Factor, NotationError, parse_factor
+from ammgraph.spec.source import Entry, Items, Node, Scalar, Table, decode, parse, printable
+
+OVERRIDES = "--set"  # the name of the file whose lines are the overrides
+NOT_INHERITED = ("extends", "title", "notes", "published")
+
+
+@dataclass(frozen=True)
+class Override:
+    """`--set a.b.c=VALUE`: the keys of the path with their places, and the value."""
+
+    path: tuple[tuple[str, Span], ...]
+    value: Node
+
+
+@dataclass(frozen=True)
+class Written:
+    """All that was written: the trees from the first ancestor to the spec itself, the overrides, the texts."""
+
+    trees: tuple[Table, ...]
+    overrides: tuple[Override, ...]
+    texts: dict[str, str]
+
+
+def read_chain(file: str, overrides: Sequence[str], text: str | None = None) -> tuple[Written, list[Diagnostic]]:
+    """Read a spec (from `text` where it is given), the specs that it extends and the overrides."""
+    trees: list[Table] = []
+    texts: dict[str, str] = {}
+    problems: list[Diagnostic] = []
+    place: Span | None = None
+    name: str | None = file
+    while name is not None:
+        source, found = (text, []) if text is not None and place is None else _read(name, place)
+        texts[name] = printable(source)
+        tree, more = parse(source, name) if not found else (None, [])
+        problems += [*found, *more]
+        if not found and not more and not isinstance(tree, Table):
+            problems.append(_no_mapping(tree, name))
+        if not isinstance(tree, Table):
+            break
+        trees.append(tree)
+        name, place, found = _parent(tree, name, list(texts))
+        problems += found
+    texts[OVERRIDES] = "\n".join(printable(argument.replace("\n", " ")) for argument in overrides)
+    read = [_override(argument, line) for line, argument in enumerate(overrides, start=1)]
+    problems += [problem for _, found in read for problem in found]
+    return Written(tuple(reversed(trees)), tuple(override for override, _ in read if override), texts), problems
+
+
+def merge(written: Written) -> tuple[Table, list[Diagnostic]]:
+    """The one tree of a chain and its overrides."""
+    problems: list[Diagnostic] = []
+    tree = Table({}, written.trees[-1].span)
+    for child in written.trees:
+        inherited = {name: entry for name, entry in tree.entries.items() if name not in NOT_INHERITED}
+        tree = _merged(Table(inherited, tree.span), child, (), problems)
+    for override in written.overrides:
+        tree = _overridden(tree, override.path, override.value, problems)
+    entries = {name: entry for name, entry in tree.entries.items() if name != "extends"}
+    return Table(entries, tree.span), problems
+
+
+def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
+    """A file's text; where it cannot be read the problem stands at `place`, the `extends:` that names it."""
+    try:
+        with open(file, "rb") as stream:
+            return decode(stream.read(), file)
+    except FileNotFoundError:
+        message = f"there is no file `{printable(file)}`"
+    except IsADirectoryError:
+        message = f"`{printable(file)}` is a folder"
+    except (OSError, ValueError) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "it is no file name"
+        message = f"`{printable(file)}` cannot be read: {reason}"
+    hint = did_you_mean(os.path.basename(file), _specs_beside(file))
+    hint = hint if hint.startswith("did you mean") else ""
+    if place is None:
+        return "", [Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), hint=hint)]
+    return "", [Diagnostic("extends", message, place, hint=hint)]
+
+
+def _specs_beside(file: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(os.path.dirname(file) or ".") if name.endswith((".yaml", ".yml")))
+    except (OSError, ValueError):
+        return []
+
+
+def _no_mapping(tree: Node | None, file: str) -> Diagnostic:
+    expected = "a mapping of sections: `ammgraph: 1`, `data: ...`, `variables: ...`"
+    if tree is None or (isinstance(tree, Scalar) and tree.value == ""):
+        return Diagnostic("unreadable-spec", "the file is empty", Span(file, 1, 1, 2), expected=expected)
+    found = "a list" if isinstance(tree, Items) else "a single value"
+    return Diagnostic("wrong-type", "a spec is a mapping", tree.span, found=found, expected=expected)
+
+
+def _parent(tree: Table, file: str, chain: Sequence[str]) -> tuple[str | None, Span | None, list[Diagnostic]]:
+    """The file that a spec extends, the place where it says so, and what is wrong with that."""
+    entry = tree.entries.get("extends")
+    if entry is None or _is_null(entry.value):
+        return None, None, []
+    span, value = entry.value.span, entry.value
+    if not isinstance(value, Scalar) or not isinstance(value.value, str) or not value.value:
+        hint = "there is one parent; it may extend another" if isinstance(value, Items) else ""
+        return (
+            None,
+            None,
+            [
+                Diagnostic(
+                    "extends", "`extends` takes one file", span, expected="a path, as in `amm_mnist.yaml`", hint=hint
+                )
+            ],
+        )
+    name = os.path.normpath(os.path.join(os.path.dirname(file), value.value))
+    if any(os.path.realpath(name) == os.path.realpath(earlier) for earlier in chain if "\0" not in name):
+        circle = " -> ".join(f"`{printable(link)}`" for link in [*chain, name])
+        return None, None, [Diagnostic("extends", "a spec extends itself", span, found=circle)]
+    return name, span, []
+
+
+def _merged(parent: Table, child: Table, path: tuple[str, ...], problems: list[Diagnostic]) -> Table:
+    entries = dict(parent.entries)
+    for name, entry in child.entries.items():
+        inherited = entries.get(name)
+        if _is_null(entry.value):
+            if inherited is None:
+                problems.append(_nothing_to_remove(name, entry.key_span, parent))
+            else:
+                del entries[name]
+        elif isinstance(entry.value, Table):
+            merges = inherited is not None and isinstance(inherited.value, Table) and not _is_unit((*path, name))
+            base = inherited.value if inherited is not None and merges else Table({}, entry.value.span)
+            assert isinstance(base, Table)
+            entries[name] = Entry(entry.key_span, _merged(base, entry.value, (*path, name), problems))
+        else:
+            entries[name] = entry
+    return Table(entries, child.span)
+
+
+def _is_unit(path: tuple[str, ...]) -> bool:
+    """Whether what stands at `path` replaces the inherited as a whole."""
+    if path[0] in ("distributions", "games"):
+        return len(path) == 2
+    return path[0] == "networks" and len(path) == 5  # a column of a row
+
+
+def _override(argument: str, line: int) -> tuple[Override | None, list[Diagnostic]]:
+    """`a.b.c=VALUE`, the `line`th override, read as line `line` of one file."""
+    whole = Span(OVERRIDES, line, 1, max(2, len(argument) + 1))
+    example = "`path=value`, as in `training.epochs=3`"
+    if printable(argument) != argument or "\n" in argument:
+        return None, [Diagnostic("bad-override", "an override is one line of printable text", whole, expected=example)]
+    path, equals, value = argument.partition("=")
+    if not equals:
+        return None, [Diagnostic("bad-override", "an override needs a `=`", whole, expected=example)]
+    keys = _keys(path, line)
+    if not all(key for key, _ in keys):
+        return None, [Diagnostic("bad-override", "a key of the path is empty", whole, expected=example)]
+    if keys[0][0] in ("extends", "ammgraph"):
+        return None, [Diagnostic("bad-override", f"`{keys[0][0]}` cannot be overridden", keys[0][1])]
+    offset = len(path) + 1
+    tree, problems = parse("\n" * (line - 1) + " " * offset + value, OVERRIDES)
+    if not problems and (tree is None or (isinstance(tree, Scalar) and tree.value == "" and not value.strip())):
+        hint = f"`{path.strip()}=null` removes an inherited value"
+        return None, [Diagnostic("bad-override", "there is no value after the `=`", whole, expected=example, hint=hint)]
+    return (Override(tuple(keys), tree) if tree is not None else None), problems
+
+
+def _keys(path: str, line: int) -> list[tuple[str, Span]]:
+    keys, column = [], 1
+    for part in path.split("."):
+        key = part.strip()
+        start = column + len(part) - len(part.lstrip())
+        keys.append((key, Span(OVERRIDES, line, start, start + max(1, len(key)))))
+        column += len(part) + 1
+    return keys
+
+
+def _overridden(table: Table, path: Sequence[tuple[str, Span]], value: Node, problems: list[Diagnostic]) -> Table:
+    (written, span), rest = path[0], path[1:]
+    name = _same_key(written, table)
+    existing = table.entries.get(name)
+    entries = dict(table.entries)
+    if _is_null(value) and existing is None:
+        problems.append(_nothing_to_remove(name, span, table))
+    elif not rest and _is_null(value):
+        del entries[name]
+    elif not rest:
+        clean = _merged(Table({}, span), Table({name: Entry(span, value)}, span), (), problems)
+        entries[name] = clean.entries[name]
+    else:
+        inside = Table({}, span) if existing is None else existing.value
+        if isinstance(inside, Table):
+            key_span = span if existing is None else existing.key_span
+            entries[name] = Entry(key_span, _overridden(inside, rest, value, problems))
+        else:
+            message = f"`{name}` is not a mapping, so `{rest[0][0]}` cannot be set in it"
+            hint = "a list is written whole, as in `a.b=[1, 2]`" if isinstance(inside, Items) else ""
+            problems.append(Diagnostic("bad-override", message, span, hint=hint))
+    return Table(entries, table.span)
+
+
+def _same_key(written: str, table: Table) -> str:
+    """The key of the table that means the same: factors are the same whatever the order and the spaces."""
+    if written in table.entries or "(" not in written:
+        return written
+    factor = _factor(written)
+    return next((key for key in table.entries if factor is not None and _factor(key) == factor), written)
+
+
+def _factor(text: str) -> Factor | None:
+    try:
+        return parse_factor(text).canonical({})
+    except NotationError:
+        return None
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.value is None
+
+
+def _nothing_to_remove(name: str, span: Span, inherited: Table) -> Diagnostic:
+    message = f"`null` removes an inherited value, but there is no `{name}` to remove"
+    return Diagnostic("nothing-to-remove", message, span, hint=did_you_mean(name, inherited.entries))

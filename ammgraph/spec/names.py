@@ -1,0 +1,153 @@
+"""The names of a spec: identifiers, reserved words, factors and constants, checked on the tree before the schema is.
+
+Factor keys become canonical here, so that `q( x )` and `q(x)` are one key and paths hold the canonical text.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
+from ammgraph.spec.notation import Factor, NotationError, parse_factor, parse_number
+from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of
+
+RESERVED = (
+    *("data", "uniform", "normal", "empirical", "mixture", "bayes", "zeros", "parameter"),
+    *("E", "H", "KL", "log", "stop", "default"),
+)
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAMED = ("constants", "variables", "networks", "distributions", "games")
+
+
+def check_names(tree: Table) -> Iterator[Diagnostic]:
+    """Names are identifiers, apart from the reserved words, and none means two things."""
+    for section in _NAMED:
+        for name, entry in table_at(tree, section).entries.items():
+            yield from _is_identifier(name, entry)
+            if name in RESERVED and section not in ("constants", "games"):
+                yield _reserved(name, entry)
+    for network in table_at(tree, "networks").entries.values():
+        for name, entry in table_at(network.value, "layers").entries.items():
+            yield from _is_identifier(name, entry)
+            if name == "zeros":  # any other reserved word is unambiguous as a row
+                yield _reserved(name, entry)
+    yield from _disjoint(tree, "distributions", "networks")
+    yield from _disjoint(tree, "constants", "variables")
+
+
+def canonical_factors(tree: Table, texts: Mapping[str, str]) -> tuple[Table, list[Diagnostic]]:
+    """The tree with canonical factor keys, and the factors that are none, are double or have another's letter."""
+    problems: list[Diagnostic] = []
+    distributions = table_at(tree, "distributions")
+    order = {name: place for place, name in enumerate(table_at(tree, "variables").entries)}
+    entries = {}
+    for name, entry in distributions.entries.items():
+        if isinstance(entry.value, Table):
+            factors = _canonical(name, entry.value, order, texts, problems)
+            entries[name] = replace(entry, value=factors)
+        else:
+            problems += _check_alias(name, entry, distributions)
+            entries[name] = entry
+    if not entries:
+        return tree, problems
+    section = replace(tree.entries["distributions"], value=Table(entries, distributions.span))
+    return Table({**tree.entries, "distributions": section}, tree.span), problems
+
+
+def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fraction], list[Diagnostic]]:
+    """The constants' exact values; each may use those written before it."""
+    values: dict[str, Fraction] = {}
+    problems: list[Diagnostic] = []
+    constants = table_at(tree, "constants").entries
+    for name, entry in constants.items():
+        node = entry.value
+        if not isinstance(node, Scalar) or isinstance(node.value, bool) or node.value is None:
+            message = f"`{name}` is not a number"
+            problems.append(
+                Diagnostic("wrong-type", message, node.span, expected="a number or arithmetic of earlier constants")
+            )
+            continue
+        try:
+            values[name] = (
+                parse_number(node.value, values) if isinstance(node.value, str) else Fraction(repr(node.value))
+            )
+        except NotationError as error:
+            span = part_of(node.span, texts, error.start, error.end)
+            later = [other for other in constants if error.message == f"`{other}` is not a constant"]
+            hint = f"`{later[0]}` is not written before `{name}`" if later else error.hint
+            problems.append(Diagnostic("notation", error.message, span, expected=error.expected, hint=hint))
+    return values, problems
+
+
+def table_at(node: Node, *path: str) -> Table:
+    """The mapping at a path; an empty one where there is none: what it should be is the schema's business."""
+    for name in path:
+        entry = node.entries.get(name) if isinstance(node, Table) else None
+        node = entry.value if entry is not None else Table({}, node.span)
+    return node if isinstance(node, Table) else Table({}, node.span)
+
+
+def _is_identifier(name: str, entry: Entry) -> Iterator[Diagnostic]:
+    if not _IDENTIFIER.fullmatch(name):
+        expected = "a letter, then letters, digits and `_`"
+        yield Diagnostic("bad-name", f"`{name}` is not a name", entry.key_span, expected=expected)
+
+
+def _reserved(name: str, entry: Entry) -> Diagnostic:
+    return Diagnostic("bad-name", f"`{name}` is a word of the language", entry.key_span, expected="another name")
+
+
+def _disjoint(tree: Table, section: str, other: str) -> Iterator[Diagnostic]:
+    others = table_at(tree, other).entries
+    for name, entry in table_at(tree, section).entries.items():
+        if name in others:
+            message = f"`{name}` is both in `{section}` and in `{other}`"
+            note = Note(f"`{name}` in `{other}`", others[name].key_span)
+            yield Diagnostic("name-clash", message, entry.key_span, hint="rename one of them", notes=(note,))
+
+
+def _canonical(
+    distribution: str, table: Table, order: Mapping[str, int], texts: Mapping[str, str], problems: list[Diagnostic]
+) -> Table:
+    entries: dict[str, Entry] = {}
+    for written, entry in table.entries.items():
+        try:
+            factor = parse_factor(written).canonical(order)
+        except NotationError as error:
+            span = part_of(entry.key_span, texts, error.start, error.end)
+            problems.append(Diagnostic("notation", error.message, span, expected=error.expected, hint=error.hint))
+            continue
+        key = str(factor)
+        if key in entries:
+            note = Note(f"`{key}` is first written here", entries[key].key_span)
+            problems.append(Diagnostic("duplicate-factor", f"`{key}` is written twice", entry.key_span, notes=(note,)))
+        problems += _check_head(distribution, factor, entry, written)
+        entries[key] = entry
+    return Table(entries, table.span)
+
+
+def _check_head(distribution: str, factor: Factor, entry: Entry, written: str) -> Iterator[Diagnostic]:
+    head = distribution.partition("_")[0]
+    if factor.head != head:
+        message = f"a factor of `{distribution}` begins with `{head}`"
+        expected = str(Factor(head, factor.variables, factor.given))
+        yield Diagnostic("wrong-head", message, entry.key_span, found=f"`{written}`", expected=f"`{expected}`")
+
+
+def _check_alias(name: str, entry: Entry, distributions: Table) -> Iterator[Diagnostic]:
+    """A distribution that is a text names the distribution that it is another draw of."""
+    node = entry.value
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        return  # the schema says what a distribution is
+    named = distributions.entries.get(node.value)
+    whole = [other for other, value in distributions.entries.items() if isinstance(value.value, Table)]
+    if named is None:
+        message = f"there is no distribution `{node.value}`"
+        yield Diagnostic("bad-alias", message, node.span, hint=did_you_mean(node.value, whole))
+    elif node.value == name:
+        yield Diagnostic("bad-alias", f"`{name}` is drawn as itself", node.span, hint=did_you_mean("", whole))
+    elif not isinstance(named.value, Table):
+        note = Note(f"`{node.value}` is no factorization of its own", named.key_span)
+        message = f"`{node.value}` is itself another draw"
+        yield Diagnostic("bad-alias", message, node.span, hint=did_you_mean("", whole), notes=(note,))

@@ -1,0 +1,140 @@
+"""pydantic's errors -> diagnostics in the spec's words, at the key or the value that they mean.
+
+`SENTENCES` and the codes of `schema.problem` are all that can be met; pydantic's own wording never passes.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from ammgraph.diagnostics import CODES, Diagnostic, did_you_mean
+from ammgraph.spec.schema import describe
+from ammgraph.spec.source import Path, SourceMap
+
+Context = Mapping[str, Any]
+
+
+def diagnostics_of(error: ValidationError, data: object, source: SourceMap) -> list[Diagnostic]:
+    """The diagnostics of a validation that failed on `data`."""
+    return [_diagnostic(line, data, source) for line in error.errors(include_url=False)]
+
+
+def _diagnostic(line: Mapping[str, Any], data: object, source: SourceMap) -> Diagnostic:
+    kind, context = line["type"], line.get("ctx", {})
+    path = written_path((*line["loc"], *context.get("at", ())), data)
+    if kind in CODES:
+        return _of_problem(kind, context, path, source)
+    return SENTENCES[kind](path, line, source)
+
+
+def written_path(loc: Path, data: object) -> Path:
+    """The part of pydantic's `loc` that was written: tags of unions are left out, and so is a key that is missing."""
+    path: list[str | int] = []
+    for step in loc:
+        if isinstance(data, dict) and step in data:
+            data = data[step]
+            path.append(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+            path.append(step)
+    return tuple(path)
+
+
+def _of_problem(code: str, context: Context, path: Path, source: SourceMap) -> Diagnostic:
+    span = source.value(*path)
+    if "end" in context:
+        span = source.within(*path, start=context.get("start", 0), end=context["end"])
+    if context.get("stands_at") == "key":
+        span = source.key(*path)
+    hint = context.get("hint", "")
+    if "valid" in context:
+        hint = did_you_mean(context["name"], context["valid"])
+    message = context["message"].replace("{place}", called(path))
+    return Diagnostic(code, message, span, context.get("found", ""), context.get("expected", ""), hint)
+
+
+def called(path: Path) -> str:
+    """What a message calls the value at a path: its key, or its number in a list."""
+    if not path:
+        return "the spec"
+    if isinstance(path[-1], int):
+        return f"entry {path[-1] + 1} of {called(path[:-1])}"
+    return f"`{path[-1]}`"
+
+
+def _missing(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+    return Diagnostic("missing-key", f"{called(path)} has no `{line['loc'][-1]}`", source.key(*path))
+
+
+def _no_tag(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+    key = line["ctx"]["discriminator"].strip("'")
+    return Diagnostic("missing-key", f"{called(path)} has no `{key}`", source.key(*path))
+
+
+def _unknown_tag(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+    key = line["ctx"]["discriminator"].strip("'")
+    valid = _quoted(line["ctx"]["expected_tags"])
+    return _unknown_value((*path, key), line["ctx"]["tag"], valid, source)
+
+
+def _no_literal(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+    return _unknown_value(path, line["input"], _quoted(line["ctx"]["expected"]), source)
+
+
+def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMap) -> Diagnostic:
+    found = describe(value)
+    expected = " or ".join(f"`{word}`" for word in valid)
+    hint = did_you_mean(value, valid) if isinstance(value, str) else ""
+    hint = hint if hint.startswith("did you mean") else ""
+    return Diagnostic(
+        "unknown-value", f"{called(path)} cannot be {found}", source.value(*path), expected=expected, hint=hint
+    )
+
+
+def _quoted(text: str) -> list[str]:
+    """The words of pydantic's `'a', 'b' or 'c'`; a number has no quotes there."""
+    return [quoted or number for quoted, number in re.findall(r"'([^']*)'|(\d+)", text)]
+
+
+def _is_no(what: str, hint: str = "") -> Callable[[Path, Mapping[str, Any], SourceMap], Diagnostic]:
+    def wrong_type(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+        message = f"{called(path)} is not {what}"
+        return Diagnostic(
+            "wrong-type", message, source.value(*path), found=describe(line["input"]), expected=what, hint=hint
+        )
+
+    return wrong_type
+
+
+def _bound(words: str, key: str) -> Callable[[Path, Mapping[str, Any], SourceMap], Diagnostic]:
+    def out_of_range(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+        message, bound = f"{called(path)} is out of range", f"{line['ctx'][key]:.12g}"
+        return Diagnostic("out-of-range", message, source.value(*path), describe(line["input"]), f"{words} {bound}")
+
+    return out_of_range
+
+
+def _empty(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+    return Diagnostic("out-of-range", f"{called(path)} is empty", source.value(*path), expected="at least one entry")
+
+
+SENTENCES: Mapping[str, Callable[[Path, Mapping[str, Any], SourceMap], Diagnostic]] = {
+    "missing": _missing,
+    "union_tag_not_found": _no_tag,
+    "union_tag_invalid": _unknown_tag,
+    "literal_error": _no_literal,
+    "model_type": _is_no("a mapping"),
+    "model_attributes_type": _is_no("a mapping"),
+    "dict_type": _is_no("a mapping"),
+    "tuple_type": _is_no("a list"),
+    "string_type": _is_no("a text", hint="quotes make a text of a number"),
+    "bool_type": _is_no("`true` or `false`"),
+    "greater_than": _bound("more than", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than": _bound("less than", "lt"),
+    "less_than_equal": _bound("at most", "le"),
+    "too_short": _empty,
+    "string_too_short": _empty,
+}
