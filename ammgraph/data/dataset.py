@@ -1,0 +1,185 @@
+"""A spec's `data:` section comes in, a `Dataset` goes out: all splits, and which training examples are labelled.
+
+What is held out and what is labelled depends on `data.seed` alone: never on torch's generators, nor on each other.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ammgraph.data.files import read_folder, read_npz
+from ammgraph.data.records import Records, Split, shape_text
+from ammgraph.data.standard import read_digits, read_mnist, read_svhn
+from ammgraph.diagnostics import RunError
+from ammgraph.spec.schema import Data, Labeled
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The examples of a run.
+
+    `train` is what remains after `validation` was held out. `labeled` are the positions in `train` of `data.labeled`,
+    ascending; empty if the spec declares none.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split | None
+    labeled: Tensor
+    classes: tuple[str, ...]
+    description: str
+
+    @property
+    def unlabeled(self) -> Tensor:
+        """The positions in `train` of `data.unlabeled`, the complement of `labeled`, ascending."""
+        return _complement(self.labeled, len(self.train))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    def scored(self) -> tuple[str, Split]:
+        """What an evaluation scores, with its name: the test or, where there is none, the training split."""
+        return ("train", self.train) if self.test is None else ("test", self.test)
+
+
+def load_data(data: Data, directory: Path | None, download: bool = True) -> Dataset:
+    """The data set of a spec.
+
+    Args:
+        data: the spec's `data:` section.
+        directory: `--data-dir`: where MNIST's and SVHN's files are or go to (else a folder of the user's cache), and
+            what a relative `data.path` starts from (else the current folder).
+        download: whether absent files of MNIST and SVHN may be fetched.
+
+    Raises:
+        RunError: the data are not there, not readable or not what the spec says.
+    """
+    records = _read(data, directory, download)
+    held_out = _held_out(data, len(records.train))
+    train = records.train.at(_complement(held_out, len(records.train))) if len(held_out) else records.train
+    validation = records.train.at(held_out) if len(held_out) else None
+    labeled = _labeled(data.labeled, train.labels, records.classes, data.seed)
+    description = _description(records, train, validation, labeled)
+    return Dataset(data.dataset, train, validation, records.test, labeled, records.classes, description)
+
+
+def class_frequencies(dataset: Dataset) -> Tensor:
+    """p(y = k) = n_k / n over the n labelled examples: the `empirical` prior, float64, shape (classes,).
+
+    Raises:
+        RunError: the spec declares no labelled subset.
+    """
+    if not len(dataset.labeled):
+        raise RunError("the prior `empirical` counts the labelled examples, but `data.labeled` is not declared; add it")
+    labels = dataset.train.labels[dataset.labeled]
+    return torch.bincount(labels, minlength=len(dataset.classes)).double() / len(labels)
+
+
+def _read(data: Data, directory: Path | None, download: bool) -> Records:
+    if data.dataset == "digits":
+        return read_digits()
+    if data.dataset == "mnist":
+        return read_mnist(_root(directory), download)
+    if data.dataset == "svhn":
+        return read_svhn(_root(directory), download)
+    path = _given_path(data, directory)
+    return read_npz(path) if data.dataset == "npz" else read_folder(path)
+
+
+def _root(directory: Path | None) -> Path:
+    if directory is not None:
+        return directory.expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache) / "ammgraph" / "data"
+
+
+def _given_path(data: Data, directory: Path | None) -> Path:
+    if data.path is None:
+        what = "an .npz file" if data.dataset == "npz" else "a folder of images by class"
+        raise RunError(f"`data.path` is missing: dataset `{data.dataset}` reads {what}; add `path: ...`")
+    given = Path(data.path).expanduser()
+    path = given if directory is None else directory.expanduser() / given
+    if not os.path.exists(path):
+        start = (
+            "" if given.is_absolute() else f" (a relative path starts from {'--data-dir' if directory else Path.cwd()})"
+        )
+        nearby = f"; {given} exists: leave out --data-dir" if directory and os.path.exists(given) else ""
+        raise RunError(f"`data.path`: there is no {path}{start}{nearby}")
+    return path
+
+
+# --------------------------------------------------------------------------------------------------- choices by seed
+
+_VALIDATION, _LABELED = 0, 1
+
+
+def _held_out(data: Data, count: int) -> Tensor:
+    """Positions of the validation examples, ascending."""
+    if data.validation >= count:
+        raise RunError(
+            f"`data.validation` holds out {data.validation:,} of {count:,} training examples and leaves none; lower it"
+        )
+    if data.dataset == "svhn":  # ALI's split: the last ones in file order
+        return torch.arange(count - data.validation, count)
+    return _permutation(count, data.seed, _VALIDATION)[: data.validation].sort().values
+
+
+def _labeled(labeled: Labeled | None, labels: Tensor, classes: tuple[str, ...], seed: int) -> Tensor:
+    """Positions of the labelled examples, ascending. Of one seed, a smaller subset is part of a larger one."""
+    if labeled is None:
+        return torch.empty(0, dtype=torch.int64)
+    count = len(labels) if labeled.count == "all" else labeled.count
+    if count > len(labels):
+        raise RunError(f"`data.labeled.count` is {count:,}, but there are {len(labels):,} training examples; lower it")
+    order = _permutation(len(labels), seed, _LABELED)
+    chosen = order[:count] if labeled.choice == "random" else _balanced(order, labels, classes, count)
+    return chosen.sort().values
+
+
+def _balanced(order: Tensor, labels: Tensor, classes: tuple[str, ...], count: int) -> Tensor:
+    """The first count / classes examples of each class, in the given order."""
+    if count % len(classes):
+        raise RunError(
+            f"{count:,} labelled examples cannot be balanced over {len(classes)} classes; "
+            f"let `data.labeled.count` be a multiple of {len(classes)}"
+        )
+    each = count // len(classes)
+    sizes = torch.bincount(labels, minlength=len(classes)).tolist()
+    for name, size in zip(classes, sizes, strict=True):
+        if size < each:
+            raise RunError(
+                f"{count:,} labelled examples, balanced, need {each:,} of each class, but class `{name}` has {size:,}; "
+                f"`data.labeled.count` can be {min(sizes) * len(classes):,} at most"
+            )
+    ordered = labels[order]
+    return torch.cat([order[ordered == label][:each] for label in range(len(classes))])
+
+
+def _permutation(count: int, seed: int, purpose: int) -> Tensor:
+    """A random permutation of 0..count - 1, its own for each purpose."""
+    # numpy promises the raw words of a bit generator for ever, but not what Generator.permutation makes of them.
+    words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose,))).random_raw(count)
+    return torch.from_numpy(np.argsort(words, kind="stable").astype(np.int64))
+
+
+def _complement(positions: Tensor, count: int) -> Tensor:
+    rest = torch.ones(count, dtype=torch.bool)
+    rest[positions] = False
+    return rest.nonzero().squeeze(1)
+
+
+def _description(records: Records, train: Split, validation: Split | None, labeled: Tensor) -> str:
+    labelled = f" ({len(labeled):,} labelled)" if len(labeled) else ""
+    counts = [f"{len(train):,} training{labelled}"]
+    counts += [] if validation is None else [f"{len(validation):,} validation"]
+    counts += ["no test" if records.test is None else f"{len(records.test):,} test"]
+    kind = f"images of {shape_text(train.images.shape[1:])}, {len(records.classes)} classes"
+    return f"{records.source}: {kind}; {', '.join(counts)}"

@@ -1,0 +1,244 @@
+"""Readers of a user's own data: `.npz` files and folders of images by class. Never touches a network."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ammgraph.data.records import Records, Split, checked_records, entries, reading, shape_text
+from ammgraph.diagnostics import RunError, did_you_mean
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# --------------------------------------------------------------------------------------------------- npz
+
+
+def read_npz(path: Path) -> Records:
+    """Arrays `x_train`, `y_train` and, if there, `x_test`, `y_test`.
+
+    Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels, uint8 or floats in [0, 1]. Where both layouts
+    are possible a further entry `layout`, "NHWC" or "NCHW", decides. Labels: integers or strings; the sorted values of
+    `y_train` are the classes.
+
+    Raises:
+        RunError: what is not so, and what to store instead.
+    """
+    arrays = _npz_arrays(path)
+    layout = str(arrays["layout"]) if "layout" in arrays else None
+    values, train_labels = np.unique(_npz_labels(path, "y_train", arrays["y_train"]), return_inverse=True)
+    train = Split(
+        _npz_images(path, "x_train", arrays["x_train"], layout), torch.from_numpy(train_labels.astype(np.int64))
+    )
+    test = None
+    if "x_test" in arrays:
+        labels = _npz_labels(path, "y_test", arrays["y_test"])
+        test = Split(_npz_images(path, "x_test", arrays["x_test"], layout), _positions(path, labels, values))
+    return checked_records(train, test, tuple(str(value) for value in values), str(path))
+
+
+def _npz_arrays(path: Path) -> dict[str, Array]:
+    advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
+    with reading(str(path), advice), path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise RunError(f"{path} is not an .npz file, or not all of one; {advice}")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            needed = ["x_train", "y_train"]
+            if "x_test" in file.files or "y_test" in file.files:
+                needed += ["x_test", "y_test"]
+            for key in needed:
+                if key not in file.files:
+                    raise RunError(_missing_key(path, key, file.files))
+            keys = [*needed, "layout"] if "layout" in file.files else needed
+            return {key: _npz_array(path, file, key) for key in keys}
+
+
+def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
+    names = ", ".join(found) or "nothing"
+    hint = did_you_mean(key, found) if len(found) > 1 else ""
+    return (
+        f"{path}: no array `{key}`; found {names}; expected x_train, y_train and, if there is a test split, both of "
+        + (f"x_test, y_test{'; ' + hint if hint.startswith('did') else ''}")
+    )
+
+
+def _npz_array(path: Path, file: Any, key: str) -> Array:
+    try:
+        return np.asarray(file[key])
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise RunError(
+            f"{path}: `{key}` holds Python objects, which are not read because they may run code; store an array of "
+            "numbers (all images of one size)"
+        ) from None
+
+
+def _npz_labels(path: Path, key: str, labels: Array) -> Array:
+    if labels.ndim != 1:
+        hint = (
+            f"store {key}.reshape(-1)"
+            if labels.size == len(np.atleast_1d(labels))
+            else f"for one-hot rows store {key}.argmax(1)"
+        )
+        raise RunError(f"{path}: `{key}` has shape {_tuple(labels.shape)}, expected one label per image, (N,); {hint}")
+    if labels.dtype.kind not in "iuU":
+        raise RunError(
+            f"{path}: `{key}` is {labels.dtype}, expected integers or strings; convert it, e.g. {key}.astype(int)"
+        )
+    return labels
+
+
+def _positions(path: Path, labels: Array, values: Array) -> torch.Tensor:
+    """The class of each test label."""
+    if (labels.dtype.kind == "U") != (values.dtype.kind == "U"):
+        raise RunError(f"{path}: `y_test` is {labels.dtype} but `y_train` {values.dtype}; store both alike")
+    unknown = np.setdiff1d(labels, values)
+    if unknown.size:
+        raise RunError(f"{path}: `y_test` has {_few(unknown)}, which `y_train` has not; its classes are {_few(values)}")
+    return torch.from_numpy(np.searchsorted(values, labels).astype(np.int64))
+
+
+def _npz_images(path: Path, key: str, images: Array, layout: str | None) -> torch.Tensor:
+    if 0 in images.shape:
+        raise RunError(f"{path}: `{key}` is empty, shape {_tuple(images.shape)}")
+    pixels = _pixels(path, key, images)
+    return torch.from_numpy(np.ascontiguousarray(_channels_first(path, key, pixels, layout)))
+
+
+def _pixels(path: Path, key: str, images: Array) -> Array:
+    """Images as uint8, or as float32 in [0, 1]."""
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise RunError(
+            f"{path}: `{key}` is {images.dtype}, expected uint8 in 0..255 or floats in [0, 1]; convert it, e.g. "
+            f"{key}.astype('uint8')"
+        )
+    if not np.isfinite(images).all():
+        raise RunError(f"{path}: `{key}` has {int((~np.isfinite(images)).sum()):,} pixels that are NaN or infinite")
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        raise RunError(f"{path}: `{key}` has floats from {low!r} to {high!r}, expected [0, 1]; rescale or clip them")
+    return images.astype(np.float32)
+
+
+_CHANNELS = range(1, 5)
+
+
+def _channels_first(path: Path, key: str, images: Array, layout: str | None) -> Array:
+    if images.ndim == 3:
+        return images[:, np.newaxis]
+    shape = _tuple(images.shape)
+    if images.ndim != 4:
+        raise RunError(f"{path}: `{key}` has shape {shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if layout is None:
+        first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
+        if first == last and images.shape[1:] != (1, 1, 1):
+            which = (
+                "both axis 1 and axis 3 could be channels" if first else "neither axis 1 nor axis 3 is 1 to 4 channels"
+            )
+            raise RunError(
+                f'{path}: `{key}` has shape {shape}: {which}; add layout="NHWC" or layout="NCHW" to numpy.savez'
+            )
+        layout = "NCHW" if first else "NHWC"
+    if layout not in ("NHWC", "NCHW"):
+        raise RunError(f'{path}: `layout` is "{layout}", expected "NHWC" or "NCHW"')
+    return images if layout == "NCHW" else images.transpose(0, 3, 1, 2)
+
+
+def _tuple(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _few(values: Array) -> str:
+    shown = ", ".join(f"`{value}`" for value in values[:8])
+    return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")
+
+
+# --------------------------------------------------------------------------------------------------- folder
+
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_LAYOUT = "expected CLASS/IMAGE.png, or train/CLASS/IMAGE.png and test/CLASS/IMAGE.png"
+
+
+def read_folder(path: Path) -> Records:
+    """Images `CLASS/NAME.png`, or `train/CLASS/NAME.png` and, if there, `test/CLASS/NAME.png`.
+
+    All images have one size and one mode: L is one channel, RGB three. Classes are the sorted names of the training
+    folders. Files that are no images by their suffix, and deeper folders, are passed over.
+
+    Raises:
+        RunError: what is not so, with the file.
+    """
+    if not os.path.isdir(path):
+        raise RunError(f"{path} is not a folder; {_LAYOUT}")
+    has_train = _folders(path / "train") if os.path.isdir(path / "train") else []
+    train_path = path / "train" if has_train else path
+    test_path = path / "test" if has_train and os.path.isdir(path / "test") else None
+
+    classes = tuple(folder.name for folder in _folders(train_path))
+    if not classes:
+        raise RunError(f"{train_path} has no folders of images, one per class; {_LAYOUT}")
+    train_files = [(file, name) for name in classes for file in _image_files(train_path / name)]
+    test_files = [] if test_path is None else _test_files(test_path, classes)
+    example = train_files[0][0]
+    train = _read_images(train_files, classes, example)
+    test = _read_images(test_files, classes, example) if test_path is not None else None
+    return checked_records(train, test, classes, str(path))
+
+
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in entries(path) if os.path.isdir(entry)]
+
+
+def _test_files(path: Path, classes: tuple[str, ...]) -> list[tuple[Path, str]]:
+    folders = _folders(path)
+    for folder in folders:
+        if folder.name not in classes:
+            known = ", ".join(f"`{name}`" for name in classes[:8])
+            raise RunError(f"{folder} is no class of the training images; these are {known}")
+    files = [(file, folder.name) for folder in folders for file in _image_files(folder)]
+    if not files:
+        raise RunError(f"{path} has no images; {_LAYOUT}; without a test split remove the folder")
+    return files
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = [entry for entry in entries(folder) if entry.suffix.lower() in _SUFFIXES]
+    if not files:
+        raise RunError(f"{folder} has no images ({', '.join(_SUFFIXES)}); {_LAYOUT}")
+    return files
+
+
+def _read_images(files: Sequence[tuple[Path, str]], classes: tuple[str, ...], example: Path) -> Split:
+    expected = _read_image(example)
+    images = np.empty((len(files), *expected.shape), np.uint8)
+    for image, (file, _) in zip(images, files, strict=True):
+        pixels = _read_image(file)
+        if pixels.shape != expected.shape:
+            raise RunError(
+                f"{file} is {shape_text(pixels.shape)}, but {example} is {shape_text(expected.shape)} "
+                "(channels, height, width); convert all images to one size and one mode"
+            )
+        image[:] = pixels
+    place = {name: index for index, name in enumerate(classes)}
+    return Split(torch.from_numpy(images), torch.tensor([place[name] for _, name in files], dtype=torch.int64))
+
+
+def _read_image(file: Path) -> Array:
+    """The pixels of a file, uint8 (C, H, W)."""
+    from PIL import Image
+
+    with reading(str(file), "remove the file or save the image again"), Image.open(file) as image:
+        if image.mode not in ("L", "RGB"):
+            raise RunError(
+                f"{file} has mode {image.mode}, expected L (grey) or RGB; convert it, e.g. with Pillow's "
+                'image.convert("RGB")'
+            )
+        pixels = np.asarray(image)
+    return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -1,0 +1,118 @@
+"""What every reader returns: images and labels as checked tensors. Knows no data set, no split and no spec."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ammgraph.diagnostics import RunError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """N images (N, C, H, W) with their labels (N,), int64 in 0..classes - 1.
+
+    Images are uint8 in 0..255, or float32 in [0, 1] where the source holds floats; `scale_images` takes both.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, indices: Tensor) -> "Split":
+        """The examples at these positions, in this order."""
+        return Split(self.images[indices], self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same examples on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """A data set as its source has it, before anything is held out; `test` is None where the source has none."""
+
+    train: Split
+    test: Split | None
+    classes: tuple[str, ...]
+    source: str
+
+
+def scale_images(images: Tensor, low: float, high: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`low + (high - low) u / 255` for uint8 images u; `low + (high - low) u` for floats u in [0, 1].
+
+    Args:
+        images: a `Split`'s images, any shape.
+        low: the value of black.
+        high: the value of white.
+        dtype: of the result; below float32 the arithmetic is float32's, rounded once.
+    """
+    unit = images.to(torch.promote_types(dtype, torch.float32))
+    if images.dtype == torch.uint8:
+        unit = unit / 255
+    return (low + (high - low) * unit).to(dtype)
+
+
+def checked_records(train: Split, test: Split | None, classes: tuple[str, ...], source: str) -> Records:
+    """The records, if every image has a label that is a class, and test images look like training images.
+
+    Raises:
+        RunError: which of this does not hold.
+    """
+    for name, split in (("training", train), ("test", test)):
+        if split is None:
+            continue
+        if not len(split.images):
+            raise RunError(f"{source} has no {name} images")
+        if len(split.images) != len(split.labels):
+            raise RunError(
+                f"{source}: {len(split.images):,} {name} images but {len(split.labels):,} labels; expected one each"
+            )
+        lowest, highest = int(split.labels.min()), int(split.labels.max())
+        if lowest < 0 or highest >= len(classes):
+            raise RunError(f"{source}: {name} labels run from {lowest} to {highest}, expected 0 to {len(classes) - 1}")
+    if test is not None and (test.images.shape[1:], test.images.dtype) != (train.images.shape[1:], train.images.dtype):
+        raise RunError(
+            f"{source}: the training images are {_look(train.images)}, but the test images {_look(test.images)}; "
+            "store both alike"
+        )
+    return Records(train, test, classes, source)
+
+
+@contextmanager
+def reading(what: str, advice: str) -> Iterator[None]:
+    """Turn whatever a parser raises over a damaged or unreadable file into a `RunError` that says what to do."""
+    try:
+        yield
+    except (RunError, MemoryError):
+        raise
+    except PermissionError as error:
+        raise RunError(f"no permission to read {error.filename or what}; change its permissions or copy it") from error
+    # zlib.error, struct.error, BadZipFile, AssertionError, ...: parsers of foreign files raise almost anything.
+    except Exception as error:
+        raise RunError(f"cannot read {what} ({_one_line(error)}); {advice}") from error
+
+
+def shape_text(shape: tuple[int, ...] | torch.Size) -> str:
+    """A shape as the specs write it: `1x28x28`."""
+    return "x".join(str(size) for size in shape)
+
+
+def entries(path: Path) -> list[Path]:
+    """What is in a folder, in the order of names, without hidden files."""
+    with reading(f"the folder {path}", "give a folder that can be listed"):
+        return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+
+
+def _look(images: Tensor) -> str:
+    return f"{shape_text(images.shape[1:])} {str(images.dtype).removeprefix('torch.')}"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,0 +1,106 @@
+"""Readers of the data sets with a name: scikit-learn's digits, MNIST and SVHN. No network unless files are absent."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ammgraph.data.records import Records, Split, checked_records, reading
+from ammgraph.diagnostics import RunError
+
+# The imports inside the readers are seconds of start-up that no other data set should pay.
+
+_DIGIT_NAMES = tuple("0123456789")
+
+
+def read_digits() -> Records:
+    """`u = round(255 v / 16)` for scikit-learn's pixels v in 0..16, so that v = round(16 u / 255).
+
+    1,797 images of 1x8x8 that ship with scikit-learn. There is no test split.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
+    train = Split(images, torch.from_numpy(digits.target.astype(np.int64)))
+    return checked_records(train, None, _DIGIT_NAMES, "scikit-learn's digits")
+
+
+def read_mnist(root: Path, download: bool) -> Records:
+    """MNIST's 60,000 training and 10,000 test images of 1x28x28, from `<root>/MNIST/raw`.
+
+    Raises:
+        RunError: files are absent and not to be had, or damaged.
+    """
+    from torchvision.datasets import MNIST
+
+    archives = [name for name, _ in MNIST.resources]
+    _have_files(
+        "MNIST",
+        root / "MNIST" / "raw",
+        [name.removesuffix(".gz") for name in archives],
+        advice=f"Download {', '.join(archives)} from {MNIST.mirrors[0]} elsewhere, "
+        "put them, unpacked, into FOLDER/MNIST/raw and give `--data-dir FOLDER`",
+        fetch=(lambda: MNIST(str(root), download=True)) if download else None,
+    )
+
+    def split(train: bool) -> Split:
+        part = MNIST(str(root), train=train)
+        return Split(part.data.unsqueeze(1), part.targets)
+
+    with reading(f"MNIST in {root / 'MNIST' / 'raw'}", _DAMAGED):
+        train, test = split(True), split(False)
+    return checked_records(train, test, _DIGIT_NAMES, "MNIST")
+
+
+def read_svhn(root: Path, download: bool) -> Records:
+    """SVHN's 73,257 training and 26,032 test digits of 3x32x32, from `<root>/*_32x32.mat`; without `extra`.
+
+    Raises:
+        RunError: files are absent and not to be had, or damaged.
+    """
+    from torchvision.datasets import SVHN
+
+    parts = [SVHN.split_list[name] for name in ("train", "test")]
+    _have_files(
+        "SVHN",
+        root,
+        [file for _, file, _ in parts],
+        advice=f"Download {' and '.join(address for address, _, _ in parts)} elsewhere, "
+        "put them into FOLDER and give `--data-dir FOLDER`",
+        fetch=(lambda: [SVHN(str(root), name, download=True) for name in ("train", "test")]) if download else None,
+    )
+
+    def split(name: str) -> Split:
+        part = SVHN(str(root), name)
+        return Split(_contiguous(part.data), torch.from_numpy(part.labels))
+
+    with reading(f"SVHN in {root}", _DAMAGED):
+        train, test = split("train"), split("test")
+    return checked_records(train, test, _DIGIT_NAMES, "SVHN")
+
+
+_DAMAGED = "a file there is damaged or not the official one: delete it, then it is downloaded again"
+
+
+def _have_files(name: str, folder: Path, files: Sequence[str], advice: str, fetch: Callable[[], object] | None) -> None:
+    """Fetch the data set unless all its files are there: a complete one never meets the network."""
+    missing = [file for file in files if not os.path.isfile(folder / file)]
+    if not missing:
+        return
+    absent = f"{name} is not in {folder} (no {', '.join(missing)})"
+    if fetch is None:
+        raise RunError(f"{absent}. {advice}")
+    try:
+        fetch()
+    # Without a network, on a full disk, behind a proxy: torchvision lets pass what urllib, ssl and the system raise.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"{absent}, and the download failed ({reason}). {advice}") from error
+
+
+def _contiguous(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images))

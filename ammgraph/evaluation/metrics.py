@@ -1,0 +1,170 @@
+"""How well clusters and predictions agree with labels: numpy arrays in, floats (or small arrays) out.
+
+N examples, K clusters, C classes; clusters and labels are integers from 0. Errors are fractions in [0, 1]. An
+assignment is an integer array (K,): the class that each cluster stands for, or -1 where it stands for none. To say
+which examples it was fitted on, and which were scored, is the caller's duty: published protocols differ in just that.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.special import entr
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NO_CLASS = -1
+
+# --------------------------------------------------------------------------------------------------- tables
+
+
+def cluster_table(clusters: Array, labels: Array, num_clusters: int, num_classes: int) -> Array:
+    """T[k, c] = number of examples i with clusters_i = k and labels_i = c; integers (K, C).
+
+    With predicted classes as `clusters` it is the transposed confusion matrix: rows are predictions.
+    """
+    _check_same_length(clusters, labels)
+    _check_range("clusters", clusters, num_clusters)
+    _check_range("labels", labels, num_classes)
+    cells = clusters.astype(np.int64) * num_classes + labels.astype(np.int64)
+    return np.bincount(cells, minlength=num_clusters * num_classes).reshape(num_clusters, num_classes)
+
+
+# --------------------------------------------------------------------------------------------------- assignments
+
+
+def one_to_one(table: Array) -> Array:
+    """`argmax over injective n of sum_k T[k, n(k)]`: no two clusters take one class (the Hungarian method).
+
+    With K > C only C clusters take a class. Empty clusters take none: T says nothing about them.
+
+    Args:
+        table: counts (K, C) of `cluster_table`.
+
+    Returns:
+        The assignment, (K,).
+
+    Reference:
+        Jiang et al., Variational Deep Embedding, arXiv:1611.05148 (with K = C).
+    """
+    clusters, classes = linear_sum_assignment(table, maximize=True)
+    assignment = np.full(len(table), NO_CLASS)
+    assignment[clusters] = classes
+    return np.where(table.sum(1) > 0, assignment, NO_CLASS)
+
+
+def majority(table: Array) -> Array:
+    """n(k) = argmax_c T[k, c]: each cluster takes its most frequent class, of equally frequent ones the first.
+
+    Any number of clusters may take one class; empty clusters take none. This is eq. 17 of the AMM paper read literally
+    (the maximum over *all* mappings), and the only protocol under which K > C can score well.
+
+    Args:
+        table: counts (K, C) of `cluster_table`.
+
+    Returns:
+        The assignment, (K,).
+    """
+    return np.where(table.sum(1) > 0, table.argmax(1), NO_CLASS)
+
+
+def exemplar(posteriors: Array, labels: Array) -> Array:
+    """n(k) = labels_i with i = argmax_i q(y = k | x_i): each cluster takes the class of its surest example.
+
+    Every cluster takes a class, even one that wins no example. Never better than `majority` on the same examples.
+
+    Args:
+        posteriors: q(y | x), (N, K).
+        labels: (N,).
+
+    Returns:
+        The assignment, (K,).
+
+    Reference:
+        Makhzani et al., Adversarial Autoencoders, arXiv:1511.05644, section 6 (fitted on validation examples).
+    """
+    _check_same_length(posteriors, labels)
+    return labels[posteriors.argmax(0)]
+
+
+def assign(clusters: Array, assignment: Array) -> Array:
+    """n(clusters_i): the class of each example's cluster, -1 where that stands for none; (N,)."""
+    _check_range("clusters", clusters, len(assignment))
+    return assignment[clusters]
+
+
+# --------------------------------------------------------------------------------------------------- errors
+
+
+def clustering_error(clusters: Array, labels: Array, assignment: Array) -> float:
+    """1 - (1/N) sum_i 1{labels_i = n(clusters_i)}, in [0, 1]: 1 - ACC of eq. 17 of the AMM paper, for the given n.
+
+    An example whose cluster stands for no class counts as an error. Eq. 17 fits n on the scored examples themselves; an
+    assignment fitted elsewhere, as on validation examples, is scored by the same function.
+
+    Args:
+        clusters: (N,), below K.
+        labels: (N,).
+        assignment: (K,), of `one_to_one`, `majority` or `exemplar`.
+    """
+    return classification_error(assign(clusters, assignment), labels)
+
+
+def classification_error(predictions: Array, labels: Array) -> float:
+    """(1/N) sum_i 1{predictions_i != labels_i}, in [0, 1]."""
+    _check_same_length(predictions, labels)
+    return float(np.mean(predictions != labels))
+
+
+# --------------------------------------------------------------------------------------------------- other measures
+
+
+def normalized_mutual_information(clusters: Array, labels: Array) -> float:
+    """2 I(clusters; labels) / (H(clusters) + H(labels)), in [0, 1]: the arithmetic mean normalises.
+
+    Needs no assignment, but falls as K exceeds C: only numbers with one K are comparable. 0 if only one of the two is
+    constant, 1 if both are.
+    """
+    _check_same_length(clusters, labels)
+    return float(normalized_mutual_info_score(labels, clusters, average_method="arithmetic"))
+
+
+def adjusted_rand_index(clusters: Array, labels: Array) -> float:
+    """(R - E[R]) / (max R - E[R]), R the number of pairs together in both; 0 by chance, 1 for equal partitions.
+
+    Reference:
+        Hubert and Arabie, Comparing Partitions, Journal of Classification 2, 1985.
+    """
+    _check_same_length(clusters, labels)
+    return float(adjusted_rand_score(labels, clusters))
+
+
+def component_use(clusters: Array, num_clusters: int) -> Array:
+    """u_k = (1/N) sum_i 1{clusters_i = k}: the share of the examples in each component, float64 (K,), summing to 1."""
+    _check_same_length(clusters, clusters)
+    _check_range("clusters", clusters, num_clusters)
+    return np.bincount(clusters, minlength=num_clusters) / len(clusters)
+
+
+def mean_entropy(probabilities: Array) -> float:
+    """-(1/N) sum_i sum_k p_ik ln p_ik, in nats, with 0 ln 0 = 0; between 0 (one-hot) and ln K (uniform).
+
+    Args:
+        probabilities: (N, K), rows summing to 1.
+    """
+    _check_same_length(probabilities, probabilities)
+    return float(entr(probabilities.astype(np.float64)).sum(1).mean())
+
+
+def _check_same_length(first: Array, second: Array) -> None:
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} examples against {len(second)}")
+    if not len(first):
+        raise ValueError("no examples to score")
+
+
+def _check_range(name: str, values: Array, size: int) -> None:
+    # A value outside would not fail further on: it would count in a neighbouring cell.
+    if len(values) and not 0 <= values.min() <= values.max() < size:
+        raise ValueError(f"{name} run from {values.min()} to {values.max()}, expected 0 to {size - 1}")
