@@ -8,16 +8,15 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-
 # What each code means, for `ammgraph explain`.
 CODES: dict[str, str] = {
     # YAML
     "unreadable-spec": "The file does not exist, is empty, is too large or is not text in UTF-8.",
     "yaml-syntax": "The text is not YAML.",
-    "yaml-feature": "A spec uses no anchors, aliases, tags, merge keys, directives, further documents or keys that are not text.",
+    "yaml-feature": "A spec uses no anchors, aliases, tags, merge keys, directives or further documents, and its keys are text.",
     "duplicate-key": "A key stands twice in one mapping; YAML would silently keep the last.",
-    "empty-value": "A key has nothing after its colon; a written `null` removes an inherited value, and nothing means nothing.",
-    "split-by-comma": "In `{...}` and `[...]` a comma ends a text, also between parentheses; quotes or a line of its own prevent it.",
+    "empty-value": "A key has nothing after its colon; what removes an inherited value is a written `null`.",
+    "split-by-comma": "In `{...}` and `[...]` a comma ends a text, also between parentheses; quotes prevent it.",
     # extends and --set
     "extends": "The spec named by `extends` cannot be read, or extends the spec that names it.",
     "nothing-to-remove": "A `null` removes an inherited value, but none is inherited.",
@@ -105,7 +104,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
-    """The text of a diagnostic: code, message, `file:line:column`, the line verbatim with carets, found, expected, hint."""
+    """The text of a diagnostic: code, message, place, the line verbatim with carets, found, expected, hint, notes."""
     lines = [f"error[{diagnostic.code}]: {diagnostic.message}", *_excerpt(diagnostic.span, sources)]
     for label in ("found", "expected", "hint"):
         text = getattr(diagnostic, label)

@@ -124,11 +124,12 @@ def parse_factor(text: str) -> Factor:
     head = tokens.name("a distribution's letter, as in `q(z|x)`")
     if not tokens.accept("("):
         tokens.fail("a factor is written `q(z|x)`", expected="`(`")
-    variables = tokens.names()
-    given = tokens.names() if tokens.accept("|") else ()
-    if not tokens.accept(")"):
-        hint = f"in a flow mapping or list a comma ends the key: quote it, or write one factor a line, as in `'{text}...)'`"
-        tokens.fail("the factor's parenthesis is not closed", expected="`)`", hint=hint if tokens.at_end else "")
+    taken: set[str] = set()
+    variables = tokens.names(taken)
+    given = tokens.names(taken) if tokens.accept("|") else ()
+    if tokens.at_end:
+        tokens.fail("the factor's parenthesis is not closed", expected="`)`")
+    tokens.expect(")")
     tokens.end()
     return Factor(head, variables, given)
 
@@ -288,7 +289,8 @@ class _Tokens:
     """The tokens of one text, read from left to right."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.position, self.tokens = text, 0, []
+        self.text, self.position = text, 0
+        self.tokens: list[tuple[str, str, int, int]] = []  # kind, text, and columns [start, end)
         if len(text) > _LONGEST:
             raise NotationError(
                 f"{len(text)} characters are too many here", 0, len(text), expected=f"at most {_LONGEST}"
@@ -299,7 +301,7 @@ class _Tokens:
             if match is None:
                 column += len(text[column:]) - len(text[column:].lstrip())
                 raise NotationError(f"unexpected character `{text[column]}`", column, column + 1)
-            kind = match.lastgroup
+            kind = str(match.lastgroup)
             self.tokens.append((kind, match.group(kind), match.start(kind), match.end(kind)))
             column = match.end()
 
@@ -352,10 +354,14 @@ class _Tokens:
             self.fail("a number has no leading zero", expected=f"`{self.peek().lstrip('0') or '0'}`")
         return Fraction(self.take())
 
-    def names(self) -> tuple[str, ...]:
-        names = [self.name("a variable")]
-        while self.accept(","):
+    def names(self, taken: set[str]) -> tuple[str, ...]:
+        """Variables between commas, none of them taken; they are then."""
+        names: list[str] = []
+        while not names or self.accept(","):
+            if self.peek() in taken:
+                self.fail(f"`{self.peek()}` stands twice in one factor", expected="each variable once")
             names.append(self.name("a variable"))
+            taken.add(names[-1])
         return tuple(names)
 
     def end(self) -> None:

@@ -7,6 +7,7 @@ behind this module there is no text left to interpret. Whether the parts fit tog
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -42,7 +43,7 @@ from ammgraph.spec.notation import (
 )
 from ammgraph.spec.source import SourceMap
 
-# --------------------------------------------------------------------------------------------------- values in the notation
+# ------------------------------------------------------------------------------------------ values in the notation
 
 
 def problem(code: str, message: str, **details: object) -> PydanticCustomError:
@@ -51,7 +52,7 @@ def problem(code: str, message: str, **details: object) -> PydanticCustomError:
     Details: found, expected, hint; valid and name for a did-you-mean; start and end, columns of the text; at, a path
     further down; stands_at="key" to point at the key and not at the value.
     """
-    return PydanticCustomError(code, "{message}", {"message": message, **details})  # type: ignore[arg-type]
+    return PydanticCustomError(code, "{message}", {"message": message, **details})
 
 
 def _constants(info: ValidationInfo) -> Mapping[str, Fraction]:
@@ -95,15 +96,17 @@ def _notation(parse: Callable[[], T], offset: int = 0) -> T:
         raise problem("notation", error.message, **details) from None
 
 
-def _inside(index: tuple[int, ...], parse: Callable[[], T]) -> T:
-    """The result of a parser of an entry of a list; its problem stands at that entry."""
-    try:
-        return parse()
-    except PydanticCustomError as error:
-        context = dict(error.context or {})
-        raise problem(
-            error.type, context.pop("message"), **context | {"at": (*index, *context.get("at", ()))}
-        ) from None
+def _entries(values: list[object], parse: Callable[[object], T]) -> tuple[T, ...]:
+    """Every entry of a list parsed; a problem stands at its entry."""
+    parsed = []
+    for index, value in enumerate(values):
+        try:
+            parsed.append(parse(value))
+        except PydanticCustomError as error:
+            context = dict(error.context or {})
+            path = (index, *context.pop("at", ()))
+            raise problem(error.type, context.pop("message"), **context, at=path) from None
+    return tuple(parsed)
 
 
 def _exact(value: object, info: ValidationInfo, what: str, offset: int = 0) -> Fraction:
@@ -162,16 +165,14 @@ def _schedule(value: object, info: ValidationInfo) -> Schedule:
         return Schedule(((0.0, _at_least_zero(_number(value, info))),))
     if not value or not all(isinstance(point, list) and len(point) == 2 for point in value):
         raise _wrong_type(value, "a number, or a list of [epoch, value] pairs")
-    points = tuple(_breakpoint(index, point, info) for index, point in enumerate(value))
-    if any(first[0] > second[0] for first, second in zip(points, points[1:], strict=False)):
+    points = _entries(value, lambda point: _breakpoint(point, info))
+    if any(first[0] > second[0] for first, second in pairwise(points)):
         raise problem("out-of-range", "the epochs of {place} do not increase", expected="epochs in ascending order")
     return Schedule(points)
 
 
-def _breakpoint(index: int, point: list[object], info: ValidationInfo) -> tuple[float, float]:
-    epoch, value = (
-        _inside((index, side), lambda side=side: _at_least_zero(_number(point[side], info))) for side in (0, 1)
-    )
+def _breakpoint(point: Any, info: ValidationInfo) -> tuple[float, float]:
+    epoch, value = _entries(point, lambda number: _at_least_zero(_number(number, info)))
     return epoch, value
 
 
@@ -364,9 +365,9 @@ def _kind(**types: type) -> Discriminator:
     def kind(value: object) -> str | None:
         return next((tag for tag, expected in types.items() if isinstance(value, expected)), None)
 
-    words = {dict: "a mapping", list: "a list", str: "a text"}
+    words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
     what = " or ".join(words[expected] for expected in types.values())
-    context = {"message": f"{{place}} is not {what}", "expected": what}
+    context: dict[str, int | str | float] = {"message": f"{{place}} is not {what}", "expected": what}
     return Discriminator(
         kind, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
     )
@@ -379,7 +380,7 @@ def _labeled_count(value: object, info: ValidationInfo) -> int | str:
     count = value if value == "all" else _integer(value, info)
     if isinstance(count, int) and count < 1:
         raise problem("out-of-range", "{place} is out of range", found=describe(count), expected="at least 1, or `all`")
-    return count  # type: ignore[return-value]
+    return count
 
 
 LabeledCount = Annotated[int | Literal["all"], BeforeValidator(_labeled_count), _INTEGER_SCHEMA]
@@ -398,14 +399,14 @@ class Data(Model):
     """Where examples come from and how they are split."""
 
     dataset: Literal["digits", "mnist", "svhn", "npz", "folder"] = Field(
-        description="`digits` (scikit-learn, needs no download), `mnist`, `svhn` (torchvision), `npz`, `folder` (images by class)."
+        description="`digits` (scikit-learn, no download), `mnist`, `svhn` (torchvision), `npz`, `folder` (images by class)."
     )
     path: str | None = Field(
         None, min_length=1, description="The `.npz` file or the folder; for `npz` and `folder` only."
     )
     validation: Annotated[int, Field(ge=0), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
         0,
-        description="Training examples held out: at random by `seed`; for `svhn` the last ones in file order, as ALI does.",
+        description="Training examples held out: at random by `seed`; of `svhn` the last in file order, as ALI does.",
     )
     labeled: Labeled | None = Field(
         None, description="The labelled subset, chosen from the training examples by `seed`."
@@ -642,10 +643,7 @@ SOURCE_WORDS = ("data", "data.labeled", "data.unlabeled", "uniform", "normal", "
 
 def _source(value: object, info: ValidationInfo) -> Source:
     if isinstance(value, list):
-        probabilities = (
-            _inside((index,), lambda item=item: _at_least_zero(_number(item, info))) for index, item in enumerate(value)
-        )
-        return Probabilities(tuple(probabilities))
+        return Probabilities(_entries(value, lambda item: _at_least_zero(_number(item, info))))
     if isinstance(value, dict):
         return MixtureSource.model_validate(value, context=info.context).mixture
     text = _text(value, "`data`, a prior, or a row as in `encoder.z`")
@@ -731,7 +729,7 @@ class Game(Model):
     )
     discriminator: ReferenceText = Field(description="The row that holds the logit, as in `critic.p`.")
     objective: Objective = Field(
-        description="`jensen_shannon` (label swap, Algorithm 1), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`."
+        description="`jensen_shannon` (label swap: Algorithm 1), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`."
     )
     weight: Scheduled = Field(
         default_factory=lambda: Schedule(((0.0, 1.0),)), description="Weight of both players' losses."

@@ -1,7 +1,7 @@
 """YAML text -> a tree of plain values in which every key and every value knows its place.
 
-YAML is read as version 1.2 with the scalars true, false, null, numbers without leading zeros, and text; keys are text as
-written. What makes a spec ambiguous (duplicate keys, empty values, aliases, tags, merge keys) is refused here.
+YAML is read as version 1.2 with the scalars true, false, null, numbers without leading zeros, and text; keys are text
+as written. What makes a spec ambiguous (duplicate keys, empty values, aliases, tags, merge keys) is refused here.
 """
 
 import re
@@ -15,6 +15,7 @@ from ammgraph.diagnostics import Diagnostic, Note, Span
 from ammgraph.spec.yaml_errors import in_plain_words
 
 Path: TypeAlias = tuple[str | int, ...]
+Event: TypeAlias = Any  # a yaml.Event; its stubs know neither anchors and tags nor that marks are there
 
 LARGEST_FILE = 1 << 20  # bytes
 DEEPEST_NESTING = 40
@@ -86,7 +87,7 @@ class SourceMap:
 
 
 def part_of(span: Span, texts: Mapping[str, str], start: int, end: int) -> Span:
-    """Columns [start, end), from 0, of the plain or quoted text at `span`; all of it where it has escapes or is folded."""
+    """Columns [start, end), from 0, of the plain or quoted text at `span`; all of it where they cannot be told."""
     written = texts[span.file].split("\n")[span.line - 1][span.column - 1 : span.end_column - 1]
     quote = written[:1]
     quoted = quote in ("'", '"')
@@ -141,21 +142,17 @@ def scalar(text: str) -> str | int | float | bool | None:
 
 
 def decode(content: bytes, file: str) -> tuple[str, list[Diagnostic]]:
-    """The text of a file, its line ends as `\\n`, and what is wrong with its bytes."""
+    """The text of a file, its lines ended by a newline alone, and what is wrong with its bytes."""
     if len(content) > LARGEST_FILE:
         message = "the file is larger than 1 MiB"
-        return "", [
-            Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), expected="a spec, a few kilobytes of YAML")
-        ]
+        return "", [Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), expected="a few kilobytes of YAML")]
     text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         message = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        return printable(text), [
-            Diagnostic("unreadable-spec", message, _end_of(before, file), expected="a text in UTF-8")
-        ]
+        return text, [Diagnostic("unreadable-spec", message, _end_of(before, file), expected="a text in UTF-8")]
     return text, []
 
 
@@ -186,7 +183,7 @@ class _Composer:
 
     def __init__(self, text: str, file: str) -> None:
         self.lines, self.file = text.split("\n"), file
-        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self.events: Iterator[Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self.problems: list[Diagnostic] = []
         self.flow = 0  # how many `{` and `[` are open
         self.last = Span(file, 1, 1, 2)
@@ -205,22 +202,17 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             self.problems.append(in_plain_words(error, self.lines, self.file))
         except (ValueError, OverflowError):  # PyYAML converts `"\UFFFFFFFF"` unchecked
-            self.problems.append(
-                Diagnostic("yaml-syntax", "an escape names no character", self.last, hint="it is the next quoted text")
-            )
+            self._report("yaml-syntax", "an escape in the text after this names no character", self.last)
         except _TooDeep:
             self._refuse("nesting this deep", self.last, f"at most {DEEPEST_NESTING} levels")
         return tree
 
-    def _start(self, event: yaml.DocumentStartEvent) -> None:
+    def _start(self, event: Event) -> None:
         if event.version or event.tags:
-            self._refuse(
-                "a `%` directive",
-                Span(self.file, 1, 1, len(self.lines[0]) + 1),
-                "a spec is YAML 1.2; take the line away",
-            )
+            line = next(index for index, text in enumerate(self.lines, start=1) if text.startswith("%"))
+            self._refuse("a `%` directive", Span(self.file, line, 1, 2), "a spec is YAML 1.2; take the line away")
 
-    def _node(self, event: yaml.Event, depth: int) -> Node:
+    def _node(self, event: Event, depth: int) -> Node:
         if depth > DEEPEST_NESTING:
             raise _TooDeep
         self.last = span = self._span(event)
@@ -228,9 +220,7 @@ class _Composer:
             self._refuse("an alias", span, "write the value again, or share it through `extends:` or `constants:`")
             return Scalar("", span)
         if event.anchor is not None:
-            self._refuse(
-                "an anchor", span, "write the value where it is used, or share it through `extends:` or `constants:`"
-            )
+            self._refuse("an anchor", span, "write the value again, or share it through `extends:` or `constants:`")
         if event.tag is not None:
             self._refuse("a tag", span, "a value's type follows from its place; quotes make a text")
         if isinstance(event, yaml.ScalarEvent):
@@ -240,16 +230,15 @@ class _Composer:
         self.flow -= bool(event.flow_style)
         return node
 
-    def _value(self, event: yaml.ScalarEvent, span: Span) -> str | int | float | bool | None:
+    def _value(self, event: Event, span: Span) -> str | int | float | bool | None:
         if _UNPRINTABLE.search(event.value):
-            self.problems.append(
-                Diagnostic("yaml-syntax", "an escape in this text stands for a control character", span)
-            )
+            self._report("yaml-syntax", "an escape in this text stands for a control character", span)
             return printable(event.value)
         if event.style is not None:
             return event.value
-        if self._is_split(event.value):
-            self._report_split(span)
+        if self.flow and event.value.count("(") > event.value.count(")"):
+            hint = "in `{...}` and `[...]` a comma separates: quote the text, or write one entry a line"
+            self._report("split-by-comma", "a comma ends this text inside its parenthesis", span, hint)
             return event.value
         return scalar(event.value)
 
@@ -261,9 +250,7 @@ class _Composer:
             values.append(self._node(event, depth + 1))
             if _is_empty(event):
                 hint = "take the `-` or the comma away, or write the value"
-                self.problems.append(
-                    Diagnostic("empty-value", "an entry of the list is empty", values[-1].span, hint=hint)
-                )
+                self._report("empty-value", "an entry of the list is empty", values[-1].span, hint)
         raise AssertionError("a list without an end")
 
     def _table(self, span: Span, depth: int) -> Table:
@@ -281,14 +268,14 @@ class _Composer:
                 continue
             if _is_empty(value_event) and not (self.flow and _is_tail(name)):
                 hint = f"`{name}: null` removes an inherited value"
-                self.problems.append(Diagnostic("empty-value", f"`{name}` has no value", key_span, hint=hint))
+                self._report("empty-value", f"`{name}` has no value", key_span, hint)
             elif name in entries:
                 note = Note(f"`{name}` is first written here", entries[name].key_span)
-                self.problems.append(Diagnostic("duplicate-key", f"`{name}` is written twice", key_span, notes=(note,)))
+                self._report("duplicate-key", f"`{name}` is written twice", key_span, "", note)
             entries.setdefault(name, Entry(key_span, value))
         raise AssertionError("a mapping without an end")
 
-    def _key(self, event: yaml.Event, depth: int) -> str | None:
+    def _key(self, event: Event, depth: int) -> str | None:
         """The text of a key; None, with the problem noted, where it is none that could be looked up."""
         problems = len(self.problems)
         if not isinstance(event, yaml.ScalarEvent):
@@ -299,23 +286,18 @@ class _Composer:
             return None
         span = self._node(event, depth).span
         if _is_empty(event):
-            self.problems.append(Diagnostic("yaml-syntax", "a `:` has no key before it", span))
+            self._report("yaml-syntax", "a `:` has no key before it", span)
         elif event.style is None and event.value == "<<":
             self._refuse("a merge key", span, "`extends:` merges whole specs")
         return event.value if len(self.problems) == problems else None
 
-    def _is_split(self, text: str) -> bool:
-        return self.flow > 0 and text.count("(") > text.count(")")
-
-    def _report_split(self, span: Span) -> None:
-        message = "a comma ends this text inside its parenthesis"
-        hint = "in `{...}` and `[...]` a comma separates: quote the text, or write one entry a line"
-        self.problems.append(Diagnostic("split-by-comma", message, span, hint=hint))
-
     def _refuse(self, what: str, span: Span, hint: str) -> None:
-        self.problems.append(Diagnostic("yaml-feature", f"{what} is not part of a spec's YAML", span, hint=hint))
+        self._report("yaml-feature", f"{what} is not part of a spec's YAML", span, hint)
 
-    def _span(self, event: yaml.Event) -> Span:
+    def _report(self, code: str, message: str, span: Span, hint: str = "", *notes: Note) -> None:
+        self.problems.append(Diagnostic(code, message, span, hint=hint, notes=notes))
+
+    def _span(self, event: Event) -> Span:
         start, end = event.start_mark, event.end_mark
         if isinstance(event, yaml.ScalarEvent) and event.style in ("|", ">"):
             header = self.lines[start.line][start.column :].partition(" #")[0].rstrip()
@@ -324,7 +306,7 @@ class _Composer:
             return Span(self.file, start.line + 1, start.column + 1, max(end.column, start.column + 1) + 1)
         return Span(self.file, start.line + 1, start.column + 1, len(self.lines[start.line].rstrip()) + 1)
 
-    def _first_line(self, span: Span, end: yaml.Event, children: list[Span]) -> Span:
+    def _first_line(self, span: Span, end: Event, children: list[Span]) -> Span:
         """The part of a list or a mapping that stands on its first line."""
         mark = end.end_mark
         if mark.line == span.line - 1 and mark.column >= span.column:
@@ -337,7 +319,7 @@ class _TooDeep(Exception):
     """Mappings and lists in each other beyond `DEEPEST_NESTING`."""
 
 
-def _is_empty(event: yaml.Event) -> bool:
+def _is_empty(event: Event) -> bool:
     """Whether nothing was written: quotes make an empty text, which is something."""
     return isinstance(event, yaml.ScalarEvent) and event.value == "" and event.style is None
 

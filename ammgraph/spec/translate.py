@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,10 +33,9 @@ def written_path(loc: Path, data: object) -> Path:
     """The part of pydantic's `loc` that was written: tags of unions are left out, and so is a key that is missing."""
     path: list[str | int] = []
     for step in loc:
+        if isinstance(data, list):
+            data = dict(enumerate(data))
         if isinstance(data, dict) and step in data:
-            data = data[step]
-            path.append(step)
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
             data = data[step]
             path.append(step)
     return tuple(path)

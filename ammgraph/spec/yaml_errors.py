@@ -93,13 +93,14 @@ _OPENED = {
 def in_plain_words(error: yaml.MarkedYAMLError, lines: Sequence[str], file: str) -> Diagnostic:
     """The diagnostic of a parser's error, with a note at what is still open."""
     problem, context = error.problem or "", error.context or ""
-    for problem_pattern, context_pattern, sentence, hint in SENTENCES:
-        if re.search(problem_pattern, problem) and re.search(context_pattern, context):
-            break
-    else:
-        sentence, hint = "this is not YAML", ""
+    sentences = [
+        (sentence, hint)
+        for problem_pattern, context_pattern, sentence, hint in SENTENCES
+        if re.search(problem_pattern, problem) and re.search(context_pattern, context)
+    ]
+    sentence, hint = (*sentences, ("this is not YAML", ""))[0]
     span = _span(error.problem_mark or error.context_mark, lines, file)
-    notes = ()
+    notes: tuple[Note, ...] = ()
     if error.context_mark is not None:
         opened = next((text for word, text in _OPENED.items() if word in context), None)
         place = _span(error.context_mark, lines, file)
