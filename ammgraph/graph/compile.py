@@ -1,0 +1,228 @@
+"""`compile_spec`: Spec -> Plan, one stage after another; each tells all its problems, then stops."""
+
+from collections.abc import Mapping, Sequence
+
+from ammgraph.diagnostics import Diagnostic, stop_if
+from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
+from ammgraph.graph.factors import (
+    Declared,
+    Use,
+    Variables,
+    check_conditions,
+    check_factors,
+    check_uses,
+    declared_factors,
+    field_of,
+    locals_of,
+    network_inputs,
+    order_draws,
+    plan_variables,
+    sampling_order,
+    uses_of,
+)
+from ammgraph.graph.games import (
+    batch_size_of,
+    check_games,
+    check_players,
+    check_sides,
+    critic_reads,
+    needed_variables,
+    plan_game,
+    plan_turns,
+)
+from ammgraph.graph.lint import check_settings, check_unused, check_variable_rows, lint
+from ammgraph.graph.plan import (
+    Density,
+    DrawPlan,
+    EvaluationPlan,
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    NetworkPlan,
+    Plan,
+    RowPlan,
+    Site,
+    VariablePlan,
+)
+from ammgraph.graph.rows import Table, check_columns, infer_rows, order_rows, unknown_names
+from ammgraph.spec.notation import Reference
+from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
+
+
+def compile_spec(spec: Spec) -> Plan:
+    """The plan of a spec.
+
+    Raises:
+        SpecError: the spec is not a model; every problem of the first stage that found one.
+    """
+    problems: list[Diagnostic] = []
+    texts = spec.source.texts
+
+    variables = plan_variables(spec)
+    found = {name: order_rows(spec, name, problems) for name in spec.networks}
+    tables = {name: table for name, table in found.items() if table is not None}
+    for table in tables.values():
+        problems += check_columns(spec, table)
+    declared = declared_factors(spec)
+    problems += check_factors(spec, variables, declared, found)
+    problems += check_sides(spec, declared)
+    problems += check_settings(spec)
+    draw_order, cycles = order_draws(spec, declared)
+    stop_if(problems + cycles, texts)
+
+    uses = uses_of(declared, spec)
+    problems += check_uses(spec, variables, tables, uses)
+    inputs = {}
+    for name, table in tables.items():
+        inputs[name] = network_inputs(spec, variables, table, uses, problems)
+        problems += unknown_names(spec, table, frozenset(inputs[name]))
+    stop_if(problems, texts)
+
+    rows: dict[str, dict[str, RowPlan]] = {}
+    for name, table in tables.items():
+        rows[name] = {row.name: row for row in infer_rows(spec, table, inputs[name], problems)}
+        problems += check_variable_rows(spec, variables, table, rows[name], uses)
+    problems += check_conditions(spec, variables, declared, tables, uses)
+    stop_if(problems, texts)
+
+    problems += check_games(spec, variables, declared, tables, rows, uses)
+    problems += check_unused(spec, variables, declared, tables, uses)
+    stop_if(problems, texts)
+
+    networks = {name: _plan_network(spec, name, inputs[name], rows[name]) for name in spec.networks}
+    wanted: dict[str, set[str]] = {name: set() for name in declared}
+    for name, game in spec.games.items():
+        reads = critic_reads(game, tables[game.discriminator.owner], uses, name, variables)
+        for side in game.match:
+            for _, draw in side.summands:
+                wanted[draw] |= set(reads.values())
+    needed = needed_variables(declared, wanted)
+    draws = {
+        name: _plan_draw(spec, name, declared[name], needed[name], tables, rows, uses, variables) for name in draw_order
+    }
+    games = [plan_game(spec, name, tables, uses, variables, draws) for name in spec.games]
+    problems += check_players(spec, games, tuple(networks.values()))
+    stop_if(problems, texts)
+
+    turns = plan_turns(spec, games, draws, networks, tables)
+    epoch_source, epoch_batch = _epoch(list(draws.values()))
+    return Plan(
+        title=spec.title,
+        variables=tuple(variables.values()),
+        networks=tuple(networks.values()),
+        draws=tuple(draws.values()),
+        games=tuple(games),
+        turns=turns,
+        readouts=plan_readouts(list(draws.values()), variables),
+        reconstructions=plan_reconstructions(list(draws.values()), variables),
+        epoch_source=epoch_source,
+        epoch_batch=epoch_batch,
+        epochs=spec.training.epochs,
+        steps=spec.training.steps,
+        momentum=spec.training.batchnorm.momentum,
+        epsilon=spec.training.batchnorm.epsilon,
+        data=spec.data,
+        evaluation=spec.evaluation,
+        published=tuple(
+            number for number in spec.published if all(spec.constants.get(name) == value for name, value in number.when.items())
+        ),
+        warnings=tuple(lint(spec, variables, networks, draws)),
+    )
+
+
+def _plan_network(spec: Spec, name: str, inputs: Mapping[str, tuple[int, int, int]], rows: Mapping[str, RowPlan]) -> NetworkPlan:
+    training = spec.training
+    return NetworkPlan(
+        name=name,
+        inputs=tuple(inputs.items()),
+        rows=tuple(rows.values()),
+        optimizer=training.optimizers.get(name) or training.optimizers["default"],
+        ema=training.ema.get(name, training.ema.get("default")),
+    )
+
+
+def _plan_draw(
+    spec: Spec,
+    name: str,
+    factors: Sequence[Declared],
+    needed: set[str],
+    tables: Mapping[str, Table],
+    rows: Mapping[str, Mapping[str, RowPlan]],
+    uses: Sequence[Use],
+    variables: Variables,
+) -> DrawPlan:
+    batch_size = batch_size_of(spec, name)
+    computed: dict[str, set[str]] = {}  # evaluation -> rows that an earlier factor has computed
+    plans = []
+    for declared in sampling_order(factors):
+        first = declared.factor.variables[0]
+        is_needed = any(variable in needed for variable in declared.factor.variables)
+        origin: FromData | FromPrior | FromDraw | FromNetwork
+        if isinstance(declared.source, DataSource):
+            fields = tuple((variable, field_of(spec, variables[variable]) or "") for variable in declared.factor.variables)
+            origin, density = FromData(declared.source, fields), Density("data")
+        elif isinstance(declared.source, Reference) and declared.source.owner in spec.networks:
+            origin = _from_network(name, declared.source, tables, uses, variables, computed)
+            density = density_of(rows[declared.source.owner][declared.source.name], rows[declared.source.owner])
+        elif isinstance(declared.source, Reference):
+            origin, density = FromDraw(declared.source.owner, declared.source.name), Density("deterministic")
+        else:
+            given = declared.factor.given[0] if isinstance(declared.source, Mixture) else ""
+            site = _prior_site(f"{name}/{first}", declared.source, variables[first], batch_size)
+            origin, density = FromPrior(declared.source, site, given), Density("prior")
+        plans.append(
+            FactorPlan(
+                text=str(declared.factor),
+                variables=declared.factor.variables,
+                given=declared.factor.given,
+                value=str(declared.source),
+                origin=origin,
+                density=density,
+                needed=is_needed,
+            )
+        )
+    return DrawPlan(name, batch_size, tuple(plans))
+
+
+def _from_network(
+    draw: str,
+    reference: Reference,
+    tables: Mapping[str, Table],
+    uses: Sequence[Use],
+    variables: Variables,
+    computed: dict[str, set[str]],
+) -> FromNetwork:
+    table = tables[reference.owner]
+    bound = locals_of(table, uses, draw, reference, variables)
+    given = frozenset(bound) & frozenset(table.rows)
+    name = f"{draw}/{str(reference).rpartition('.')[0]}"
+    known = computed.setdefault(name, set())
+    rows = tuple(row for row in table.needed(reference.name, given) if row not in known)
+    known |= set(rows)
+    return FromNetwork(EvaluationPlan(name, reference.owner, tuple(sorted(bound.items()))), reference.name, rows)
+
+
+def _prior_site(name: str, prior: object, variable: VariablePlan, batch_size: int) -> Site:
+    """A categorical draw takes one uniform number, by inverse distribution function; a real one a number per dimension."""
+    if variable.kind == "categorical":
+        return Site(name, "uniform", "prior", batch_size, ())
+    kind = "normal" if isinstance(prior, Normal | Mixture) else "uniform"
+    return Site(name, kind, "prior", batch_size, variable.shape)  # type: ignore[arg-type]
+
+
+def _epoch(draws: Sequence[DrawPlan]) -> tuple[DataSource, int]:
+    """An epoch is one pass of `data`; of its unlabelled or labelled part where no distribution takes the whole."""
+    parts = {
+        factor.origin.source.part: draw.batch_size
+        for draw in reversed(draws)
+        for factor in draw.factors
+        if isinstance(factor.origin, FromData) and factor.needed
+    }
+    for part in ("all", "unlabeled", "labeled"):
+        if part in parts:
+            return DataSource(part), parts[part]  # type: ignore[arg-type]
+    return DataSource("all"), max(draw.batch_size for draw in draws)
+
+

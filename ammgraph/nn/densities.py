@@ -1,0 +1,95 @@
+"""Densities of a factorization in closed form, and the Bayes classifier that follows from them (eq. 19)."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ammgraph.graph.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan
+from ammgraph.nn.model import Model, one_hot
+from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.spec.schema import Mixture
+
+
+def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(value; mean, exp(log_variance)), summed over dimensions, in nats: -n/2 log 2 pi at the mean of N(0, 1).
+
+    Args:
+        value: shape (B, n).
+        mean: shape (B, n) or (1, n).
+        log_variance: shape (B, n) or (1, n).
+
+    Returns:
+        Shape (B,).
+    """
+    squares = (value - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(1)
+
+
+def factor_parameters(model: Model, factor: FactorPlan, given: Mapping[str, Tensor], batch: int) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance, shape (batch, n) each, of a normal factor given its conditions; networks in eval mode (R17)."""
+    origin = factor.origin
+    if isinstance(origin, FromPrior) and isinstance(origin.prior, Mixture):
+        mean = given[origin.given].flatten(1) @ model.constant(origin.site.name)
+        return mean, torch.full_like(mean, 2 * math.log(origin.prior.scale))
+    assert isinstance(origin, FromNetwork)
+    assert factor.density.mean is not None
+    network = model.network(origin.evaluation.network)
+    values = {local: given[variable] for local, variable in origin.evaluation.bindings if variable in given}
+    rows = [row.name for row in network.plan.rows if row.name not in values and row.name in _below(network, origin.row, values)]
+    network.compute(rows, values, batch, {}, origin.evaluation.name, Mode.EVAL)
+    mean = evaluate_input(factor.density.mean, values).flatten(1)
+    return mean, values[f"{factor.density.log_variance}.raw"].flatten(1).expand_as(mean)
+
+
+def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str, Tensor]) -> Tensor:
+    """log p(y = k) + sum over the evidence v of log p(v | ..., y = k), shape (B, K), in nats.
+
+    Its argmax over k is the classifier of eq. 19, its softmax the posterior p(y | evidence).
+
+    Args:
+        model: networks; they run in eval mode.
+        plan: the compiled spec.
+        bayes: which densities are used.
+        inferred: variable -> values (B, n, 1, 1), at least the evidence and its other conditions.
+    """
+    draw = plan.draw(bayes.draw)
+    size = plan.variable(bayes.variable).shape[0]
+    columns = [_log_evidence(model, draw, bayes, inferred, component, size) for component in range(size)]
+    return torch.stack(columns, dim=1) + log_prior(model, draw, bayes.variable)
+
+
+def log_prior(model: Model, draw: DrawPlan, variable: str) -> Tensor:
+    """log p(y = k), shape (K,)."""
+    origin = draw.factor_of(variable).origin
+    assert isinstance(origin, FromPrior)
+    return torch.log(model.constant(origin.site.name))
+
+
+def _log_evidence(
+    model: Model, draw: DrawPlan, bayes: BayesPlan, inferred: Mapping[str, Tensor], component: int, size: int
+) -> Tensor:
+    terms = []
+    for variable in bayes.evidence:
+        factor = draw.factor_of(variable)
+        value = inferred[variable].flatten(1)
+        # Where y is the only condition, one example stands for all.
+        batch = 1 if factor.given == (bayes.variable,) else len(value)
+        label = torch.full((batch,), component, device=value.device)
+        given = {name: inferred[name] for name in factor.given if name != bayes.variable}
+        given[bayes.variable] = one_hot(label, size, value.dtype)
+        terms.append(normal_log_density(value, *factor_parameters(model, factor, given, batch)))
+    return torch.stack(terms).sum(0)
+
+
+def _below(network: object, row: str, given: Mapping[str, Tensor]) -> set[str]:
+    plans = network.plans  # type: ignore[attr-defined]
+    found: set[str] = set()
+    open_rows = [row]
+    while open_rows:
+        name = open_rows.pop()
+        if name in plans and name not in found and name not in given:
+            found.add(name)
+            open_rows += plans[name].reads
+    return found

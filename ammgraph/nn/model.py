@@ -1,0 +1,231 @@
+"""`build`: Plan -> modules; and the pure functions that draw from distributions and pass discriminators.
+
+Everything random is handed in by name (R8): the same noise gives the same numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ammgraph.graph.plan import (
+    CriticPass,
+    DrawPlan,
+    EvaluationPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    Plan,
+    Site,
+    VariablePlan,
+)
+from ammgraph.nn.networks import Mode, Network
+from ammgraph.spec.schema import Empirical, Mixture, Normal, Probabilities, RandomMeans, Uniform
+
+Tensors = Mapping[str, Tensor]
+
+
+class Model(nn.Module):
+    """The networks of a plan by name, and the constants of its priors.
+
+    A prior's constant is stored by its site's name: the probabilities of a categorical variable, shape (K,), or the means
+    of a fixed mixture, shape (K, n).
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(
+            {f"network_{network.name}": Network(network, plan.momentum, plan.epsilon) for network in plan.networks}
+        )
+
+    def network(self, name: str) -> Network:
+        """The network of that name."""
+        network = self.networks[f"network_{name}"]
+        assert isinstance(network, Network)
+        return network
+
+    def constant(self, site: str) -> Tensor:
+        """The constant of the prior that draws at `site`."""
+        return self.get_buffer(_key(site))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a distribution: a sample of each variable, and every row computed on the way, by evaluation."""
+
+    samples: dict[str, Tensor]
+    rows: dict[str, dict[str, Tensor]]
+    batch: int
+
+
+def build(plan: Plan, generator: torch.Generator, frequencies: Tensor | None = None) -> Model:
+    """The modules of a plan, on the CPU, initialised from `generator`.
+
+    Args:
+        plan: a compiled spec.
+        generator: the stream of initialisation.
+        frequencies: class frequencies of the labelled examples, shape (classes,), for `empirical` priors.
+    """
+    model = Model(plan)
+    for network in plan.networks:
+        model.network(network.name).initialize(generator)
+    for draw in plan.draws:
+        for factor in draw.factors:
+            if isinstance(factor.origin, FromPrior):
+                constant = _constant(factor.origin, plan.variable(factor.variables[0]), frequencies, plan)
+                if constant is not None:
+                    model.register_buffer(_key(factor.origin.site.name), constant)
+    return model
+
+
+def sample_draw(
+    model: Model,
+    draw: DrawPlan,
+    data: Tensors,
+    noise: Tensors,
+    mode: Mode,
+    others: Mapping[str, Draw] | None = None,
+    given: Tensors | None = None,
+    batch: int | None = None,
+    only: frozenset[str] | None = None,
+) -> Draw:
+    """Draw the needed variables of a distribution, each once, in the plan's order.
+
+    Args:
+        model: the networks.
+        draw: the distribution.
+        data: variable -> tensor, for the factors that come from data.
+        noise: random tensors by site; in `Mode.EVAL` an absent one means the mean.
+        mode: batch norm and dropout.
+        others: draws whose samples this one takes.
+        given: variables that are handed in and not drawn.
+        batch: number of examples, where neither data nor noise decides it.
+        only: the variables to draw; those that a training step needs unless given.
+    """
+    samples: dict[str, Tensor] = dict(given or {})
+    rows: dict[str, dict[str, Tensor]] = {}
+    size = batch or draw.batch_size
+    for factor in draw.factors:
+        wanted = factor.needed if only is None else any(variable in only for variable in factor.variables)
+        if not wanted or all(variable in samples for variable in factor.variables):
+            continue
+        origin = factor.origin
+        if isinstance(origin, FromData):
+            samples |= {variable: data[variable] for variable in factor.variables if variable not in samples}
+        elif isinstance(origin, FromDraw):
+            assert others is not None
+            samples[factor.variables[0]] = others[origin.draw].samples[origin.variable]
+        elif isinstance(origin, FromPrior):
+            samples[factor.variables[0]] = draw_prior(model, origin, noise[origin.site.name], samples)
+        else:
+            samples[factor.variables[0]] = _draw_row(model, origin, samples, rows, size, noise, mode)
+    return Draw(samples, rows, size)
+
+
+def critic_logits(
+    model: Model, evaluation: EvaluationPlan, row: str, rows: tuple[str, ...], inputs: Tensors, noise: Tensors, mode: Mode
+) -> Tensor:
+    """d(x, y, z), the discriminator's logit, shape (B,); `inputs` by local name."""
+    values = dict(inputs)
+    batch = next(iter(values.values())).shape[0]
+    model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
+    return values[row].flatten()
+
+
+def critic_inputs(critic: CriticPass, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
+    """The samples that a discriminator reads, of all its draws, joined along the batch; by local name."""
+    return {
+        local: torch.cat([draws[name].samples[variable] for name in critic.draws])
+        for local, variable in critic.evaluation.bindings
+    }
+
+
+def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors) -> Tensor:
+    """A sample of a prior from its noise: inverse distribution function, location and scale, or mixture component."""
+    prior = origin.prior
+    if isinstance(prior, Normal):
+        return noise if (prior.mean, prior.scale) == (0, 1) else prior.mean + prior.scale * noise
+    if isinstance(prior, Mixture):
+        means = samples[origin.given].flatten(1).to(noise.dtype) @ model.constant(origin.site.name).to(noise.dtype)
+        return means[:, :, None, None] + prior.scale * noise
+    if isinstance(prior, Uniform) and prior.bounds is not None:
+        low, high = prior.bounds
+        return low + (high - low) * noise
+    probabilities = model.constant(origin.site.name)
+    index = torch.searchsorted(probabilities.cumsum(0), noise.to(probabilities.dtype), right=True)
+    return one_hot(index.clamp_(max=len(probabilities) - 1), len(probabilities), noise.dtype)
+
+
+def one_hot(labels: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Labels (B,) as one-hot vectors (B, size, 1, 1)."""
+    return F.one_hot(labels, size).to(dtype)[:, :, None, None]
+
+
+def draw_noise(site: Site, generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The random tensor of a site: shape (batch, *shape), from its stream's generator."""
+    shape = (site.batch, *site.shape)
+    if site.kind == "mask":
+        return _mask(shape, site.dropout, generator, device)
+    if site.kind == "normal":
+        return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+    uniform = torch.rand(shape, generator=generator, device=device, dtype=dtype)
+    if site.kind == "gumbel":
+        return -torch.log(-torch.log(uniform.clamp_(min=torch.finfo(dtype).tiny, max=1 - torch.finfo(dtype).eps)))
+    return uniform
+
+
+def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, device: torch.device) -> Tensor:
+    """True with probability 1 - dropout, to 2^-16: four elements from each 64-bit word, since the CPU's generator is serial."""
+    count = 1
+    for size in shape:
+        count *= size
+    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
+    words.random_(-(2**63), None, generator=generator)
+    threshold = round(dropout * 2**16) - 2**15
+    return (words.view(torch.int16)[:count] >= threshold).view(shape)
+
+
+def _draw_row(
+    model: Model,
+    origin: FromNetwork,
+    samples: dict[str, Tensor],
+    rows: dict[str, dict[str, Tensor]],
+    batch: int,
+    noise: Tensors,
+    mode: Mode,
+) -> Tensor:
+    evaluation = origin.evaluation
+    values = rows.setdefault(evaluation.name, {})
+    for local, variable in evaluation.bindings:
+        if variable in samples:
+            values.setdefault(local, samples[variable])
+    model.network(evaluation.network).compute(origin.rows, values, batch, noise, evaluation.name, mode)
+    return values[origin.row]
+
+
+def _constant(origin: FromPrior, variable: VariablePlan, frequencies: Tensor | None, plan: Plan) -> Tensor | None:
+    prior, size = origin.prior, variable.shape[0]
+    if isinstance(prior, Mixture):
+        if isinstance(prior.means, RandomMeans):
+            generator = torch.Generator().manual_seed(prior.means.seed)
+            components = plan.variable(origin.given).shape[0]
+            return prior.means.normal * torch.randn(components, size, generator=generator)
+        return torch.tensor(prior.means, dtype=torch.float32)
+    if variable.kind != "categorical":
+        return None
+    if isinstance(prior, Empirical):
+        assert frequencies is not None, "`empirical` needs the labelled examples' class frequencies"
+        probabilities = torch.zeros(size, dtype=torch.float64)
+        probabilities[: len(frequencies)] = frequencies
+    elif isinstance(prior, Probabilities):
+        probabilities = torch.tensor(prior.values, dtype=torch.float64)
+    else:
+        probabilities = torch.full((size,), 1 / size, dtype=torch.float64)
+    return (probabilities / probabilities.sum()).float()
+
+
+def _key(site: str) -> str:
+    return "constant_" + site.replace("/", "__")

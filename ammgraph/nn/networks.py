@@ -1,0 +1,219 @@
+"""Layer tables as modules: a `Network` owns the weights of its rows and computes rows on request.
+
+Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a vector of n is B x n x 1 x 1.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ammgraph.graph.plan import NetworkPlan, RowPlan
+from ammgraph.spec.notation import Input, Zeros
+from ammgraph.spec.schema import Weights
+
+
+class Mode(Enum):
+    """How batch norm and dropout behave in an evaluation (R13)."""
+
+    TRAIN = "batch statistics, which move the running ones; masks"
+    FROZEN = "batch statistics, which move nothing; masks"
+    EVAL = "running statistics; no masks; without noise every `expn` and Gumbel noise is 0"
+
+
+class Row(nn.Module):
+    """The weights of one row, and its batch norm."""
+
+    def __init__(self, plan: RowPlan) -> None:
+        super().__init__()
+        in_channels, out_channels = plan.in_shape[0], plan.inner_shape[0]
+        shapes = {
+            "conv": (out_channels, in_channels, plan.width, plan.width),
+            "conv_transpose": (in_channels, out_channels, plan.width, plan.width),
+            "linear": (out_channels, in_channels * plan.in_shape[1] * plan.in_shape[2]),
+        }
+        self.weight = nn.Parameter(torch.empty(shapes[plan.op])) if plan.op is not None else None
+        self.bias = nn.Parameter(torch.empty(out_channels)) if plan.bias else None
+        self.gain = nn.Parameter(torch.ones(out_channels)) if plan.batchnorm else None
+        self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.batchnorm else None
+        self.register_buffer("running_mean", torch.zeros(out_channels) if plan.batchnorm else None)
+        self.register_buffer("running_variance", torch.ones(out_channels) if plan.batchnorm else None)
+
+
+class Network(nn.Module):
+    """A layer table. Rows are stored as `row_NAME`, so that a row may have any name."""
+
+    def __init__(self, plan: NetworkPlan, momentum: float, epsilon: float) -> None:
+        super().__init__()
+        self.plan, self.momentum, self.epsilon = plan, momentum, epsilon
+        self.plans = {row.name: row for row in plan.rows}
+        self.rows = nn.ModuleDict({f"row_{row.name}": Row(row) for row in plan.rows})
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw every weight as its row says; biases are constants, batch norm starts as the identity."""
+        for plan in self.plan.rows:
+            row = self.rows[f"row_{plan.name}"]
+            if row.weight is not None:
+                _initialize(row.weight, plan.weights, generator)
+            if row.bias is not None:
+                nn.init.constant_(row.bias, plan.biases)
+
+    def compute(
+        self,
+        names: Iterable[str],
+        values: MutableMapping[str, Tensor],
+        batch: int,
+        noise: Mapping[str, Tensor],
+        prefix: str,
+        mode: Mode,
+    ) -> None:
+        """Compute rows in the order given, each once, into `values`.
+
+        Args:
+            names: rows in computing order.
+            values: local name -> tensor; holds what the rows read from outside. A row with an activation that carries a
+                density also leaves its value before the activation, as `NAME.raw`.
+            batch: number of examples.
+            noise: random tensors by site name. In `Mode.EVAL` a site that is absent counts as 0 (mean mode).
+            prefix: the evaluation's name, the first part of its sites' names.
+            mode: batch norm and dropout.
+        """
+        for name in names:
+            self._row(self.plans[name], self.rows[f"row_{name}"], values, batch, noise, f"{prefix}/{name}", mode)
+
+    def _row(
+        self,
+        plan: RowPlan,
+        row: nn.Module,
+        values: MutableMapping[str, Tensor],
+        batch: int,
+        noise: Mapping[str, Tensor],
+        site: str,
+        mode: Mode,
+    ) -> None:
+        x = _combine(plan.input, values, batch, plan.in_shape)
+        if plan.dropout and mode is not Mode.EVAL:
+            x = x * noise[f"{site}.mask"] * (1 / (1 - plan.dropout))
+        if plan.op is not None:
+            x = _operate(plan, x, row.weight, row.bias)
+        if plan.batchnorm:
+            moving = mode is not Mode.FROZEN
+            x = F.batch_norm(
+                x,
+                row.running_mean if moving else None,
+                row.running_variance if moving else None,
+                row.gain,
+                row.shift,
+                training=mode is not Mode.EVAL,
+                momentum=self.momentum,
+                eps=self.epsilon,
+            )
+        if plan.activation is not None:
+            if plan.activation.name in _WITH_DENSITY:
+                values[f"{plan.name}.raw"] = x
+            x = _activate(plan, x, noise, site, mode)
+        if plan.pool is not None:
+            pool = F.max_pool2d if plan.pool.kind == "max" else F.avg_pool2d
+            x = pool(x, plan.pool.size)
+        values[plan.name] = x
+
+
+_WITH_DENSITY = ("expn", "sigmoid", "softmax", "straight_through", "gumbel_softmax")
+
+
+def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:
+    """The value of an expression of rows that are already computed."""
+    batch = next(iter(values.values())).shape[0]
+    return _combine(read, values, batch, (1, 1, 1))
+
+
+def _combine(read: Input, values: Mapping[str, Tensor], batch: int, shape: tuple[int, int, int]) -> Tensor:
+    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width."""
+    parts = []
+    for part in read.parts:
+        total = _atom(part[0], values, batch)
+        for atom in part[1:]:
+            total = total + _atom(atom, values, batch)
+        parts.append(total)
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat([part.expand(-1, -1, *shape[1:]) for part in parts], dim=1)
+
+
+def _atom(atom: object, values: Mapping[str, Tensor], batch: int) -> Tensor:
+    if isinstance(atom, Zeros):
+        like = next(iter(values.values()))
+        return like.new_zeros(1, atom.channels, 1, 1).expand(batch, -1, -1, -1)
+    return values[atom.name]  # type: ignore[attr-defined]
+
+
+def _operate(plan: RowPlan, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # A kernel that meets its input at one position is a matrix product, and much faster as one, above all in the
+    # second derivative that a penalty takes.
+    if plan.op == "linear":
+        return F.linear(x.flatten(1), weight, bias)[:, :, None, None]
+    if plan.op == "conv":
+        if plan.inner_shape[1:] == (1, 1) and not plan.padding and plan.in_shape[1:] == (plan.width, plan.width):
+            return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+        return F.conv2d(x, weight, bias, stride=plan.stride, padding=plan.padding)
+    if plan.in_shape[1:] == (1, 1) and not plan.padding:
+        out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, plan.inner_shape)
+        return out if bias is None else out + bias[:, None, None]
+    return F.conv_transpose2d(x, weight, bias, stride=plan.stride, padding=plan.padding)
+
+
+def _activate(plan: RowPlan, x: Tensor, noise: Mapping[str, Tensor], site: str, mode: Mode) -> Tensor:
+    assert plan.activation is not None
+    name, parameter = plan.activation.name, plan.activation.parameter
+    if name == "leaky_relu":
+        return F.leaky_relu(x, parameter)
+    if name == "expn":
+        return expn(x, _noise(noise, f"{site}.eps", mode))
+    if name == "softmax":
+        return torch.softmax(x, dim=1)
+    if name == "straight_through":
+        return straight_through(x)
+    if name == "gumbel_softmax":
+        gumbel = _noise(noise, f"{site}.gumbel", mode)
+        return torch.softmax((x if gumbel is None else x + gumbel) / parameter, dim=1)
+    return _PLAIN[name](x)
+
+
+_PLAIN = {"relu": F.relu, "elu": F.elu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus}
+
+
+def _noise(noise: Mapping[str, Tensor], site: str, mode: Mode) -> Tensor | None:
+    return noise.get(site) if mode is Mode.EVAL else noise[site]
+
+
+def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
+    """ExpN(x) = exp(x / 2) * eps, eps ~ N(0, 1), eq. 20: zero-mean noise with log-variance x; 0 without eps."""
+    return torch.zeros_like(log_variance) if eps is None else torch.exp(0.5 * log_variance) * eps
+
+
+def straight_through(logits: Tensor) -> Tensor:
+    """one_hot(argmax_k logits) in the value, softmax(logits) in the gradient; over channels.
+
+    Reference:
+        Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, arXiv:1308.3432.
+    """
+    soft = torch.softmax(logits, dim=1)
+    hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
+    return hard + (soft - soft.detach())
+
+
+def _initialize(weight: Tensor, how: Weights, generator: torch.Generator) -> None:
+    if how.normal is not None:
+        nn.init.normal_(weight, std=how.normal, generator=generator)
+    elif how.uniform is not None:
+        nn.init.uniform_(weight, -how.uniform, how.uniform, generator=generator)
+    elif how.xavier_normal is not None:
+        nn.init.xavier_normal_(weight, how.xavier_normal, generator=generator)
+    elif how.xavier_uniform is not None:
+        nn.init.xavier_uniform_(weight, how.xavier_uniform, generator=generator)
+    elif how.kaiming_normal is not None:
+        nn.init.kaiming_normal_(weight, how.kaiming_normal, generator=generator)
+    else:
+        nn.init.orthogonal_(weight, how.orthogonal or 1.0, generator=generator)
