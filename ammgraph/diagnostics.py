@@ -13,7 +13,7 @@ CODES: dict[str, str] = {
     # YAML
     "unreadable-spec": "The file does not exist, is empty, is too large or is not text in UTF-8.",
     "yaml-syntax": "The text is not YAML.",
-    "yaml-feature": "A spec uses no anchors, aliases, tags, merge keys, directives or further documents, and its keys are text.",
+    "yaml-feature": "A spec has no anchors, aliases, tags, merge keys, directives, further documents or nested keys.",
     "duplicate-key": "A key stands twice in one mapping; YAML would silently keep the last.",
     "empty-value": "A key has nothing after its colon; what removes an inherited value is a written `null`.",
     "split-by-comma": "In `{...}` and `[...]` a comma ends a text, also between parentheses; quotes prevent it.",

@@ -4,386 +4,83 @@ Texts in the notation (`y1 + z1`, `encoder.z`, `2 * K`) are parsed here, with th
 behind this module there is no text left to interpret. Whether the parts fit together is the compiler's business.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     InstanceOf,
-    ModelWrapValidatorHandler,
     PrivateAttr,
     StrictBool,
     Tag,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ammgraph.spec.notation import (
-    Call,
-    Input,
-    NotationError,
-    Reference,
-    number_text,
-    parse_input,
-    parse_number,
-    parse_reference,
-    parse_side,
-    parse_source,
-)
+from ammgraph.spec.notation import Call, Reference, number_text, parse_source
 from ammgraph.spec.source import SourceMap
-
-# ------------------------------------------------------------------------------------------ values in the notation
-
-
-def problem(code: str, message: str, **details: object) -> PydanticCustomError:
-    """A pydantic error whose type is our diagnostic code; `{place}` in the message is the key or entry that it means.
-
-    Details: found, expected, hint; valid and name for a did-you-mean; start and end, columns of the text; at, a path
-    further down; stands_at="key" to point at the key and not at the value.
-    """
-    return PydanticCustomError(code, "{message}", {"message": message, **details})
-
-
-def _constants(info: ValidationInfo) -> Mapping[str, Fraction]:
-    return (info.context or {}).get("constants", {})
-
-
-def _wrong_type(value: object, what: str) -> PydanticCustomError:
-    return problem("wrong-type", f"{{place}} is not {what}", found=describe(value), expected=what)
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong_type(value, what)
-    return value
-
-
-def describe(value: object) -> str:
-    """What was found, for a message."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    text = number_text(value) if isinstance(value, float) else str(value)
-    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
-
-
-T = TypeVar("T")
-
-
-def _notation(parse: Callable[[], T], offset: int = 0) -> T:
-    """The result of a parser; its error becomes a problem at its columns, `offset` further right in the whole text."""
-    try:
-        return parse()
-    except NotationError as error:
-        start, end = error.start + offset, error.end + offset
-        details = {"start": start, "end": end, "expected": error.expected, "hint": error.hint}
-        raise problem("notation", error.message, **details) from None
-
-
-def _entries(values: list[object], parse: Callable[[object], T]) -> tuple[T, ...]:
-    """Every entry of a list parsed; a problem stands at its entry."""
-    parsed = []
-    for index, value in enumerate(values):
-        try:
-            parsed.append(parse(value))
-        except PydanticCustomError as error:
-            context = dict(error.context or {})
-            path = (index, *context.pop("at", ()))
-            raise problem(error.type, context.pop("message"), **context, at=path) from None
-    return tuple(parsed)
-
-
-def _exact(value: object, info: ValidationInfo, what: str, offset: int = 0) -> Fraction:
-    if isinstance(value, str):
-        return _notation(lambda: parse_number(value, _constants(info)), offset)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type(value, what)
-    return Fraction(repr(value))
-
-
-def _number(value: object, info: ValidationInfo, offset: int = 0) -> float:
-    return float(_exact(value, info, "a number or arithmetic of constants", offset))
-
-
-def _integer(value: object, info: ValidationInfo, offset: int = 0) -> int:
-    exact = _exact(value, info, "a whole number or arithmetic of constants", offset)
-    if exact.denominator != 1:
-        raise problem(
-            "wrong-type", "{place} is not a whole number", found=f"`{number_text(exact)}`", expected="a whole number"
-        )
-    return int(exact)
-
-
-_NUMBER_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
-_INTEGER_SCHEMA = WithJsonSchema({"type": ["integer", "string"]})
-Number = Annotated[float, BeforeValidator(_number), _NUMBER_SCHEMA]
-Integer = Annotated[int, BeforeValidator(_integer), _INTEGER_SCHEMA]
-Count = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(_integer), _INTEGER_SCHEMA]
-Positive = Annotated[float, Field(gt=0), BeforeValidator(_number), _NUMBER_SCHEMA]
-NonNegative = Annotated[float, Field(ge=0), BeforeValidator(_number), _NUMBER_SCHEMA]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A number that may change with the epoch: linear between breakpoints (epoch, value), constant outside them."""
-
-    points: tuple[tuple[float, float], ...]
-
-    def at(self, epoch: float) -> float:
-        """The value at a (fractional) epoch; at two breakpoints of one epoch the later one counts."""
-        earlier = [point for point in self.points if point[0] <= epoch]
-        later = [point for point in self.points if point[0] > epoch]
-        if not earlier or not later:
-            return (earlier[-1] if earlier else later[0])[1]
-        (start, first), (end, last) = earlier[-1], later[0]
-        return first + (last - first) * (epoch - start) / (end - start)
-
-    def __str__(self) -> str:
-        if len(self.points) == 1:
-            return number_text(self.points[0][1])
-        return " -> ".join(f"{number_text(value)} @{number_text(epoch)}" for epoch, value in self.points)
-
-
-def _schedule(value: object, info: ValidationInfo) -> Schedule:
-    if not isinstance(value, list):
-        return Schedule(((0.0, _at_least_zero(_number(value, info))),))
-    if not value or not all(isinstance(point, list) and len(point) == 2 for point in value):
-        raise _wrong_type(value, "a number, or a list of [epoch, value] pairs")
-    points = _entries(value, lambda point: _breakpoint(point, info))
-    if any(first[0] > second[0] for first, second in pairwise(points)):
-        raise problem("out-of-range", "the epochs of {place} do not increase", expected="epochs in ascending order")
-    return Schedule(points)
-
-
-def _breakpoint(point: Any, info: ValidationInfo) -> tuple[float, float]:
-    epoch, value = _entries(point, lambda number: _at_least_zero(_number(number, info)))
-    return epoch, value
-
-
-def _at_least_zero(value: float) -> float:
-    if value < 0:
-        raise problem("out-of-range", "{place} is negative", found=f"`{number_text(value)}`", expected="at least 0")
-    return value
-
-
-Scheduled = Annotated[
-    InstanceOf[Schedule], BeforeValidator(_schedule), WithJsonSchema({"type": ["number", "string", "array"]})
-]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation by name, with its number where it takes one: `leaky_relu 0.2`."""
-
-    name: str
-    parameter: float | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.parameter is None else f"{self.name} {number_text(self.parameter)}"
-
-
-# name -> whether it takes a number
-ACTIVATIONS: dict[str, bool] = {
-    "elu": False,
-    "expn": False,
-    "gumbel_softmax": True,
-    "leaky_relu": True,
-    "relu": False,
-    "sigmoid": False,
-    "softmax": False,
-    "softplus": False,
-    "straight_through": False,
-    "tanh": False,
-}
-CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", "gumbel_softmax")
-
-
-def _activation(value: object, info: ValidationInfo) -> Activation:
-    text = _text(value, "an activation, as in `leaky_relu 0.2`")
-    name, parameter, offset = _word_and_number(text)
-    if name not in ACTIVATIONS:
-        raise problem("unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS))
-    if not ACTIVATIONS[name]:
-        if parameter:
-            raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
-        return Activation(name)
-    if not parameter:
-        example = {"leaky_relu": "0.2", "gumbel_softmax": "0.5"}[name]
-        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{name} {example}`")
-    number = _number(parameter, info, offset)
-    if number < 0 or (name == "gumbel_softmax" and number == 0):
-        expected = "at least 0" if name == "leaky_relu" else "more than 0"
-        raise problem(
-            "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
-        )
-    return Activation(name, number)
-
-
-def _word_and_number(text: str) -> tuple[str, str, int]:
-    """`leaky_relu 0.2` -> the word, the rest, and the column where the rest begins."""
-    word = text.strip().partition(" ")[0]
-    rest = text.strip()[len(word) :].strip()
-    return word, rest, text.rindex(rest) if rest else len(text)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """`max 2`, `avg 6`: pooling over windows of size x size that do not overlap."""
-
-    kind: Literal["max", "avg"]
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.size}"
-
-
-def _pool(value: object, info: ValidationInfo) -> Pool:
-    text = _text(value, "a pooling, as in `max 2` or `avg 6`")
-    kind, size, offset = _word_and_number(text)
-    if kind not in ("max", "avg"):
-        raise problem("unknown-value", f"`{kind}` is not a pooling", expected="as in `max 2` or `avg 6`")
-    if not size:
-        raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
-    number = _integer(size, info, offset)
-    if not 1 <= number <= 10**9:
-        message = f"the window of `{kind}` is out of range"
-        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
-    return Pool(kind, number)  # type: ignore[arg-type]
-
-
-def _input(value: object, info: ValidationInfo) -> Input:
-    return _notation(lambda: parse_input(_text(value, "an input, as in `x` or `y1 + z1`"), _constants(info)))
-
-
-def _reference(value: object) -> Reference:
-    return _notation(lambda: parse_reference(_text(value, "a row of a network, as in `critic.p`")))
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a game: distributions with their weights, `1/2 p + 1/2 r`."""
-
-    summands: tuple[tuple[float, str], ...]
-
-    def __str__(self) -> str:
-        return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in self.summands)
-
-
-def _side(value: object) -> Side:
-    summands = _notation(lambda: parse_side(_text(value, "a distribution, as in `q`, or a weighted sum of them")))
-    return Side(tuple((float(weight), name) for weight, name in summands))
-
-
-Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), WithJsonSchema({"type": "string"})]
-ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), WithJsonSchema({"type": "string"})]
-PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), WithJsonSchema({"type": "string"})]
-ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), WithJsonSchema({"type": "string"})]
-SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), WithJsonSchema({"type": "string"})]
-
-
-class Model(BaseModel):
-    """The base of every section: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _name_the_valid_keys(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Unknown keys are refused with the keys that are valid here, which pydantic does not tell."""
-        try:
-            return handler(value)
-        except ValidationError as error:
-            lines = error.errors(include_url=False)
-            if not any(_is_unknown_key(line) for line in lines):
-                raise
-            keys = tuple(field.alias or name for name, field in cls.model_fields.items())
-            raise ValidationError.from_exception_data(cls.__name__, [_again(line, keys) for line in lines]) from None
-
-
-def _is_unknown_key(line: Mapping[str, Any]) -> bool:
-    return line["type"] == "extra_forbidden" and len(line["loc"]) == 1
-
-
-def _again(line: Mapping[str, Any], keys: tuple[str, ...]) -> InitErrorDetails:
-    """A line of a validation error once more, with the valid keys if it is an unknown key of this model."""
-    kind, context = line["type"], line.get("ctx", {})
-    if _is_unknown_key(line):
-        name = line["loc"][0]
-        error: str | PydanticCustomError = problem(
-            "unknown-key", f"unknown key `{name}`", name=name, valid=keys, stands_at="key"
-        )
-    elif "message" in context:
-        error = PydanticCustomError(kind, "{message}", context)
-    else:
-        error = kind
-    return InitErrorDetails(type=error, loc=line["loc"], input=line["input"], ctx=context)
-
-
-def _one_of(keys: Sequence[str], written: Mapping[str, object], hint: str = "") -> None:
-    """Of these keys exactly one is written."""
-    present = [key for key in keys if written.get(key) is not None]
-    expected = "exactly one of " + ", ".join(f"`{key}`" for key in keys)
-    if not present:
-        raise problem("missing-key", f"{{place}} needs {expected}", stands_at="key")
-    if len(present) > 1:
-        found = " and ".join(f"`{key}`" for key in present)
-        hint = f"`{present[0]}: null` removes it if it is inherited"
-        raise problem("conflicting-keys", f"{{place}} has {found}", stands_at="key", expected=expected, hint=hint)
-
-
-def _of_length(count: int, what: str) -> BeforeValidator:
-    """A list has exactly `count` entries."""
-
-    def check(value: object) -> object:
-        if isinstance(value, list) and len(value) != count:
-            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
-            raise problem("wrong-type", "{place} has the wrong number of entries", found=entries, expected=what)
-        return value
-
-    return BeforeValidator(check)
-
-
-def _kind(**types: type) -> Discriminator:
-    """Tells the alternatives of a union apart by the type of what was written, so that only one is reported on."""
-
-    def kind(value: object) -> str | None:
-        return next((tag for tag, expected in types.items() if isinstance(value, expected)), None)
-
-    words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
-    what = " or ".join(words[expected] for expected in types.values())
-    context: dict[str, int | str | float] = {"message": f"{{place}} is not {what}", "expected": what}
-    return Discriminator(
-        kind, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
-    )
-
-
-# --------------------------------------------------------------------------------------------------- data and variables
+from ammgraph.spec.values import (
+    ACTIVATIONS as ACTIVATIONS,
+)
+from ammgraph.spec.values import (
+    CATEGORICAL_ACTIVATIONS as CATEGORICAL_ACTIVATIONS,
+)
+from ammgraph.spec.values import (
+    INTEGER_SCHEMA,
+    NUMBER_SCHEMA,
+    ActivationText,
+    Count,
+    Expression,
+    Model,
+    NonNegative,
+    Number,
+    PoolText,
+    Positive,
+    ReferenceText,
+    Schedule,
+    Scheduled,
+    Seed,
+    Share,
+    SideText,
+    Whole,
+    at_least_zero,
+    constants_of,
+    describe,
+    entries_of,
+    in_notation,
+    integer_of,
+    number_of,
+    of_length,
+    problem,
+    require_one_of,
+    text_of,
+    told_by_type,
+)
+from ammgraph.spec.values import (
+    Activation as Activation,
+)
+from ammgraph.spec.values import (
+    Pool as Pool,
+)
+from ammgraph.spec.values import (
+    Side as Side,
+)
+
+# ---------------------------------------------------------------------------------------- data and variables
 
 
 def _labeled_count(value: object, info: ValidationInfo) -> int | str:
-    count = value if value == "all" else _integer(value, info)
+    count = value if value == "all" else integer_of(value, info)
     if isinstance(count, int) and count < 1:
         raise problem("out-of-range", "{place} is out of range", found=describe(count), expected="at least 1, or `all`")
     return count
 
 
-LabeledCount = Annotated[int | Literal["all"], BeforeValidator(_labeled_count), _INTEGER_SCHEMA]
+LabeledCount = Annotated[int | Literal["all"], BeforeValidator(_labeled_count), INTEGER_SCHEMA]
 
 
 class Labeled(Model):
@@ -399,12 +96,12 @@ class Data(Model):
     """Where examples come from and how they are split."""
 
     dataset: Literal["digits", "mnist", "svhn", "npz", "folder"] = Field(
-        description="`digits` (scikit-learn, no download), `mnist`, `svhn` (torchvision), `npz`, `folder` (images by class)."
+        description="`digits` (scikit-learn, no download), `mnist`, `svhn` (torchvision), `npz`, `folder` (by class)."
     )
     path: str | None = Field(
         None, min_length=1, description="The `.npz` file or the folder; for `npz` and `folder` only."
     )
-    validation: Annotated[int, Field(ge=0), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
+    validation: Whole = Field(
         0,
         description="Training examples held out: at random by `seed`; of `svhn` the last in file order, as ALI does.",
     )
@@ -414,9 +111,7 @@ class Data(Model):
     fields: dict[str, Literal["image", "label"]] = Field(
         default_factory=dict, description="Which field of a record a variable takes; by default its type decides."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
-        0, description="Seed of the splits and of the labelled subset; independent of the run's seed."
-    )
+    seed: Seed = Field(0, description="Seed of the splits and of the labelled subset; independent of the run's seed.")
 
     @model_validator(mode="after")
     def _path_goes_with_the_dataset(self) -> Self:
@@ -445,10 +140,10 @@ class ImageVariable(Model):
     """An image, shape (channels, height, width)."""
 
     type: Literal["image"]
-    shape: Annotated[tuple[Count, Count, Count], _of_length(3, "[channels, height, width]")] = Field(
+    shape: Annotated[tuple[Count, Count, Count], of_length(3, "[channels, height, width]")] = Field(
         description="[channels, height, width]"
     )
-    range: Annotated[tuple[Number, Number], _of_length(2, "[low, high]"), AfterValidator(_ascending)] = Field(
+    range: Annotated[tuple[Number, Number], of_length(2, "[low, high]"), AfterValidator(_ascending)] = Field(
         (0.0, 1.0), description="Pixel values of black and white, [low, high]."
     )
 
@@ -457,7 +152,7 @@ class CategoricalVariable(Model):
     """A categorical variable: one-hot vectors of length `size` (or softmax vectors, where a row draws them)."""
 
     type: Literal["categorical"]
-    size: Annotated[int, Field(ge=2, le=10**9), BeforeValidator(_integer), _INTEGER_SCHEMA] = Field(
+    size: Annotated[int, Field(ge=2, le=10**9), BeforeValidator(integer_of), INTEGER_SCHEMA] = Field(
         description="Number of categories K."
     )
 
@@ -471,7 +166,7 @@ class RealVariable(Model):
 
 Variable = Annotated[ImageVariable | CategoricalVariable | RealVariable, Field(discriminator="type")]
 
-# --------------------------------------------------------------------------------------------------- networks
+# ---------------------------------------------------------------------------------------- networks
 
 Operation = Literal["conv", "conv_transpose", "linear"]
 
@@ -488,7 +183,7 @@ class Weights(Model):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        _one_of(tuple(type(self).model_fields), dict(self))
+        require_one_of(tuple(type(self).model_fields), dict(self))
         return self
 
 
@@ -520,11 +215,11 @@ class Row(Model):
     )
     width: Count | None = Field(None, description="Kernel width (square). A row with a width is a layer.")
     stride: Count | None = Field(None, description="Stride of the kernel; 1 unless given.")
-    padding: Annotated[int, Field(ge=0), BeforeValidator(_integer), _INTEGER_SCHEMA] | None = Field(
+    padding: Whole | None = Field(
         None, description="Zeros added on every side (for `conv_transpose`: taken away); 0 unless given."
     )
     pool: PoolText | None = Field(None, description="`max 2`, `avg 6`: after the activation, windows must tile.")
-    dropout: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA] | None = Field(
+    dropout: Share | None = Field(
         None, description="Probability that an element of the row's input is dropped, in [0, 1)."
     )
     batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.")
@@ -550,7 +245,7 @@ class Network(Model):
     layers: dict[str, Row] = Field(min_length=1)
 
 
-# --------------------------------------------------------------------------------------------------- distributions
+# ---------------------------------------------------------------------------------------- distributions
 
 
 @dataclass(frozen=True)
@@ -611,7 +306,7 @@ class RandomMeans(Model):
     """Means of a fixed mixture, drawn once from N(0, s^2) by a seed of their own."""
 
     normal: Positive = Field(description="Standard deviation s of the means.")
-    seed: Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_integer), _INTEGER_SCHEMA] = 0
+    seed: Seed = 0
 
 
 class Mixture(Model):
@@ -619,7 +314,7 @@ class Mixture(Model):
 
     means: Annotated[
         Annotated[RandomMeans, Tag("random")] | Annotated[tuple[tuple[Number, ...], ...], Tag("lists")],
-        _kind(random=dict, lists=list),
+        told_by_type(random=dict, lists=list),
     ] = Field(description="`{normal: s, seed: n}`, or K lists of numbers.")
     scale: Positive = Field(1.0, description="Standard deviation of every component.")
 
@@ -643,11 +338,11 @@ SOURCE_WORDS = ("data", "data.labeled", "data.unlabeled", "uniform", "normal", "
 
 def _source(value: object, info: ValidationInfo) -> Source:
     if isinstance(value, list):
-        return Probabilities(_entries(value, lambda item: _at_least_zero(_number(item, info))))
+        return Probabilities(entries_of(value, lambda item: at_least_zero(number_of(item, info))))
     if isinstance(value, dict):
         return MixtureSource.model_validate(value, context=info.context).mixture
-    text = _text(value, "`data`, a prior, or a row as in `encoder.z`")
-    parsed = _notation(lambda: parse_source(text, _constants(info)))
+    text = text_of(value, "`data`, a prior, or a row as in `encoder.z`")
+    parsed = in_notation(lambda: parse_source(text, constants_of(info)))
     return parsed if isinstance(parsed, Reference) else _word(parsed)
 
 
@@ -703,7 +398,7 @@ SourceValue = Annotated[
     WithJsonSchema({"type": ["string", "array", "object"]}),
 ]
 
-# --------------------------------------------------------------------------------------------------- games
+# ---------------------------------------------------------------------------------------- games
 
 
 class GradientPenalty(Model):
@@ -724,12 +419,12 @@ Objective = Literal["jensen_shannon", "minimax", "wasserstein", "least_squares",
 class Game(Model):
     """A game between a discriminator and the networks that draw what it reads."""
 
-    match: Annotated[tuple[SideText, SideText], _of_length(2, "[REAL, FAKE]")] = Field(
+    match: Annotated[tuple[SideText, SideText], of_length(2, "[REAL, FAKE]")] = Field(
         description="[REAL, FAKE]: the discriminator says 1 to the first."
     )
     discriminator: ReferenceText = Field(description="The row that holds the logit, as in `critic.p`.")
     objective: Objective = Field(
-        description="`jensen_shannon` (label swap: Algorithm 1), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`."
+        description="`jensen_shannon` (label swap), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`."
     )
     weight: Scheduled = Field(
         default_factory=lambda: Schedule(((0.0, 1.0),)), description="Weight of both players' losses."
@@ -747,10 +442,7 @@ class Game(Model):
     )
 
 
-# --------------------------------------------------------------------------------------------------- training
-
-
-Fraction01 = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA]
+# ---------------------------------------------------------------------------------------- training
 
 
 class Adam(Model):
@@ -758,7 +450,7 @@ class Adam(Model):
 
     name: Literal["adam"]
     learning_rate: Scheduled
-    betas: Annotated[tuple[Fraction01, Fraction01], _of_length(2, "[beta1, beta2]")] = (0.9, 0.999)
+    betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = (0.9, 0.999)
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.0
 
@@ -768,7 +460,7 @@ class Sgd(Model):
 
     name: Literal["sgd"]
     learning_rate: Scheduled
-    momentum: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA] = 0.0
+    momentum: Share = 0.0
     weight_decay: NonNegative = 0.0
 
 
@@ -777,7 +469,7 @@ class RmsProp(Model):
 
     name: Literal["rmsprop"]
     learning_rate: Scheduled
-    decay: Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA] = 0.99
+    decay: Share = 0.99
     epsilon: Positive = 1e-8
     weight_decay: NonNegative = 0.0
 
@@ -797,7 +489,7 @@ class Turn(Model):
 class BatchNorm(Model):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
-    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number), _NUMBER_SCHEMA] = Field(
+    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(number_of), NUMBER_SCHEMA] = Field(
         0.1, description="Weight of the new batch in the running statistics."
     )
     epsilon: Positive = Field(1e-5, description="Added to the variance.")
@@ -824,7 +516,7 @@ class Training(Model):
     )
     initializer: Initializer = Field(default_factory=Initializer)
     batchnorm: BatchNorm = Field(default_factory=BatchNorm)
-    ema: dict[str, Annotated[float, Field(ge=0, lt=1), BeforeValidator(_number), _NUMBER_SCHEMA]] = Field(
+    ema: dict[str, Share] = Field(
         default_factory=dict, description="Decay of averaged weights: `default`, and networks by name."
     )
     schedule: tuple[Turn, ...] | None = Field(
@@ -833,7 +525,7 @@ class Training(Model):
 
     @model_validator(mode="after")
     def _epochs_or_steps(self) -> Self:
-        _one_of(("epochs", "steps"), dict(self))
+        require_one_of(("epochs", "steps"), dict(self))
         return self
 
 
@@ -858,9 +550,11 @@ class Published(Model):
 
 Distribution = Annotated[
     Annotated[dict[str, SourceValue], Field(min_length=1), Tag("factors")] | Annotated[str, Tag("name")],
-    _kind(factors=dict, name=str),
+    told_by_type(factors=dict, name=str),
 ]
-Notes = Annotated[Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")], _kind(text=str, list=list)]
+Notes = Annotated[
+    Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")], told_by_type(text=str, list=list)
+]
 
 
 class Spec(Model):

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, Diagnostic, did_you_mean
-from ammgraph.spec.schema import describe
 from ammgraph.spec.source import Path, SourceMap
+from ammgraph.spec.values import describe
 
 Context = Mapping[str, Any]
 

@@ -1,0 +1,372 @@
+"""The values that a spec is made of: numbers, schedules, activations, poolings, inputs, references, sides of a game.
+
+Here pydantic meets the notation: a text is parsed with the spec's constants as context, and what is wrong with it
+becomes a `problem`, a pydantic error that carries our code and columns. `Model` is the base of the schema's sections.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from ammgraph.spec.notation import (
+    Input,
+    NotationError,
+    Reference,
+    number_text,
+    parse_input,
+    parse_number,
+    parse_reference,
+    parse_side,
+)
+
+T = TypeVar("T")
+
+
+def problem(code: str, message: str, **details: object) -> PydanticCustomError:
+    """A pydantic error whose type is our diagnostic code; `{place}` in the message is the key or entry that it means.
+
+    Details: found, expected, hint; valid and name for a did-you-mean; start and end, columns of the text; at, a path
+    further down; stands_at="key" to point at the key and not at the value.
+    """
+    return PydanticCustomError(code, "{message}", {"message": message, **details})
+
+
+def constants_of(info: ValidationInfo) -> Mapping[str, Fraction]:
+    """The constants of the spec that is being validated."""
+    return (info.context or {}).get("constants", {})
+
+
+def wrong_type(value: object, what: str) -> PydanticCustomError:
+    """A value of another kind than its place asks for."""
+    return problem("wrong-type", f"{{place}} is not {what}", found=describe(value), expected=what)
+
+
+def text_of(value: object, what: str) -> str:
+    """A text, as written."""
+    if not isinstance(value, str):
+        raise wrong_type(value, what)
+    return value
+
+
+def describe(value: object) -> str:
+    """What was found, for a message."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    text = number_text(value) if isinstance(value, float) else str(value)
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
+
+
+def in_notation(parse: Callable[[], T], offset: int = 0) -> T:
+    """The result of a parser; its error becomes a problem at its columns, `offset` further right in the whole text."""
+    try:
+        return parse()
+    except NotationError as error:
+        start, end = error.start + offset, error.end + offset
+        details = {"start": start, "end": end, "expected": error.expected, "hint": error.hint}
+        raise problem("notation", error.message, **details) from None
+
+
+def entries_of(values: list[object], parse: Callable[[object], T]) -> tuple[T, ...]:
+    """Every entry of a list parsed; a problem stands at its entry."""
+    parsed = []
+    for index, value in enumerate(values):
+        try:
+            parsed.append(parse(value))
+        except PydanticCustomError as error:
+            context = dict(error.context or {})
+            path = (index, *context.pop("at", ()))
+            raise problem(error.type, context.pop("message"), **context, at=path) from None
+    return tuple(parsed)
+
+
+def _exact(value: object, info: ValidationInfo, what: str, offset: int = 0) -> Fraction:
+    if isinstance(value, str):
+        return in_notation(lambda: parse_number(value, constants_of(info)), offset)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong_type(value, what)
+    return Fraction(repr(value))
+
+
+def number_of(value: object, info: ValidationInfo, offset: int = 0) -> float:
+    """A number or arithmetic of constants; the text begins `offset` columns into the whole value."""
+    return float(_exact(value, info, "a number or arithmetic of constants", offset))
+
+
+def integer_of(value: object, info: ValidationInfo, offset: int = 0) -> int:
+    """A whole number or arithmetic of constants that gives one."""
+    exact = _exact(value, info, "a whole number or arithmetic of constants", offset)
+    if exact.denominator != 1:
+        raise problem(
+            "wrong-type", "{place} is not a whole number", found=f"`{number_text(exact)}`", expected="a whole number"
+        )
+    return int(exact)
+
+
+NUMBER_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
+INTEGER_SCHEMA = WithJsonSchema({"type": ["integer", "string"]})
+Number = Annotated[float, BeforeValidator(number_of), NUMBER_SCHEMA]
+Integer = Annotated[int, BeforeValidator(integer_of), INTEGER_SCHEMA]
+Count = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(integer_of), INTEGER_SCHEMA]
+Positive = Annotated[float, Field(gt=0), BeforeValidator(number_of), NUMBER_SCHEMA]
+Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(number_of), NUMBER_SCHEMA]
+Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(integer_of), INTEGER_SCHEMA]
+Whole = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(integer_of), INTEGER_SCHEMA]
+NonNegative = Annotated[float, Field(ge=0), BeforeValidator(number_of), NUMBER_SCHEMA]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A number that may change with the epoch: linear between breakpoints (epoch, value), constant outside them."""
+
+    points: tuple[tuple[float, float], ...]
+
+    def at(self, epoch: float) -> float:
+        """The value at a (fractional) epoch; at two breakpoints of one epoch the later one counts."""
+        earlier = [point for point in self.points if point[0] <= epoch]
+        later = [point for point in self.points if point[0] > epoch]
+        if not earlier or not later:
+            return (earlier[-1] if earlier else later[0])[1]
+        (start, first), (end, last) = earlier[-1], later[0]
+        return first + (last - first) * (epoch - start) / (end - start)
+
+    def __str__(self) -> str:
+        if len(self.points) == 1:
+            return number_text(self.points[0][1])
+        return " -> ".join(f"{number_text(value)} @{number_text(epoch)}" for epoch, value in self.points)
+
+
+def _schedule(value: object, info: ValidationInfo) -> Schedule:
+    if not isinstance(value, list):
+        return Schedule(((0.0, at_least_zero(number_of(value, info))),))
+    if not value or not all(isinstance(point, list) and len(point) == 2 for point in value):
+        raise wrong_type(value, "a number, or a list of [epoch, value] pairs")
+    points = entries_of(value, lambda point: _breakpoint(point, info))
+    if any(first[0] > second[0] for first, second in pairwise(points)):
+        raise problem("out-of-range", "the epochs of {place} do not increase", expected="epochs in ascending order")
+    return Schedule(points)
+
+
+def _breakpoint(point: Any, info: ValidationInfo) -> tuple[float, float]:
+    epoch, value = entries_of(point, lambda number: at_least_zero(number_of(number, info)))
+    return epoch, value
+
+
+def at_least_zero(value: float) -> float:
+    """The number, if it is not negative."""
+    if value < 0:
+        raise problem("out-of-range", "{place} is negative", found=f"`{number_text(value)}`", expected="at least 0")
+    return value
+
+
+Scheduled = Annotated[
+    InstanceOf[Schedule], BeforeValidator(_schedule), WithJsonSchema({"type": ["number", "string", "array"]})
+]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation by name, with its number where it takes one: `leaky_relu 0.2`."""
+
+    name: str
+    parameter: float | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name} {number_text(self.parameter)}"
+
+
+# name -> whether it takes a number
+ACTIVATIONS: dict[str, bool] = {
+    "elu": False,
+    "expn": False,
+    "gumbel_softmax": True,
+    "leaky_relu": True,
+    "relu": False,
+    "sigmoid": False,
+    "softmax": False,
+    "softplus": False,
+    "straight_through": False,
+    "tanh": False,
+}
+CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", "gumbel_softmax")
+
+
+def _activation(value: object, info: ValidationInfo) -> Activation:
+    text = text_of(value, "an activation, as in `leaky_relu 0.2`")
+    name, parameter, offset = _word_and_number(text)
+    if name not in ACTIVATIONS:
+        raise problem("unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS))
+    if not ACTIVATIONS[name]:
+        if parameter:
+            raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
+        return Activation(name)
+    if not parameter:
+        example = {"leaky_relu": "0.2", "gumbel_softmax": "0.5"}[name]
+        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{name} {example}`")
+    number = number_of(parameter, info, offset)
+    if number < 0 or (name == "gumbel_softmax" and number == 0):
+        expected = "at least 0" if name == "leaky_relu" else "more than 0"
+        raise problem(
+            "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
+        )
+    return Activation(name, number)
+
+
+def _word_and_number(text: str) -> tuple[str, str, int]:
+    """`leaky_relu 0.2` -> the word, the rest, and the column where the rest begins."""
+    word = text.strip().partition(" ")[0]
+    rest = text.strip()[len(word) :].strip()
+    return word, rest, text.rindex(rest) if rest else len(text)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`max 2`, `avg 6`: pooling over windows of size x size that do not overlap."""
+
+    kind: Literal["max", "avg"]
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.size}"
+
+
+def _pool(value: object, info: ValidationInfo) -> Pool:
+    text = text_of(value, "a pooling, as in `max 2` or `avg 6`")
+    kind, size, offset = _word_and_number(text)
+    if kind not in ("max", "avg"):
+        raise problem("unknown-value", f"`{kind}` is not a pooling", expected="as in `max 2` or `avg 6`")
+    if not size:
+        raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
+    number = integer_of(size, info, offset)
+    if not 1 <= number <= 10**9:
+        message = f"the window of `{kind}` is out of range"
+        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
+    return Pool(kind, number)  # type: ignore[arg-type]
+
+
+def _input(value: object, info: ValidationInfo) -> Input:
+    return in_notation(lambda: parse_input(text_of(value, "an input, as in `x` or `y1 + z1`"), constants_of(info)))
+
+
+def _reference(value: object) -> Reference:
+    return in_notation(lambda: parse_reference(text_of(value, "a row of a network, as in `critic.p`")))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a game: distributions with their weights, `1/2 p + 1/2 r`."""
+
+    summands: tuple[tuple[float, str], ...]
+
+    def __str__(self) -> str:
+        return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in self.summands)
+
+
+def _side(value: object) -> Side:
+    summands = in_notation(lambda: parse_side(text_of(value, "a distribution, as in `q`, or a weighted sum of them")))
+    return Side(tuple((float(weight), name) for weight, name in summands))
+
+
+Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), WithJsonSchema({"type": "string"})]
+ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), WithJsonSchema({"type": "string"})]
+PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), WithJsonSchema({"type": "string"})]
+ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), WithJsonSchema({"type": "string"})]
+SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), WithJsonSchema({"type": "string"})]
+
+
+class Model(BaseModel):
+    """The base of every section: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_valid_keys(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Unknown keys are refused with the keys that are valid here, which pydantic does not tell."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            lines = error.errors(include_url=False)
+            if not any(_is_unknown_key(line) for line in lines):
+                raise
+            keys = tuple(field.alias or name for name, field in cls.model_fields.items())
+            raise ValidationError.from_exception_data(cls.__name__, [_again(line, keys) for line in lines]) from None
+
+
+def _is_unknown_key(line: Mapping[str, Any]) -> bool:
+    return line["type"] == "extra_forbidden" and len(line["loc"]) == 1
+
+
+def _again(line: Mapping[str, Any], keys: tuple[str, ...]) -> InitErrorDetails:
+    """A line of a validation error once more, with the valid keys if it is an unknown key of this model."""
+    kind, context = line["type"], line.get("ctx", {})
+    if _is_unknown_key(line):
+        name = line["loc"][0]
+        error: str | PydanticCustomError = problem(
+            "unknown-key", f"unknown key `{name}`", name=name, valid=keys, stands_at="key"
+        )
+    elif "message" in context:
+        error = PydanticCustomError(kind, "{message}", context)
+    else:
+        error = kind
+    return InitErrorDetails(type=error, loc=line["loc"], input=line["input"], ctx=context)
+
+
+def require_one_of(keys: Sequence[str], written: Mapping[str, object], hint: str = "") -> None:
+    """Of these keys exactly one is written."""
+    present = [key for key in keys if written.get(key) is not None]
+    expected = "exactly one of " + ", ".join(f"`{key}`" for key in keys)
+    if not present:
+        raise problem("missing-key", f"{{place}} needs {expected}", stands_at="key")
+    if len(present) > 1:
+        found = " and ".join(f"`{key}`" for key in present)
+        hint = f"`{present[0]}: null` removes it if it is inherited"
+        raise problem("conflicting-keys", f"{{place}} has {found}", stands_at="key", expected=expected, hint=hint)
+
+
+def of_length(count: int, what: str) -> BeforeValidator:
+    """A list has exactly `count` entries."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) != count:
+            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+            raise problem("wrong-type", "{place} has the wrong number of entries", found=entries, expected=what)
+        return value
+
+    return BeforeValidator(check)
+
+
+def told_by_type(**types: type) -> Discriminator:
+    """Tells the alternatives of a union apart by the type of what was written, so that only one is reported on."""
+
+    def kind(value: object) -> str | None:
+        return next((tag for tag, expected in types.items() if isinstance(value, expected)), None)
+
+    words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
+    what = " or ".join(words[expected] for expected in types.values())
+    context: dict[str, int | str | float] = {"message": f"{{place}} is not {what}", "expected": what}
+    return Discriminator(
+        kind, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
+    )
