@@ -102,9 +102,7 @@ def _root(directory: Path | None) -> Path:
 
 
 def _given_path(data: Data, directory: Path | None) -> Path:
-    if data.path is None:
-        what = "an .npz file" if data.dataset == "npz" else "a folder of images by class"
-        raise RunError(f"`data.path` is missing: dataset `{data.dataset}` reads {what}; add `path: ...`")
+    assert data.path is not None  # the schema asks for it with `npz` and `folder`
     given = Path(data.path).expanduser()
     path = given if directory is None else directory.expanduser() / given
     if not os.path.exists(path):
