@@ -93,7 +93,7 @@ def reading(what: str, advice: str) -> Iterator[None]:
         raise
     except PermissionError as error:
         raise RunError(f"no permission to read {error.filename or what}; change its permissions or copy it") from error
-    # zlib.error, struct.error, AssertionError, MemoryError over a damaged header, ...: parsers of foreign files raise almost anything.
+    # zlib.error, AssertionError, MemoryError over a damaged header: parsers of foreign files raise almost anything.
     except Exception as error:
         raise RunError(f"cannot read {what} ({_one_line(error)}); {advice}") from error
 

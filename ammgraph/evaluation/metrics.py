@@ -82,7 +82,7 @@ def exemplar(posteriors: Array, labels: Array) -> Array:
         The assignment, (K,).
 
     Reference:
-        Makhzani et al., Adversarial Autoencoders, arXiv:1511.05644, section 6 (fitted on validation examples).
+        Makhzani et al., Adversarial Autoencoders, arXiv:1511.05644 (fitted on validation examples).
     """
     _check_same_length(posteriors, labels)
     return labels[posteriors.argmax(0)]

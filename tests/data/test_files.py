@@ -187,7 +187,7 @@ def test_an_array_larger_than_the_memory_is_an_error(tmp_path):
     path = save(tmp_path / "a.npz", y_train=np.arange(4))
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("x_train.npy", header.getvalue())
-    with pytest.raises(RunError, match="cannot read .*Unable to allocate"):
+    with pytest.raises(RunError, match=r"cannot read .*Unable to allocate"):
         read_npz(path)
 
 
