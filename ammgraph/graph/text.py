@@ -1,0 +1,241 @@
+"""A plan as plain text, in stable order with aligned columns: what `show --plan` prints, goldens hold and runs compare."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from ammgraph.graph.plan import (
+    Density,
+    DrawPlan,
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromPrior,
+    GamePlan,
+    NetworkPlan,
+    Plan,
+    RowPlan,
+    TurnPlan,
+    shape_text,
+)
+from ammgraph.spec.notation import number_text
+from ammgraph.spec.schema import Adam, RmsProp, Sgd, Weights
+
+ROLE_LOSS = {
+    # objective -> (discriminator on REAL, on FAKE, sides on REAL, on FAKE), d the logit, sp softplus
+    "jensen_shannon": ("sp(-d)", "sp(d)", "sp(d)", "sp(-d)"),
+    "minimax": ("sp(-d)", "sp(d)", "-sp(-d)", "-sp(d)"),
+    "wasserstein": ("-d", "d", "d", "-d"),
+    "least_squares": ("1/2 (d - 1)^2", "1/2 d^2", "1/2 d^2", "1/2 (d - 1)^2"),
+    "hinge": ("relu(1 - d)", "relu(1 + d)", "d", "-d"),
+}
+
+
+def plan_text(plan: Plan) -> str:
+    """The whole plan: variables, distributions, networks, games, one step. No title, seed, path or length of training."""
+    sections = [
+        variables_text(plan),
+        distributions_text(plan),
+        *(network_text(network) for network in plan.networks),
+        *(game_text(game) for game in plan.games),
+        step_text(plan),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 of the plan's text: equal for specs that decide the same."""
+    return hashlib.sha256(plan_text(plan).encode()).hexdigest()
+
+
+def variables_text(plan: Plan) -> str:
+    """One line a variable: name, kind, shape, range."""
+    rows = []
+    for variable in plan.variables:
+        extent = "" if variable.range is None else f"[{', '.join(number_text(bound) for bound in variable.range)}]"
+        rows.append((variable.name, variable.kind, shape_text(variable.shape), extent))
+    return "\n".join(["variables", *table(rows)])
+
+
+def distributions_text(plan: Plan) -> str:
+    """Each distribution as a product, and one line a factor: what draws it, with which density, whether a step needs it."""
+    lines = ["distributions"]
+    for draw in plan.draws:
+        lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.factors)}    batch {draw.batch_size}")
+        rows = [
+            (factor.text, factor.value, density_text(factor.density), "" if factor.needed else "never drawn in a step")
+            for factor in draw.factors
+        ]
+        lines += ["  " + line for line in table(rows)]
+    for readout in plan.readouts:
+        kind = "classification" if readout.supervised else "clustering"
+        bayes = "" if readout.bayes is None else f"; Bayes rule in {readout.bayes.draw} from {', '.join(readout.bayes.evidence)}"
+        lines.append(f"  reads {readout.variable} off {readout.draw} ({kind}){bayes}")
+    lines += [f"  reconstructs {item.variable}: {item.infer}, then {item.generate}" for item in plan.reconstructions]
+    return "\n".join(lines)
+
+
+def network_text(network: NetworkPlan) -> str:
+    """A layer table with shapes, parameters and multiply-adds of one example."""
+    averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
+    head = f"network {network.name}: {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
+    rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
+    rows += [(name, "-", "", shape_text(shape), "", "") for name, shape in network.inputs]
+    rows += [
+        (row.name, str(row.input), layer_text(row), shape_text(row.out_shape), _count(row.parameters), _count(row.multiply_adds))
+        for row in network.rows
+    ]
+    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5))])
+
+
+def layer_text(row: RowPlan) -> str:
+    """The columns of a row, in the order in which they act."""
+    parts = [f"dropout {number_text(row.dropout)}"] if row.dropout else []
+    if row.op == "linear":
+        parts.append(f"linear {row.inner_shape[0]}")
+    elif row.op is not None:
+        parts.append(f"{row.op} {row.inner_shape[0]} w{row.width} s{row.stride} p{row.padding}")
+    if row.op is not None:
+        parts += [] if row.bias else ["no bias"]
+        initial = _weights_text(row.weights) + (f", biases {number_text(row.biases)}" if row.bias else "")
+        parts.append(f"({initial})")
+    parts += ["batchnorm"] if row.batchnorm else []
+    parts += [str(row.activation)] if row.activation is not None else []
+    parts += [str(row.pool)] if row.pool is not None else []
+    return " ".join(parts)
+
+
+def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
+    """An optimizer with every number it uses."""
+    settings = [f"learning rate {optimizer.learning_rate}"]
+    if isinstance(optimizer, Adam):
+        settings.append(f"betas {', '.join(number_text(beta) for beta in optimizer.betas)}")
+    if isinstance(optimizer, Sgd):
+        settings.append(f"momentum {number_text(optimizer.momentum)}")
+    if isinstance(optimizer, RmsProp):
+        settings.append(f"decay {number_text(optimizer.decay)}")
+    if not isinstance(optimizer, Sgd):
+        settings.append(f"epsilon {number_text(optimizer.epsilon)}")
+    if optimizer.weight_decay:
+        settings.append(f"weight decay {number_text(optimizer.weight_decay)}")
+    return f"{optimizer.name}, {', '.join(settings)}"
+
+
+def game_text(game: GamePlan) -> str:
+    """Both sides, both players with what each minimises, and through which samples the gradient flows."""
+    on = ROLE_LOSS[game.objective]
+    lines = [
+        f"game {game.name}: {_side(game.real)} (REAL) against {_side(game.fake)} (FAKE), weight {game.weight}, {game.objective}",
+        f"  {game.discriminator} reads {', '.join(_binding(local, variable) for local, variable in game.reads)}",
+    ]
+    penalties = {
+        "gradient_penalty": "E (|grad d| - 1)^2 on lines between",
+        "roth_penalty": "1/2 (E_REAL (1 - s(d))^2 |grad d|^2 + E_FAKE s(d)^2 |grad d|^2)",
+        "r1_penalty": "1/2 E_REAL |grad d|^2",
+    }
+    extra = "".join(f" + {penalty.weight} {penalties[penalty.kind]}" for penalty in game.penalties)
+    players = [(game.discriminator.owner, f"minimises {_terms(on[0], on[1], game)}{extra}")]
+    players += [
+        (network, f"minimises {_terms(on[2], on[3], game)} through {', '.join(samples)}") for network, samples in game.paths
+    ]
+    return "\n".join(lines + table(players))
+
+
+def step_text(plan: Plan) -> str:
+    """The turns of one step: what is drawn and computed in which order, which passes are one batch, who is updated."""
+    lines = [f"step    an epoch is one pass of {plan.epoch_source} in batches of {plan.epoch_batch}"]
+    for turn in plan.turns:
+        times = f" x {turn.steps}" if turn.steps > 1 else ""
+        lines.append(f"  turn{times}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}")
+        lines += [f"    {line}" for line in _turn_lines(plan, turn)]
+    lines.append(f"  batch norm: momentum {number_text(plan.momentum)}, epsilon {number_text(plan.epsilon)}")
+    return "\n".join(lines)
+
+
+def density_text(density: Density) -> str:
+    """The density of a factor, in terms of rows."""
+    if density.kind == "normal":
+        return f"N({density.mean}, exp({density.log_variance}))"
+    if density.kind == "categorical":
+        return f"categorical, logits {density.mean}" if density.mean is not None else "categorical"
+    return {"bernoulli": "mean, scored as Bernoulli"}.get(density.kind, density.kind)
+
+
+def table(rows: Iterable[Sequence[str]], right: Sequence[int] = (), indent: str = "  ") -> list[str]:
+    """Rows of texts as lines with aligned columns, two spaces between them, columns in `right` aligned to the right."""
+    cells = [list(row) for row in rows]
+    if not cells:
+        return []
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        aligned = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append((indent + "  ".join(aligned)).rstrip())
+    return lines
+
+
+def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
+    rows = []
+    for name in turn.draws:
+        draw = plan.draw(name)
+        rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.factors if factor.needed]
+    for critic in turn.passes:
+        sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
+        count = sum(plan.draw(name).batch_size for name in critic.draws)
+        rows.append(("pass", critic.evaluation.name, f"{' | '.join(critic.draws)}, {count} examples as one batch: {sides}"))
+    for game in turn.games:
+        for penalty in plan.game(game).penalties:
+            where = "its own pass, statistics kept" if penalty.evaluation is not None else "the loss's own pass"
+            rows.append(("penalty", f"{game}/{penalty.kind}", where))
+    for objective in turn.objectives:
+        rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.games)}, {objective.role}"))
+    masks = sum(site.kind == "mask" for site in turn.sites)
+    rows.append(("noise", f"{len(turn.sites)} tensors", f"{masks} of them dropout masks"))
+    return table(rows, indent="")
+
+
+def _origin_text(draw: DrawPlan, factor: FactorPlan) -> str:
+    origin = factor.origin
+    if isinstance(origin, FromData):
+        return f"{origin.source}: {', '.join(f'{variable} is its {field}' for variable, field in origin.fields)}"
+    if isinstance(origin, FromPrior):
+        return f"{origin.prior}"
+    if isinstance(origin, FromDraw):
+        return f"{origin.variable} of {origin.draw}"
+    given = {variable: local for local, variable in origin.evaluation.bindings}
+    taken = [name for name in factor.given if given.get(name) is not None]
+    return f"{origin.evaluation.name}, given {', '.join(taken) or 'nothing'}: {_rows_text(origin.rows)}"
+
+
+def _rows_text(rows: Sequence[str]) -> str:
+    return " ".join(rows) if rows else "already computed"
+
+
+def _side(side: Sequence[tuple[float, str]]) -> str:
+    return " + ".join(draw if weight == 1 else f"{number_text(weight)} {draw}" for weight, draw in side)
+
+
+def _terms(on_real: str, on_fake: str, game: GamePlan) -> str:
+    terms = [
+        f"{'' if weight == 1 else number_text(weight) + ' '}E_{draw} {loss}"
+        for side, loss in ((game.real, on_real), (game.fake, on_fake))
+        for weight, draw in side
+    ]
+    return " + ".join(terms).replace("+ -", "- ").replace("E_", "E_")
+
+
+def _binding(local: str, variable: str) -> str:
+    return local if local == variable else f"{local}={variable}"
+
+
+def _weights_text(weights: Weights) -> str:
+    name, value = next((name, value) for name, value in weights if value is not None)
+    return f"{name} {number_text(value)}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "-"
+
+
