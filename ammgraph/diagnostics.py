@@ -13,7 +13,7 @@ CODES: dict[str, str] = {
     # YAML
     "unreadable-spec": "The file does not exist, is empty, is too large or is not text in UTF-8.",
     "yaml-syntax": "The text is not YAML.",
-    "yaml-feature": "A spec has no anchors, aliases, tags, merge keys, directives, further documents or nested keys.",
+    "yaml-feature": "A spec has text as keys, and no anchors, aliases, tags, merge keys, directives or more documents.",
     "duplicate-key": "A key stands twice in one mapping; YAML would silently keep the last.",
     "empty-value": "A key has nothing after its colon; what removes an inherited value is a written `null`.",
     "split-by-comma": "In `{...}` and `[...]` a comma ends a text, also between parentheses; quotes prevent it.",
@@ -95,12 +95,17 @@ def stop_if(problems: Sequence[Diagnostic], sources: Mapping[str, str]) -> None:
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """A hint from the names valid at that place: the nearest one, or all of them where there are few, or nothing."""
     names = list(dict.fromkeys(valid))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
+    if near := nearest(name, names):
+        return near
     if 0 < len(names) <= 12:
         return "valid here: " + ", ".join(f"`{valid_name}`" for valid_name in names)
     return ""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint with the valid name that is nearest, or nothing where none is near."""
+    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
 
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:

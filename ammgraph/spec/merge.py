@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Span, did_you_mean, nearest
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
 from ammgraph.spec.source import Entry, Items, Node, Scalar, Table, decode, parse, printable
 
@@ -83,8 +83,7 @@ def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
     except (OSError, ValueError) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "it is no file name"
         message = f"`{printable(file)}` cannot be read: {reason}"
-    hint = did_you_mean(os.path.basename(file), _specs_beside(file))
-    hint = hint if hint.startswith("did you mean") else ""
+    hint = nearest(os.path.basename(file), _specs_beside(file))
     if place is None:
         return "", [Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), hint=hint)]
     return "", [Diagnostic("extends", message, place, hint=hint)]

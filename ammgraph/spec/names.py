@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
 from ammgraph.spec.notation import Factor, NotationError, parse_factor, parse_number
-from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of
+from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
 
 RESERVED = (
     *("data", "uniform", "normal", "empirical", "mixture", "bayes", "zeros", "parameter"),
@@ -148,6 +148,8 @@ def _check_alias(name: str, entry: Entry, distributions: Table) -> Iterator[Diag
     elif node.value == name:
         yield Diagnostic("bad-alias", f"`{name}` is drawn as itself", node.span, hint=did_you_mean("", whole))
     elif not isinstance(named.value, Table):
-        note = Note(f"`{node.value}` is no factorization of its own", named.key_span)
+        first = plain(named.value)
+        hint = f"write `{first}`" if first in whole else did_you_mean("", whole)
+        note = Note(f"`{node.value}` has no factors of its own", named.key_span)
         message = f"`{node.value}` is itself another draw"
-        yield Diagnostic("bad-alias", message, node.span, hint=did_you_mean("", whole), notes=(note,))
+        yield Diagnostic("bad-alias", message, node.span, hint=hint, notes=(note,))

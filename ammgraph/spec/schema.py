@@ -354,6 +354,7 @@ def _word(call: Call) -> Source:
             "unknown-value",
             f"`{call.word}` draws nothing",
             expected=expected,
+            hint=f"a row of a network is written `{call.word}.NAME`",
             name=call.word,
             valid=SOURCE_WORDS,
             end=len(call.word),

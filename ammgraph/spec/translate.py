@@ -9,23 +9,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ammgraph.diagnostics import CODES, Diagnostic, did_you_mean
+from ammgraph.diagnostics import CODES, Diagnostic, did_you_mean, nearest
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
-
-Context = Mapping[str, Any]
 
 
 def diagnostics_of(error: ValidationError, data: object, source: SourceMap) -> list[Diagnostic]:
     """The diagnostics of a validation that failed on `data`."""
-    return [_diagnostic(line, data, source) for line in error.errors(include_url=False)]
+    return [_diagnostic(line, data, source) for line in error.errors(include_url=False) if not _is_echo(line)]
+
+
+def _is_echo(line: Mapping[str, Any]) -> bool:
+    """Whether pydantic calls a list too short only because its entries are wrong, which has been said."""
+    return line["type"] == "too_short" and bool(line["input"])
 
 
 def _diagnostic(line: Mapping[str, Any], data: object, source: SourceMap) -> Diagnostic:
     kind, context = line["type"], line.get("ctx", {})
     path = written_path((*line["loc"], *context.get("at", ())), data)
     if kind in CODES:
-        return _of_problem(kind, context, path, source)
+        return _of_problem(line, path, source)
     return SENTENCES[kind](path, line, source)
 
 
@@ -41,7 +44,8 @@ def written_path(loc: Path, data: object) -> Path:
     return tuple(path)
 
 
-def _of_problem(code: str, context: Context, path: Path, source: SourceMap) -> Diagnostic:
+def _of_problem(line: Mapping[str, Any], path: Path, source: SourceMap) -> Diagnostic:
+    code, context = line["type"], line["ctx"]
     span = source.value(*path)
     if "end" in context:
         span = source.within(*path, start=context.get("start", 0), end=context["end"])
@@ -49,9 +53,11 @@ def _of_problem(code: str, context: Context, path: Path, source: SourceMap) -> D
         span = source.key(*path)
     hint = context.get("hint", "")
     if "valid" in context:
-        hint = did_you_mean(context["name"], context["valid"])
+        near = nearest(context["name"], context["valid"])
+        hint = near or hint or did_you_mean(context["name"], context["valid"])
     message = context["message"].replace("{place}", called(path))
-    return Diagnostic(code, message, span, context.get("found", ""), context.get("expected", ""), hint)
+    found = context.get("found", describe(line["input"]) if code == "wrong-type" else "")
+    return Diagnostic(code, message, span, found, context.get("expected", ""), hint)
 
 
 def called(path: Path) -> str:
@@ -84,9 +90,9 @@ def _no_literal(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagn
 
 def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMap) -> Diagnostic:
     found = describe(value)
-    expected = " or ".join(f"`{word}`" for word in valid)
-    hint = did_you_mean(value, valid) if isinstance(value, str) else ""
-    hint = hint if hint.startswith("did you mean") else ""
+    words = [f"`{word}`" for word in valid]
+    expected = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    hint = nearest(value, valid) if isinstance(value, str) else ""
     return Diagnostic(
         "unknown-value", f"{called(path)} cannot be {found}", source.value(*path), expected=expected, hint=hint
     )
@@ -100,9 +106,7 @@ def _quoted(text: str) -> list[str]:
 def _is_no(what: str, hint: str = "") -> Callable[[Path, Mapping[str, Any], SourceMap], Diagnostic]:
     def wrong_type(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
         message = f"{called(path)} is not {what}"
-        return Diagnostic(
-            "wrong-type", message, source.value(*path), found=describe(line["input"]), expected=what, hint=hint
-        )
+        return Diagnostic("wrong-type", message, source.value(*path), found=describe(line["input"]), hint=hint)
 
     return wrong_type
 
@@ -117,6 +121,10 @@ def _bound(words: str, key: str) -> Callable[[Path, Mapping[str, Any], SourceMap
 
 def _empty(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
     return Diagnostic("out-of-range", f"{called(path)} is empty", source.value(*path), expected="at least one entry")
+
+
+def _no_text(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
+    return Diagnostic("out-of-range", f"{called(path)} is an empty text", source.value(*path))
 
 
 SENTENCES: Mapping[str, Callable[[Path, Mapping[str, Any], SourceMap], Diagnostic]] = {
@@ -135,5 +143,5 @@ SENTENCES: Mapping[str, Callable[[Path, Mapping[str, Any], SourceMap], Diagnosti
     "less_than": _bound("less than", "lt"),
     "less_than_equal": _bound("at most", "le"),
     "too_short": _empty,
-    "string_too_short": _empty,
+    "string_too_short": _no_text,
 }

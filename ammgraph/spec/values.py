@@ -55,7 +55,7 @@ def constants_of(info: ValidationInfo) -> Mapping[str, Fraction]:
 
 def wrong_type(value: object, what: str) -> PydanticCustomError:
     """A value of another kind than its place asks for."""
-    return problem("wrong-type", f"{{place}} is not {what}", found=describe(value), expected=what)
+    return problem("wrong-type", f"{{place}} is not {what}", found=describe(value))
 
 
 def text_of(value: object, what: str) -> str:
@@ -119,9 +119,7 @@ def integer_of(value: object, info: ValidationInfo, offset: int = 0) -> int:
     """A whole number or arithmetic of constants that gives one."""
     exact = _exact(value, info, "a whole number or arithmetic of constants", offset)
     if exact.denominator != 1:
-        raise problem(
-            "wrong-type", "{place} is not a whole number", found=f"`{number_text(exact)}`", expected="a whole number"
-        )
+        raise problem("wrong-type", "{place} is not a whole number", found=f"`{number_text(exact)}`")
     return int(exact)
 
 
@@ -214,10 +212,12 @@ CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", "gumbel_softmax")
 
 
 def _activation(value: object, info: ValidationInfo) -> Activation:
-    text = text_of(value, "an activation, as in `leaky_relu 0.2`")
+    text = text_of(value, "a text, as in `leaky_relu 0.2`")
     name, parameter, offset = _word_and_number(text)
     if name not in ACTIVATIONS:
-        raise problem("unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS))
+        raise problem(
+            "unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS), end=len(name)
+        )
     if not ACTIVATIONS[name]:
         if parameter:
             raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
@@ -253,7 +253,7 @@ class Pool:
 
 
 def _pool(value: object, info: ValidationInfo) -> Pool:
-    text = text_of(value, "a pooling, as in `max 2` or `avg 6`")
+    text = text_of(value, "a text, as in `max 2` or `avg 6`")
     kind, size, offset = _word_and_number(text)
     if kind not in ("max", "avg"):
         raise problem("unknown-value", f"`{kind}` is not a pooling", expected="as in `max 2` or `avg 6`")
@@ -267,11 +267,11 @@ def _pool(value: object, info: ValidationInfo) -> Pool:
 
 
 def _input(value: object, info: ValidationInfo) -> Input:
-    return in_notation(lambda: parse_input(text_of(value, "an input, as in `x` or `y1 + z1`"), constants_of(info)))
+    return in_notation(lambda: parse_input(text_of(value, "a text, as in `x` or `y1 + z1`"), constants_of(info)))
 
 
 def _reference(value: object) -> Reference:
-    return in_notation(lambda: parse_reference(text_of(value, "a row of a network, as in `critic.p`")))
+    return in_notation(lambda: parse_reference(text_of(value, "a text, as in `critic.p`")))
 
 
 @dataclass(frozen=True)
@@ -366,7 +366,7 @@ def told_by_type(**types: type) -> Discriminator:
 
     words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
     what = " or ".join(words[expected] for expected in types.values())
-    context: dict[str, int | str | float] = {"message": f"{{place}} is not {what}", "expected": what}
+    context: dict[str, int | str | float] = {"message": f"{{place}} is not {what}"}
     return Discriminator(
         kind, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
     )
