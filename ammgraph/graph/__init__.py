@@ -1,0 +1,1 @@
+"""The compiler: Spec -> Plan, without torch."""

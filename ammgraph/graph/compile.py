@@ -1,6 +1,7 @@
 """`compile_spec`: Spec -> Plan, one stage after another; each tells all its problems, then stops."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, stop_if
 from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
@@ -126,13 +127,17 @@ def compile_spec(spec: Spec) -> Plan:
         data=spec.data,
         evaluation=spec.evaluation,
         published=tuple(
-            number for number in spec.published if all(spec.constants.get(name) == value for name, value in number.when.items())
+            number
+            for number in spec.published
+            if all(spec.constants.get(name) == value for name, value in number.when.items())
         ),
         warnings=tuple(lint(spec, variables, networks, draws)),
     )
 
 
-def _plan_network(spec: Spec, name: str, inputs: Mapping[str, tuple[int, int, int]], rows: Mapping[str, RowPlan]) -> NetworkPlan:
+def _plan_network(
+    spec: Spec, name: str, inputs: Mapping[str, tuple[int, int, int]], rows: Mapping[str, RowPlan]
+) -> NetworkPlan:
     training = spec.training
     return NetworkPlan(
         name=name,
@@ -161,7 +166,9 @@ def _plan_draw(
         is_needed = any(variable in needed for variable in declared.factor.variables)
         origin: FromData | FromPrior | FromDraw | FromNetwork
         if isinstance(declared.source, DataSource):
-            fields = tuple((variable, field_of(spec, variables[variable]) or "") for variable in declared.factor.variables)
+            fields = tuple(
+                (variable, field_of(spec, variables[variable]) or "") for variable in declared.factor.variables
+            )
             origin, density = FromData(declared.source, fields), Density("data")
         elif isinstance(declared.source, Reference) and declared.source.owner in spec.networks:
             origin = _from_network(name, declared.source, tables, uses, variables, computed)
@@ -220,9 +227,8 @@ def _epoch(draws: Sequence[DrawPlan]) -> tuple[DataSource, int]:
         for factor in draw.factors
         if isinstance(factor.origin, FromData) and factor.needed
     }
-    for part in ("all", "unlabeled", "labeled"):
+    parts_by_size: tuple[Literal["all", "unlabeled", "labeled"], ...] = ("all", "unlabeled", "labeled")
+    for part in parts_by_size:
         if part in parts:
-            return DataSource(part), parts[part]  # type: ignore[arg-type]
+            return DataSource(part), parts[part]
     return DataSource("all"), max(draw.batch_size for draw in draws)
-
-

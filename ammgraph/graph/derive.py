@@ -26,7 +26,13 @@ def density_of(row: RowPlan, rows: Mapping[str, RowPlan]) -> Density:
         return Density("categorical", mean=_without_noise(row.input, rows) if row.op is None else None)
     if row.activation is not None and row.activation.name == "sigmoid":
         return Density("bernoulli")
-    if row.op is None and row.activation is None and not row.batchnorm and row.pool is None and len(row.input.parts) == 1:
+    if (
+        row.op is None
+        and row.activation is None
+        and not row.batchnorm
+        and row.pool is None
+        and len(row.input.parts) == 1
+    ):
         noisy = [atom for atom in row.input.names if _is_noise(atom, rows)]
         mean = _without_noise(row.input, rows)
         if len(noisy) == 1 and mean is not None:
@@ -43,9 +49,7 @@ def plan_readouts(draws: Sequence[DrawPlan], variables: Variables) -> tuple[Read
         inferring = [draw for draw in draws if draw.produces(name) and _infers(draw, name)]
         if not inferring:
             continue
-        supervised = any(
-            draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData) for draw in draws
-        )
+        supervised = any(draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData) for draw in draws)
         readouts.append(ReadoutPlan(name, inferring[0].name, supervised, _bayes(name, draws, inferring[0])))
     return tuple(readouts)
 
@@ -56,8 +60,12 @@ def plan_reconstructions(draws: Sequence[DrawPlan], variables: Variables) -> tup
     for name, variable in variables.items():
         if variable.kind != "image":
             continue
-        generating = [draw for draw in draws if draw.produces(name) and isinstance(draw.factor_of(name).origin, FromNetwork)]
-        inferring = [draw for draw in draws if draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData)]
+        generating = [
+            draw for draw in draws if draw.produces(name) and isinstance(draw.factor_of(name).origin, FromNetwork)
+        ]
+        inferring = [
+            draw for draw in draws if draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData)
+        ]
         for generate in generating[:1]:
             given = generate.factor_of(name).given
             for infer in inferring[:1]:
@@ -103,4 +111,8 @@ def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPl
 def _is_evidence(factor: FactorPlan, variable: str) -> bool:
     """p(z|..., y) has a closed density in z, and its conditions besides y can be inferred."""
     mixture = isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Mixture)
-    return (mixture or factor.density.kind == "normal") and not isinstance(factor.origin, FromDraw) and variable in factor.given
+    return (
+        (mixture or factor.density.kind == "normal")
+        and not isinstance(factor.origin, FromDraw)
+        and variable in factor.given
+    )

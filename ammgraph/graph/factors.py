@@ -73,7 +73,8 @@ def declared_factors(spec: Spec) -> dict[str, tuple[Declared, ...]]:
         factors = spec.distributions[target]
         assert not isinstance(factors, str), "an alias of an alias is refused while loading"
         declared[name] = tuple(
-            Declared(name, parse_factor(text), source, ("distributions", target, text)) for text, source in factors.items()
+            Declared(name, parse_factor(text), source, ("distributions", target, text))
+            for text, source in factors.items()
         )
     return declared
 
@@ -143,7 +144,9 @@ def uses_of(declared: Mapping[str, Sequence[Declared]], spec: Spec) -> list[Use]
     return uses + [use for use in games if use.reference.owner in spec.networks]
 
 
-def locals_of(table: Table, uses: Sequence[Use], scope: str, reference: Reference, variables: Variables) -> dict[str, str]:
+def locals_of(
+    table: Table, uses: Sequence[Use], scope: str, reference: Reference, variables: Variables
+) -> dict[str, str]:
     """Local name -> variable, of one evaluation: bound by the call, drawn here, or of the same name (rules R2, R3)."""
     same = {name: name for name in [*table.rows, *table.free] if name in variables}
     drawn = {
@@ -155,7 +158,9 @@ def locals_of(table: Table, uses: Sequence[Use], scope: str, reference: Referenc
     return same | dict(reference.bindings) | drawn
 
 
-def check_uses(spec: Spec, variables: Variables, tables: Mapping[str, Table], uses: Sequence[Use]) -> Iterator[Diagnostic]:
+def check_uses(
+    spec: Spec, variables: Variables, tables: Mapping[str, Table], uses: Sequence[Use]
+) -> Iterator[Diagnostic]:
     """Every call names rows and names that the network has, and variables that exist."""
     for use in uses:
         table, span = tables[use.reference.owner], spec.source.value(*use.path)
@@ -168,7 +173,9 @@ def check_uses(spec: Spec, variables: Variables, tables: Mapping[str, Table], us
                     hint=did_you_mean(local, table.free),
                 )
             if variable not in variables:
-                yield Diagnostic("unknown-variable", f"`{variable}` is not a variable", span, hint=did_you_mean(variable, variables))
+                yield Diagnostic(
+                    "unknown-variable", f"`{variable}` is not a variable", span, hint=did_you_mean(variable, variables)
+                )
 
 
 def network_inputs(
@@ -204,7 +211,11 @@ def network_inputs(
 
 
 def check_conditions(
-    spec: Spec, variables: Variables, declared: Mapping[str, Sequence[Declared]], tables: Mapping[str, Table], uses: Sequence[Use]
+    spec: Spec,
+    variables: Variables,
+    declared: Mapping[str, Sequence[Declared]],
+    tables: Mapping[str, Table],
+    uses: Sequence[Use],
 ) -> Iterator[Diagnostic]:
     """A factor's conditions are exactly the variables that its row reads, stopping at variables (R1)."""
     for factors in declared.values():
@@ -290,7 +301,10 @@ def _factors_are_acyclic(spec: Spec, factors: Sequence[Declared]) -> Iterator[Di
     graph = nx.DiGraph()
     for factor in factors:
         graph.add_edges_from(
-            (given, name) for given in factor.factor.given for name in factor.factor.variables if given in producer and given != name
+            (given, name)
+            for given in factor.factor.given
+            for name in factor.factor.variables
+            if given in producer and given != name
         )
     try:
         cycle = [edge[0] for edge in nx.find_cycle(graph)]
@@ -347,7 +361,9 @@ def _origin_fits(
 def _data_fits(spec: Spec, variables: Variables, factor: Declared) -> Iterator[Diagnostic]:
     head, span = factor.factor, spec.source.value(*factor.path)
     if head.given:
-        yield Diagnostic("wrong-origin", f"`{head}` has conditions, but data reads none", span, expected="a factor without `|`")
+        yield Diagnostic(
+            "wrong-origin", f"`{head}` has conditions, but data reads none", span, expected="a factor without `|`"
+        )
     if factor.source != DataSource("all") and spec.data.labeled is None:
         yield Diagnostic(
             "no-labels",
@@ -462,7 +478,9 @@ def _reference_fits(
         return
     layers = spec.networks[source.owner].layers
     if source.name not in layers:
-        yield Diagnostic("unknown-row", f"`{source.owner}` has no row `{source.name}`", span, hint=did_you_mean(source.name, layers))
+        yield Diagnostic(
+            "unknown-row", f"`{source.owner}` has no row `{source.name}`", span, hint=did_you_mean(source.name, layers)
+        )
     elif source.name != head.variables[0] and not source.bindings:
         yield Diagnostic(
             "row-is-no-variable",
@@ -501,13 +519,16 @@ def _support_fits(spec: Spec, factor: Declared, variable: VariablePlan) -> Itera
     source, span = factor.source, spec.source.value(*factor.path)
     categorical = variable.kind == "categorical"
     fits = {
-        Uniform: (categorical and source == Uniform()) or (not categorical and isinstance(source, Uniform) and source.bounds is not None),
+        Uniform: (categorical and source == Uniform())
+        or (not categorical and isinstance(source, Uniform) and source.bounds is not None),
         Normal: not categorical,
         Empirical: categorical,
         Probabilities: categorical,
     }[type(source)]
     if not fits:
-        expected = "`uniform`, `empirical` or a list of probabilities" if categorical else "`normal` or `uniform(low, high)`"
+        expected = (
+            "`uniform`, `empirical` or a list of probabilities" if categorical else "`normal` or `uniform(low, high)`"
+        )
         yield Diagnostic(
             "prior-mismatch",
             f"`{source}` is no prior of `{variable.name}`, which is {'categorical' if categorical else f'a {variable.kind}'}",

@@ -36,7 +36,10 @@ def check_sides(spec: Spec, declared: Declarations) -> Iterator[Diagnostic]:
                 span = spec.source.value("games", name, "match", index)
                 if draw not in declared:
                     yield Diagnostic(
-                        "unknown-distribution", f"`{draw}` is not a distribution", span, hint=did_you_mean(draw, declared)
+                        "unknown-distribution",
+                        f"`{draw}` is not a distribution",
+                        span,
+                        hint=did_you_mean(draw, declared),
                     )
                 if weight <= 0:
                     yield Diagnostic("out-of-range", f"`{draw}` has weight 0", span, expected="a positive weight")
@@ -51,7 +54,10 @@ def check_sides(spec: Spec, declared: Declarations) -> Iterator[Diagnostic]:
         span, reference = spec.source.value("games", name, "discriminator"), game.discriminator
         if reference.owner not in spec.networks:
             yield Diagnostic(
-                "unknown-network", f"`{reference.owner}` is not a network", span, hint=did_you_mean(reference.owner, spec.networks)
+                "unknown-network",
+                f"`{reference.owner}` is not a network",
+                span,
+                hint=did_you_mean(reference.owner, spec.networks),
             )
         elif reference.name not in spec.networks[reference.owner].layers:
             layers = spec.networks[reference.owner].layers
@@ -151,7 +157,12 @@ def gradient_paths(game: Game, reads: Mapping[str, str], draws: Mapping[str, Dra
 
 
 def plan_game(
-    spec: Spec, name: str, tables: Mapping[str, Table], uses: Sequence[Use], variables: Variables, draws: Mapping[str, DrawPlan]
+    spec: Spec,
+    name: str,
+    tables: Mapping[str, Table],
+    uses: Sequence[Use],
+    variables: Variables,
+    draws: Mapping[str, DrawPlan],
 ) -> GamePlan:
     """A game with its players and penalties decided."""
     game = spec.games[name]
@@ -310,14 +321,18 @@ def batch_size_of(spec: Spec, draw: str) -> int:
 
 
 def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
-    return Diagnostic("unknown-network", f"`{network}` is not a network", span, hint=did_you_mean(network, spec.networks))
+    return Diagnostic(
+        "unknown-network", f"`{network}` is not a network", span, hint=did_you_mean(network, spec.networks)
+    )
 
 
 def _listing(names: set[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
 
 
-def _every_network_is_trained(spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]) -> Iterator[Diagnostic]:
+def _every_network_is_trained(
+    spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]
+) -> Iterator[Diagnostic]:
     schedule = spec.training.schedule or (Turn(update=tuple(spec.networks)),)
     trained = {
         network
@@ -334,7 +349,9 @@ def _every_network_is_trained(spec: Spec, games: Sequence[GamePlan], networks: S
                 "no-gradient",
                 f"no gradient reaches `{network.name}`",
                 spec.source.key("networks", network.name),
-                found="`trains` or the schedule leaves it out" if in_game else "it draws nothing that a discriminator reads",
+                found="`trains` or the schedule leaves it out"
+                if in_game
+                else "it draws nothing that a discriminator reads",
                 expected="a network that some game trains",
                 hint="`null` removes a network that is inherited" if not in_game else "",
             )
@@ -349,9 +366,7 @@ def _objectives(spec: Spec, games: Sequence[GamePlan], update: Sequence[str]) ->
         for game in games:
             reached = (game.discriminator.owner,) if role == "discriminator" else tuple(dict(game.paths))
             allowed = spec.games[game.name].trains
-            trained = tuple(
-                name for name in update if name in reached and (allowed is None or name in allowed)
-            )
+            trained = tuple(name for name in update if name in reached and (allowed is None or name in allowed))
             if trained:
                 groups.setdefault(trained, []).append(game.name)
         objectives += [ObjectivePlan(role, tuple(names), trained) for trained, names in groups.items()]
@@ -366,7 +381,9 @@ def _used_draws(games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> set
         if name not in used:
             used.add(name)
             open_names += [
-                factor.origin.draw for factor in draws[name].factors if factor.needed and isinstance(factor.origin, FromDraw)
+                factor.origin.draw
+                for factor in draws[name].factors
+                if factor.needed and isinstance(factor.origin, FromDraw)
             ]
     return used
 
@@ -445,12 +462,18 @@ def _sites(
             if penalty.evaluation is not None:
                 batch = draws[game.real[0][1]].batch_size
                 sites.append(Site(f"{penalty.evaluation.name}/coefficient", "uniform", "penalty", batch, (1, 1, 1)))
-                sites += _row_sites(penalty.evaluation, networks[penalty.evaluation.network], penalty.rows, batch, "penalty")
+                sites += _row_sites(
+                    penalty.evaluation, networks[penalty.evaluation.network], penalty.rows, batch, "penalty"
+                )
     return tuple(sites)
 
 
 def _row_sites(
-    evaluation: EvaluationPlan, network: NetworkPlan, rows: Sequence[str], batch: int, masks: Literal["dropout", "penalty"]
+    evaluation: EvaluationPlan,
+    network: NetworkPlan,
+    rows: Sequence[str],
+    batch: int,
+    masks: Literal["dropout", "penalty"],
 ) -> list[Site]:
     sites = []
     for name in rows:
@@ -462,5 +485,3 @@ def _row_sites(
         if row.activation is not None and row.activation.name == "gumbel_softmax":
             sites.append(Site(f"{evaluation.name}/{name}.gumbel", "gumbel", "sample", batch, row.inner_shape))
     return sites
-
-

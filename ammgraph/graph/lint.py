@@ -13,7 +13,9 @@ def check_settings(spec: Spec) -> Iterator[Diagnostic]:
     """Settings by name (batch sizes, optimizers, averages, fields, published numbers) name what there is."""
     training = spec.training
     if isinstance(training.batch_size, dict):
-        yield from _names_exist(spec, ("training", "batch_size"), training.batch_size, spec.distributions, "distribution")
+        yield from _names_exist(
+            spec, ("training", "batch_size"), training.batch_size, spec.distributions, "distribution"
+        )
         missing = [name for name in spec.distributions if name not in training.batch_size]
         if "default" not in training.batch_size and missing:
             yield Diagnostic(
@@ -88,7 +90,11 @@ def check_variable_rows(
 
 
 def check_unused(
-    spec: Spec, variables: Variables, declared: Mapping[str, Sequence[Declared]], tables: Mapping[str, Table], uses: Sequence[Use]
+    spec: Spec,
+    variables: Variables,
+    declared: Mapping[str, Sequence[Declared]],
+    tables: Mapping[str, Table],
+    uses: Sequence[Use],
 ) -> Iterator[Diagnostic]:
     """Every row, network, variable and distribution serves something."""
     for name, table in tables.items():

@@ -244,7 +244,9 @@ class GamePlan:
     discriminator: Reference
     reads: tuple[tuple[str, str], ...]  # the discriminator's local name -> variable
     penalties: tuple[PenaltyPlan, ...]
-    paths: tuple[tuple[str, tuple[str, ...]], ...]  # network -> the samples through which the game's gradient reaches it
+    paths: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ]  # network -> the samples through which the game's gradient reaches it
 
     @property
     def draws(self) -> tuple[str, ...]:

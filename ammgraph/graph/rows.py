@@ -1,8 +1,8 @@
 """Layer tables: the shape, the parameters and the cost of every row, without torch.
 
-    conv            (in + 2 padding - width) // stride + 1
-    conv_transpose  (in - 1) stride - 2 padding + width
-    linear          flattens; width means nothing
+conv            (in + 2 padding - width) // stride + 1
+conv_transpose  (in - 1) stride - 2 padding + width
+linear          flattens; width means nothing
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,9 @@ class Table:
             if name in found:
                 continue
             found.add(name)
-            open_rows += [atom.name for atom in self.rows[name].input.names if atom.name in self.rows and atom.name not in given]
+            open_rows += [
+                atom.name for atom in self.rows[name].input.names if atom.name in self.rows and atom.name not in given
+            ]
         return tuple(name for name in self.order if name in found)
 
     def reads(self, row: str, given: frozenset[str]) -> frozenset[str]:
@@ -66,7 +68,9 @@ def order_rows(spec: Spec, network: str, problems: list[Diagnostic]) -> Table | 
     rows = spec.networks[network].layers
     graph = nx.DiGraph()
     graph.add_nodes_from(rows)
-    graph.add_edges_from((atom.name, name) for name, row in rows.items() for atom in row.input.names if atom.name in rows)
+    graph.add_edges_from(
+        (atom.name, name) for name, row in rows.items() for atom in row.input.names if atom.name in rows
+    )
     position = {name: index for index, name in enumerate(rows)}
     try:
         order = tuple(nx.lexicographical_topological_sort(graph, key=position.__getitem__))
@@ -127,7 +131,9 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
             )
 
 
-def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], problems: list[Diagnostic]) -> tuple[RowPlan, ...]:
+def infer_rows(
+    spec: Spec, table: Table, inputs: Mapping[str, Shape], problems: list[Diagnostic]
+) -> tuple[RowPlan, ...]:
     """Every row with its shapes and cost; a row after a bad one is left out, so that one mistake is told once."""
     shapes: dict[str, Shape] = dict(inputs)
     plans = []
@@ -152,13 +158,21 @@ def unknown_names(spec: Spec, table: Table, known: frozenset[str]) -> Iterator[D
                     "unknown-name",
                     f"row `{name}` of `{table.network}` reads `{atom.name}`, which is neither a row nor a variable",
                     spec.source.within(
-                        "networks", table.network, "layers", name, "input", start=atom.start, end=atom.start + len(atom.name)
+                        "networks",
+                        table.network,
+                        "layers",
+                        name,
+                        "input",
+                        start=atom.start,
+                        end=atom.start + len(atom.name),
                     ),
                     hint=did_you_mean(atom.name, [*table.rows, *known]),
                 )
 
 
-def _infer_row(spec: Spec, table: Table, name: str, shapes: Mapping[str, Shape], problems: list[Diagnostic]) -> RowPlan | None:
+def _infer_row(
+    spec: Spec, table: Table, name: str, shapes: Mapping[str, Shape], problems: list[Diagnostic]
+) -> RowPlan | None:
     row = table.rows[name]
     path = ("networks", table.network, "layers", name)
     in_shape = _input_shape(spec, path, row.input, shapes, problems)
@@ -295,7 +309,9 @@ def _operation_shape(
     return result
 
 
-def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape, problems: list[Diagnostic]) -> Shape | None:
+def _pooled_shape(
+    spec: Spec, path: tuple[str, ...], row: Row, inner: Shape, problems: list[Diagnostic]
+) -> Shape | None:
     if row.pool is None:
         return inner
     size = row.pool.size
@@ -320,7 +336,9 @@ def _needs_bias(table: Table, name: str) -> bool:
         return False
     readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.input.names)]
     plain = row.activation is None and row.pool is None
-    normalised = [reader.batchnorm and reader.width is None and reader.op is None and not reader.dropout for reader in readers]
+    normalised = [
+        reader.batchnorm and reader.width is None and reader.op is None and not reader.dropout for reader in readers
+    ]
     return not (plain and readers and all(normalised))
 
 

@@ -68,7 +68,11 @@ def distributions_text(plan: Plan) -> str:
         lines += ["  " + line for line in table(rows)]
     for readout in plan.readouts:
         kind = "classification" if readout.supervised else "clustering"
-        bayes = "" if readout.bayes is None else f"; Bayes rule in {readout.bayes.draw} from {', '.join(readout.bayes.evidence)}"
+        bayes = (
+            ""
+            if readout.bayes is None
+            else f"; Bayes rule in {readout.bayes.draw} from {', '.join(readout.bayes.evidence)}"
+        )
         lines.append(f"  reads {readout.variable} off {readout.draw} ({kind}){bayes}")
     lines += [f"  reconstructs {item.variable}: {item.infer}, then {item.generate}" for item in plan.reconstructions]
     return "\n".join(lines)
@@ -81,7 +85,14 @@ def network_text(network: NetworkPlan) -> str:
     rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
     rows += [(name, "-", "", shape_text(shape), "", "") for name, shape in network.inputs]
     rows += [
-        (row.name, str(row.input), layer_text(row), shape_text(row.out_shape), _count(row.parameters), _count(row.multiply_adds))
+        (
+            row.name,
+            str(row.input),
+            layer_text(row),
+            shape_text(row.out_shape),
+            _count(row.parameters),
+            _count(row.multiply_adds),
+        )
         for row in network.rows
     ]
     return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5))])
@@ -135,7 +146,8 @@ def game_text(game: GamePlan) -> str:
     extra = "".join(f" + {penalty.weight} {penalties[penalty.kind]}" for penalty in game.penalties)
     players = [(game.discriminator.owner, f"minimises {_terms(on[0], on[1], game)}{extra}")]
     players += [
-        (network, f"minimises {_terms(on[2], on[3], game)} through {', '.join(samples)}") for network, samples in game.paths
+        (network, f"minimises {_terms(on[2], on[3], game)} through {', '.join(samples)}")
+        for network, samples in game.paths
     ]
     return "\n".join(lines + table(players))
 
@@ -184,7 +196,9 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for critic in turn.passes:
         sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
         count = sum(plan.draw(name).batch_size for name in critic.draws)
-        rows.append(("pass", critic.evaluation.name, f"{' | '.join(critic.draws)}, {count} examples as one batch: {sides}"))
+        rows.append(
+            ("pass", critic.evaluation.name, f"{' | '.join(critic.draws)}, {count} examples as one batch: {sides}")
+        )
     for game in turn.games:
         for penalty in plan.game(game).penalties:
             where = "its own pass, statistics kept" if penalty.evaluation is not None else "the loss's own pass"
@@ -237,5 +251,3 @@ def _weights_text(weights: Weights) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else "-"
-
-

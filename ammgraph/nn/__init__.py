@@ -1,0 +1,1 @@
+"""Modules and pure functions: Plan -> what torch runs."""

@@ -13,7 +13,7 @@ from ammgraph.spec.schema import Mixture
 
 
 def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(value; mean, exp(log_variance)), summed over dimensions, in nats: -n/2 log 2 pi at the mean of N(0, 1).
+    """Log N(value; mean, exp(log_variance)), summed over dimensions, in nats: -n/2 log 2 pi at the mean of N(0, 1).
 
     Args:
         value: shape (B, n).
@@ -27,7 +27,9 @@ def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Ten
     return -0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(1)
 
 
-def factor_parameters(model: Model, factor: FactorPlan, given: Mapping[str, Tensor], batch: int) -> tuple[Tensor, Tensor]:
+def factor_parameters(
+    model: Model, factor: FactorPlan, given: Mapping[str, Tensor], batch: int
+) -> tuple[Tensor, Tensor]:
     """Mean and log-variance, shape (batch, n) each, of a normal factor given its conditions; networks in eval mode (R17)."""
     origin = factor.origin
     if isinstance(origin, FromPrior) and isinstance(origin.prior, Mixture):
@@ -37,14 +39,18 @@ def factor_parameters(model: Model, factor: FactorPlan, given: Mapping[str, Tens
     assert factor.density.mean is not None
     network = model.network(origin.evaluation.network)
     values = {local: given[variable] for local, variable in origin.evaluation.bindings if variable in given}
-    rows = [row.name for row in network.plan.rows if row.name not in values and row.name in _below(network, origin.row, values)]
+    rows = [
+        row.name
+        for row in network.plan.rows
+        if row.name not in values and row.name in _below(network, origin.row, values)
+    ]
     network.compute(rows, values, batch, {}, origin.evaluation.name, Mode.EVAL)
     mean = evaluate_input(factor.density.mean, values).flatten(1)
     return mean, values[f"{factor.density.log_variance}.raw"].flatten(1).expand_as(mean)
 
 
 def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str, Tensor]) -> Tensor:
-    """log p(y = k) + sum over the evidence v of log p(v | ..., y = k), shape (B, K), in nats.
+    """Log p(y = k) + sum over the evidence v of log p(v | ..., y = k), shape (B, K), in nats.
 
     Its argmax over k is the classifier of eq. 19, its softmax the posterior p(y | evidence).
 
@@ -61,7 +67,7 @@ def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str,
 
 
 def log_prior(model: Model, draw: DrawPlan, variable: str) -> Tensor:
-    """log p(y = k), shape (K,)."""
+    """Log p(y = k), shape (K,)."""
     origin = draw.factor_of(variable).origin
     assert isinstance(origin, FromPrior)
     return torch.log(model.constant(origin.site.name))

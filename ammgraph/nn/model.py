@@ -126,7 +126,13 @@ def sample_draw(
 
 
 def critic_logits(
-    model: Model, evaluation: EvaluationPlan, row: str, rows: tuple[str, ...], inputs: Tensors, noise: Tensors, mode: Mode
+    model: Model,
+    evaluation: EvaluationPlan,
+    row: str,
+    rows: tuple[str, ...],
+    inputs: Tensors,
+    noise: Tensors,
+    mode: Mode,
 ) -> Tensor:
     """d(x, y, z), the discriminator's logit, shape (B,); `inputs` by local name."""
     values = dict(inputs)

@@ -3,7 +3,7 @@
 Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a vector of n is B x n x 1 x 1.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from enum import Enum
 
 import torch
@@ -25,6 +25,9 @@ class Mode(Enum):
 
 class Row(nn.Module):
     """The weights of one row, and its batch norm."""
+
+    running_mean: Tensor | None
+    running_variance: Tensor | None
 
     def __init__(self, plan: RowPlan) -> None:
         super().__init__()
@@ -54,11 +57,17 @@ class Network(nn.Module):
     def initialize(self, generator: torch.Generator) -> None:
         """Draw every weight as its row says; biases are constants, batch norm starts as the identity."""
         for plan in self.plan.rows:
-            row = self.rows[f"row_{plan.name}"]
+            row = self.row(plan.name)
             if row.weight is not None:
                 _initialize(row.weight, plan.weights, generator)
             if row.bias is not None:
                 nn.init.constant_(row.bias, plan.biases)
+
+    def row(self, name: str) -> Row:
+        """The weights of the row of that name."""
+        row = self.rows[f"row_{name}"]
+        assert isinstance(row, Row)
+        return row
 
     def compute(
         self,
@@ -81,12 +90,12 @@ class Network(nn.Module):
             mode: batch norm and dropout.
         """
         for name in names:
-            self._row(self.plans[name], self.rows[f"row_{name}"], values, batch, noise, f"{prefix}/{name}", mode)
+            self._compute_row(self.plans[name], self.row(name), values, batch, noise, f"{prefix}/{name}", mode)
 
-    def _row(
+    def _compute_row(
         self,
         plan: RowPlan,
-        row: nn.Module,
+        row: Row,
         values: MutableMapping[str, Tensor],
         batch: int,
         noise: Mapping[str, Tensor],
@@ -96,7 +105,7 @@ class Network(nn.Module):
         x = _combine(plan.input, values, batch, plan.in_shape)
         if plan.dropout and mode is not Mode.EVAL:
             x = x * noise[f"{site}.mask"] * (1 / (1 - plan.dropout))
-        if plan.op is not None:
+        if row.weight is not None:
             x = _operate(plan, x, row.weight, row.bias)
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
@@ -166,7 +175,7 @@ def _operate(plan: RowPlan, x: Tensor, weight: Tensor, bias: Tensor | None) -> T
 
 def _activate(plan: RowPlan, x: Tensor, noise: Mapping[str, Tensor], site: str, mode: Mode) -> Tensor:
     assert plan.activation is not None
-    name, parameter = plan.activation.name, plan.activation.parameter
+    name, parameter = plan.activation.name, plan.activation.parameter or 0.0
     if name == "leaky_relu":
         return F.leaky_relu(x, parameter)
     if name == "expn":
@@ -181,7 +190,13 @@ def _activate(plan: RowPlan, x: Tensor, noise: Mapping[str, Tensor], site: str, 
     return _PLAIN[name](x)
 
 
-_PLAIN = {"relu": F.relu, "elu": F.elu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus}
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": F.softplus,
+}
 
 
 def _noise(noise: Mapping[str, Tensor], site: str, mode: Mode) -> Tensor | None:

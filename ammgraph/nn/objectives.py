@@ -40,9 +40,7 @@ JENSEN_SHANNON = Objective(_softplus_of_minus, F.softplus, F.softplus, _softplus
 At d = 0 each of the four is ln 2. Algorithm 1 of the paper; Dumoulin et al., arXiv:1606.00704.
 """
 
-MINIMAX = Objective(
-    _softplus_of_minus, F.softplus, lambda d: -F.softplus(-d), lambda d: -F.softplus(d)
-)
+MINIMAX = Objective(_softplus_of_minus, F.softplus, lambda d: -F.softplus(-d), lambda d: -F.softplus(d))
 """The value function itself, eq. 13: the sides' networks minimise E_q[log s(d)] + E_p[log(1 - s(d))].
 
 It saturates where the discriminator is sure. At d = 0: ln 2, ln 2, -ln 2, -ln 2.

@@ -1,0 +1,1 @@
+"""The trainer: executes a plan, knows no model."""

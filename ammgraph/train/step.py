@@ -43,7 +43,9 @@ class _Pass:
     joint: Tensor
 
 
-def take_turn(model: Model, plan: Plan, turn: TurnPlan, data: Mapping[str, Tensors], noise: Tensors, epoch: float) -> Outcome:
+def take_turn(
+    model: Model, plan: Plan, turn: TurnPlan, data: Mapping[str, Tensors], noise: Tensors, epoch: float
+) -> Outcome:
     """The gradients of one turn, all taken at the same point (Algorithm 1).
 
     Args:
@@ -92,7 +94,9 @@ def _losses(
     values: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """(what the discriminator minimises, what the sides' networks minimise), the game's weight included."""
-    found = {side: critic for critic in passes for name, side in critic.plan.sides if name == game.name}
+    found: dict[str, _Pass] = {
+        side: critic for critic in passes for name, side in critic.plan.sides if name == game.name
+    }
     real = [(weight, found["real"].logits[draw]) for weight, draw in game.real]
     fake = [(weight, found["fake"].logits[draw]) for weight, draw in game.fake]
     objective = OBJECTIVES[game.objective]
@@ -132,7 +136,7 @@ def _penalty(
 def _interpolated_penalty(
     model: Model, game: GamePlan, penalty: PenaltyPlan, draws: Mapping[str, Draw], noise: Tensors
 ) -> Tensor:
-    """Eq. 18 at x^ = x_real + a (x_fake - x_real), one coefficient a an example for all inputs."""
+    """Eq. 18 at real + a (fake - real), one coefficient a an example for all inputs."""
     assert penalty.evaluation is not None
     coefficient = noise[f"{penalty.evaluation.name}/coefficient"]
     real, fake = draws[game.real[0][1]].samples, draws[game.fake[0][1]].samples
@@ -183,9 +187,13 @@ def _uses(plan: Plan, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
                 continue
             rows = draw.rows[origin.evaluation.name]
             mean = factor.density.mean
-            logits = (rows[f"{origin.row}.raw"] if mean is None else evaluate_input(mean, rows)).detach().flatten(1).float()
+            logits = (
+                (rows[f"{origin.row}.raw"] if mean is None else evaluate_input(mean, rows)).detach().flatten(1).float()
+            )
             log_probabilities = torch.log_softmax(logits, dim=1)
             chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
             values[f"{name}.{factor.variables[0]}/use"] = chosen.mean(0)
-            values[f"{name}.{factor.variables[0]}/entropy"] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
+            values[f"{name}.{factor.variables[0]}/entropy"] = (
+                -(log_probabilities.exp() * log_probabilities).sum(1).mean()
+            )
     return values

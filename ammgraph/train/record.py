@@ -1,0 +1,107 @@
+"""The metrics of a run: values collected on the device, written as `metrics.jsonl` with one synchronisation an interval.
+
+Every line is a JSON object with `step` and `epoch`; vectors are lists. Lines of training hold means over the steps since
+the line before; a line with the key `evaluation` holds what an evaluation found.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ammgraph.diagnostics import RunError
+
+
+class Recorder:
+    """Collects each step's values without leaving the device, and averages them on request."""
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, int]] = []
+        self._rows: list[Tensor] = []
+        self._first_step = 0
+
+    def add(self, step: int, values: Mapping[str, Tensor]) -> None:
+        """Keep one step's values: a scalar or a vector for each name, the same names every step."""
+        if not self._rows:
+            self._first_step = step
+            self._names = [(name, value.numel()) for name, value in values.items()]
+        self._rows.append(torch.cat([value.reshape(-1).float() for value in values.values()]))
+
+    def check(self) -> None:
+        """Raise where a value is not finite.
+
+        Raises:
+            RunError: naming the first step and the first value that is not finite.
+        """
+        if not self._rows:
+            return
+        table = torch.stack(self._rows).cpu()
+        bad = (~table.isfinite()).nonzero()
+        if not len(bad):
+            return
+        row, column = (int(index) for index in bad[0])
+        for name, size in self._names:
+            if column < size:
+                value = float(table[row, int(bad[0][1])])
+                raise RunError(f"{_sentence(name)} is {value} at step {self._first_step + row}")
+            column -= size
+
+    def flush(self) -> dict[str, Any]:
+        """The means since the last flush, by name; waits for the device."""
+        self.check()
+        means = torch.stack(self._rows).double().mean(0).tolist()
+        record, place = {}, 0
+        for name, size in self._names:
+            part = [round(value, 6) for value in means[place : place + size]]
+            record[name] = part[0] if size == 1 else part
+            place += size
+        self._rows = []
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps that are not yet written."""
+        rows = torch.stack(self._rows).cpu() if self._rows else torch.zeros(0)
+        return {"names": [[name, size] for name, size in self._names], "rows": rows, "first_step": self._first_step}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on where the recorder that gave `state` stood."""
+        self._names = [(name, size) for name, size in state["names"]]
+        self._rows = list(state["rows"].to(device)) if len(state["rows"]) else []
+        self._first_step = state["first_step"]
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Write one line; it is on its way to the disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All lines of a metrics file; a last line that was cut off is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def cut(path: Path, step: int) -> None:
+    """Forget the lines after `step`: a run that resumes there writes them again."""
+    kept = [record for record in read(path) if record["step"] <= step]
+    temporary = path.with_suffix(".new")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _sentence(name: str) -> str:
+    owner, _, what = name.rpartition("/")
+    if what == "gradient_norm":
+        return f"the gradient of network `{owner}`"
+    if what in ("discriminator", "generator"):
+        return f"the {what}'s loss of game `{owner}`"
+    return f"`{what}` of `{owner}`"

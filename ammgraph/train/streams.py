@@ -1,0 +1,150 @@
+"""What a step takes from outside: batches of data and random tensors, each from a stream of its own, all resumable.
+
+Streams never share a generator: adding a metric, another evaluation or another order of data moves no other stream.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ammgraph.data.dataset import Dataset, class_frequencies
+from ammgraph.data.records import scale_images
+from ammgraph.data.sampler import Sampler
+from ammgraph.diagnostics import RunError
+from ammgraph.graph.plan import FromData, FromPrior, Plan, TurnPlan
+from ammgraph.nn.model import draw_noise, one_hot
+from ammgraph.spec.schema import Empirical
+
+# The position of a purpose is part of the seed: append, never reorder.
+PURPOSES = ("initialization", "data", "prior", "sample", "dropout", "penalty", "evaluation")
+
+
+def stream_seed(seed: int, purpose: str, index: int = 0) -> int:
+    """The seed of one stream of a run: independent of every other purpose and index."""
+    words = np.random.SeedSequence([seed, PURPOSES.index(purpose), index]).generate_state(2)
+    return int(words[0]) << 31 ^ int(words[1])
+
+
+class Feed:
+    """Batches for every factor that comes from data: draw -> variable -> tensor, on the device."""
+
+    def __init__(self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+        self._plan, self._dtype = plan, dtype
+        self._train = dataset.train.to(device)
+        self._samplers: dict[str, Sampler] = {}
+        self._origins = [
+            (draw, factor.origin)
+            for draw in plan.draws
+            for factor in draw.factors
+            if isinstance(factor.origin, FromData) and factor.needed
+        ]
+        for index, (draw, origin) in enumerate(self._origins):
+            positions = {
+                "all": torch.arange(len(dataset.train)),
+                "labeled": dataset.labeled,
+                "unlabeled": dataset.unlabeled,
+            }[origin.source.part]
+            if not len(positions):
+                raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
+            if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
+                raise RunError(
+                    f"a batch of {draw.batch_size} is larger than {origin.source}, which has {len(positions):,} examples; "
+                    f"lower it with `--set training.batch_size={len(positions)}`"
+                )
+            stream = stream_seed(seed, "data", index)
+            self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
+        _check_shapes(plan, dataset)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """The number of batches in one pass of the data that an epoch is counted by."""
+        for sampler, (_, origin) in zip(self._samplers.values(), self._origins, strict=True):
+            if origin.source == self._plan.epoch_source:
+                return sampler.batches_per_pass
+        return 1
+
+    def batches(self, turn: TurnPlan) -> dict[str, dict[str, Tensor]]:
+        """The next batch of every draw of a turn."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
+            if draw.name in turn.draws:
+                found.setdefault(draw.name, {}).update(self._records(origin, next(sampler)))
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where every sampler stands."""
+        return {name: sampler.state_dict() for name, sampler in self._samplers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the feed that gave `state` stood."""
+        for name, sampler in self._samplers.items():
+            sampler.load_state_dict(state[name])
+
+    def _records(self, origin: FromData, indices: Tensor) -> dict[str, Tensor]:
+        records = {}
+        for name, field in origin.fields:
+            variable = self._plan.variable(name)
+            if field == "image":
+                low, high = variable.range or (0.0, 1.0)
+                records[name] = scale_images(self._train.images[indices], low, high, self._dtype)
+            else:
+                records[name] = one_hot(self._train.labels[indices], variable.shape[0], self._dtype)
+        return records
+
+
+class Noise:
+    """The random tensors of every turn, drawn from one generator for each purpose."""
+
+    def __init__(self, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._generators = {
+            stream: torch.Generator(device).manual_seed(stream_seed(seed, stream))
+            for stream in ("prior", "sample", "dropout", "penalty")
+        }
+
+    def of(self, turn: TurnPlan) -> dict[str, Tensor]:
+        """New random tensors for every site of a turn, by name."""
+        return {
+            site.name: draw_noise(site, self._generators[site.stream], self._device, self._dtype) for site in turn.sites
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Where every generator stands."""
+        return {stream: generator.get_state() for stream, generator in self._generators.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on where the noise that gave `state` stood."""
+        for stream, generator in self._generators.items():
+            generator.set_state(state[stream])
+
+
+def frequencies_for(plan: Plan, dataset: Dataset) -> Tensor | None:
+    """The class frequencies of the labelled examples, where some prior is `empirical`."""
+    empirical = any(
+        isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Empirical)
+        for draw in plan.draws
+        for factor in draw.factors
+    )
+    return class_frequencies(dataset) if empirical else None
+
+
+def _check_shapes(plan: Plan, dataset: Dataset) -> None:
+    for draw in plan.draws:
+        for factor in draw.factors:
+            if not isinstance(factor.origin, FromData):
+                continue
+            for name, field in factor.origin.fields:
+                shape = plan.variable(name).shape
+                if field == "image" and shape != dataset.image_shape:
+                    raise RunError(
+                        f"`{name}` has shape {list(shape)}, but the images of {dataset.name} have "
+                        f"{list(dataset.image_shape)}; "
+                        "change the variable's shape and the networks that read or draw it"
+                    )
+                if field == "label" and shape[0] < len(dataset.classes):
+                    raise RunError(
+                        f"`{name}` has {shape[0]} categories, but {dataset.name} has {len(dataset.classes)} classes; "
+                        f"a labelled variable needs at least as many"
+                    )

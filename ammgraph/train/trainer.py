@@ -1,0 +1,200 @@
+"""The loop: executes the plan's turns, step after step. It knows players, games, draws and schedules, and no model."""
+
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ammgraph.data.dataset import Dataset
+from ammgraph.diagnostics import RunError
+from ammgraph.graph.plan import NetworkPlan, Plan
+from ammgraph.graph.text import plan_hash
+from ammgraph.nn.model import Model, build
+from ammgraph.spec.schema import Adam, Sgd
+from ammgraph.train import checkpoint, record
+from ammgraph.train.step import take_turn
+from ammgraph.train.streams import Feed, Noise, frequencies_for, stream_seed
+
+Evaluate = Callable[[Model], dict[str, Any]]
+Report = Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """Everything that changes while a plan is trained: weights, optimizers, averages, streams, the step."""
+
+    def __init__(
+        self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, precision: str = "float32"
+    ) -> None:
+        self.plan, self.device, self.precision = plan, device, precision
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        generator = torch.Generator().manual_seed(stream_seed(seed, "initialization"))
+        self.model = build(plan, generator, frequencies_for(plan, dataset)).to(device=device, dtype=dtype)
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
+        self.optimizers = {
+            network.name: _optimizer(network, self.model) for network in plan.networks if network.parameters
+        }
+        self.feed = Feed(plan, dataset, seed, device, dtype)
+        self.noise = Noise(seed, device, dtype)
+        self.recorder = record.Recorder()
+        self.step = 0
+        redrawn = sum(turn.steps for turn in plan.turns if turn.redraw)
+        self.steps_per_epoch = max(1, self.feed.batches_per_epoch // max(1, redrawn))
+        self.last_step = plan.steps or max(1, round((plan.epochs or 0) * self.steps_per_epoch))
+
+    @property
+    def epoch(self) -> float:
+        """Passes through the data so far."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def evaluated(self) -> Model:
+        """The weights that are evaluated: the averaged or the last ones, as the spec says."""
+        return self.averaged if self.plan.evaluation.weights == "ema" and self.averaged is not None else self.model
+
+    def advance(self) -> None:
+        """One step: every turn of the schedule, each as often as it says."""
+        values: dict[str, torch.Tensor] = {}
+        batches: dict[str, Any] = {}
+        noise: dict[str, Any] = {}
+        for turn in self.plan.turns:
+            for _ in range(turn.steps):
+                if turn.redraw:
+                    batches, noise = self.feed.batches(turn), self.noise.of(turn)
+                else:
+                    noise = self.noise.of(turn) | noise
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    outcome = take_turn(self.model, self.plan, turn, batches, noise, self.epoch)
+                self._update(outcome.gradients)
+                values |= outcome.values
+        self._average()
+        self.recorder.add(self.step, values)
+        self.step += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every state there is."""
+        return {
+            "plan": plan_hash(self.plan),
+            "step": self.step,
+            "precision": self.precision,
+            "model": self.model.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "feed": self.feed.state_dict(),
+            "noise": self.noise.state_dict(),
+            "recorder": self.recorder.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the trainer that gave `state` stood.
+
+        Raises:
+            RunError: the state is of another plan or precision.
+        """
+        if state["plan"] != plan_hash(self.plan):
+            raise RunError("the checkpoint was made by another plan: the spec, or ammgraph itself, has changed since")
+        if state["precision"] != self.precision:
+            raise RunError(f"the run began in {state['precision']}, not {self.precision}")
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.feed.load_state_dict(state["feed"])
+        self.noise.load_state_dict(state["noise"])
+        self.recorder.load_state_dict(state["recorder"], self.device)
+
+    def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
+        for name, found in gradients.items():
+            for parameter, gradient in zip(self.model.network(name).parameters(), found, strict=True):
+                parameter.grad = gradient
+            optimizer = self.optimizers[name]
+            optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.averaged is None:
+            return
+        for plan in self.plan.networks:
+            network, average = self.model.network(plan.name), self.averaged.network(plan.name)
+            current = [*network.parameters(), *network.buffers()]
+            mean = [*average.parameters(), *average.buffers()]
+            if current:
+                torch._foreach_lerp_(mean, current, 1 - (plan.ema or 0.0))
+
+
+def fit(
+    trainer: Trainer,
+    folder: Path,
+    evaluate: Evaluate | None = None,
+    report: Report | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    log_every: int = 50,
+    checkpoint_seconds: float = 60.0,
+) -> bool:
+    """Train to the end of the plan, or until `stop`; whether the end was reached.
+
+    Args:
+        trainer: at any step, new or loaded.
+        folder: the run directory; gets `metrics.jsonl` and `checkpoints/`.
+        evaluate: called with the evaluated weights every `evaluation.every_epochs` and at the end.
+        report: called with every line of the metrics.
+        stop: asked after every step.
+        log_every: steps between two lines.
+        checkpoint_seconds: least time between two checkpoints; one is written at the end in any case.
+
+    Raises:
+        RunError: a value is not finite, or the disk refuses. The last good checkpoint is untouched.
+    """
+    path, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+    saved, started, first = time.monotonic(), time.monotonic(), trainer.step
+    between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
+
+    def write(values: dict[str, Any]) -> None:
+        line = {"step": trainer.step, "epoch": round(trainer.epoch, 4), **values}
+        record.append(path, line)
+        if report is not None:
+            report(line)
+
+    while trainer.step < trainer.last_step:
+        trainer.advance()
+        at_end = trainer.step == trainer.last_step
+        try:
+            if trainer.step % log_every == 0 or at_end:
+                values = trainer.recorder.flush()
+                rate = (trainer.step - first) / (time.monotonic() - started)
+                write({"seconds_per_step": round(1 / rate, 5), **values})
+            if evaluate is not None and (trainer.step % between == 0 or at_end):
+                write({"evaluation": evaluate(trainer.evaluated)})
+            stopped = stop()
+            if at_end or stopped or time.monotonic() - saved > checkpoint_seconds:
+                trainer.recorder.check()
+                checkpoint.save(checkpoints, trainer.step, trainer.state_dict())
+                saved = time.monotonic()
+        except RunError as error:
+            kept = (
+                "the last good checkpoint is untouched"
+                if checkpoint.has_checkpoint(checkpoints)
+                else "no checkpoint was written yet"
+            )
+            raise RunError(f"{error}; {kept}") from error
+        if stopped and not at_end:
+            return False
+    return True
+
+
+def _optimizer(plan: NetworkPlan, model: Model) -> torch.optim.Optimizer:
+    """One state for each network (R21); the learning rate is set before every update."""
+    how, parameters = plan.optimizer, list(model.network(plan.name).parameters())
+    rate = how.learning_rate.at(0)
+    if isinstance(how, Adam):
+        betas = (how.betas[0], how.betas[1])
+        return torch.optim.Adam(parameters, rate, betas, how.epsilon, how.weight_decay, fused=True)
+    if isinstance(how, Sgd):
+        return torch.optim.SGD(parameters, rate, how.momentum, weight_decay=how.weight_decay, fused=True)
+    return torch.optim.RMSprop(parameters, rate, how.decay, how.epsilon, how.weight_decay, foreach=True)
