@@ -137,7 +137,7 @@ SENTENCES: Mapping[str, Callable[[Path, Mapping[str, Any], SourceMap], Diagnosti
     "dict_type": _is_no("a mapping"),
     "tuple_type": _is_no("a list"),
     "string_type": _is_no("a text", hint="quotes make a text of a number"),
-    "bool_type": _is_no("`true` or `false`"),
+    "bool_type": _is_no("`true` or `false`", hint="YAML 1.2 knows these two, without quotes"),
     "greater_than": _bound("more than", "gt"),
     "greater_than_equal": _bound("at least", "ge"),
     "less_than": _bound("less than", "lt"),

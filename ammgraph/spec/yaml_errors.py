@@ -10,12 +10,13 @@ import yaml
 
 from ammgraph.diagnostics import Diagnostic, Note, Span
 
+_SEE_LINE = "see line"  # the hint depends on the line
 # pattern of the parser's "context: problem" -> sentence, hint; the first that matches counts
 SENTENCES: dict[str, tuple[str, str]] = {
     r"found character '\\t' that cannot start": ("a tab cannot indent or separate", "write spaces"),
     r"found character .* that cannot start": ("a value cannot begin with this character", "quotes make it a text"),
     r"could not find expected ':'": ("a line is neither `key: value` nor part of a value", "is a `:` missing?"),
-    r"mapping values are not allowed": ("a `:` stands where no key can be", ""),
+    r"mapping values are not allowed": ("a `:` stands where no key can be", _SEE_LINE),
     r"mapping keys are not allowed": ("a `?` stands where no key can be", "a text that begins with `? ` needs quotes"),
     r"sequence entries are not allowed": (
         "a `-` stands where no list can begin",
@@ -79,14 +80,14 @@ def in_plain_words(error: yaml.MarkedYAMLError, lines: Sequence[str], file: str)
     opened = next((text for word, text in _OPENED.items() if word in context), None)
     place = _span(error.context_mark, lines, file)
     notes = (Note(opened, place),) if opened is not None and place != span else ()
-    return Diagnostic("yaml-syntax", sentence, span, hint=hint or _about_colon(span, lines), notes=notes)
+    hint = _about_colon(span, lines) if hint == _SEE_LINE else hint
+    return Diagnostic("yaml-syntax", sentence, span, hint=hint, notes=notes)
 
 
 def _about_colon(span: Span, lines: Sequence[str]) -> str:
-    before = lines[span.line - 1][: span.column - 1]
-    if ": " in before:
+    if ": " in lines[span.line - 1][: span.column - 1]:
         return "a text with `: ` needs quotes; a nested key needs a line of its own"
-    return "this line is indented too far, or the line above lacks its `:`" if before.strip() else ""
+    return "this line is indented too far, or the line above lacks its `:`"
 
 
 def _span(mark: yaml.Mark | None, lines: Sequence[str], file: str) -> Span:
