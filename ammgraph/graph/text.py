@@ -9,6 +9,7 @@ from ammgraph.graph.plan import (
     FactorPlan,
     FromData,
     FromDraw,
+    FromNetwork,
     FromPrior,
     GamePlan,
     NetworkPlan,
@@ -251,3 +252,38 @@ def _weights_text(weights: Weights) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else "-"
+
+
+def cost_text(plan: Plan) -> str:
+    """Parameters, and multiply-adds of forward passes: of one example, and of one step with all its passes.
+
+    A backward pass costs about twice its forward pass, a penalty's own pass about three times more.
+    """
+    passes: dict[str, int] = {network.name: 0 for network in plan.networks}
+    for turn in plan.turns:
+        for name in turn.draws:
+            for factor in plan.draw(name).factors:
+                if factor.needed and isinstance(factor.origin, FromNetwork):
+                    cost = _rows_cost(plan.network(factor.origin.evaluation.network), factor.origin.rows)
+                    passes[factor.origin.evaluation.network] += turn.steps * plan.draw(name).batch_size * cost
+        for critic in turn.passes:
+            examples = sum(plan.draw(name).batch_size for name in critic.draws)
+            cost = _rows_cost(plan.network(critic.evaluation.network), critic.rows)
+            passes[critic.evaluation.network] += turn.steps * examples * cost
+        for name in turn.games:
+            for penalty in plan.game(name).penalties:
+                if penalty.evaluation is not None:
+                    cost = _rows_cost(plan.network(penalty.evaluation.network), penalty.rows)
+                    examples = plan.draw(plan.game(name).real[0][1]).batch_size
+                    passes[penalty.evaluation.network] += turn.steps * examples * cost
+    rows: list[tuple[str, ...]] = [("network", "parameters", "multiply-adds an example", "forward multiply-adds a step")]
+    rows += [
+        (network.name, f"{network.parameters:,}", f"{network.multiply_adds:,}", f"{passes[network.name]:,}")
+        for network in plan.networks
+    ]
+    rows.append(("sum", f"{plan.parameters:,}", "", f"{sum(passes.values()):,}"))
+    return "\n".join(["cost", *table(rows, right=(1, 2, 3))])
+
+
+def _rows_cost(network: NetworkPlan, rows: Sequence[str]) -> int:
+    return sum(network.row(name).multiply_adds for name in rows)

@@ -213,9 +213,9 @@ class _Composer:
             self._refuse("a `%` directive", Span(self.file, line, 1, 2), "a spec is YAML 1.2; take the line away")
 
     def _node(self, event: Event, depth: int) -> Node:
+        self.last = span = self._span(event)
         if depth > DEEPEST_NESTING:
             raise _TooDeep
-        self.last = span = self._span(event)
         if isinstance(event, yaml.AliasEvent):
             self._refuse("an alias", span, "write the value again, or share it through `extends:` or `constants:`")
             return Scalar("", span)
@@ -264,9 +264,9 @@ class _Composer:
             value_event = next(self.events)
             value = self._node(value_event, depth + 1)
             spans += [key_span, value.span]
-            if name is None:
+            if name is None or self._is_tail(name):
                 continue
-            if _is_empty(value_event) and not (self.flow and _is_tail(name)):
+            if _is_empty(value_event):
                 hint = f"`{name}: null` removes an inherited value"
                 self._report("empty-value", f"`{name}` has no value", key_span, hint)
             elif name in entries:
@@ -290,6 +290,11 @@ class _Composer:
         elif event.style is None and event.value == "<<":
             self._refuse("a merge key", span, "`extends:` merges whole specs")
         return event.value if len(self.problems) == problems else None
+
+    def _is_tail(self, text: str) -> bool:
+        """Whether a key is what a comma cut off a parenthesis, as `y)` of `q(z|x,y)`; that has been said."""
+        was_split = bool(self.problems) and self.problems[-1].code == "split-by-comma"
+        return self.flow > 0 and was_split and text.count(")") > text.count("(")
 
     def _refuse(self, what: str, span: Span, hint: str) -> None:
         self._report("yaml-feature", f"{what} is not part of a spec's YAML", span, hint)
@@ -322,11 +327,6 @@ class _TooDeep(Exception):
 def _is_empty(event: Event) -> bool:
     """Whether nothing was written: quotes make an empty text, which is something."""
     return isinstance(event, yaml.ScalarEvent) and event.value == "" and event.style is None
-
-
-def _is_tail(text: str) -> bool:
-    """Whether a text is what a comma cut off a parenthesis, as `y)` of `q(z|x,y)`."""
-    return text.count(")") > text.count("(")
 
 
 def _end_of(text: str, file: str) -> Span:

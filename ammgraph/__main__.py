@@ -1,0 +1,7 @@
+"""`python -m ammgraph`."""
+
+import sys
+
+from ammgraph.cli import main
+
+sys.exit(main())

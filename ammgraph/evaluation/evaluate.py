@@ -1,0 +1,153 @@
+"""What a trained model says about images, and how right it is: everything here follows from what the spec's variables are.
+
+Networks run in eval mode with mean-mode inference: batch norm by running statistics, no masks, every `expn` 0 (R17).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ammgraph.data.records import Split, scale_images
+from ammgraph.evaluation import metrics
+from ammgraph.graph.plan import DrawPlan, FromData, FromNetwork, Plan, ReadoutPlan, ReconstructionPlan
+from ammgraph.nn.densities import log_joint
+from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
+from ammgraph.nn.networks import Mode, evaluate_input
+
+BATCH = 500
+
+
+@torch.no_grad()
+def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
+    """Every measure that applies, by name, as fractions: `y/one_to_one_error`, `y/bayes/majority_error`, ...
+
+    For a variable that no label ever supervises (clustering): errors of eq. 17 by one-to-one and by majority assignment,
+    fitted on these examples, NMI (arithmetic mean) and ARI; for one that labels do supervise: the classification error.
+    Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where the factorization has one.
+
+    Args:
+        model: the weights to evaluate.
+        plan: the compiled spec.
+        split: images with their labels, which serve for nothing but the score.
+    """
+    device = next(model.parameters()).device
+    found: dict[str, list[Tensor]] = {}
+    errors: dict[str, list[Tensor]] = {}
+    for images, labels in _batches(split.to(device)):
+        for readout in plan.readouts:
+            for rule, scores in category_scores(model, plan, readout, images, labels).items():
+                found.setdefault(f"{readout.variable}{rule}", []).append(scores)
+        for item in plan.reconstructions:
+            rebuilt, original = reconstruct(model, plan, item, images, labels)
+            squares = (rebuilt - original).square().flatten(1).mean(1)
+            errors.setdefault(f"{item.variable}/reconstruction_error", []).append(squares)
+    result: dict[str, Any] = {"examples": len(split)}
+    for readout in plan.readouts:
+        for rule in ("", "/bayes"):
+            name = f"{readout.variable}{rule}"
+            if name in found:
+                scores = torch.cat(found[name]).double().cpu().numpy()
+                measures = _measures(scores, split.labels.cpu().numpy(), readout.supervised)
+                result |= {f"{name}/{measure}": value for measure, value in measures.items()}
+    result |= {name: float(torch.cat(values).double().mean()) for name, values in errors.items()}
+    return result
+
+
+def category_scores(
+    model: Model, plan: Plan, readout: ReadoutPlan, images: Tensor, labels: Tensor
+) -> dict[str, Tensor]:
+    """Logits of q(y|x), shape (B, K), under the empty name; log p(y, evidence) of eq. 19 under `/bayes`."""
+    draw = plan.draw(readout.draw)
+    wanted = {readout.variable, *(readout.bayes.evidence if readout.bayes is not None else ())}
+    drawn = infer(model, plan, draw, wanted, images, labels)
+    factor = draw.factor_of(readout.variable)
+    assert isinstance(factor.origin, FromNetwork)
+    rows = drawn.rows[factor.origin.evaluation.name]
+    mean = factor.density.mean
+    logits = rows[f"{factor.origin.row}.raw"] if mean is None else evaluate_input(mean, rows)
+    scores = {"": logits.flatten(1)}
+    if readout.bayes is not None:
+        scores["/bayes"] = log_joint(model, plan, readout.bayes, drawn.samples)
+    return scores
+
+
+def reconstruct(
+    model: Model, plan: Plan, item: ReconstructionPlan, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(the images drawn from their own inferred latents, the images themselves), in the variable's range."""
+    generate = plan.draw(item.generate)
+    given = generate.factor_of(item.variable).given
+    latents = infer(model, plan, plan.draw(item.infer), set(given), images, labels).samples
+    drawn = sample_draw(
+        model,
+        generate,
+        {},
+        {},
+        Mode.EVAL,
+        given={name: latents[name] for name in given},
+        batch=len(images),
+        only=frozenset({item.variable}),
+    )
+    return drawn.samples[item.variable], _data(plan, plan.draw(item.infer), images, labels)[item.variable]
+
+
+def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
+    """Mean-mode samples of `wanted` and all they depend on, from images (and labels, where the distribution takes them)."""
+    needed, open_names = set(), list(wanted)
+    while open_names:
+        name = open_names.pop()
+        if name not in needed:
+            needed.add(name)
+            open_names += draw.factor_of(name).given
+    data = _data(plan, draw, images, labels)
+    return sample_draw(model, draw, data, {}, Mode.EVAL, batch=len(images), only=frozenset(needed))
+
+
+def k_means_error(split: Split, num_clusters: int) -> float:
+    """One-to-one clustering error of k-means on the same images, as a fraction: 10 restarts, seed 0, pixels as they are."""
+    from sklearn.cluster import KMeans
+
+    pixels = scale_images(split.images, 0.0, 1.0).flatten(1).cpu().numpy()
+    clusters = KMeans(num_clusters, n_init=10, random_state=0).fit_predict(pixels)
+    labels = split.labels.cpu().numpy()
+    table = metrics.cluster_table(clusters, labels, num_clusters, int(labels.max()) + 1)
+    return metrics.clustering_error(clusters, labels, metrics.one_to_one(table))
+
+
+def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[str, float]:
+    chosen = scores.argmax(1)
+    if supervised:
+        return {"classification_error": metrics.classification_error(chosen, labels)}
+    num_clusters = scores.shape[1]
+    table = metrics.cluster_table(chosen, labels, num_clusters, int(labels.max()) + 1)
+    return {
+        "one_to_one_error": metrics.clustering_error(chosen, labels, metrics.one_to_one(table)),
+        "majority_error": metrics.clustering_error(chosen, labels, metrics.majority(table)),
+        "nmi": metrics.normalized_mutual_information(chosen, labels),
+        "ari": metrics.adjusted_rand_index(chosen, labels),
+        "components_used": float((metrics.component_use(chosen, num_clusters) > 0).sum()),
+    }
+
+
+def _batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(split), BATCH):
+        yield split.images[start : start + BATCH], split.labels[start : start + BATCH]
+
+
+def _data(plan: Plan, draw: DrawPlan, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The fields of a distribution's records, from images and labels as they are stored."""
+    data = {}
+    for factor in draw.factors:
+        if isinstance(factor.origin, FromData):
+            for name, field in factor.origin.fields:
+                variable = plan.variable(name)
+                low, high = variable.range or (0.0, 1.0)
+                data[name] = (
+                    scale_images(images, low, high)
+                    if field == "image"
+                    else one_hot(labels, variable.shape[0], torch.float32)
+                )
+    return data

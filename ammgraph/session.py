@@ -1,0 +1,323 @@
+"""A run from the terminal: what `train` and `evaluate` do, in the order in which they do it, and what they show.
+
+Between the command line and the rooms: here training meets evaluation, and nowhere else.
+"""
+
+import argparse
+import json
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.data.records import Split
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.evaluate import evaluate, k_means_error
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.plan import Plan
+from ammgraph.graph.text import plan_hash, plan_text
+from ammgraph.nn.model import build
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
+from ammgraph.train import checkpoint, record, run
+from ammgraph.train.streams import frequencies_for
+from ammgraph.train.trainer import Trainer, fit
+
+# Without held-out images an evaluation during training looks at so many training images at most.
+GLANCE = 2000
+
+
+def train_run(options: argparse.Namespace) -> int:
+    """`ammgraph train`: 0 at the end of the plan, 130 or 143 where it was stopped and saved."""
+    resumed = Path(options.resume) if options.resume else None
+    settings = _settings(options, resumed)
+    spec = load_spec(resumed / "spec.json" if resumed else Path(options.spec), options.set)
+    plan = compile_spec(spec)
+    device = run.choose_device(options.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    dataset = _load(plan, settings, options)
+    trainer = Trainer(plan, dataset, settings.seed, device, settings.precision)
+    folder = resumed or _new_folder(options, spec, plan, settings, device)
+    with run.locked(folder):
+        if resumed:
+            _go_on(trainer, folder)
+        print(_headline(plan, dataset, trainer, folder, settings), file=sys.stderr)
+        glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
+        started = time.monotonic()
+        with _stop_signals() as stopped, _display(trainer, folder) as show:
+            finished = fit(
+                trainer,
+                folder,
+                evaluate=lambda model: evaluate(model, plan, glance),
+                report=show,
+                stop=lambda: bool(stopped),
+                log_every=options.log_every,
+                checkpoint_seconds=options.checkpoint_seconds,
+            )
+    if not finished:
+        print(
+            f"stopped at step {trainer.step:,}; go on with\n  ammgraph train --resume {shlex.quote(str(folder))}",
+            file=sys.stderr,
+        )
+        return 128 + stopped[0]
+    print(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}", file=sys.stderr)
+    name, split = dataset.scored()
+    results = evaluate(trainer.evaluated, plan, split)
+    print("\n".join(_result_lines(plan, results, dataset, name, split)))
+    return 0
+
+
+def evaluate_run(options: argparse.Namespace) -> int:
+    """`ammgraph evaluate`: score the newest checkpoint of a run; changes nothing in it."""
+    folder = Path(options.run_dir)
+    settings = run.read_options(folder)
+    plan = compile_spec(load_spec(folder / "spec.json", ()))
+    device = run.choose_device(options.device)
+    step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+    _warn_passed_over(passed_over)
+    if state.get("plan") != plan_hash(plan):
+        raise RunError(f"the checkpoints in {folder} are of another plan: spec.json, or ammgraph itself, has changed since")
+    dataset = _load(plan, settings, options)
+    model = build(plan, torch.Generator(), frequencies_for(plan, dataset))
+    averaged = plan.evaluation.weights == "ema" and state["averaged"] is not None
+    model.load_state_dict(state["averaged" if averaged else "model"])
+    model = model.to(device)
+    name, split = _split(dataset, options.split)
+    results = {"step": step, "split": name, **evaluate(model.float(), plan, split)}
+    if options.format == "json":
+        print(json.dumps(results, indent=1))
+    else:
+        print(f"{folder} at step {step:,}")
+        print("\n".join(_result_lines(plan, results, dataset, name, split)))
+    return 0
+
+
+def _settings(options: argparse.Namespace, resumed: Path | None) -> run.RunOptions:
+    """What a new run is asked to be, or what a resumed one was asked to be."""
+    if resumed is None:
+        data_dir = str(Path(options.data_dir).absolute()) if options.data_dir else None
+        return run.RunOptions(
+            name=Path(options.spec).stem,
+            seed=options.seed or 0,
+            precision=options.precision or "float32",
+            data_dir=data_dir,
+            command=shlex.join(["ammgraph", *sys.argv[1:]]),
+        )
+    settings = run.read_options(resumed)
+    if options.run_dir or (options.seed is not None and options.seed != settings.seed):
+        raise RunError(f"a run keeps its directory and its seed ({settings.seed}); `--resume` takes neither")
+    if options.precision not in (None, settings.precision):
+        raise RunError(f"the run began in {settings.precision}; `--resume` cannot change it to {options.precision}")
+    return settings
+
+
+def _load(plan: Plan, settings: run.RunOptions, options: argparse.Namespace) -> Dataset:
+    directory = options.data_dir or settings.data_dir
+    return load_data(plan.data, Path(directory) if directory else None, download=not options.no_download)
+
+
+def _new_folder(
+    options: argparse.Namespace, spec: Spec, plan: Plan, settings: run.RunOptions, device: torch.device
+) -> Path:
+    folder = Path(options.run_dir) if options.run_dir else run.new_folder(Path("runs"), settings.name)
+    written = dict(spec.written)
+    if plan.data.path and not settings.data_dir:
+        # A run must find its data from any folder.
+        written["data"] = {**written["data"], "path": str(Path(plan.data.path).absolute())}
+    run.create(folder, settings, written, plan_text(plan), device)
+    return folder
+
+
+def _go_on(trainer: Trainer, folder: Path) -> None:
+    if not checkpoint.has_checkpoint(folder / "checkpoints"):
+        record.cut(folder / "metrics.jsonl", 0)
+        return
+    step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+    _warn_passed_over(passed_over)
+    trainer.load_state_dict(state)
+    record.cut(folder / "metrics.jsonl", step)
+
+
+def _warn_passed_over(passed_over: list[str]) -> None:
+    for problem in passed_over:
+        print(f"warning: {problem}; an older checkpoint is used", file=sys.stderr)
+
+
+def _split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
+    if wanted is None:
+        return dataset.scored()
+    split: Split | None = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[wanted]
+    if split is None:
+        raise RunError(f"{dataset.name} has no {wanted} images here: {dataset.description}")
+    return wanted, split
+
+
+def _headline(plan: Plan, dataset: Dataset, trainer: Trainer, folder: Path, settings: run.RunOptions) -> str:
+    sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    return (
+        f"{plan.title or settings.name}\n"
+        f"  model   {sides}\n"
+        f"  size    {plan.parameters:,} parameters\n"
+        f"  data    {dataset.description}\n"
+        f"  run     {folder}, seed {settings.seed}, {trainer.device}, {settings.precision}, "
+        f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
+    )
+
+
+def _result_lines(plan: Plan, results: dict[str, Any], dataset: Dataset, name: str, split: Split) -> list[str]:
+    """Every score with its protocol, and beside it k-means and what was published."""
+    which = {"test": "test", "train": "training", "validation": "held-out"}[name]
+    note = f" ({dataset.name} has no test images)" if name == "train" and dataset.test is None else ""
+    weights = "averaged" if plan.evaluation.weights == "ema" else "last"
+    lines = [f"on {len(split):,} {which} images{note}, {weights} weights:"]
+    for readout in plan.readouts:
+        for rule, label in (("", f"q({readout.variable}|...)"), ("/bayes", "Bayes rule, eq. 19")):
+            for key, what in _SHOWN.items():
+                value = results.get(f"{readout.variable}{rule}/{key}")
+                if value is not None:
+                    lines.append(f"  {what + ' of ' + readout.variable:<40} {label:<20} {100 * value:6.2f} %")
+        if not readout.supervised:
+            size = plan.variable(readout.variable).shape[0]
+            error = k_means_error(split, size)
+            lines.append(f"  {'one-to-one clustering error':<40} {f'k-means, K = {size}':<20} {100 * error:6.2f} %")
+    for key, value in results.items():
+        if key.endswith("/reconstruction_error"):
+            variable = key.removesuffix("/reconstruction_error")
+            lines.append(f"  {'mean squared reconstruction error of ' + variable:<61} {value:8.5f}")
+    for number in plan.published:
+        spread = "" if number.std is None else f" +- {number.std:g}"
+        unit = " %" if number.unit == "percent" else ""
+        lines.append(f"  {'published ' + number.metric.replace('_', ' '):<40} {number.source:<20} {number.value:6.2f}{spread}{unit}")
+    return lines
+
+
+_SHOWN = {
+    "one_to_one_error": "one-to-one clustering error",
+    "majority_error": "majority clustering error",
+    "classification_error": "classification error",
+}
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM ask for a stop after the step at hand; a second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Show(Protocol):
+    """Takes every line of the metrics."""
+
+    def __call__(self, line: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+@contextmanager
+def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
+    """A progress bar on a terminal, plain lines elsewhere; TensorBoard files where it is installed."""
+    board = _tensorboard(folder)
+    if not sys.stderr.isatty():
+        yield lambda line: _show_plain(trainer, line, board)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=console, expand=True) as progress:
+            task = progress.add_task("", total=trainer.last_step, completed=trainer.step)
+
+            def show(line: dict[str, Any]) -> None:
+                if "evaluation" in line:
+                    progress.console.print(_evaluation_text(line), highlight=False)
+                else:
+                    progress.update(task, completed=line["step"], description=_losses_text(trainer, line))
+                _write_board(board, line)
+
+            yield show
+    if board is not None:
+        board.close()
+
+
+def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
+    if "evaluation" in line:
+        print(_evaluation_text(line), file=sys.stderr)
+    else:
+        left = _clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
+        head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}"
+        print(f"{head}  {_losses_text(trainer, line)}  {left} left", file=sys.stderr)
+    _write_board(board, line)
+
+
+def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
+    games = [
+        f"{game.name}: D {line[f'{game.name}/discriminator']:.3f} G {line[f'{game.name}/generator']:.3f} "
+        f"accuracy {100 * line[f'{game.name}/accuracy']:.0f} %"
+        for game in trainer.plan.games
+        if f"{game.name}/discriminator" in line
+    ]
+    rate = trainer.plan.epoch_batch / line["seconds_per_step"]
+    entropies = [
+        f"{name.removesuffix('/entropy')}: entropy {value:.2f}, {_used(line[name.replace('/entropy', '/use')])}"
+        for name, value in line.items()
+        if name.endswith("/entropy")
+    ]
+    return "  ".join([*games, *entropies, f"{rate:,.0f} examples/s"])
+
+
+def _used(use: list[float]) -> str:
+    """A component counts as alive where it gets at least a tenth of its even share."""
+    alive = sum(share >= 0.1 / len(use) for share in use)
+    return f"{alive} of {len(use)} in use"
+
+
+def _evaluation_text(line: dict[str, Any]) -> str:
+    shown = [
+        f"{name} {100 * value:.2f} %"
+        for name, value in line["evaluation"].items()
+        if name.rpartition("/")[2] in ("one_to_one_error", "classification_error")
+    ]
+    shown += [f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")]
+    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({line['evaluation']['examples']:,} images)"
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _write_board(board: Any, line: dict[str, Any]) -> None:
+    if board is None:
+        return
+    for name, value in (line | line.get("evaluation", {})).items():
+        if isinstance(value, int | float):
+            board.add_scalar(name, value, line["step"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
