@@ -1,0 +1,6 @@
+"""Settings of every test."""
+
+import os
+
+# Small tensors on shared cores: several threads wait for each other far longer than they compute. Read when torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
