@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ammgraph.diagnostics import CODES, SpecError
+from ammgraph.graph.compile import compile_spec
 from ammgraph.spec.load import load_spec
 
 FOLDER = Path(__file__).parent / "bad_specs"
@@ -24,15 +25,8 @@ def diagnose(case: str) -> SpecError:
     spec = f"{case}.yaml" if (FOLDER / f"{case}.yaml").exists() else "_base.yaml"
     arguments = overrides.read_text(encoding="utf-8").splitlines() if overrides.exists() else []
     with pytest.raises(SpecError) as caught:
-        compile_spec_of(spec, arguments)
+        compile_spec(load_spec(spec, arguments))
     return caught.value
-
-
-def compile_spec_of(spec: str, arguments: list[str]) -> None:
-    loaded = load_spec(spec, arguments)
-    from ammgraph.graph.compile import compile_spec
-
-    compile_spec(loaded)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -50,7 +44,7 @@ def test_wrong_spec_gives_its_diagnostics(case: str, monkeypatch: pytest.MonkeyP
 
 def test_base_of_the_wrong_specs_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER)
-    compile_spec_of("_base.yaml", [])
+    compile_spec(load_spec("_base.yaml"))
 
 
 def test_every_code_has_a_case() -> None:

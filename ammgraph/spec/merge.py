@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean, nearest
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
-from ammgraph.spec.source import Entry, Items, Node, Scalar, Table, decode, parse, printable
+from ammgraph.spec.source import LARGEST_FILE, Entry, Items, Node, Scalar, Table, decode, parse, printable
 
 OVERRIDES = "--set"  # the name of the file whose lines are the overrides
 NOT_INHERITED = ("extends", "title", "notes", "published")
@@ -75,7 +75,7 @@ def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
     """A file's text; where it cannot be read the problem stands at `place`, the `extends:` that names it."""
     try:
         with open(file, "rb") as stream:
-            return decode(stream.read(), file)
+            return decode(stream.read(LARGEST_FILE + 1), file)
     except FileNotFoundError:
         message = f"there is no file `{printable(file)}`"
     except IsADirectoryError:

@@ -314,7 +314,7 @@ class Mixture(Model):
 
     means: Annotated[
         Annotated[RandomMeans, Tag("random")] | Annotated[tuple[tuple[Number, ...], ...], Tag("lists")],
-        told_by_type(random=dict, lists=list),
+        told_by_type(random="a mapping", lists="a list"),
     ] = Field(description="`{normal: s, seed: n}`, or K lists of numbers.")
     scale: Positive = Field(1.0, description="Standard deviation of every component.")
 
@@ -551,10 +551,10 @@ class Published(Model):
 
 Distribution = Annotated[
     Annotated[dict[str, SourceValue], Field(min_length=1), Tag("factors")] | Annotated[str, Tag("name")],
-    told_by_type(factors=dict, name=str),
+    told_by_type(factors="a mapping", name="a text"),
 ]
 Notes = Annotated[
-    Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")], told_by_type(text=str, list=list)
+    Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")], told_by_type(text="a text", list="a list")
 ]
 
 

@@ -358,15 +358,16 @@ def of_length(count: int, what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def told_by_type(**types: type) -> Discriminator:
-    """Tells the alternatives of a union apart by the type of what was written, so that only one is reported on."""
+_KINDS: dict[str, tuple[type, ...]] = {"a mapping": (dict, BaseModel), "a list": (list, tuple), "a text": (str,)}
 
-    def kind(value: object) -> str | None:
-        return next((tag for tag, expected in types.items() if isinstance(value, expected)), None)
 
-    words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
-    what = " or ".join(words[expected] for expected in types.values())
-    context: dict[str, int | str | float] = {"message": f"{{place}} is not {what}"}
+def told_by_type(**alternatives: str) -> Discriminator:
+    """Tells the alternatives of a union apart by what was written, so that only one is reported on."""
+
+    def tag(value: object) -> str | None:
+        return next((name for name, kind in alternatives.items() if isinstance(value, _KINDS[kind])), None)
+
+    context: dict[str, int | str | float] = {"message": f"{{place}} is not {' or '.join(alternatives.values())}"}
     return Discriminator(
-        kind, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
+        tag, custom_error_type="wrong-type", custom_error_message="{message}", custom_error_context=context
     )

@@ -1,0 +1,172 @@
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ammgraph.diagnostics import SpecError
+from ammgraph.spec.load import load_spec, load_text
+from ammgraph.spec.notation import Reference
+from ammgraph.spec.schema import Adam, Sgd, Spec
+from ammgraph.spec.values import Schedule
+
+BASE = Path(__file__).parent.parent / "bad_specs" / "_base.yaml"
+TEXT = BASE.read_text(encoding="utf-8")
+
+
+def codes(text: str, *overrides: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load_text(text, overrides=overrides)
+    return [problem.code for problem in caught.value.diagnostics]
+
+
+def spec_or_error(load: Callable[[], Spec]) -> Spec | SpecError:
+    try:
+        return load()
+    except SpecError as error:
+        return error
+
+
+def test_spec_is_loaded_with_its_values_read():
+    spec = load_spec(BASE)
+    assert spec.constants == {"K": 10}
+    assert spec.variables["y"].size == 10
+    assert spec.distributions["q"]["q(z|x)"] == Reference("encoder", "z")
+    assert spec.networks["decoder"].layers["h"].channels == 26
+    assert spec.games["joint"].weight == Schedule(((0.0, 1.0),))
+    assert spec.training.initializer.weights.normal == 0.02
+
+
+def test_every_value_knows_its_place():
+    spec = load_text(TEXT, "amm.yaml", ["training.epochs=3"])
+    assert str(spec.source.key("distributions", "p", "p(x|y,z)")) == "amm.yaml:46:5"
+    assert str(spec.source.value("constants", "K")) == "amm.yaml:4:16"
+    assert str(spec.source.value("training", "epochs")) == "--set:1:17"
+    place = spec.source.within("networks", "encoder", "layers", "z", "input", start=7, end=14)
+    assert (place.line, place.column, place.end_column) == (20, 25, 32)
+
+
+def test_factor_keys_are_canonical_in_paths():
+    text = TEXT.replace("p(x|y,z)", "p( x | z, y )")
+    spec = load_text(text)
+    assert "p(x|y,z)" in spec.distributions["p"]
+    assert spec.source.key("distributions", "p", "p(x|y,z)").line == 46
+
+
+def test_resolved_spec_loads_again_and_is_the_same():
+    spec = load_spec(BASE, ["constants.K=12", "training.optimizers.critic.learning_rate=1e-5"])
+    again = load_text(json.dumps(spec.written, indent=2))
+    assert again.model_dump() == spec.model_dump()
+    assert again.written == spec.written
+    assert "name" not in spec.written["training"]["optimizers"]["critic"], "as written, before the default fills in"
+
+
+def test_networks_optimizer_merges_over_the_default_of_the_same_kind():
+    optimizers = [
+        "critic={learning_rate: 1e-5}",
+        "encoder={name: adam, betas: [0, 0.9]}",
+        "decoder={name: sgd, learning_rate: 1}",
+    ]
+    trained = load_spec(BASE, [f"training.optimizers.{optimizer}" for optimizer in optimizers]).training.optimizers
+    rate = Schedule(((0.0, 2e-4),))
+    assert trained["default"] == Adam(name="adam", learning_rate="2e-4", betas=[0.5, 0.999])
+    assert trained["critic"] == Adam(name="adam", learning_rate="1e-5", betas=[0.5, 0.999])
+    assert trained["encoder"] == Adam(name="adam", learning_rate="2e-4", betas=[0, 0.9])
+    assert trained["encoder"].learning_rate == rate
+    assert trained["decoder"] == Sgd(name="sgd", learning_rate=1)
+
+
+def test_value_from_the_default_optimizer_stands_where_the_default_does():
+    spec = load_spec(BASE, ["training.optimizers.critic.betas=[0, 0.9]"])
+    places = spec.source
+    path = ("training", "optimizers", "critic")
+    assert places.value(*path, "learning_rate") == places.value("training", "optimizers", "default", "learning_rate")
+    assert places.value(*path, "betas").file == "--set"
+
+
+def test_constants_reach_every_number():
+    spec = load_spec(BASE, ["constants.K=6", "constants.R=K / 1e4", "training.optimizers.default.learning_rate=R"])
+    assert spec.variables["y"].size == 6
+    assert spec.training.optimizers["default"].learning_rate.at(0) == 6e-4
+
+
+def test_a_stage_reports_all_it_sees_and_then_stops():
+    assert codes("a: &b 1\na: 2\nc:\n", "x") == ["bad-override", "yaml-feature", "duplicate-key", "empty-value"]
+    assert codes("variables: {1x: 3}\ndistributions:\n  q:\n    p(x): data\n    q(: data\nseed: 3\n") == [
+        "bad-name",
+        "wrong-head",
+        "notation",
+    ]
+    assert codes("constants: {K: L, M: 1 +}\nseed: 3\n") == ["notation", "notation"]
+    assert codes(TEXT.replace("epochs: 10", "epochs: 0") + "seed: 3\n") == ["out-of-range", "unknown-key"]
+
+
+def test_path_belongs_to_files_of_ones_own():
+    assert load_spec(BASE, ["data={dataset: npz, path: digits.npz}"]).data.path == "digits.npz"
+    assert codes(TEXT, "data={dataset: folder}") == ["missing-key"]
+    assert codes(TEXT, "data.path=digits.npz") == ["conflicting-keys"]
+
+
+def test_length_is_in_epochs_or_in_steps():
+    assert load_spec(BASE, ["training.epochs=null", "training.steps=20"]).training.steps == 20
+    assert codes(TEXT, "training.steps=20") == ["conflicting-keys"]
+    assert codes(TEXT, "training.epochs=null") == ["missing-key"]
+
+
+def test_spec_is_frozen():
+    spec = load_spec(BASE)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.title = "another"
+
+
+def test_loading_is_fast_and_needs_neither_torch_nor_networkx():
+    code = (
+        "import sys, ammgraph.spec.load; sys.exit(any(name in sys.modules for name in ('torch', 'networkx', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    start = time.perf_counter()
+    load_spec(BASE)
+    assert time.perf_counter() - start < 1.0
+
+
+LINES = TEXT.splitlines()
+BITS = st.sampled_from(
+    [*"{}[]:,|()\"'-?&*!%#\t 0", "null", "1e999", "1/0", "K", "x", "[]", "{}", "''", "-1", "true", ": ", "- "]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(TEXT)), st.integers(0, 8), BITS | st.text(max_size=8))
+def test_spec_that_is_changed_anywhere_is_a_spec_or_a_spec_error(place: int, removed: int, added: str):
+    text = TEXT[:place] + added + TEXT[place + removed :]
+    outcome = spec_or_error(lambda: load_text(text))
+    if isinstance(outcome, SpecError):
+        assert outcome.diagnostics
+        for problem in outcome.diagnostics:
+            line = outcome.sources[problem.span.file].split("\n")[problem.span.line - 1]
+            assert 1 <= problem.span.column <= len(line) + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([*LINES, "a: 1", "  - b", "distributions: {q: p}"]), max_size=12))
+def test_lines_in_any_order_are_a_spec_or_a_spec_error(lines: list[str]):
+    assert isinstance(spec_or_error(lambda: load_text("\n".join(lines))), Spec | SpecError)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=25) | st.sampled_from(["a=", "training.epochs=", "data.x={"]), max_size=3))
+def test_any_override_is_taken_or_a_spec_error(overrides: list[str]):
+    outcome = spec_or_error(lambda: load_spec(BASE, overrides))
+    assert str(outcome).encode()
+
+
+def test_places_cover_the_whole_tree():
+    spec = load_spec(BASE)
+    paths = [path for path in spec.source.values if path]
+    assert len(paths) == 136
+    assert all(spec.source.value(*path).file == str(BASE) for path in paths)
