@@ -1,0 +1,447 @@
+"""Rows of a layer table: what each column does, in which order, in every mode; initial weights."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ammgraph.graph.compile import compile_spec
+from ammgraph.nn.networks import Mode, Network, evaluate_input, expn, straight_through
+from ammgraph.spec.load import load_text
+from ammgraph.spec.notation import parse_input
+
+SPEC = """
+ammgraph: 1
+data: {{dataset: npz, path: images.npz}}
+variables:
+  x: {{type: image, shape: [{channels}, {size}, {size}]}}
+  z: {{type: real, size: 3}}
+networks:
+  encoder:
+    layers:
+{rows}
+      z: {{input: {last}, op: linear, channels: 3}}
+  decoder: {{layers: {{x: {{input: z, op: conv_transpose, channels: {channels}, width: {size}, activation: sigmoid}}}}}}
+  critic: {{layers: {{of_x: {{input: x, op: linear, channels: 3}}, p: {{input: of_x + z, op: linear, channels: 1}}}}}}
+distributions:
+  q: {{q(x): data, q(z|x): encoder.z}}
+  p: {{p(z): normal, p(x|z): decoder.x}}
+games:
+  joint: {{match: [q, p], discriminator: critic.p, objective: jensen_shannon}}
+training:
+  batch_size: 6
+  epochs: 1
+  optimizers: {{default: {{name: adam, learning_rate: 1e-3}}}}
+  initializer: {{weights: {weights}, biases: 0.25}}
+"""
+
+
+def encoder(*rows: str, channels: int = 2, size: int = 4, weights: str = "{normal: 0.5}") -> Network:
+    """The network of some rows; the last of them is read by a linear `z`."""
+    last = rows[-1].partition(":")[0]
+    text = "\n".join(f"      {row}" for row in rows)
+    spec = load_text(SPEC.format(rows=text, last=last, channels=channels, size=size, weights=weights))
+    plan = compile_spec(spec)
+    network = Network(plan.network("encoder"), plan.momentum, plan.epsilon).double()
+    network.initialize(torch.Generator().manual_seed(0))
+    return network
+
+
+def normal(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def row(network: Network, name: str) -> nn.Module:
+    return network.rows[f"row_{name}"]
+
+
+def compute(
+    network: Network, x: Tensor, noise: dict[str, Tensor] | None = None, mode: Mode = Mode.TRAIN
+) -> dict[str, Tensor]:
+    values = {"x": x}
+    names = [plan.name for plan in network.plan.rows if plan.name != "z"]
+    network.compute(names, values, len(x), noise or {}, "e", mode)
+    return values
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float = 1e-12) -> bool:
+    return torch.allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+# -------------------------------------------------------------------------------------------------------- activations
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "leaky_relu 0.2": lambda h: torch.maximum(h, 0.2 * h),
+    "leaky_relu 0": lambda h: h.clamp(min=0),
+    "relu": lambda h: h.clamp(min=0),
+    "elu": lambda h: torch.where(h > 0, h, torch.exp(h) - 1),
+    "tanh": lambda h: (torch.exp(2 * h) - 1) / (torch.exp(2 * h) + 1),
+    "sigmoid": lambda h: 1 / (1 + torch.exp(-h)),
+    "softplus": lambda h: torch.log(1 + torch.exp(h)),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_is_its_formula(activation: str) -> None:
+    x = 2 * normal(6, 2, 4, 4)
+    found = compute(encoder(f"h: {{input: x, activation: {activation}}}"), x)["h"]
+    assert close(found, ACTIVATIONS[activation](x))
+
+
+def test_softmax_is_over_channels() -> None:
+    x = normal(6, 5, 1, 1)
+    found = compute(encoder("h: {input: x, activation: softmax}", channels=5, size=1), x)["h"]
+    assert close(found, torch.exp(x) / torch.exp(x).sum(1, keepdim=True))
+
+
+def test_expn_is_eq_20() -> None:
+    x, eps = normal(6, 2, 4, 4), normal(6, 2, 4, 4, seed=2)
+    found = compute(encoder("h: {input: x, activation: expn}"), x, {"e/h.eps": eps})["h"]
+    assert close(found, torch.exp(0.5 * x) * eps)
+
+
+def test_expn_has_the_gradient_of_a_standard_deviation_to_its_log_variance() -> None:
+    log_variance, eps = torch.tensor([0.0, math.log(4.0)], requires_grad=True), torch.tensor([3.0, -1.0])
+    value = expn(log_variance, eps)
+    assert value.tolist() == pytest.approx([3.0, -2.0])
+    assert torch.autograd.grad(value.sum(), log_variance)[0].tolist() == pytest.approx([1.5, -1.0])
+
+
+def test_expn_without_noise_is_zero_whatever_the_variance() -> None:
+    assert torch.equal(expn(torch.tensor([1e3, -1e3]), None), torch.zeros(2))
+
+
+def test_straight_through_is_one_hot_and_has_the_softmax_s_gradient() -> None:
+    logits, direction = normal(6, 4, 1, 1).requires_grad_(), normal(6, 4, 1, 1, seed=2)
+    hard = straight_through(logits)
+    assert close(hard, F.one_hot(logits.argmax(1), 4).transpose(1, 3).to(hard))
+    (found,) = torch.autograd.grad((hard * direction).sum(), logits)
+    (expected,) = torch.autograd.grad((torch.softmax(logits, 1) * direction).sum(), logits)
+    assert close(found, expected)
+
+
+def test_straight_through_chooses_one_of_equals() -> None:
+    assert straight_through(torch.zeros(3, 4, 1, 1)).sum(1).flatten().tolist() == pytest.approx([1, 1, 1])
+
+
+def test_gumbel_softmax_is_the_softmax_of_the_noisy_logits_over_the_temperature() -> None:
+    x, gumbel = normal(6, 5, 1, 1), normal(6, 5, 1, 1, seed=2)
+    network = encoder("h: {input: x, activation: gumbel_softmax 0.5}", channels=5, size=1)
+    found = compute(network, x, {"e/h.gumbel": gumbel})["h"]
+    assert close(found, torch.softmax((x + gumbel) / 0.5, 1))
+
+
+@pytest.mark.parametrize("activation", ["expn", "sigmoid", "softmax", "straight_through", "gumbel_softmax 0.5"])
+def test_a_row_that_carries_a_density_keeps_its_value_before_the_activation(activation: str) -> None:
+    x = normal(6, 5, 1, 1)
+    network = encoder(f"h: {{input: x, activation: {activation}}}", channels=5, size=1)
+    assert close(compute(network, x, mode=Mode.EVAL)["h.raw"], x)
+
+
+# -------------------------------------------------------------------------------------------------------------- pools
+
+
+def test_pools_take_the_largest_and_the_mean_of_windows_that_tile_the_row() -> None:
+    x = torch.arange(32, dtype=torch.float64).reshape(1, 2, 4, 4)
+    largest = compute(encoder("h: {input: x, pool: max 2}"), x)["h"]
+    mean = compute(encoder("h: {input: x, pool: avg 4}"), x)["h"]
+    assert largest.tolist() == [[[[5, 7], [13, 15]], [[21, 23], [29, 31]]]]
+    assert mean.flatten().tolist() == [7.5, 23.5]
+
+
+# --------------------------------------------------------------------------------------------------------- operations
+
+OPERATIONS = {
+    # A kernel as large as its input: a matrix product.
+    "conv that meets its input once": (
+        "channels: 3, width: 4",
+        lambda x, w, b: F.conv2d(x, w, b),
+    ),
+    "conv that meets its input once, with a stride": (
+        "channels: 3, width: 4, stride: 2",
+        lambda x, w, b: F.conv2d(x, w, b, stride=2),
+    ),
+    "conv as large as its input, with padding": (
+        "channels: 3, width: 4, padding: 1",
+        lambda x, w, b: F.conv2d(x, w, b, padding=1),
+    ),
+    "conv whose stride leaves one position of many": (
+        "channels: 3, width: 3, stride: 2",
+        lambda x, w, b: F.conv2d(x, w, b, stride=2),
+    ),
+    "conv": ("channels: 3, width: 2, padding: 1", lambda x, w, b: F.conv2d(x, w, b, padding=1)),
+    "conv of width 1": ("channels: 3, width: 1", lambda x, w, b: F.conv2d(x, w, b)),
+    "linear": (
+        "op: linear, channels: 3",
+        lambda x, w, b: (x.flatten(1) @ w.T + (0 if b is None else b))[..., None, None],
+    ),
+    "conv_transpose": (
+        "op: conv_transpose, channels: 3, width: 3, stride: 2, padding: 1",
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, padding=1),
+    ),
+}
+FROM_ONE_POSITION = {
+    "conv_transpose": (
+        "op: conv_transpose, channels: 3, width: 4",
+        lambda x, w, b: F.conv_transpose2d(x, w, b),
+    ),
+    "conv_transpose with a stride": (
+        "op: conv_transpose, channels: 3, width: 4, stride: 2",
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2),
+    ),
+    "conv_transpose with padding": (
+        "op: conv_transpose, channels: 3, width: 4, padding: 1",
+        lambda x, w, b: F.conv_transpose2d(x, w, b, padding=1),
+    ),
+    "conv_transpose of width 1": (
+        "op: conv_transpose, channels: 3, width: 1",
+        lambda x, w, b: F.conv_transpose2d(x, w, b),
+    ),
+    "conv of width 1": ("channels: 3, width: 1", lambda x, w, b: F.conv2d(x, w, b)),
+}
+CASES = [(columns, operation, 4) for columns, operation in OPERATIONS.values()] + [
+    (columns, operation, 1) for columns, operation in FROM_ONE_POSITION.values()
+]
+NAMES = [*OPERATIONS, *(f"{name}, from one position" for name in FROM_ONE_POSITION)]
+
+
+def first_and_second_derivatives(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    """Of sum(tanh(out)), and of the squared norm of its gradient in the first input, as a penalty takes it."""
+    first = torch.autograd.grad(torch.tanh(out).sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(first[0].square().sum(), inputs)
+    return [*first, *second]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("columns", "operation", "size"), CASES, ids=NAMES)
+def test_an_operation_and_its_derivatives_are_those_of_pytorch(
+    columns: str, operation: Callable[..., Tensor], size: int, bias: bool
+) -> None:
+    network = encoder(f"h: {{input: x, {columns}, bias: {str(bias).lower()}}}", size=size)
+    x = normal(6, 2, size, size).requires_grad_()
+    weight = row(network, "h").weight
+    inputs = [x, weight, row(network, "h").bias] if bias else [x, weight]
+    found, expected = compute(network, x)["h"], operation(x, weight, row(network, "h").bias)
+    assert found.shape[1:] == network.plans["h"].out_shape
+    assert close(found, expected)
+    for ours, theirs in zip(
+        first_and_second_derivatives(found, inputs), first_and_second_derivatives(expected, inputs), strict=True
+    ):
+        assert close(ours, theirs, 1e-11)
+
+
+# ------------------------------------------------------------------------------------------------------------- inputs
+
+
+def test_an_input_sums_first_then_joins_and_repeats_one_position_over_all() -> None:
+    network = encoder(
+        "a: {input: x, channels: 2, width: 1}",
+        "b: {input: x, channels: 2, width: 4}",
+        "h: {input: a + b | zeros(1) | b}",
+    )
+    values = compute(network, normal(6, 2, 4, 4))
+    a, b = values["a"], values["b"]
+    assert values["h"].shape == (6, 5, 4, 4)
+    assert torch.equal(values["h"][:, :2], a + b)
+    assert torch.equal(values["h"][:, 2], torch.zeros(6, 4, 4, dtype=torch.float64))
+    assert torch.equal(values["h"][:, 3:], b.expand(-1, -1, 4, 4))
+
+
+def test_an_expression_of_rows_is_evaluated_like_a_row_s_input() -> None:
+    a, b = normal(6, 2, 1, 1), normal(6, 2, 1, 1, seed=2)
+    assert torch.equal(evaluate_input(parse_input("a + b", {}), {"a": a, "b": b}), a + b)
+    assert torch.equal(
+        evaluate_input(parse_input("zeros(3)", {}), {"a": a}), torch.zeros(6, 3, 1, 1, dtype=torch.float64)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ order and mode
+
+FULL = (
+    "h: {input: x, channels: 3, width: 3, padding: 1, dropout: 0.25, batchnorm: true, "
+    "activation: leaky_relu 0.2, pool: max 2}"
+)
+
+
+def batch_norm(h: Tensor, mean: Tensor, variance: Tensor, of: nn.Module) -> Tensor:
+    def per_channel(v: Tensor) -> Tensor:
+        return v[None, :, None, None]
+
+    normalised = (h - per_channel(mean)) / torch.sqrt(per_channel(variance) + 1e-5)
+    return normalised * per_channel(of.gain) + per_channel(of.shift)
+
+
+def full_network() -> Network:
+    network = encoder(FULL)
+    with torch.no_grad():
+        row(network, "h").gain.copy_(torch.tensor([0.5, 1.5, 2.0]))
+        row(network, "h").shift.copy_(torch.tensor([0.1, -0.2, 0.3]))
+    return network
+
+
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.FROZEN])
+def test_a_row_is_dropout_then_operation_then_batch_norm_then_activation_then_pool(mode: Mode) -> None:
+    network, x, mask = full_network(), normal(6, 2, 4, 4), normal(6, 2, 4, 4, seed=2) > -0.5
+    h = F.conv2d(x * mask / 0.75, row(network, "h").weight, padding=1)
+    mean, variance = h.mean((0, 2, 3)), h.var((0, 2, 3), unbiased=False)
+    h = F.leaky_relu(batch_norm(h, mean, variance, row(network, "h")), 0.2)
+    assert close(compute(network, x, {"e/h.mask": mask}, mode)["h"], F.max_pool2d(h, 2))
+
+
+def test_in_training_running_statistics_move_by_the_momentum_with_the_unbiased_variance() -> None:
+    network, x = encoder("h: {input: x, batchnorm: true}"), 3 + 2 * normal(6, 2, 4, 4)
+    compute(network, x)
+    compute(network, x)
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)
+    assert close(row(network, "h").running_mean, (0.1 + 0.9 * 0.1) * mean)
+    assert close(row(network, "h").running_variance, 0.9**2 + (0.1 + 0.9 * 0.1) * variance)
+
+
+def test_frozen_moves_no_running_statistic() -> None:
+    network = encoder("h: {input: x, batchnorm: true}")
+    compute(network, 3 + normal(6, 2, 4, 4), mode=Mode.FROZEN)
+    assert row(network, "h").running_mean.tolist() == [0, 0]
+    assert row(network, "h").running_variance.tolist() == [1, 1]
+
+
+def test_evaluation_uses_running_statistics_and_no_masks_and_moves_nothing() -> None:
+    network, x = full_network(), normal(6, 2, 4, 4)
+    mean = torch.tensor([0.5, -0.5, 0.1], dtype=torch.float64)
+    variance = torch.tensor([2.0, 0.5, 1.0], dtype=torch.float64)
+    row(network, "h").running_mean.copy_(mean)
+    row(network, "h").running_variance.copy_(variance)
+    h = F.conv2d(x, row(network, "h").weight, padding=1)
+    expected = F.max_pool2d(F.leaky_relu(batch_norm(h, mean, variance, row(network, "h")), 0.2), 2)
+    assert close(compute(network, x, mode=Mode.EVAL)["h"], expected)
+    assert torch.equal(row(network, "h").running_mean, mean)
+    assert torch.equal(row(network, "h").running_variance, variance)
+
+
+def test_in_evaluation_the_result_for_an_example_does_not_depend_on_its_batch() -> None:
+    network, x = full_network(), normal(6, 2, 4, 4)
+    alone, together = (compute(network, batch, mode=Mode.EVAL)["h"] for batch in (x[:1], x))
+    assert close(alone, together[:1])
+
+
+def test_the_mode_is_an_argument_and_pytorch_s_own_switch_means_nothing() -> None:
+    network, x, mask = full_network(), normal(6, 2, 4, 4), normal(6, 2, 4, 4, seed=2) > -0.5
+    training = compute(network.eval(), x, {"e/h.mask": mask}, Mode.FROZEN)["h"]
+    assert torch.equal(training, compute(network.train(), x, {"e/h.mask": mask}, Mode.FROZEN)["h"])
+
+
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.FROZEN])
+@pytest.mark.parametrize(
+    ("columns", "site"),
+    [("dropout: 0.5", "e/h.mask"), ("activation: expn", "e/h.eps"), ("activation: gumbel_softmax 1", "e/h.gumbel")],
+)
+def test_in_training_noise_that_was_not_handed_in_is_an_error_that_names_it(
+    columns: str, site: str, mode: Mode
+) -> None:
+    network = encoder(f"h: {{input: x, {columns}}}", size=1)
+    with pytest.raises(KeyError, match=site):
+        compute(network, normal(6, 2, 1, 1), mode=mode)
+
+
+def test_mean_mode_leaves_expn_and_gumbel_noise_out() -> None:
+    network = encoder(
+        "mu: {input: x, channels: 4, width: 1}",
+        "sigma: {input: x, channels: 4, width: 1, activation: expn}",
+        "noisy: {input: mu + sigma}",
+        "h: {input: noisy, activation: gumbel_softmax 0.5}",
+        size=1,
+    )
+    values = compute(network, normal(6, 2, 1, 1), mode=Mode.EVAL)
+    assert torch.equal(values["noisy"], values["mu"])
+    assert close(values["h"], torch.softmax(values["mu"] / 0.5, 1))
+
+
+def test_in_evaluation_noise_that_was_handed_in_counts() -> None:
+    network, eps = encoder("h: {input: x, activation: expn}"), normal(6, 2, 4, 4, seed=2)
+    x = normal(6, 2, 4, 4)
+    assert close(compute(network, x, {"e/h.eps": eps}, Mode.EVAL)["h"], torch.exp(0.5 * x) * eps)
+
+
+def test_a_row_that_is_given_is_not_computed() -> None:
+    network = encoder("a: {input: x, activation: relu}", "h: {input: a, activation: tanh}")
+    values = {"x": normal(6, 2, 4, 4), "a": normal(6, 2, 4, 4, seed=2)}
+    network.compute(["h"], values, 6, {}, "e", Mode.TRAIN)
+    assert close(values["h"], torch.tanh(values["a"]))
+
+
+# ---------------------------------------------------------------------------------------------------- names, weights
+
+NAMES_OF_MODULES = ["type", "values", "keys", "train", "forward", "rows", "items", "plan", "weight"]
+
+
+def test_a_row_may_have_any_name() -> None:
+    inputs = ["x", *NAMES_OF_MODULES]
+    rows = [
+        f"{name}: {{input: {read}, channels: 2, width: 1, batchnorm: true}}"
+        for read, name in zip(inputs, NAMES_OF_MODULES, strict=False)
+    ]
+    network = encoder(*rows)
+    values = compute(network, normal(6, 2, 4, 4))
+    assert set(values) == {"x", *NAMES_OF_MODULES}
+    assert {name.split(".")[1] for name in network.state_dict()} == {f"row_{name}" for name in [*NAMES_OF_MODULES, "z"]}
+    again = encoder(*rows)
+    again.load_state_dict(network.state_dict())
+
+
+SPREAD = {  # of 16 -> 64 channels, width 3: fan in 144, fan out 576
+    "{normal: 0.02}": 0.02,
+    "{uniform: 0.3}": 0.3 / math.sqrt(3),
+    "{xavier_normal: 1}": math.sqrt(2 / (144 + 576)),
+    "{xavier_uniform: 2}": 2 * math.sqrt(2 / (144 + 576)),
+    "{kaiming_normal: 0.2}": math.sqrt(2 / (1 + 0.2**2) / 144),
+}
+
+
+@pytest.mark.parametrize("weights", SPREAD)
+def test_initial_weights_have_the_declared_spread(weights: str) -> None:
+    network = encoder("h: {input: x, channels: 64, width: 3}", channels=16, weights=weights)
+    weight = row(network, "h").weight
+    assert weight.mean().item() == pytest.approx(0, abs=4 * SPREAD[weights] / math.sqrt(weight.numel()))
+    assert weight.std().item() == pytest.approx(SPREAD[weights], rel=0.03)
+
+
+def test_uniform_initial_weights_stay_inside_their_bounds() -> None:
+    weight = row(encoder("h: {input: x, channels: 64, width: 3}", weights="{uniform: 0.3}"), "h").weight
+    assert weight.abs().max() <= 0.3
+    assert weight.abs().max() > 0.29
+
+
+def test_orthogonal_initial_weights_are_orthogonal_with_their_gain() -> None:
+    network = encoder("h: {input: x, channels: 5, width: 2}", weights="{orthogonal: 1.5}")
+    weight = row(network, "h").weight.flatten(1)
+    assert close(weight @ weight.T, 1.5**2 * torch.eye(5, dtype=torch.float64), 1e-6)
+
+
+def test_biases_start_at_their_constant_and_batch_norm_as_the_identity() -> None:
+    network = encoder("a: {input: x, channels: 2, width: 1}", "h: {input: a, channels: 2, width: 1, batchnorm: true}")
+    assert row(network, "a").bias.tolist() == [0.25, 0.25]
+    assert row(network, "h").bias is None
+    assert row(network, "h").gain.tolist() == [1, 1]
+    assert row(network, "h").shift.tolist() == [0, 0]
+    assert row(network, "h").running_mean.tolist() == [0, 0]
+    assert row(network, "h").running_variance.tolist() == [1, 1]
+
+
+def test_a_row_s_own_initializer_wins() -> None:
+    network = encoder(
+        "a: {input: x, channels: 64, width: 3, initializer: {weights: {normal: 2}}}",
+        "h: {input: a, channels: 64, width: 1, initializer: {biases: -1}}",
+    )
+    assert row(network, "a").weight.std().item() == pytest.approx(2, rel=0.1)
+    assert row(network, "a").bias.unique().tolist() == [0.25]
+    assert row(network, "h").weight.std().item() == pytest.approx(0.5, rel=0.1)
+    assert row(network, "h").bias.unique().tolist() == [-1]
+
+
+def test_the_generator_decides_the_initial_weights() -> None:
+    first, second = encoder(FULL), encoder(FULL)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    second.initialize(torch.Generator().manual_seed(1))
+    assert not torch.equal(row(first, "h").weight, row(second, "h").weight)
