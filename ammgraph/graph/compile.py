@@ -4,34 +4,39 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, stop_if
+from ammgraph.graph.calls import (
+    Use,
+    call_text,
+    check_conditions,
+    check_uses,
+    locals_of,
+    network_inputs,
+    outputs_of,
+    uses_of,
+)
 from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
 from ammgraph.graph.factors import (
     Declared,
-    Use,
     Variables,
-    check_conditions,
+    batch_size_of,
     check_factors,
-    check_uses,
     declared_factors,
-    field_of,
-    locals_of,
-    network_inputs,
     order_draws,
     plan_variables,
     sampling_order,
-    uses_of,
 )
 from ammgraph.graph.games import (
-    batch_size_of,
     check_games,
     check_players,
     check_sides,
+    check_turns,
     critic_reads,
     needed_variables,
     plan_game,
     plan_turns,
 )
 from ammgraph.graph.lint import check_settings, check_unused, check_variable_rows, lint
+from ammgraph.graph.origins import check_origins, field_of
 from ammgraph.graph.plan import (
     Density,
     DrawPlan,
@@ -67,7 +72,8 @@ def compile_spec(spec: Spec) -> Plan:
     for table in tables.values():
         problems += check_columns(spec, table)
     declared = declared_factors(spec)
-    problems += check_factors(spec, variables, declared, found)
+    problems += check_factors(spec, variables, declared)
+    problems += check_origins(spec, variables, declared)
     problems += check_sides(spec, declared)
     problems += check_settings(spec)
     draw_order, cycles = order_draws(spec, declared)
@@ -78,12 +84,12 @@ def compile_spec(spec: Spec) -> Plan:
     inputs = {}
     for name, table in tables.items():
         inputs[name] = network_inputs(spec, variables, table, uses, problems)
-        problems += unknown_names(spec, table, frozenset(inputs[name]))
+        problems += unknown_names(spec, table, frozenset(inputs[name]) | frozenset(variables))
     stop_if(problems, texts)
 
     rows: dict[str, dict[str, RowPlan]] = {}
     for name, table in tables.items():
-        rows[name] = {row.name: row for row in infer_rows(spec, table, inputs[name], problems)}
+        rows[name] = {row.name: row for row in infer_rows(spec, table, inputs[name], outputs_of(uses, name), problems)}
         problems += check_variable_rows(spec, variables, table, rows[name], uses)
     problems += check_conditions(spec, variables, declared, tables, uses)
     stop_if(problems, texts)
@@ -108,6 +114,8 @@ def compile_spec(spec: Spec) -> Plan:
     stop_if(problems, texts)
 
     turns = plan_turns(spec, games, draws, networks, tables)
+    problems += check_turns(spec, turns, draws)
+    stop_if(problems, texts)
     epoch_source, epoch_batch = _epoch(list(draws.values()))
     return Plan(
         title=spec.title,
@@ -159,7 +167,7 @@ def _plan_draw(
     variables: Variables,
 ) -> DrawPlan:
     batch_size = batch_size_of(spec, name)
-    computed: dict[str, set[str]] = {}  # evaluation -> rows that an earlier factor has computed
+    computed: dict[str, set[str]] = {}  # evaluation -> rows that an earlier needed factor computes
     plans = []
     for declared in sampling_order(factors):
         first = declared.factor.variables[0]
@@ -171,8 +179,9 @@ def _plan_draw(
             )
             origin, density = FromData(declared.source, fields), Density("data")
         elif isinstance(declared.source, Reference) and declared.source.owner in spec.networks:
-            origin = _from_network(name, declared.source, tables, uses, variables, computed)
-            density = density_of(rows[declared.source.owner][declared.source.name], rows[declared.source.owner])
+            origin = _from_network(name, declared.source, tables, uses, variables, computed, is_needed)
+            stops = frozenset(local for local, _ in origin.evaluation.bindings) - {declared.source.name}
+            density = density_of(declared.source.name, rows[declared.source.owner], stops)
         elif isinstance(declared.source, Reference):
             origin, density = FromDraw(declared.source.owner, declared.source.name), Density("deterministic")
         else:
@@ -200,19 +209,23 @@ def _from_network(
     uses: Sequence[Use],
     variables: Variables,
     computed: dict[str, set[str]],
+    needed: bool,
 ) -> FromNetwork:
     table = tables[reference.owner]
     bound = locals_of(table, uses, draw, reference, variables)
     given = frozenset(bound) & frozenset(table.rows)
-    name = f"{draw}/{str(reference).rpartition('.')[0]}"
-    known = computed.setdefault(name, set())
-    rows = tuple(row for row in table.needed(reference.name, given) if row not in known)
-    known |= set(rows)
-    return FromNetwork(EvaluationPlan(name, reference.owner, tuple(sorted(bound.items()))), reference.name, rows)
+    name = f"{draw}/{call_text(reference)}"
+    closure = table.needed(reference.name, given)
+    rows = tuple(row for row in closure if row not in computed.get(name, set()))
+    if needed:
+        computed.setdefault(name, set()).update(rows)
+    return FromNetwork(
+        EvaluationPlan(name, reference.owner, tuple(sorted(bound.items()))), reference.name, rows, closure
+    )
 
 
 def _prior_site(name: str, prior: object, variable: VariablePlan, batch_size: int) -> Site:
-    """A categorical draw takes one uniform number, by inverse distribution function; a real one a number per dimension."""
+    """A categorical draw takes one uniform number, by inverse distribution function; a real one takes one each."""
     if variable.kind == "categorical":
         return Site(name, "uniform", "prior", batch_size, ())
     kind = "normal" if isinstance(prior, Normal | Mixture) else "uniform"

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
-from ammgraph.graph.factors import Declared, Use, Variables, locals_of
+from ammgraph.graph.calls import Use, call_text, locals_of
+from ammgraph.graph.factors import Declared, Variables, batch_size_of
 from ammgraph.graph.plan import (
     CriticPass,
     DrawPlan,
     EvaluationPlan,
+    FromData,
     FromDraw,
     FromNetwork,
     FromPrior,
@@ -22,7 +24,6 @@ from ammgraph.graph.plan import (
     shape_text,
 )
 from ammgraph.graph.rows import Table
-from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Game, Side, Spec, Turn
 
 Declarations = Mapping[str, Sequence[Declared]]
@@ -43,7 +44,7 @@ def check_sides(spec: Spec, declared: Declarations) -> Iterator[Diagnostic]:
                     )
                 if weight <= 0:
                     yield Diagnostic("out-of-range", f"`{draw}` has weight 0", span, expected="a positive weight")
-        if game.match[0] == game.match[1]:
+        if sorted(_merged(game.match[0])) == sorted(_merged(game.match[1])):
             yield Diagnostic(
                 "impossible-game",
                 f"both sides of `{name}` are `{game.match[0]}`",
@@ -118,7 +119,7 @@ def check_games(
 
 
 def needed_variables(declared: Declarations, wanted: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Per distribution the variables that must be drawn, closed under conditions and samples taken from elsewhere (R19)."""
+    """Per distribution the variables that must be drawn, closed under conditions and samples from elsewhere (R19)."""
     needed: dict[str, set[str]] = {name: set() for name in declared}
     open_pairs = [(draw, variable) for draw, variables in wanted.items() for variable in variables]
     while open_pairs:
@@ -151,6 +152,8 @@ def gradient_paths(game: Game, reads: Mapping[str, str], draws: Mapping[str, Dra
         if isinstance(factor.origin, FromNetwork):
             paths.setdefault(factor.origin.evaluation.network, []).append(f"{draw}.{variable}")
             open_pairs += [(draw, given) for given in factor.given]
+        elif isinstance(factor.origin, FromPrior):  # a mixture's mean is linear in the one-hot that chooses it
+            open_pairs += [(draw, given) for given in factor.given]
         elif isinstance(factor.origin, FromDraw):
             open_pairs.append((factor.origin.draw, factor.origin.variable))
     return {network: tuple(samples) for network, samples in paths.items()}
@@ -171,7 +174,7 @@ def plan_game(
     rows = tables[reference.owner].needed(reference.name, frozenset(reads))
     penalties = []
     if game.gradient_penalty is not None:
-        evaluation = EvaluationPlan(f"{name}.penalty/{_call_text(reference)}", reference.owner, tuple(reads.items()))
+        evaluation = EvaluationPlan(f"{name}.penalty/{call_text(reference)}", reference.owner, tuple(reads.items()))
         penalties.append(PenaltyPlan("gradient_penalty", game.gradient_penalty.lambda_, evaluation, rows))
     if game.roth_penalty is not None:
         penalties.append(PenaltyPlan("roth_penalty", game.roth_penalty.gamma))
@@ -192,7 +195,7 @@ def plan_game(
 
 
 def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]) -> Iterator[Diagnostic]:
-    """`trains` and the schedule name networks and games that there are, and every network with parameters is trained."""
+    """`trains` and the schedule name networks and games that there are, and every network is trained."""
     for game in games:
         reached = {game.discriminator.owner, *dict(game.paths)}
         for index, network in enumerate(spec.games[game.name].trains or ()):
@@ -230,7 +233,25 @@ def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[Netw
                 expected="`draw: new`",
             )
     if known:
+        yield from _every_turn_trains_what_it_updates(spec, games, networks)
         yield from _every_network_is_trained(spec, games, networks)
+
+
+def check_turns(spec: Spec, turns: Sequence[TurnPlan], draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+    """A turn that shares the data of an earlier one finds there all that it takes from data."""
+    shared: set[str] = set()
+    for index, turn in enumerate(turns):
+        if turn.redraw:
+            shared = set(turn.draws)
+            continue
+        for name in turn.draws:
+            if name not in shared and any(isinstance(f.origin, FromData) and f.needed for f in draws[name].factors):
+                yield Diagnostic(
+                    "impossible-schedule",
+                    f"this turn takes the data of the turn before, which does not draw `{name}`",
+                    spec.source.value("training", "schedule", index, "draw"),
+                    expected="`draw: new`, or the games of the turn before",
+                )
 
 
 def plan_turns(
@@ -314,12 +335,6 @@ def _penalties_can_be_taken(spec: Spec, game: Game, name: str, declared: Declara
         )
 
 
-def batch_size_of(spec: Spec, draw: str) -> int:
-    """The number of examples of one draw of a distribution."""
-    sizes = spec.training.batch_size
-    return sizes if isinstance(sizes, int) else sizes.get(draw, sizes.get("default", 0))
-
-
 def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
     return Diagnostic(
         "unknown-network", f"`{network}` is not a network", span, hint=did_you_mean(network, spec.networks)
@@ -328,6 +343,28 @@ def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
 
 def _listing(names: set[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _every_turn_trains_what_it_updates(
+    spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]
+) -> Iterator[Diagnostic]:
+    counts = {network.name: network.parameters for network in networks}
+    for index, turn in enumerate(spec.training.schedule or ()):
+        played = [game for game in games if turn.games is None or game.name in turn.games]
+        trained = {name for objective in _objectives(spec, played, turn.update) for name in objective.networks}
+        for place, network in enumerate(turn.update):
+            span = spec.source.value("training", "schedule", index, "update", place)
+            if network in turn.update[:place]:
+                yield Diagnostic("impossible-schedule", f"`{network}` is updated twice in one turn", span)
+            elif network not in trained or not counts[network]:
+                yield Diagnostic(
+                    "no-gradient",
+                    f"no game of this turn trains `{network}`",
+                    span,
+                    found="it has no parameters"
+                    if not counts[network]
+                    else f"games {_listing({g.name for g in played})}",
+                )
 
 
 def _every_network_is_trained(
@@ -402,12 +439,14 @@ def _critic_passes(
         elif any(network.row(row).batchnorm for row in rows):
             groups[(game.name,)] = [(game, ("real", "fake"))]
         else:
-            groups.setdefault((game.discriminator, game.reads), []).append((game, ("real", "fake")))
+            groups.setdefault((game.discriminator.owner, game.discriminator.name, game.reads), []).append(
+                (game, ("real", "fake"))
+            )
     passes = []
     for members in groups.values():
         game, sides = members[0]
         suffix = "" if len(sides) == 2 else f".{sides[0]}"
-        name = "+".join(member.name for member, _ in members) + f"{suffix}/{_call_text(game.discriminator)}"
+        name = "+".join(member.name for member, _ in members) + f"{suffix}/{call_text(game.discriminator)}"
         summands = [getattr(member, side) for member, kinds in members for side in kinds]
         passes.append(
             CriticPass(
@@ -423,10 +462,6 @@ def _critic_passes(
 
 def _critic_rows(game: GamePlan, tables: Mapping[str, Table]) -> tuple[str, ...]:
     return tables[game.discriminator.owner].needed(game.discriminator.name, frozenset(dict(game.reads)))
-
-
-def _call_text(reference: Reference) -> str:
-    return str(reference).rpartition(".")[0]
 
 
 def _merged(side: Side) -> tuple[tuple[float, str], ...]:

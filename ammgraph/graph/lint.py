@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ammgraph.diagnostics import Diagnostic, did_you_mean
-from ammgraph.graph.factors import Declared, Use, Variables, locals_of
+from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
+from ammgraph.graph.calls import Use, locals_of
+from ammgraph.graph.factors import Declared, Variables
 from ammgraph.graph.plan import DrawPlan, FromNetwork, FromPrior, NetworkPlan, RowPlan, shape_text
 from ammgraph.graph.rows import Table
+from ammgraph.spec.notation import number_text
 from ammgraph.spec.schema import Spec, Uniform
+
+BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
 def check_settings(spec: Spec) -> Iterator[Diagnostic]:
@@ -65,13 +69,10 @@ def check_variable_rows(
 ) -> Iterator[Diagnostic]:
     """A row named like a variable is that variable: it has its shape, and some distribution draws it (R9)."""
     own = [use for use in uses if use.reference.owner == table.network]
-    drawn = {use.reference.name: use.variable for use in own if use.variable}
-    for name, row in rows.items():
-        variable = variables.get(drawn.get(name, name))
-        if variable is None:
-            continue
-        span = spec.source.key("networks", table.network, "layers", name)
-        if name not in drawn:
+    drawn = {use.reference.name for use in own if use.variable}
+    for name in rows:
+        if name in variables and name not in drawn:
+            span = spec.source.key("networks", table.network, "layers", name)
             yield Diagnostic(
                 "row-is-no-variable",
                 f"row `{name}` of `{table.network}` is named like a variable, but no distribution draws it",
@@ -79,14 +80,20 @@ def check_variable_rows(
                 expected=f"a factor drawn by `{table.network}.{name}`, or another name",
                 hint="rename the row",
             )
-        elif row.out_shape != variable.shape:
-            yield Diagnostic(
-                "shape-mismatch",
-                f"row `{name}` of `{table.network}` is the variable `{variable.name}`, but has another shape",
-                span,
-                found=shape_text(row.out_shape),
-                expected=shape_text(variable.shape),
-            )
+    for use in own:
+        for name, local in locals_of(table, uses, use.scope, use.reference, variables).items():
+            variable, row = variables[local], rows.get(name)
+            if row is not None and row.out_shape != variable.shape:
+                place = spec.source.key("networks", table.network, "layers", name)
+                bound = (name, local) in use.reference.bindings
+                yield Diagnostic(
+                    "shape-mismatch",
+                    f"row `{name}` of `{table.network}` is the variable `{local}`, but has another shape",
+                    spec.source.value(*use.path) if bound else place,
+                    found=shape_text(row.out_shape),
+                    expected=shape_text(variable.shape),
+                    notes=(Note(f"row `{name}` stands here", place),) if bound else (),
+                )
 
 
 def check_unused(
@@ -146,12 +153,14 @@ def lint(
             if place in seen:
                 continue
             seen.add(place)
-            if variable.kind == "image" and (row.activation is None or row.activation.name not in ("sigmoid", "tanh")):
+            bounds = BOUNDED.get(row.activation.name) if row.activation is not None else None
+            if variable.kind == "image" and bounds != variable.range:
                 yield Diagnostic(
                     "support-mismatch",
-                    f"row `{row.name}` is not bounded, but the pixels of `{variable.name}` are: a discriminator sees that at once",
+                    f"row `{row.name}` has not the range of `{variable.name}`: a discriminator sees that at once",
                     spec.source.key(*place),
-                    expected="an activation with the range of the pixels, as `sigmoid` for [0, 1]",
+                    found=_interval(bounds),
+                    expected=f"{_interval(variable.range)}: `sigmoid` gives [0, 1], `tanh` [-1, 1]",
                 )
             elif variable.kind == "categorical" and factor.density.kind != "categorical":
                 yield Diagnostic(
@@ -174,10 +183,14 @@ def _bounded_prior(
         if isinstance(origin, FromPrior) and isinstance(origin.prior, Uniform):
             yield Diagnostic(
                 "support-mismatch",
-                f"`{variable}` is normal here, but `{origin.prior}` in `{draw.name}`: a discriminator sees that at once",
+                f"`{variable}` is normal here and `{origin.prior}` in `{draw.name}`: a discriminator sees that at once",
                 spec.source.key(*place),
                 expected="a prior without bounds, or a bounded row",
             )
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "no bounds" if bounds is None else f"[{number_text(bounds[0])}, {number_text(bounds[1])}]"
 
 
 def _names_exist(

@@ -1,7 +1,7 @@
 """The plan: everything that was decided about a spec, frozen, in the order in which it happens.
 
-A `Plan` holds no text to interpret and no tensor. `compile_spec` makes it, `text.plan_text` prints it, `nn` builds modules
-from it, `train` executes it as it stands.
+A `Plan` holds no text to interpret and no tensor. `compile_spec` makes it, `text.plan_text` prints it, `nn` builds
+modules from it, `train` executes it as it stands.
 """
 
 from dataclasses import dataclass
@@ -157,11 +157,12 @@ class FromDraw:
 
 @dataclass(frozen=True)
 class FromNetwork:
-    """The factor's variable is a row: these rows are computed now, the last of them is the sample."""
+    """The factor's variable is a row of a network."""
 
     evaluation: EvaluationPlan
     row: str
-    rows: tuple[str, ...]  # not yet computed by an earlier factor of the same evaluation
+    rows: tuple[str, ...]  # computed now in a step: those that no needed factor of the same evaluation computes earlier
+    closure: tuple[str, ...]  # every row that the sample depends on, stopping at variables; the last one is the sample
 
 
 @dataclass(frozen=True)

@@ -132,16 +132,24 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
 
 
 def infer_rows(
-    spec: Spec, table: Table, inputs: Mapping[str, Shape], problems: list[Diagnostic]
+    spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: frozenset[str], problems: list[Diagnostic]
 ) -> tuple[RowPlan, ...]:
-    """Every row with its shapes and cost; a row after a bad one is left out, so that one mistake is told once."""
+    """Every row with its shapes and cost; a row after a bad one is left out, so that one mistake is told once.
+
+    Args:
+        spec: the spec.
+        table: the network's layer table.
+        inputs: the shapes of the names that it reads from outside.
+        outputs: its rows that are read from outside.
+        problems: where mistakes are added.
+    """
     shapes: dict[str, Shape] = dict(inputs)
     plans = []
     for name in table.order:
         if any(atom.name not in shapes for atom in table.rows[name].input.names):
             continue
         found: list[Diagnostic] = []
-        plan = _infer_row(spec, table, name, shapes, found)
+        plan = _infer_row(spec, table, name, shapes, outputs, found)
         problems += found
         if plan is not None:
             shapes[name] = plan.out_shape
@@ -171,7 +179,12 @@ def unknown_names(spec: Spec, table: Table, known: frozenset[str]) -> Iterator[D
 
 
 def _infer_row(
-    spec: Spec, table: Table, name: str, shapes: Mapping[str, Shape], problems: list[Diagnostic]
+    spec: Spec,
+    table: Table,
+    name: str,
+    shapes: Mapping[str, Shape],
+    outputs: frozenset[str],
+    problems: list[Diagnostic],
 ) -> RowPlan | None:
     row = table.rows[name]
     path = ("networks", table.network, "layers", name)
@@ -196,7 +209,7 @@ def _infer_row(
             )
         )
         return None
-    bias = operation is not None and (_needs_bias(table, name) if row.bias is None else row.bias)
+    bias = operation is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
     common = spec.training.initializer
     kernel = row.width or 1
@@ -278,7 +291,7 @@ def _operation_shape(
                     spec.source.value(*path, "channels"),
                     found=f"{channels}, from `{row.input}`",
                     expected=f"{row.channels}",
-                    hint="a row without a width passes its input's channels on" if row.width is None else "",
+                    hint="a row without a width passes its input's channels on; a layer has `width: N` or `op: linear`",
                 )
             )
             return None
@@ -329,13 +342,13 @@ def _pooled_shape(
     return (inner[0], inner[1] // size, inner[2] // size)
 
 
-def _needs_bias(table: Table, name: str) -> bool:
-    """A constant before batch norm is subtracted again: no bias there (R7)."""
+def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
+    """A constant before batch norm is subtracted again: no bias where nothing else reads the row (R7)."""
     row = table.rows[name]
     if row.batchnorm:
         return False
     readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.input.names)]
-    plain = row.activation is None and row.pool is None
+    plain = row.activation is None and row.pool is None and name not in outputs
     normalised = [
         reader.batchnorm and reader.width is None and reader.op is None and not reader.dropout for reader in readers
     ]

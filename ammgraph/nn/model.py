@@ -198,17 +198,18 @@ def _draw_row(
     model: Model,
     origin: FromNetwork,
     samples: dict[str, Tensor],
-    rows: dict[str, dict[str, Tensor]],
+    computed: dict[str, dict[str, Tensor]],
     batch: int,
     noise: Tensors,
     mode: Mode,
 ) -> Tensor:
     evaluation = origin.evaluation
-    values = rows.setdefault(evaluation.name, {})
+    values = computed.setdefault(evaluation.name, {})
     for local, variable in evaluation.bindings:
         if variable in samples:
             values.setdefault(local, samples[variable])
-    model.network(evaluation.network).compute(origin.rows, values, batch, noise, evaluation.name, mode)
+    rows = [row for row in origin.closure if row not in values]  # factors before this one may not have been drawn
+    model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
     return values[origin.row]
 
 

@@ -11,7 +11,7 @@ All are LL(1) over one list of tokens. Errors are `NotationError` with the colum
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 _TOKEN = re.compile(
@@ -68,7 +68,7 @@ class Named:
     """A row or a variable read by name; `start` is its column in the input's text."""
 
     name: str
-    start: int = 0
+    start: int = field(default=0, compare=False)  # spaces mean nothing
 
     def __str__(self) -> str:
         return self.name
