@@ -55,14 +55,15 @@ class Feed:
                 )
             stream = stream_seed(seed, "data", index)
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
-        _check_shapes(plan, dataset)
+        check_shapes(plan, dataset)
 
     @property
-    def batches_per_epoch(self) -> int:
-        """The number of batches in one pass of the data that an epoch is counted by."""
-        for sampler, (_, origin) in zip(self._samplers.values(), self._origins, strict=True):
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
+        for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
             if origin.source == self._plan.epoch_source:
-                return sampler.batches_per_pass
+                taken = sum(turn.steps for turn in self._plan.turns if turn.redraw and draw.name in turn.draws)
+                return max(1, sampler.batches_per_pass // max(1, taken))
         return 1
 
     def batches(self, turn: TurnPlan) -> dict[str, dict[str, Tensor]]:
@@ -130,7 +131,12 @@ def frequencies_for(plan: Plan, dataset: Dataset) -> Tensor | None:
     return class_frequencies(dataset) if empirical else None
 
 
-def _check_shapes(plan: Plan, dataset: Dataset) -> None:
+def check_shapes(plan: Plan, dataset: Dataset) -> None:
+    """The data set's images and classes fit the variables that are bound to them.
+
+    Raises:
+        RunError: which variable does not.
+    """
     for draw in plan.draws:
         for factor in draw.factors:
             if not isinstance(factor.origin, FromData):

@@ -1,0 +1,140 @@
+"""A run directory comes in, its trained model goes out, ready to be asked. Nothing in the directory is changed.
+
+`load_model` is what a run has learned, without its data set: enough to sample and to encode. `load_run` is the same
+with the data set: what an evaluation needs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.diagnostics import RunError
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.plan import Plan
+from ammgraph.graph.text import plan_hash, plan_text
+from ammgraph.nn.model import Model, build
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
+from ammgraph.train import checkpoint
+from ammgraph.train.run import RunOptions, read_options
+from ammgraph.train.streams import check_shapes
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """What a run has learned: `model` holds the weights that its spec says are evaluated, in float32, on the device."""
+
+    folder: Path
+    spec: Spec
+    plan: Plan
+    model: Model
+    settings: RunOptions
+    step: int
+    weights: Literal["ema", "last"]
+    warnings: tuple[str, ...]  # newer checkpoints that could not be used
+
+    @property
+    def title(self) -> str:
+        """The spec's title or, without one, its file's name."""
+        return self.plan.title or self.settings.name
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun(LoadedModel):
+    """What a run has learned, and the data set that it learned from."""
+
+    dataset: Dataset
+
+
+def load_model(folder: Path, device: torch.device) -> LoadedModel:
+    """The newest valid checkpoint of a run as a model.
+
+    Args:
+        folder: a run directory.
+        device: where the model goes.
+
+    Raises:
+        RunError: no run directory, no usable checkpoint, or checkpoints that are not of this spec.
+        SpecError: `spec.json` is no valid spec.
+    """
+    settings = read_options(folder)
+    path = folder / "spec.json"
+    if not path.is_file():
+        raise RunError(f"{folder} is no whole run directory: it has no spec.json")
+    spec = load_spec(path, ())
+    plan = compile_spec(spec)
+    step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+    _check_plan(folder, plan, state)
+    averaged = plan.evaluation.weights == "ema" and state.get("averaged") is not None
+    # Class frequencies are a constant of the model, so that they are in the checkpoint: any number holds their place.
+    model = build(plan, torch.Generator(), torch.ones(1))
+    _load_weights(folder, model, state.get("averaged" if averaged else "model"))
+    return LoadedModel(
+        folder=folder,
+        spec=spec,
+        plan=plan,
+        model=model.float().to(device).requires_grad_(False),
+        settings=settings,
+        step=step,
+        weights="ema" if averaged else "last",
+        warnings=tuple(f"{problem}; an older checkpoint is used" for problem in passed_over),
+    )
+
+
+def load_run(folder: Path, device: torch.device, data_dir: str | None = None, download: bool = True) -> LoadedRun:
+    """The newest valid checkpoint of a run as a model, with the run's data set.
+
+    Args:
+        folder: a run directory.
+        device: where the model goes; the data stay where they are.
+        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
+        download: whether absent files of MNIST and SVHN may be fetched.
+
+    Raises:
+        RunError: as `load_model`; or the data are not there, or not of the model's shapes.
+        SpecError: `spec.json` is no valid spec.
+    """
+    loaded = load_model(folder, device)
+    directory = data_dir or loaded.settings.data_dir
+    dataset = load_data(loaded.plan.data, Path(directory) if directory else None, download)
+    check_shapes(loaded.plan, dataset)
+    fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
+    return LoadedRun(**fields, dataset=dataset)
+
+
+def _check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
+    """The checkpoint is of the plan that `spec.json` compiles to now; where it is not, say what has changed."""
+    if state.get("plan") == plan_hash(plan):
+        return
+    if not isinstance(state.get("plan"), str):
+        raise RunError(f"{folder / 'checkpoints'} holds a checkpoint that ammgraph did not write")
+    try:
+        before = (folder / "plan.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        before = ""
+    now = plan_text(plan)
+    if before in ("", now):
+        raise RunError(f"the checkpoints in {folder} are of another run: their plan is not that of its spec.json")
+    raise RunError(
+        f"the checkpoints in {folder} are of another plan: spec.json, or ammgraph itself, has changed since they were "
+        f"written. {_first_difference(before, now)}"
+    )
+
+
+def _first_difference(before: str, now: str) -> str:
+    old, new = before.splitlines(), now.splitlines()
+    place = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    was, is_now = (lines[place].strip() if place < len(lines) else "(nothing)" for lines in (old, new))
+    return f"The first difference: plan.txt, line {place + 1}, has `{was}`; spec.json now gives `{is_now}`"
+
+
+def _load_weights(folder: Path, model: Model, weights: Any) -> None:
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"the newest checkpoint in {folder} does not hold this model's weights: {reason}") from error
