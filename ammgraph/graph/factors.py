@@ -133,13 +133,6 @@ def _variables_are_produced_once(spec: Spec, factors: Sequence[Declared]) -> Ite
     first: dict[str, Declared] = {}
     for factor in factors:
         for name in factor.factor.variables:
-            if name in factor.factor.given:
-                yield Diagnostic(
-                    "factor-cycle",
-                    f"`{factor.factor}` draws `{name}` given itself",
-                    spec.source.key(*factor.path),
-                    expected="a variable on one side of the bar",
-                )
             if name in first:
                 yield Diagnostic(
                     "variable-drawn-twice",
@@ -157,10 +150,7 @@ def _factors_are_acyclic(spec: Spec, factors: Sequence[Declared]) -> Iterator[Di
     graph = nx.DiGraph()
     for factor in factors:
         graph.add_edges_from(
-            (given, name)
-            for given in factor.factor.given
-            for name in factor.factor.variables
-            if given in producer and given != name
+            (given, name) for given in factor.factor.given for name in factor.factor.variables if given in producer
         )
     try:
         cycle = [edge[0] for edge in nx.find_cycle(graph)]
