@@ -161,7 +161,9 @@ def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors)
         low, high = prior.bounds
         return low + (high - low) * noise
     probabilities = model.constant(origin.site.name)
-    index = torch.searchsorted(probabilities.cumsum(0), noise.to(probabilities.dtype), right=True)
+    cumulated = probabilities.cumsum(0)
+    # Rounding may leave the sum below the largest uniform number, and that number to a category of probability 0.
+    index = torch.searchsorted(cumulated / cumulated[-1], noise.to(probabilities.dtype), right=True)
     return one_hot(index.clamp_(max=len(probabilities) - 1), len(probabilities), noise.dtype)
 
 

@@ -83,16 +83,17 @@ def prior(plan: Plan, variable: str) -> FromPrior:
     return origin
 
 
-def with_prior(text: str, frequencies: Tensor | None = None) -> tuple[Model, FromPrior]:
-    """A model whose p(y), y of 4 categories, is the given prior."""
+def with_prior(text: str, frequencies: Tensor | None = None, size: int = 4) -> tuple[Model, FromPrior]:
+    """A model whose p(y), of 4 categories, is the given prior."""
     spec = f"""
 ammgraph: 1
 data: {{dataset: npz, path: images.npz, labeled: {{count: 10}}}}
-variables: {{x: {{type: image, shape: [1, 2, 2]}}, y: {{type: categorical, size: 4}}}}
+variables: {{x: {{type: image, shape: [1, 2, 2]}}, y: {{type: categorical, size: {size}}}}}
 networks:
-  encoder: {{layers: {{y: {{input: x, op: linear, channels: 4, activation: softmax}}}}}}
+  encoder: {{layers: {{y: {{input: x, op: linear, channels: {size}, activation: softmax}}}}}}
   decoder: {{layers: {{x: {{input: y, op: conv_transpose, channels: 1, width: 2, activation: sigmoid}}}}}}
-  critic: {{layers: {{of_x: {{input: x, op: linear, channels: 4}}, p: {{input: of_x + y, op: linear, channels: 1}}}}}}
+  critic:
+    layers: {{of_x: {{input: x, op: linear, channels: {size}}}, p: {{input: of_x + y, op: linear, channels: 1}}}}
 distributions:
   q: {{q(x): data, q(y|x): encoder.y}}
   p: {{p(y): {text}, p(x|y): decoder.x}}
@@ -127,6 +128,13 @@ def test_empirical_is_the_frequency_of_the_labels_and_missing_classes_never_come
     model, origin = with_prior("empirical", torch.tensor([0.25, 0.0, 0.75]))
     assert model.constant(origin.site.name).tolist() == [0.25, 0, 0.75, 0]
     assert set(labels(model, origin, torch.linspace(0, 1 - 2**-24, 100_001))) == {0, 2}
+
+
+def test_the_largest_uniform_number_belongs_to_a_category_that_can_come() -> None:
+    # Rounded to float32, their shares add to 1 - 2^-24.
+    counts = torch.tensor([163.0, 94.0, 178.0, 150.0, 118.0, 79.0, 174.0, 199.0, 191.0])
+    model, origin = with_prior("empirical", counts, size=10)
+    assert labels(model, origin, torch.tensor([1 - 2**-24])) == [8]
 
 
 def test_samples_of_a_categorical_prior_are_exact_one_hots() -> None:

@@ -1,0 +1,408 @@
+"""One turn: whose gradient is whose, and what a turn leaves alone."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.plan import Plan
+from ammgraph.nn.model import Model, build, draw_noise
+from ammgraph.nn.objectives import OBJECTIVES
+from ammgraph.spec.load import load_text
+from ammgraph.train.step import Outcome, take_turn
+
+SPEC = """
+ammgraph: 1
+data: {dataset: npz, path: images.npz}
+variables:
+  x: {type: image, shape: [1, 2, 2]}
+  y: {type: categorical, size: 3}
+  z: {type: real, size: 2}
+networks:
+  encoder:
+    layers:
+      h: {input: x, op: linear, channels: 6, batchnorm: true, activation: tanh}
+      y: {input: h, op: linear, channels: 3, activation: softmax}
+      z_mu: {input: h | y, op: linear, channels: 2, dropout: 0.25}
+      z_sigma: {input: h, op: linear, channels: 2, activation: expn}
+      z: {input: z_mu + z_sigma}
+  components:
+    layers:
+      z_mu: {input: y, op: linear, channels: 2}
+      z_sigma: {input: y, op: linear, channels: 2, activation: expn}
+      z: {input: z_mu + z_sigma}
+  decoder:
+    layers:
+      h: {input: y | z, op: linear, channels: 6, batchnorm: true, activation: tanh}
+      x: {input: h, op: conv_transpose, channels: 1, width: 2, activation: sigmoid}
+  critic:
+    layers:
+      of_x: {input: x, op: linear, channels: 6, activation: tanh}
+      h: {input: of_x | y | z, op: linear, channels: 6, dropout: 0.25, activation: tanh}
+      p: {input: h, op: linear, channels: 1}
+distributions:
+  q:
+    q(x): data
+    q(y|x): encoder.y
+    "q(z|x,y)": encoder.z
+  p:
+    p(y): [0.5, 0.3, 0.2]
+    p(z|y): components.z
+    "p(x|y,z)": decoder.x
+games:
+  joint: {match: [q, p], discriminator: critic.p, objective: jensen_shannon}
+training:
+  batch_size: 5
+  epochs: 1
+  optimizers: {default: {name: adam, learning_rate: 1e-3}}
+  initializer: {weights: {normal: 0.8}, biases: 0.1}
+"""
+NETWORKS = ("encoder", "components", "decoder", "critic")
+GENERATORS = ("encoder", "components", "decoder")
+
+
+class Step:
+    """A model with one batch and one set of noise for every turn of its plan."""
+
+    def __init__(self, *overrides: str, text: str = SPEC, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.plan: Plan = compile_spec(load_text(text, overrides=overrides))
+        self.model: Model = build(self.plan, generator).double()
+        batch = self.plan.draws[0].batch_size
+        image = torch.rand(batch, 1, 2, 2, generator=generator, dtype=torch.float64)
+        self.data = {draw.name: {"x": image} for draw in self.plan.draws}
+        self.noise: dict[str, Tensor] = {}
+        for turn in self.plan.turns:
+            for site in turn.sites:
+                if site.name not in self.noise:
+                    self.noise[site.name] = draw_noise(site, generator, torch.device("cpu"), torch.float64)
+
+    def take(self, turn: int = 0, epoch: float = 0.0) -> Outcome:
+        return take_turn(self.model, self.plan, self.plan.turns[turn], self.data, self.noise, epoch)
+
+    def parameters(self, networks: Sequence[str]) -> list[Tensor]:
+        return [parameter for name in networks for parameter in self.model.network(name).parameters()]
+
+    def move(self, networks: Sequence[str], direction: Sequence[Tensor], length: float) -> None:
+        with torch.no_grad():
+            for parameter, part in zip(self.parameters(networks), direction, strict=True):
+                parameter.add_(part, alpha=length)
+
+
+def flat(outcome: Outcome, networks: Sequence[str]) -> list[Tensor]:
+    return [gradient for name in networks for gradient in outcome.gradients[name]]
+
+
+def same(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float = 1e-12) -> bool:
+    return all(torch.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in zip(found, expected, strict=True))
+
+
+def weighted(outcome: Outcome, terms: dict[str, float]) -> float:
+    return sum(weight * outcome.values[name].item() for name, weight in terms.items())
+
+
+def slope_and_gradient(step: Step, networks: Sequence[str], loss: dict[str, float]) -> tuple[float, float]:
+    """The change of a loss along a direction by central differences, and by the turn's gradient."""
+    generator = torch.Generator().manual_seed(7)
+    parameters = step.parameters(networks)
+    direction = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in parameters]
+    gradient = flat(step.take(), networks)
+    step.move(networks, direction, 1e-5)
+    up = weighted(step.take(), loss)
+    step.move(networks, direction, -2e-5)
+    down = weighted(step.take(), loss)
+    return (up - down) / 2e-5, sum((g * d).sum().item() for g, d in zip(gradient, direction, strict=True))
+
+
+# --------------------------------------------------------------------------------------------------- gradient and loss
+
+PENALTIES = ["gradient_penalty", "roth_penalty", "r1_penalty"]
+
+
+def penalized(kind: str) -> str:
+    return f"games.joint.{kind}={{{'lambda' if kind == 'gradient_penalty' else 'gamma'}: 3}}"
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_each_player_s_gradient_is_the_slope_of_its_own_loss(objective: str) -> None:
+    step = Step(f"games.joint.objective={objective}")
+    for networks, loss in ((("critic",), "joint/discriminator"), (GENERATORS, "joint/generator")):
+        slope, gradient = slope_and_gradient(step, networks, {loss: 1})
+        assert gradient == pytest.approx(slope, rel=1e-6, abs=1e-8)
+        assert abs(slope) > 1e-4
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_the_discriminator_s_gradient_includes_its_penalty(kind: str) -> None:
+    step = Step(penalized(kind))
+    slope, gradient = slope_and_gradient(step, ("critic",), {"joint/discriminator": 1, f"joint/{kind}": 3})
+    assert gradient == pytest.approx(slope, rel=1e-6)
+    assert abs(slope - slope_and_gradient(step, ("critic",), {"joint/discriminator": 1})[0]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_a_penalty_is_none_of_the_generators_business(kind: str) -> None:
+    assert same(flat(Step(penalized(kind)).take(), GENERATORS), flat(Step().take(), GENERATORS))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_small_step_of_each_player_lowers_its_own_loss(objective: str) -> None:
+    for networks, loss in ((("critic",), "joint/discriminator"), (GENERATORS, "joint/generator")):
+        step = Step(f"games.joint.objective={objective}")
+        before = step.take()
+        step.move(networks, flat(before, networks), -1e-4)
+        assert step.take().values[loss] < before.values[loss]
+
+
+def test_a_step_of_the_discriminator_raises_the_value_of_eq_13_and_one_of_the_generators_lowers_it() -> None:
+    step = Step("games.joint.objective=minimax")
+    value = step.take().values["joint/generator"].item()  # E_q log D + E_p log(1 - D)
+    step.move(("critic",), step.take().gradients["critic"], -1e-3)
+    raised = step.take().values["joint/generator"].item()
+    assert raised > value
+    step.move(GENERATORS, flat(step.take(), GENERATORS), -1e-3)
+    assert step.take().values["joint/generator"].item() < raised
+
+
+# ---------------------------------------------------------------------------------------------------- weights and games
+
+
+def test_a_game_s_weight_scales_both_players_and_the_penalty() -> None:
+    plain, half = Step(penalized("gradient_penalty")), Step(penalized("gradient_penalty"), "games.joint.weight=1/2")
+    expected = [0.5 * gradient for gradient in flat(plain.take(), NETWORKS)]
+    assert same(flat(half.take(), NETWORKS), expected)
+
+
+def test_a_scheduled_weight_is_taken_at_the_epoch() -> None:
+    step, plain = Step("games.joint.weight=[[0, 0], [10, 1]]"), Step().take()
+    assert same(flat(step.take(epoch=2.5), NETWORKS), [0.25 * gradient for gradient in flat(plain, NETWORKS)])
+    assert same(flat(step.take(epoch=99), NETWORKS), flat(plain, NETWORKS))
+
+
+def test_a_scheduled_penalty_is_taken_at_the_epoch() -> None:
+    kind = "games.joint.gradient_penalty={lambda: [[0, 0], [10, 3]]}"
+    never, late = Step().take(), Step(kind)
+    assert same(late.take(epoch=0).gradients["critic"], never.gradients["critic"])
+    assert same(late.take(epoch=10).gradients["critic"], Step(penalized("gradient_penalty")).take().gradients["critic"])
+
+
+TWO_GAMES = SPEC.replace(
+    "training:\n",
+    """  of_x: {match: [q, p], discriminator: second.d, objective: least_squares, weight: 2}
+training:
+""",
+).replace(
+    "  critic:\n",
+    """  second:
+    layers: {d_h: {input: x, op: linear, channels: 4, activation: tanh}, d: {input: d_h, op: linear, channels: 1}}
+  critic:
+""",
+)
+
+
+def test_games_add_up_and_each_discriminator_has_its_own() -> None:
+    step = Step(text=TWO_GAMES)
+    loss = {"joint/generator": 1, "of_x/generator": 2}
+    slope, gradient = slope_and_gradient(step, GENERATORS, loss)
+    assert gradient == pytest.approx(slope, rel=1e-6)
+    slope, gradient = slope_and_gradient(step, ("second",), {"of_x/discriminator": 2})
+    assert gradient == pytest.approx(slope, rel=1e-6)
+    slope, gradient = slope_and_gradient(step, ("critic",), {"joint/discriminator": 1})
+    assert gradient == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_game_that_trains_some_networks_gives_the_others_nothing() -> None:
+    everyone, joint_only = Step(text=TWO_GAMES), Step(text=SPEC)
+    limited = Step("games.of_x.trains=[second]", text=TWO_GAMES)
+    for step in (joint_only, limited):  # the same weights and noise as `everyone`
+        for name in NETWORKS:
+            step.model.network(name).load_state_dict(everyone.model.network(name).state_dict())
+        step.data = everyone.data
+        step.noise = everyone.noise
+    limited.model.network("second").load_state_dict(everyone.model.network("second").state_dict())
+    alone, found = joint_only.take(), limited.take()
+    assert same(flat(found, NETWORKS), flat(alone, NETWORKS))
+    assert same(found.gradients["second"], everyone.take().gradients["second"])
+
+
+def test_a_network_in_both_roles_adds_both_gradients() -> None:
+    """The encoder draws y and z in one game, and its row `d` is the discriminator of another."""
+    text = SPEC.replace(
+        "      h: {input: x, op: linear, channels: 6, batchnorm: true, activation: tanh}\n      y:",
+        "      h: {input: x, op: linear, channels: 6, activation: tanh}\n"
+        "      d: {input: h, op: linear, channels: 1}\n      y:",
+    ).replace(
+        "training:\n",
+        "  of_x: {match: [q, p], discriminator: encoder.d, objective: least_squares, weight: 2}\ntraining:\n",
+    )
+    step = Step(text=text)
+    slope, gradient = slope_and_gradient(step, ("encoder",), {"joint/generator": 1, "of_x/discriminator": 2})
+    assert gradient == pytest.approx(slope, rel=1e-6)
+    slope, gradient = slope_and_gradient(step, ("decoder",), {"joint/generator": 1, "of_x/generator": 2})
+    assert gradient == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_side_may_be_a_weighted_sum_of_distributions() -> None:
+    text = SPEC.replace("games:\n", "  r:\n    r(x): q.x\n    r(y): p.y\n    r(z): normal\ngames:\n").replace(
+        "match: [q, p]", "match: [q, 3/4 p + 1/4 r]"
+    )
+    step = Step(text=text)
+    assert step.plan.game("joint").fake == ((0.75, "p"), (0.25, "r"))
+    for networks, loss in ((("critic",), "joint/discriminator"), (GENERATORS, "joint/generator")):
+        slope, gradient = slope_and_gradient(step, networks, {loss: 1})
+        assert gradient == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_blind_discriminator_pays_two_ln_two_whatever_the_weights_of_a_side() -> None:
+    text = SPEC.replace("games:\n", "  r:\n    r(x): q.x\n    r(y): p.y\n    r(z): normal\ngames:\n").replace(
+        "match: [q, p]", "match: [q, 3/4 p + 1/4 r]"
+    )
+    step = Step(text=text)
+    with torch.no_grad():
+        for parameter in step.model.network("critic").parameters():
+            parameter.zero_()
+    assert step.take().values["joint/discriminator"].item() == pytest.approx(1.3862943611)
+    assert step.take().values["joint/generator"].item() == pytest.approx(1.3862943611)
+
+
+# ------------------------------------------------------------------------------------------------------ turns and draws
+
+ALTERNATING = "training.schedule=[{update: [critic]}, {update: [encoder, components, decoder]}]"
+
+
+def test_alternating_turns_take_the_gradients_that_one_turn_takes_at_the_same_point() -> None:
+    together, apart = Step(penalized("gradient_penalty")), Step(penalized("gradient_penalty"), ALTERNATING)
+    apart.data, apart.noise = together.data, together.noise
+    expected = together.take()
+    of_critic, of_generators = apart.take(turn=0), apart.take(turn=1)
+    assert set(of_critic.gradients) == {"critic"}
+    assert set(of_generators.gradients) == set(GENERATORS)
+    assert same(of_critic.gradients["critic"], expected.gradients["critic"])
+    assert same(flat(of_generators, GENERATORS), flat(expected, GENERATORS))
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_a_discriminator_s_own_turn_takes_the_same_penalty(kind: str) -> None:
+    together, apart = Step(penalized(kind)), Step(penalized(kind), ALTERNATING)
+    apart.data, apart.noise = together.data, together.noise
+    assert same(apart.take(turn=0).gradients["critic"], together.take().gradients["critic"])
+
+
+def test_joint_and_separate_batches_of_a_discriminator_without_batch_norm_are_the_same() -> None:
+    joint = Step("networks.critic.layers.h.dropout=0")
+    separate = Step("networks.critic.layers.h.dropout=0", "games.joint.batch=separate")
+    assert (len(joint.plan.turns[0].passes), len(separate.plan.turns[0].passes)) == (1, 2)
+    assert same(flat(joint.take(), NETWORKS), flat(separate.take(), NETWORKS))
+
+
+@pytest.mark.parametrize("batch", ["joint", "separate"])
+def test_a_discriminator_s_batch_norm_sees_the_batch_that_the_game_says(batch: str) -> None:
+    overrides = ("networks.critic.layers.of_x.batchnorm=true", f"games.joint.batch={batch}")
+    step = Step(*overrides)
+    for networks, loss in ((("critic",), "joint/discriminator"), (GENERATORS, "joint/generator")):
+        slope, gradient = slope_and_gradient(step, networks, {loss: 1})
+        assert gradient == pytest.approx(slope, rel=1e-5)
+    joint, separate = (
+        Step("networks.critic.layers.of_x.batchnorm=true", f"games.joint.batch={kind}").take()
+        for kind in ("joint", "separate")
+    )
+    assert not torch.allclose(joint.values["joint/discriminator"], separate.values["joint/discriminator"])
+
+
+# --------------------------------------------------------------------------------------------- what a turn leaves alone
+
+
+def test_a_turn_changes_no_parameter_and_leaves_no_gradient_behind() -> None:
+    step = Step(penalized("gradient_penalty"))
+    before = [parameter.detach().clone() for parameter in step.parameters(NETWORKS)]
+    outcome = step.take()
+    assert all(torch.equal(a, b) for a, b in zip(before, step.parameters(NETWORKS), strict=True))
+    assert all(parameter.grad is None for parameter in step.parameters(NETWORKS))
+    assert not any(tensor.requires_grad for tensor in [*outcome.values.values(), *flat(outcome, NETWORKS)])
+
+
+def test_the_same_noise_gives_the_same_bits() -> None:
+    first, second = Step(penalized("gradient_penalty")), Step(penalized("gradient_penalty"))
+    assert all(
+        torch.equal(a, b) for a, b in zip(flat(first.take(), NETWORKS), flat(second.take(), NETWORKS), strict=True)
+    )
+
+
+def test_a_turn_needs_every_site_of_its_plan_and_nothing_else() -> None:
+    step = Step(penalized("gradient_penalty"))
+    reference = flat(step.take(), NETWORKS)
+    step.noise["q/another/row.mask"] = torch.zeros(1)
+    assert same(flat(step.take(), NETWORKS), reference)
+    for site in step.plan.turns[0].sites:
+        kept = step.noise.pop(site.name)
+        with pytest.raises(KeyError, match=site.name):
+            step.take()
+        step.noise[site.name] = kept
+
+
+def test_every_site_matters() -> None:
+    """No random tensor of the plan is drawn in vain."""
+    step = Step(penalized("gradient_penalty"))
+    reference = flat(step.take(), NETWORKS)
+    for site in step.plan.turns[0].sites:
+        kept = step.noise[site.name]
+        step.noise[site.name] = ~kept if site.kind == "mask" else (kept + 0.37) % 1
+        assert not same(flat(step.take(), NETWORKS), reference), site.name
+        step.noise[site.name] = kept
+
+
+def test_running_statistics_move_once_for_each_evaluation_and_not_for_the_penalty() -> None:
+    step = Step(penalized("gradient_penalty"), "networks.critic.layers.of_x.batchnorm=true")
+    weights = step.model.network("critic").rows["row_of_x"]
+    encoder = step.model.network("encoder").rows["row_h"]
+    x = step.data["q"]["x"].flatten(1)
+    h = (x @ encoder.weight.T).detach()
+    step.take()
+    assert torch.allclose(encoder.running_mean, 0.1 * h.mean(0))
+    assert torch.allclose(encoder.running_variance, 0.9 + 0.1 * h.var(0, unbiased=True))
+    assert not torch.equal(weights.running_mean, torch.zeros(6, dtype=torch.float64))
+    once = weights.running_mean.clone()
+    without = Step("networks.critic.layers.of_x.batchnorm=true")
+    without.take()
+    assert torch.equal(without.model.network("critic").rows["row_of_x"].running_mean, once)
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+def test_a_turn_reports_losses_accuracy_norms_and_the_use_of_each_component() -> None:
+    outcome = Step(penalized("gradient_penalty")).take()
+    assert set(outcome.values) == {
+        "joint/discriminator",
+        "joint/generator",
+        "joint/accuracy",
+        "joint/gradient_penalty",
+        "q.y/use",
+        "q.y/entropy",
+        *(f"{network}/gradient_norm" for network in NETWORKS),
+    }
+    for network in NETWORKS:
+        norm = torch.cat([gradient.flatten() for gradient in outcome.gradients[network]]).norm()
+        assert outcome.values[f"{network}/gradient_norm"].item() == pytest.approx(norm.item())
+
+
+@pytest.mark.parametrize("bias", [100.0, -100.0])
+def test_a_discriminator_that_always_says_the_same_is_right_half_of_the_time(bias: float) -> None:
+    step = Step()
+    with torch.no_grad():
+        step.model.network("critic").rows["row_p"].bias.fill_(bias)
+    assert step.take().values["joint/accuracy"].item() == 0.5
+
+
+def test_use_and_entropy_are_those_of_the_probabilities_of_y() -> None:
+    step = Step()
+    weights = step.model.network("encoder").rows["row_y"]
+    with torch.no_grad():
+        weights.weight.zero_()
+        weights.bias.copy_(torch.log(torch.tensor([0.2, 0.7, 0.1])))
+    values = step.take().values
+    assert values["q.y/use"].tolist() == [0, 1, 0]
+    expected = -sum(p * torch.log(torch.tensor(p)).item() for p in (0.2, 0.7, 0.1))
+    assert values["q.y/entropy"].item() == pytest.approx(expected, rel=1e-6)
