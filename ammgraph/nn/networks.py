@@ -105,7 +105,7 @@ class Network(nn.Module):
         x = _combine(plan.input, values, batch, plan.in_shape)
         if plan.dropout and mode is not Mode.EVAL:
             # One multiplication by 0 or 1 / (1 - p): a product with a tensor of booleans is several times slower.
-            x = x * noise[f"{site}.mask"].to(x.dtype).mul_(1 / (1 - plan.dropout))
+            x = x * noise[f"{site}.mask"].to(x.dtype, copy=True).mul_(1 / (1 - plan.dropout))
         if row.weight is not None:
             x = _operate(plan, x, row.weight, row.bias)
         if plan.batchnorm:

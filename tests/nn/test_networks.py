@@ -345,6 +345,13 @@ def test_in_training_noise_that_was_not_handed_in_is_an_error_that_names_it(
         compute(network, normal(6, 2, 1, 1), mode=mode)
 
 
+def test_a_mask_may_be_of_booleans_or_of_numbers_and_is_left_as_it_was() -> None:
+    network, x, mask = encoder("h: {input: x, dropout: 0.25}"), normal(6, 2, 4, 4), normal(6, 2, 4, 4, seed=2) > -0.5
+    noise = {"e/h.mask": mask.double()}
+    assert torch.equal(compute(network, x, noise)["h"], compute(network, x, {"e/h.mask": mask})["h"])
+    assert torch.equal(noise["e/h.mask"], mask.double())
+
+
 def test_mean_mode_leaves_expn_and_gumbel_noise_out() -> None:
     network = encoder(
         "mu: {input: x, channels: 4, width: 1}",
