@@ -1,9 +1,10 @@
 """The verbs. The only module that prints and chooses exit codes: 0 good, 1 the spec or the run is wrong, 2 usage,
 3 a bug in ammgraph, 130 interrupted, 143 terminated. Results go to stdout, everything else to stderr.
-"""  # noqa: D205
+"""
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except SpecError as error:
         _print_diagnostics(error, getattr(options, "format", "text"))
         return 1
@@ -36,11 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output has gone: no error of ours, and nothing more can be said to it.
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
         traceback.print_exc()
-        print(f"this is a bug in ammgraph {__version__}: please report it with the spec and the lines above", file=sys.stderr)
+        print(
+            f"this is a bug in ammgraph {__version__}: please report it with the spec and the lines above",
+            file=sys.stderr,
+        )
         return 3
 
 
@@ -54,7 +60,9 @@ def validate(options: argparse.Namespace) -> int:
         except SpecError as error:
             failed += 1
             if options.format == "json":
-                reports.append({"spec": path, "valid": False, "errors": [as_json(found) for found in error.diagnostics]})
+                reports.append(
+                    {"spec": path, "valid": False, "errors": [as_json(found) for found in error.diagnostics]}
+                )
             else:
                 print(f"{error}\n\n{path}: {_count(len(error.diagnostics), 'error')}")
             continue
@@ -187,7 +195,9 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST's and SVHN's files, and of relative `data.path`s")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder of MNIST's and SVHN's files, and of relative `data.path`s"
+    )
     parser.add_argument("--no-download", action="store_true", help="never fetch a data set")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
@@ -209,11 +219,10 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16", "float64"), help="of the arithmetic (default: float32)"
     )
-    parser.add_argument("--log-every", type=_positive, default=50, metavar="STEPS", help="steps between two lines (default: 50)")
+    parser.add_argument("--log-every", type=_positive, metavar="STEPS", help="steps between two lines (default: 50)")
     parser.add_argument(
         "--checkpoint-seconds",
         type=_seconds,
-        default=60.0,
         metavar="S",
         help="least time between two checkpoints (default: 60)",
     )

@@ -4,13 +4,13 @@ Between the command line and the rooms: here training meets evaluation, and nowh
 """
 
 import argparse
-import json
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,18 +20,19 @@ from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate, k_means_error
+from ammgraph.evaluation.runs import check_plan, load_run
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_hash, plan_text
-from ammgraph.nn.model import build
+from ammgraph.graph.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint, record, run
-from ammgraph.train.streams import frequencies_for
 from ammgraph.train.trainer import Trainer, fit
 
 # Without held-out images an evaluation during training looks at so many training images at most.
 GLANCE = 2000
+LOG_EVERY = 50
+CHECKPOINT_SECONDS = 60.0
 
 
 def train_run(options: argparse.Namespace) -> int:
@@ -43,12 +44,15 @@ def train_run(options: argparse.Namespace) -> int:
     device = run.choose_device(options.device)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-    dataset = _load(plan, settings, options)
+    directory = options.data_dir or settings.data_dir
+    dataset = load_data(plan.data, Path(directory) if directory else None, download=not options.no_download)
     trainer = Trainer(plan, dataset, settings.seed, device, settings.precision)
-    folder = resumed or _new_folder(options, spec, plan, settings, device)
+    folder = resumed or (Path(options.run_dir) if options.run_dir else run.new_folder(Path("runs"), settings.name))
     with run.locked(folder):
         if resumed:
             _go_on(trainer, folder)
+        else:
+            run.create(folder, settings, _self_contained(spec, settings), plan_text(plan), device)
         print(_headline(plan, dataset, trainer, folder, settings), file=sys.stderr)
         glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
         started = time.monotonic()
@@ -59,14 +63,11 @@ def train_run(options: argparse.Namespace) -> int:
                 evaluate=lambda model: evaluate(model, plan, glance),
                 report=show,
                 stop=lambda: bool(stopped),
-                log_every=options.log_every,
-                checkpoint_seconds=options.checkpoint_seconds,
+                log_every=settings.log_every,
+                checkpoint_seconds=settings.checkpoint_seconds,
             )
     if not finished:
-        print(
-            f"stopped at step {trainer.step:,}; go on with\n  ammgraph train --resume {shlex.quote(str(folder))}",
-            file=sys.stderr,
-        )
+        print(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}", file=sys.stderr)
         return 128 + stopped[0]
     print(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}", file=sys.stderr)
     name, split = dataset.scored()
@@ -77,26 +78,17 @@ def train_run(options: argparse.Namespace) -> int:
 
 def evaluate_run(options: argparse.Namespace) -> int:
     """`ammgraph evaluate`: score the newest checkpoint of a run; changes nothing in it."""
-    folder = Path(options.run_dir)
-    settings = run.read_options(folder)
-    plan = compile_spec(load_spec(folder / "spec.json", ()))
-    device = run.choose_device(options.device)
-    step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
-    _warn_passed_over(passed_over)
-    if state.get("plan") != plan_hash(plan):
-        raise RunError(f"the checkpoints in {folder} are of another plan: spec.json, or ammgraph itself, has changed since")
-    dataset = _load(plan, settings, options)
-    model = build(plan, torch.Generator(), frequencies_for(plan, dataset))
-    averaged = plan.evaluation.weights == "ema" and state["averaged"] is not None
-    model.load_state_dict(state["averaged" if averaged else "model"])
-    model = model.to(device)
-    name, split = _split(dataset, options.split)
-    results = {"step": step, "split": name, **evaluate(model.float(), plan, split)}
+    loaded = load_run(
+        Path(options.run_dir), run.choose_device(options.device), options.data_dir, download=not options.no_download
+    )
+    _warn(loaded.warnings)
+    name, split = _split(loaded.dataset, options.split)
+    results = {"step": loaded.step, "split": name, **evaluate(loaded.model, loaded.plan, split)}
     if options.format == "json":
-        print(json.dumps(results, indent=1))
+        print(record.as_json(results, indent=1))
     else:
-        print(f"{folder} at step {step:,}")
-        print("\n".join(_result_lines(plan, results, dataset, name, split)))
+        print(f"{loaded.folder} at step {loaded.step:,}")
+        print("\n".join(_result_lines(loaded.plan, results, loaded.dataset, name, split)))
     return 0
 
 
@@ -109,6 +101,8 @@ def _settings(options: argparse.Namespace, resumed: Path | None) -> run.RunOptio
             seed=options.seed or 0,
             precision=options.precision or "float32",
             data_dir=data_dir,
+            log_every=options.log_every or LOG_EVERY,
+            checkpoint_seconds=CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
             command=shlex.join(["ammgraph", *sys.argv[1:]]),
         )
     settings = run.read_options(resumed)
@@ -116,24 +110,26 @@ def _settings(options: argparse.Namespace, resumed: Path | None) -> run.RunOptio
         raise RunError(f"a run keeps its directory and its seed ({settings.seed}); `--resume` takes neither")
     if options.precision not in (None, settings.precision):
         raise RunError(f"the run began in {settings.precision}; `--resume` cannot change it to {options.precision}")
-    return settings
+    changed = {name: getattr(options, name) for name in ("log_every", "checkpoint_seconds")}
+    return replace(settings, **{name: value for name, value in changed.items() if value is not None})
 
 
-def _load(plan: Plan, settings: run.RunOptions, options: argparse.Namespace) -> Dataset:
-    directory = options.data_dir or settings.data_dir
-    return load_data(plan.data, Path(directory) if directory else None, download=not options.no_download)
-
-
-def _new_folder(
-    options: argparse.Namespace, spec: Spec, plan: Plan, settings: run.RunOptions, device: torch.device
-) -> Path:
-    folder = Path(options.run_dir) if options.run_dir else run.new_folder(Path("runs"), settings.name)
+def _self_contained(spec: Spec, settings: run.RunOptions) -> dict[str, Any]:
+    """The resolved spec; a run must find its data from any folder."""
     written = dict(spec.written)
-    if plan.data.path and not settings.data_dir:
-        # A run must find its data from any folder.
-        written["data"] = {**written["data"], "path": str(Path(plan.data.path).absolute())}
-    run.create(folder, settings, written, plan_text(plan), device)
-    return folder
+    if spec.data.path and not settings.data_dir:
+        written["data"] = {**written["data"], "path": str(Path(spec.data.path).expanduser().absolute())}
+    return written
+
+
+def _resume_command(folder: Path, options: argparse.Namespace) -> str:
+    """What goes on with a run as it was started; seed, precision and the like stand in the run directory."""
+    words = ["ammgraph", "train", "--resume", str(folder)]
+    if options.device != "auto":
+        words += ["--device", options.device]
+    for override in options.set if options.resume else ():
+        words += ["--set", override]
+    return shlex.join(words)
 
 
 def _go_on(trainer: Trainer, folder: Path) -> None:
@@ -141,14 +137,15 @@ def _go_on(trainer: Trainer, folder: Path) -> None:
         record.cut(folder / "metrics.jsonl", 0)
         return
     step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
-    _warn_passed_over(passed_over)
+    _warn([f"{problem}; an older checkpoint is used" for problem in passed_over])
+    check_plan(folder, trainer.plan, state)
     trainer.load_state_dict(state)
     record.cut(folder / "metrics.jsonl", step)
 
 
-def _warn_passed_over(passed_over: list[str]) -> None:
-    for problem in passed_over:
-        print(f"warning: {problem}; an older checkpoint is used", file=sys.stderr)
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
@@ -186,16 +183,17 @@ def _result_lines(plan: Plan, results: dict[str, Any], dataset: Dataset, name: s
                     lines.append(f"  {what + ' of ' + readout.variable:<40} {label:<20} {100 * value:6.2f} %")
         if not readout.supervised:
             size = plan.variable(readout.variable).shape[0]
-            error = k_means_error(split, size)
-            lines.append(f"  {'one-to-one clustering error':<40} {f'k-means, K = {size}':<20} {100 * error:6.2f} %")
+            if len(split) >= size:
+                error = k_means_error(split, size)
+                lines.append(f"  {'one-to-one clustering error':<40} {f'k-means, K = {size}':<20} {100 * error:6.2f} %")
     for key, value in results.items():
         if key.endswith("/reconstruction_error"):
             variable = key.removesuffix("/reconstruction_error")
             lines.append(f"  {'mean squared reconstruction error of ' + variable:<61} {value:8.5f}")
     for number in plan.published:
-        spread = "" if number.std is None else f" +- {number.std:g}"
-        unit = " %" if number.unit == "percent" else ""
-        lines.append(f"  {'published ' + number.metric.replace('_', ' '):<40} {number.source:<20} {number.value:6.2f}{spread}{unit}")
+        what = "published " + number.metric.replace("_", " ")
+        spread = ("" if number.std is None else f" +- {number.std:g}") + (" %" if number.unit == "percent" else "")
+        lines.append(f"  {what:<40} {number.source:<20} {number.value:6.2f}{spread}")
     return lines
 
 
@@ -295,7 +293,9 @@ def _evaluation_text(line: dict[str, Any]) -> str:
         for name, value in line["evaluation"].items()
         if name.rpartition("/")[2] in ("one_to_one_error", "classification_error")
     ]
-    shown += [f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")]
+    shown += [
+        f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
+    ]
     return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({line['evaluation']['examples']:,} images)"
 
 
@@ -319,5 +319,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-

@@ -1,4 +1,4 @@
-"""What a trained model says about images, and how right it is: everything here follows from what the spec's variables are.
+"""What a trained model says about images, and how right it is: all of it follows from what its variables are.
 
 Networks run in eval mode with mean-mode inference: batch norm by running statistics, no masks, every `expn` 0 (R17).
 """
@@ -24,8 +24,8 @@ BATCH = 500
 def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
     """Every measure that applies, by name, as fractions: `y/one_to_one_error`, `y/bayes/majority_error`, ...
 
-    For a variable that no label ever supervises (clustering): errors of eq. 17 by one-to-one and by majority assignment,
-    fitted on these examples, NMI (arithmetic mean) and ARI; for one that labels do supervise: the classification error.
+    For a variable that no label supervises (clustering): errors of eq. 17 by one-to-one and by majority assignment,
+    fitted on these examples, NMI (arithmetic mean) and ARI; for one that labels supervise: the classification error.
     Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where the factorization has one.
 
     Args:
@@ -38,8 +38,8 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
     errors: dict[str, list[Tensor]] = {}
     for images, labels in _batches(split.to(device)):
         for readout in plan.readouts:
-            for rule, scores in category_scores(model, plan, readout, images, labels).items():
-                found.setdefault(f"{readout.variable}{rule}", []).append(scores)
+            for rule, part in category_scores(model, plan, readout, images, labels).items():
+                found.setdefault(f"{readout.variable}{rule}", []).append(part)
         for item in plan.reconstructions:
             rebuilt, original = reconstruct(model, plan, item, images, labels)
             squares = (rebuilt - original).square().flatten(1).mean(1)
@@ -91,23 +91,24 @@ def reconstruct(
         batch=len(images),
         only=frozenset({item.variable}),
     )
-    return drawn.samples[item.variable], _data(plan, plan.draw(item.infer), images, labels)[item.variable]
+    data = _data(plan, plan.draw(item.infer), images, labels, _dtype(model))
+    return drawn.samples[item.variable], data[item.variable]
 
 
 def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
-    """Mean-mode samples of `wanted` and all they depend on, from images (and labels, where the distribution takes them)."""
+    """Mean-mode samples of `wanted` and all they depend on, from images and, where it takes them, labels."""
     needed, open_names = set(), list(wanted)
     while open_names:
         name = open_names.pop()
         if name not in needed:
             needed.add(name)
             open_names += draw.factor_of(name).given
-    data = _data(plan, draw, images, labels)
+    data = _data(plan, draw, images, labels, _dtype(model))
     return sample_draw(model, draw, data, {}, Mode.EVAL, batch=len(images), only=frozenset(needed))
 
 
 def k_means_error(split: Split, num_clusters: int) -> float:
-    """One-to-one clustering error of k-means on the same images, as a fraction: 10 restarts, seed 0, pixels as they are."""
+    """One-to-one clustering error of k-means on the same images, as a fraction: 10 restarts, seed 0, plain pixels."""
     from sklearn.cluster import KMeans
 
     pixels = scale_images(split.images, 0.0, 1.0).flatten(1).cpu().numpy()
@@ -137,7 +138,11 @@ def _batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         yield split.images[start : start + BATCH], split.labels[start : start + BATCH]
 
 
-def _data(plan: Plan, draw: DrawPlan, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def _dtype(model: Model) -> torch.dtype:
+    return next(model.parameters()).dtype
+
+
+def _data(plan: Plan, draw: DrawPlan, images: Tensor, labels: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """The fields of a distribution's records, from images and labels as they are stored."""
     data = {}
     for factor in draw.factors:
@@ -146,8 +151,8 @@ def _data(plan: Plan, draw: DrawPlan, images: Tensor, labels: Tensor) -> dict[st
                 variable = plan.variable(name)
                 low, high = variable.range or (0.0, 1.0)
                 data[name] = (
-                    scale_images(images, low, high)
+                    scale_images(images, low, high, dtype)
                     if field == "image"
-                    else one_hot(labels, variable.shape[0], torch.float32)
+                    else one_hot(labels, variable.shape[0], dtype)
                 )
     return data

@@ -68,7 +68,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     spec = load_spec(path, ())
     plan = compile_spec(spec)
     step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
-    _check_plan(folder, plan, state)
+    check_plan(folder, plan, state)
     averaged = plan.evaluation.weights == "ema" and state.get("averaged") is not None
     # Class frequencies are a constant of the model, so that they are in the checkpoint: any number holds their place.
     model = build(plan, torch.Generator(), torch.ones(1))
@@ -106,7 +106,7 @@ def load_run(folder: Path, device: torch.device, data_dir: str | None = None, do
     return LoadedRun(**fields, dataset=dataset)
 
 
-def _check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
+def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
     """The checkpoint is of the plan that `spec.json` compiles to now; where it is not, say what has changed."""
     if state.get("plan") == plan_hash(plan):
         return

@@ -22,7 +22,7 @@ LOSSES = {
 
 
 def latex(plan: Plan) -> str:
-    r"""Lines of LaTeX (amsmath), one formula a line; \zeta is softplus, d a discriminator's logit, \sigma the sigmoid."""
+    r"""Lines of LaTeX (amsmath), one formula a line; \zeta is softplus, d the logit, \sigma the sigmoid."""
     lines = ["% factorizations"]
     lines += [factorization(draw) for draw in plan.draws]
     for game in plan.games:
@@ -70,7 +70,7 @@ def _sides(game: GamePlan, on_real: str, on_fake: str) -> list[str]:
 
 
 def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
-    arguments, weight = _arguments(game), _schedule(penalty.weight)
+    arguments, weight = _arguments(game), _schedule(penalty.weight, r"\lambda")
     gradient = rf"\nabla_{{{arguments}}} d({arguments})"
     if penalty.kind == "gradient_penalty":
         hats = ", ".join(rf"\hat{{{_variable(variable)}}}" for _, variable in game.reads)
@@ -86,11 +86,11 @@ def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
 
 def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
     total = " + ".join(terms)
-    return total if str(weight) == "1" else rf"{_schedule(weight)} \left({total}\right)"
+    return total if str(weight) == "1" else rf"{_schedule(weight, 'w')} \left({total}\right)"
 
 
 def _expectation(weight: float, draw: str, inner: str) -> str:
-    factor = "" if weight == 1 else number_text(weight) + r" \, "
+    factor = "" if weight == 1 else _number(weight) + r" \, "
     return rf"{factor}\mathbb{{E}}_{{{_letter(draw)}}}\left[{inner}\right]"
 
 
@@ -119,5 +119,12 @@ def _word(name: str) -> str:
     return escaped if len(name) == 1 else rf"\mathrm{{{escaped}}}"
 
 
-def _schedule(schedule: Schedule) -> str:
-    return str(schedule) if len(schedule.points) == 1 else r"w(t)"
+def _schedule(schedule: Schedule, letter: str) -> str:
+    """A constant weight as its number, one that changes with the epoch t as a function."""
+    return _number(schedule.points[0][1]) if len(schedule.points) == 1 else rf"{letter}(t)"
+
+
+def _number(value: float) -> str:
+    r"""10, 0.5, 2 \cdot 10^{-5}."""
+    mantissa, exponent, power = number_text(value).partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(power)}}}" if exponent else mantissa

@@ -1,4 +1,4 @@
-"""A plan as plain text, in stable order with aligned columns: what `show --plan` prints, goldens hold and runs compare."""
+"""A plan as plain text, in stable order with aligned columns: what `show --plan` prints and goldens hold."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,10 +19,10 @@ from ammgraph.graph.plan import (
     shape_text,
 )
 from ammgraph.spec.notation import number_text
-from ammgraph.spec.schema import Adam, RmsProp, Sgd, Weights
+from ammgraph.spec.schema import Adam, Mixture, RandomMeans, RmsProp, Sgd, Weights
 
+# objective -> (discriminator on REAL, on FAKE, sides on REAL, on FAKE), d the logit, sp softplus; a sign comes first
 ROLE_LOSS = {
-    # objective -> (discriminator on REAL, on FAKE, sides on REAL, on FAKE), d the logit, sp softplus
     "jensen_shannon": ("sp(-d)", "sp(d)", "sp(d)", "sp(-d)"),
     "minimax": ("sp(-d)", "sp(d)", "-sp(-d)", "-sp(d)"),
     "wasserstein": ("-d", "d", "d", "-d"),
@@ -32,8 +32,12 @@ ROLE_LOSS = {
 
 
 def plan_text(plan: Plan) -> str:
-    """The whole plan: variables, distributions, networks, games, one step. No title, seed, path or length of training."""
+    """The whole plan: data, variables, distributions, networks, games, one step.
+
+    No title, seed, path, length of training or time of evaluation.
+    """
     sections = [
+        data_text(plan),
         variables_text(plan),
         distributions_text(plan),
         *(network_text(network) for network in plan.networks),
@@ -44,8 +48,16 @@ def plan_text(plan: Plan) -> str:
 
 
 def plan_hash(plan: Plan) -> str:
-    """SHA-256 of the plan's text: equal for specs that decide the same."""
-    return hashlib.sha256(plan_text(plan).encode()).hexdigest()
+    """SHA-256 of the plan's text and of the seed that splits the data: equal for specs that decide the same."""
+    return hashlib.sha256(f"{plan_text(plan)}data.seed {plan.data.seed}".encode()).hexdigest()
+
+
+def data_text(plan: Plan) -> str:
+    """Where examples come from, how many are held out and labelled, and which weights are evaluated."""
+    labeled = plan.data.labeled
+    parts = [plan.data.dataset, f"{plan.data.validation:,} held out"]
+    parts += [] if labeled is None else [f"{labeled.count} labelled ({labeled.choice})"]
+    return f"data    {', '.join(parts)}; the {plan.evaluation.weights} weights are evaluated"
 
 
 def variables_text(plan: Plan) -> str:
@@ -58,7 +70,7 @@ def variables_text(plan: Plan) -> str:
 
 
 def distributions_text(plan: Plan) -> str:
-    """Each distribution as a product, and one line a factor: what draws it, with which density, whether a step needs it."""
+    """Each distribution as a product, and one line a factor: what draws it, its density, whether a step needs it."""
     lines = ["distributions"]
     for draw in plan.draws:
         lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.factors)}    batch {draw.batch_size}")
@@ -67,6 +79,7 @@ def distributions_text(plan: Plan) -> str:
             for factor in draw.factors
         ]
         lines += ["  " + line for line in table(rows)]
+        lines += [f"      {line}" for factor in draw.factors for line in _means(factor)]
     for readout in plan.readouts:
         kind = "classification" if readout.supervised else "clustering"
         bayes = (
@@ -136,7 +149,8 @@ def game_text(game: GamePlan) -> str:
     """Both sides, both players with what each minimises, and through which samples the gradient flows."""
     on = ROLE_LOSS[game.objective]
     lines = [
-        f"game {game.name}: {_side(game.real)} (REAL) against {_side(game.fake)} (FAKE), weight {game.weight}, {game.objective}",
+        f"game {game.name}: {_side(game.real)} (REAL) against {_side(game.fake)} (FAKE), "
+        f"weight {game.weight}, {game.objective}",
         f"  {game.discriminator} reads {', '.join(_binding(local, variable) for local, variable in game.reads)}",
     ]
     penalties = {
@@ -232,13 +246,24 @@ def _side(side: Sequence[tuple[float, str]]) -> str:
     return " + ".join(draw if weight == 1 else f"{number_text(weight)} {draw}" for weight, draw in side)
 
 
+def _means(factor: FactorPlan) -> list[str]:
+    """The means of a fixed mixture that are written out, one line a component."""
+    prior = factor.origin.prior if isinstance(factor.origin, FromPrior) else None
+    if not isinstance(prior, Mixture) or isinstance(prior.means, RandomMeans):
+        return []
+    lines = [", ".join(number_text(value) for value in mean) for mean in prior.means]
+    return [f"mean {index}: {line}" for index, line in enumerate(lines)]
+
+
 def _terms(on_real: str, on_fake: str, game: GamePlan) -> str:
-    terms = [
-        f"{'' if weight == 1 else number_text(weight) + ' '}E_{draw} {loss}"
-        for side, loss in ((game.real, on_real), (game.fake, on_fake))
-        for weight, draw in side
-    ]
-    return " + ".join(terms).replace("+ -", "- ").replace("E_", "E_")
+    """E_q sp(-d) + E_p sp(d); a loss that begins with a minus lends it to its term."""
+    text = ""
+    for side, loss in ((game.real, on_real), (game.fake, on_fake)):
+        for weight, draw in side:
+            sign = ("- " if loss.startswith("-") else "+ ") if text else loss[: loss.startswith("-")]
+            factor = "" if weight == 1 else f"{number_text(weight)} "
+            text += f"{' ' if text else ''}{sign}{factor}E_{draw} {loss.removeprefix('-')}"
+    return text
 
 
 def _binding(local: str, variable: str) -> str:
@@ -276,7 +301,9 @@ def cost_text(plan: Plan) -> str:
                     cost = _rows_cost(plan.network(penalty.evaluation.network), penalty.rows)
                     examples = plan.draw(plan.game(name).real[0][1]).batch_size
                     passes[penalty.evaluation.network] += turn.steps * examples * cost
-    rows: list[tuple[str, ...]] = [("network", "parameters", "multiply-adds an example", "forward multiply-adds a step")]
+    rows: list[tuple[str, ...]] = [
+        ("network", "parameters", "multiply-adds an example", "forward multiply-adds a step")
+    ]
     rows += [
         (network.name, f"{network.parameters:,}", f"{network.multiply_adds:,}", f"{passes[network.name]:,}")
         for network in plan.networks

@@ -1,9 +1,10 @@
 """Checkpoints: written aside, flushed, renamed, with a checksum; the newest valid one is found by itself.
 
-A checkpoint is `step-N.pt` with `step-N.sha256` beside it, which is written last: without it the checkpoint does not count.
+A checkpoint is `step-N.pt` with `step-N.sha256` beside it, which is written last: without it the file does not count.
 Only tensors and plain data are in it, and nothing else is ever loaded from it.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -19,7 +20,7 @@ KEPT = 2
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a checkpoint, then remove all but the newest ones.
+    """Write a checkpoint, then remove all but the newest ones, and later ones: they were passed over.
 
     Raises:
         RunError: the disk refuses; what was there before is untouched.
@@ -34,11 +35,15 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
         _write(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
     except OSError as error:
         raise RunError(
-            f"cannot write the checkpoint {path}: {error.strerror}; earlier checkpoints are untouched"
+            f"cannot write the checkpoint {path}: {error.strerror or error}; earlier checkpoints are untouched"
         ) from error
-    for old in _steps(folder)[:-KEPT]:
-        (folder / f"step-{old:09d}.sha256").unlink(missing_ok=True)
-        (folder / f"step-{old:09d}.pt").unlink(missing_ok=True)
+    kept = {f"step-{old:09d}" for old in [old for old in _steps(folder) if old <= step][-KEPT:]}
+    # The checksum goes first: without it the rest does not count, and if this is cut short it goes the next time.
+    for suffix in (".sha256", ".pt", ".new"):
+        for other in folder.glob(f"step-*{suffix}"):
+            if other.name.partition(".")[0] not in kept:
+                with contextlib.suppress(OSError):
+                    other.unlink()
     return path
 
 

@@ -1,10 +1,12 @@
-"""The metrics of a run: values collected on the device, written as `metrics.jsonl` with one synchronisation an interval.
+"""The metrics of a run: values collected on the device, written to `metrics.jsonl`, one synchronisation an interval.
 
-Every line is a JSON object with `step` and `epoch`; vectors are lists. Lines of training hold means over the steps since
-the line before; a line with the key `evaluation` holds what an evaluation found.
+Every line is a JSON object with `step` and `epoch`; vectors are lists. Lines of training hold means over the steps
+since the line before; a line with the key `evaluation` holds what an evaluation found.
 """
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ class Recorder:
         means = torch.stack(self._rows).double().mean(0).tolist()
         record, place = {}, 0
         for name, size in self._names:
-            part = [round(value, 6) for value in means[place : place + size]]
+            part = [float(f"{value:.6g}") for value in means[place : place + size]]
             record[name] = part[0] if size == 1 else part
             place += size
         self._rows = []
@@ -74,9 +76,23 @@ class Recorder:
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Write one line; it is on its way to the disk when this returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    """Write one line; it is on the disk when this returns.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(as_json(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def as_json(record: Mapping[str, Any], indent: int | None = None) -> str:
+    """A record as JSON, which knows no number that is not finite: `null` stands for it."""
+    return json.dumps(_finite(record), indent=indent, allow_nan=False)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -91,11 +107,26 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def cut(path: Path, step: int) -> None:
-    """Forget the lines after `step`: a run that resumes there writes them again."""
+    """Forget the lines after `step`: a run that resumes there writes them again.
+
+    Raises:
+        RunError: the disk refuses; the lines are untouched.
+    """
     kept = [record for record in read(path) if record["step"] <= step]
     temporary = path.with_suffix(".new")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text("".join(as_json(record) + "\n" for record in kept), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sentence(name: str) -> str:

@@ -1,25 +1,28 @@
 """A run directory: what was asked for, and what came of it.
 
-    spec.json         the resolved spec: after `extends` and `--set`
-    plan.txt          the plan as text
-    run.json          seed, precision, data folder, the command
-    environment.json  versions, device, threads
-    metrics.jsonl     one line a record
-    checkpoints/      the newest states
+spec.json         the resolved spec: after `extends` and `--set`
+plan.txt          the plan as text
+run.json          seed, precision, data folder, how often to log and save, the command
+environment.json  versions, device, threads
+metrics.jsonl     one line a record
+checkpoints/      the newest states
 """
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
@@ -31,35 +34,55 @@ class RunOptions:
 
     name: str
     seed: int
-    precision: str
+    precision: Literal["float32", "bfloat16", "float64"]
     data_dir: str | None
+    log_every: int
+    checkpoint_seconds: float
     command: str
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """`parent/name-N` with the first free number N."""
-    number = 1
-    while (parent / f"{name}-{number}").exists():
-        number += 1
-    return parent / f"{name}-{number}"
+    """Make `parent/name-N` with the first free number N.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    for number in itertools.count(1):
+        folder = parent / f"{name}-{number}"
+        try:
+            folder.mkdir(parents=True)  # which fails where another process was faster
+            return folder
+        except FileExistsError:
+            if not parent.is_dir():
+                raise RunError(f"cannot make the run directory {folder}: {parent} is no folder") from None
+        except OSError as error:
+            raise RunError(f"cannot make the run directory {folder}: {error.strerror or error}") from error
+    raise AssertionError("numbers do not end")
 
 
 def create(folder: Path, options: RunOptions, written: dict[str, Any], plan: str, device: torch.device) -> None:
-    """Begin a run directory.
+    """Begin a run in a directory that is locked.
 
     Raises:
         RunError: the folder holds a run already, or cannot be written.
     """
     if (folder / "spec.json").exists():
-        raise RunError(f"{folder} holds a run already; go on with `ammgraph train --resume {folder}`, or name another")
+        raise RunError(
+            f"{folder} holds a run already; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, "
+            "or name another"
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "spec.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        (folder / "spec.json").write_text(spec_text(written), encoding="utf-8")
         (folder / "plan.txt").write_text(plan, encoding="utf-8")
         (folder / "run.json").write_text(json.dumps(asdict(options), indent=1) + "\n", encoding="utf-8")
         (folder / "environment.json").write_text(json.dumps(environment(device), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise RunError(f"cannot write the run directory {folder}: {error.strerror}") from error
+        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+
+
+def spec_text(written: dict[str, Any]) -> str:
+    """A resolved spec as JSON that is YAML too: characters as they are, for YAML knows no surrogate pairs."""
+    return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_options(folder: Path) -> RunOptions:
@@ -69,21 +92,30 @@ def read_options(folder: Path) -> RunOptions:
         RunError: the folder is no run directory.
     """
     try:
-        return RunOptions(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise RunError(f"{folder} is no run directory: it has no {Path(error.filename).name}") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{folder / 'run.json'} cannot be read: {error}") from error
+        return TypeAdapter(RunOptions).validate_json((folder / "run.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(f"{folder} is no run directory: it has no run.json") from error
+    except OSError as error:
+        raise RunError(f"cannot read {folder / 'run.json'}: {error.strerror or error}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = "".join(f"`{part}`: " for part in problem["loc"])
+        raise RunError(f"{folder / 'run.json'} is damaged: {place}{problem['msg']}") from error
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run directory against a second process.
+    """Hold a run directory, which is made if need be, against a second process.
 
     Raises:
-        RunError: another process trains there.
+        RunError: another process trains there, or the directory cannot be written.
     """
-    with (folder / "lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -169,7 +169,8 @@ def _gradients(model: Model, turn: TurnPlan, scalars: Mapping[str, tuple[Tensor,
             new = [next(found) for _ in owned]
             if owned and all(gradient is None for gradient in new):
                 raise RunError(
-                    f"no gradient of {', '.join(objective.games)} reaches `{name}`, although the plan has a path: this is a bug"
+                    f"no gradient of {', '.join(objective.games)} reaches `{name}`, although the plan has a path; "
+                    "this is a bug"
                 )
             filled = [torch.zeros_like(p) if g is None else g for p, g in zip(owned, new, strict=True)]
             earlier = gradients.get(name)

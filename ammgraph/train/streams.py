@@ -50,8 +50,8 @@ class Feed:
                 raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
                 raise RunError(
-                    f"a batch of {draw.batch_size} is larger than {origin.source}, which has {len(positions):,} examples; "
-                    f"lower it with `--set training.batch_size={len(positions)}`"
+                    f"a batch of {draw.batch_size} is larger than {origin.source}, "
+                    f"which has {len(positions):,} examples; lower it with `--set training.batch_size={len(positions)}`"
                 )
             stream = stream_seed(seed, "data", index)
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)

@@ -29,7 +29,7 @@ class Trainer:
         self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, precision: str = "float32"
     ) -> None:
         self.plan, self.device, self.precision = plan, device, precision
-        dtype = torch.float64 if precision == "float64" else torch.float32
+        dtype = _dtype(precision)
         generator = torch.Generator().manual_seed(stream_seed(seed, "initialization"))
         self.model = build(plan, generator, frequencies_for(plan, dataset)).to(device=device, dtype=dtype)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
@@ -40,8 +40,7 @@ class Trainer:
         self.noise = Noise(seed, device, dtype)
         self.recorder = record.Recorder()
         self.step = 0
-        redrawn = sum(turn.steps for turn in plan.turns if turn.redraw)
-        self.steps_per_epoch = max(1, self.feed.batches_per_epoch // max(1, redrawn))
+        self.steps_per_epoch = self.feed.steps_per_epoch
         self.last_step = plan.steps or max(1, round((plan.epochs or 0) * self.steps_per_epoch))
 
     @property
@@ -70,8 +69,20 @@ class Trainer:
                 self._update(outcome.gradients)
                 values |= outcome.values
         self._average()
-        self.recorder.add(self.step, values)
         self.step += 1
+        self.recorder.add(self.step, values)
+
+    def check(self) -> None:
+        """Raise where a value of the last steps, or a weight, is not finite.
+
+        Raises:
+            RunError: naming the game and player, or the network, and the step.
+        """
+        self.recorder.check()
+        for plan in self.plan.networks:
+            tensors = list(self.model.network(plan.name).state_dict().values())
+            if tensors and not torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
+                raise RunError(f"a weight of network `{plan.name}` is not finite after step {self.step}")
 
     def state_dict(self) -> dict[str, Any]:
         """Every state there is."""
@@ -91,12 +102,18 @@ class Trainer:
         """Go on where the trainer that gave `state` stood.
 
         Raises:
-            RunError: the state is of another plan or precision.
+            RunError: the state is of another plan or precision, or is not one of a trainer.
         """
-        if state["plan"] != plan_hash(self.plan):
+        if state.get("plan") != plan_hash(self.plan):
             raise RunError("the checkpoint was made by another plan: the spec, or ammgraph itself, has changed since")
-        if state["precision"] != self.precision:
-            raise RunError(f"the run began in {state['precision']}, not {self.precision}")
+        if state.get("precision") != self.precision:
+            raise RunError(f"the run began in {state.get('precision')}, not {self.precision}")
+        try:
+            self._load(state)
+        except _MALFORMED as error:
+            raise RunError(f"the checkpoint does not hold the state of this run: {error}") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
@@ -170,10 +187,11 @@ def fit(
                 rate = (trainer.step - first) / (time.monotonic() - started)
                 write({"seconds_per_step": round(1 / rate, 5), **values})
             if evaluate is not None and (trainer.step % between == 0 or at_end):
+                trainer.check()
                 write({"evaluation": evaluate(trainer.evaluated)})
             stopped = stop()
             if at_end or stopped or time.monotonic() - saved > checkpoint_seconds:
-                trainer.recorder.check()
+                trainer.check()
                 checkpoint.save(checkpoints, trainer.step, trainer.state_dict())
                 saved = time.monotonic()
         except RunError as error:
@@ -186,6 +204,14 @@ def fit(
         if stopped and not at_end:
             return False
     return True
+
+
+# What a dictionary that is no trainer's state makes torch and us raise.
+_MALFORMED = (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError)
+
+
+def _dtype(precision: str) -> torch.dtype:
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def _optimizer(plan: NetworkPlan, model: Model) -> torch.optim.Optimizer:
