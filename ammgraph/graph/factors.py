@@ -157,7 +157,8 @@ def _factors_are_acyclic(spec: Spec, factors: Sequence[Declared]) -> Iterator[Di
     except nx.NetworkXNoCycle:
         return
     first = min((producer[name] for name in cycle), key=lambda factor: spec.source.key(*factor.path))
-    texts = dict.fromkeys(str(producer[name].factor) for name in cycle)
+    start = next(index for index, name in enumerate(cycle) if producer[name] is first)
+    texts = dict.fromkeys(str(producer[name].factor) for name in cycle[start:] + cycle[:start])
     yield Diagnostic(
         "factor-cycle",
         f"the factors of `{first.draw}` depend on each other in a circle",

@@ -196,11 +196,13 @@ def plan_game(
 
 def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]) -> Iterator[Diagnostic]:
     """`trains` and the schedule name networks and games that there are, and every network is trained."""
+    known = True
     for game in games:
         reached = {game.discriminator.owner, *dict(game.paths)}
         for index, network in enumerate(spec.games[game.name].trains or ()):
             span = spec.source.value("games", game.name, "trains", index)
             if network not in spec.networks:
+                known = False
                 yield _unknown_network(spec, network, span)
             elif network not in reached:
                 yield Diagnostic(
@@ -209,7 +211,6 @@ def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[Netw
                     span,
                     expected=f"one of {_listing(reached)}",
                 )
-    known = True
     for index, turn in enumerate(spec.training.schedule or ()):
         path = ("training", "schedule", index)
         for place, network in enumerate(turn.update):
