@@ -3,7 +3,8 @@
 Networks run in eval mode with mean-mode inference: batch norm by running statistics, no masks, every `expn` 0 (R17).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,57 +13,92 @@ from torch import Tensor
 
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation import metrics
+from ammgraph.evaluation.metrics import Array
 from ammgraph.graph.plan import DrawPlan, FromData, FromNetwork, Plan, ReadoutPlan, ReconstructionPlan
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
 
-BATCH = 500
+BATCH = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says about the images of a split, in float64 on the CPU.
+
+    `scores` are log p(y = k | ...) up to a constant of each image, (N, K), by (variable, rule): `posterior`, the logits
+    of q(y|x); `bayes`, log p(y = k, evidence) of eq. 19. `errors` are mean squared errors of reconstructions, (N,).
+    """
+
+    scores: dict[tuple[str, str], Array]
+    errors: dict[str, Array]
+
+
+@torch.no_grad()
+def ask(model: Model, plan: Plan, split: Split, reconstructions: bool = True) -> Answers:
+    """Every readout, and unless left out every reconstruction, of every image; each network passes an image once.
+
+    Args:
+        model: the weights to ask.
+        plan: the compiled spec.
+        split: images, and labels for models that take them as data.
+        reconstructions: whether images are drawn again from their latents.
+    """
+    device = next(model.parameters()).device
+    items = plan.reconstructions if reconstructions else ()
+    scores: dict[tuple[str, str], list[Tensor]] = {}
+    errors: dict[str, list[Tensor]] = {}
+    for images, labels in batches(split):
+        images, labels = images.to(device), labels.to(device)
+        drawn = _infer_all(model, plan, items, images, labels)
+        for readout in plan.readouts:
+            for rule, part in category_scores(model, plan, readout, images, labels, drawn.get(readout.draw)).items():
+                scores.setdefault((readout.variable, RULES[rule]), []).append(part)
+        for item in items:
+            rebuilt, original = reconstruct(model, plan, item, images, labels, drawn.get(item.infer))
+            errors.setdefault(item.variable, []).append((rebuilt - original).square().flatten(1).mean(1))
+    return Answers(
+        {key: _joined(parts) for key, parts in scores.items()}, {key: _joined(parts) for key, parts in errors.items()}
+    )
+
+
+RULES = {"": "posterior", "/bayes": "bayes"}
 
 
 @torch.no_grad()
 def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
-    """Every measure that applies, by name, as fractions: `y/one_to_one_error`, `y/bayes/majority_error`, ...
+    """The measures to watch while training, by name: `y/one_to_one_error`, `y/bayes/majority_error`, ...
 
     For a variable that no label supervises (clustering): errors of eq. 17 by one-to-one and by majority assignment,
     fitted on these examples, NMI (arithmetic mean) and ARI; for one that labels supervise: the classification error.
-    Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where the factorization has one.
+    Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where the factorization has one. Errors are
+    fractions. `score.measure` says more, and more exactly.
 
     Args:
         model: the weights to evaluate.
         plan: the compiled spec.
         split: images with their labels, which serve for nothing but the score.
     """
-    device = next(model.parameters()).device
-    found: dict[str, list[Tensor]] = {}
-    errors: dict[str, list[Tensor]] = {}
-    for images, labels in _batches(split.to(device)):
-        for readout in plan.readouts:
-            for rule, part in category_scores(model, plan, readout, images, labels).items():
-                found.setdefault(f"{readout.variable}{rule}", []).append(part)
-        for item in plan.reconstructions:
-            rebuilt, original = reconstruct(model, plan, item, images, labels)
-            squares = (rebuilt - original).square().flatten(1).mean(1)
-            errors.setdefault(f"{item.variable}/reconstruction_error", []).append(squares)
+    answers = ask(model, plan, split)
+    labels = split.labels.cpu().numpy()
     result: dict[str, Any] = {"examples": len(split)}
     for readout in plan.readouts:
-        for rule in ("", "/bayes"):
-            name = f"{readout.variable}{rule}"
-            if name in found:
-                scores = torch.cat(found[name]).double().cpu().numpy()
-                measures = _measures(scores, split.labels.cpu().numpy(), readout.supervised)
-                result |= {f"{name}/{measure}": value for measure, value in measures.items()}
-    result |= {name: float(torch.cat(values).double().mean()) for name, values in errors.items()}
-    return result
+        for prefix, rule in RULES.items():
+            if (readout.variable, rule) in answers.scores:
+                measures = _measures(answers.scores[readout.variable, rule], labels, readout.supervised)
+                result |= {f"{readout.variable}{prefix}/{measure}": value for measure, value in measures.items()}
+    return result | {f"{name}/reconstruction_error": float(values.mean()) for name, values in answers.errors.items()}
 
 
 def category_scores(
-    model: Model, plan: Plan, readout: ReadoutPlan, images: Tensor, labels: Tensor
+    model: Model, plan: Plan, readout: ReadoutPlan, images: Tensor, labels: Tensor, drawn: Draw | None = None
 ) -> dict[str, Tensor]:
-    """Logits of q(y|x), shape (B, K), under the empty name; log p(y, evidence) of eq. 19 under `/bayes`."""
+    """Logits of q(y|x), shape (B, K), under the empty name; log p(y, evidence) of eq. 19 under `/bayes`.
+
+    `drawn` spares inferring what is already inferred: a draw of the readout's distribution that holds what it reads.
+    """
     draw = plan.draw(readout.draw)
-    wanted = {readout.variable, *(readout.bayes.evidence if readout.bayes is not None else ())}
-    drawn = infer(model, plan, draw, wanted, images, labels)
+    drawn = drawn or infer(model, plan, draw, _read_by(readout), images, labels)
     factor = draw.factor_of(readout.variable)
     assert isinstance(factor.origin, FromNetwork)
     rows = drawn.rows[factor.origin.evaluation.name]
@@ -75,13 +111,16 @@ def category_scores(
 
 
 def reconstruct(
-    model: Model, plan: Plan, item: ReconstructionPlan, images: Tensor, labels: Tensor
+    model: Model, plan: Plan, item: ReconstructionPlan, images: Tensor, labels: Tensor, drawn: Draw | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(the images drawn from their own inferred latents, the images themselves), in the variable's range."""
+    """(the images drawn from their own inferred latents, the images themselves), in the variable's range.
+
+    `drawn` spares inferring what is already inferred: a draw of the inferring distribution that holds the latents.
+    """
     generate = plan.draw(item.generate)
     given = generate.factor_of(item.variable).given
-    latents = infer(model, plan, plan.draw(item.infer), set(given), images, labels).samples
-    drawn = sample_draw(
+    latents = (drawn or infer(model, plan, plan.draw(item.infer), set(given), images, labels)).samples
+    rebuilt = sample_draw(
         model,
         generate,
         {},
@@ -92,7 +131,7 @@ def reconstruct(
         only=frozenset({item.variable}),
     )
     data = _data(plan, plan.draw(item.infer), images, labels, _dtype(model))
-    return drawn.samples[item.variable], data[item.variable]
+    return rebuilt.samples[item.variable], data[item.variable]
 
 
 def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
@@ -105,6 +144,22 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Te
             open_names += draw.factor_of(name).given
     data = _data(plan, draw, images, labels, _dtype(model))
     return sample_draw(model, draw, data, {}, Mode.EVAL, batch=len(images), only=frozenset(needed))
+
+
+def _read_by(readout: ReadoutPlan) -> set[str]:
+    return {readout.variable, *(readout.bayes.evidence if readout.bayes is not None else ())}
+
+
+def _infer_all(
+    model: Model, plan: Plan, items: Sequence[ReconstructionPlan], images: Tensor, labels: Tensor
+) -> dict[str, Draw]:
+    """One mean-mode draw of every distribution that a readout or a reconstruction infers from."""
+    wanted: dict[str, set[str]] = {}
+    for readout in plan.readouts:
+        wanted.setdefault(readout.draw, set()).update(_read_by(readout))
+    for item in items:
+        wanted.setdefault(item.infer, set()).update(plan.draw(item.generate).factor_of(item.variable).given)
+    return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}
 
 
 def k_means_error(split: Split, num_clusters: int) -> float:
@@ -133,9 +188,14 @@ def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[
     }
 
 
-def _batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels, `BATCH` at a time, in order."""
     for start in range(0, len(split), BATCH):
         yield split.images[start : start + BATCH], split.labels[start : start + BATCH]
+
+
+def _joined(parts: list[Tensor]) -> Array:
+    return torch.cat(parts).double().cpu().numpy()
 
 
 def _dtype(model: Model) -> torch.dtype:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.special import entr
+from scipy.special import entr, logsumexp, softmax
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -75,7 +75,7 @@ def exemplar(posteriors: Array, labels: Array) -> Array:
     Every cluster takes a class, even one that wins no example. Never better than `majority` on the same examples.
 
     Args:
-        posteriors: q(y | x), (N, K).
+        posteriors: q(y | x), or what orders the examples of each k in the same way, as `log_odds`; (N, K).
         labels: (N,).
 
     Returns:
@@ -86,6 +86,21 @@ def exemplar(posteriors: Array, labels: Array) -> Array:
     """
     _check_same_length(posteriors, labels)
     return labels[posteriors.argmax(0)]
+
+
+def log_odds(scores: Array) -> Array:
+    """l_ik = s_ik - log sum_{j != k} exp(s_ij) = log(p_ik / (1 - p_ik)) for p = softmax(s); float64 (N, K).
+
+    Orders examples as p_ik does, but still tells apart those whose p_ik rounds to 1, as `exemplar` must: of eq. 19's
+    posteriors in 64 dimensions nearly all do. With K = 1 it is infinite.
+
+    Args:
+        scores: log-probabilities up to a constant of each row, (N, K).
+    """
+    size = scores.shape[1]
+    others = np.where(np.eye(size, dtype=bool), -np.inf, scores[:, np.newaxis, :].astype(np.float64))
+    with np.errstate(divide="ignore"):
+        return scores - logsumexp(others, axis=2)
 
 
 def assign(clusters: Array, assignment: Array) -> Array:
@@ -155,6 +170,20 @@ def mean_entropy(probabilities: Array) -> float:
     """
     _check_same_length(probabilities, probabilities)
     return float(entr(probabilities.astype(np.float64)).sum(1).mean())
+
+
+def posterior_entropy(scores: Array) -> float:
+    """`mean_entropy` of softmax(scores), in nats: how undecided the rule is, from 0 (never) to ln K (always).
+
+    Args:
+        scores: log-probabilities up to a constant of each row, (N, K).
+    """
+    return mean_entropy(softmax(scores.astype(np.float64), axis=1))
+
+
+def log_evidence(scores: Array) -> Array:
+    """log sum_k exp(s_ik): for eq. 19's s_ik = log p(y = k) + log p(z_i | y = k) it is log p(z_i), in nats; (N,)."""
+    return np.asarray(logsumexp(scores.astype(np.float64), axis=1))
 
 
 def _check_same_length(first: Array, second: Array) -> None:

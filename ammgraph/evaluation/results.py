@@ -1,0 +1,192 @@
+"""What an evaluation found, as data: `Result`, `Evaluation`, and `evaluation.json` to and fro. Knows no model.
+
+Every number stands with what it is a number of: the rule that decided, the protocol, and on how many examples of what.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ammgraph import __version__
+from ammgraph.diagnostics import RunError
+
+FILE = "evaluation.json"
+FORMAT = 1
+
+# What the split names mean in a sentence.
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number, or one number for each component, with its protocol.
+
+    Args:
+        name: of the measure: `clustering_error`, `nmi`, `reconstruction_error`, `FID(classifier)`, ...
+        variable: what it is about: `y`, `x`, `z`.
+        rule: what decided for a cluster or a class: `posterior`, q(y|x); `bayes`, eq. 19; `k-means`; empty elsewhere.
+        by: the rule or the source in the spec's notation, as in `q(y|x)`.
+        protocol: `one-to-one`, `majority`, `exemplar` for clusters; elsewhere what one must know beside the name.
+        value: a fraction, nats, ...: see `unit`. None where it is not finite.
+        unit: `fraction`, `nats`, `components`, ...
+        examples: how many it was measured on.
+        split: which they were: `train`, `validation`, `test`.
+        fitted_on: the split on which an assignment of clusters to classes was fitted.
+        fitted_examples: how many these were.
+        std: standard deviation over subsets, where the measure has one.
+    """
+
+    name: str
+    variable: str
+    value: float | tuple[float, ...] | None
+    unit: str
+    examples: int
+    split: str
+    rule: str = ""
+    by: str = ""
+    protocol: str = ""
+    fitted_on: str = ""
+    fitted_examples: int = 0
+    std: float | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it the same measurement in two evaluations."""
+        return self.split, self.variable, self.rule, self.by, self.name, self.protocol, self.fitted_on
+
+    @property
+    def label(self) -> str:
+        """What was measured, in words: `clustering error of y, one-to-one fitted on validation, by q(y|x)`."""
+        parts = [f"{self.name.replace('_', ' ')} of {self.variable}"]
+        if self.protocol:
+            elsewhere = f" fitted on {SPLITS[self.fitted_on]}" if self.fitted_on not in ("", self.split) else ""
+            parts.append(self.protocol + elsewhere)
+        return ", ".join(parts) + (f", by {self.by}" if self.by else "")
+
+    @property
+    def shown(self) -> str:
+        """The value as a person reads it: fractions in percent."""
+        spread = "" if self.std is None else f" +- {number(self.std, self.unit)}"
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        unit = " %" if self.unit == "fraction" else "" if self.unit in ("", "count") else f" {self.unit}"
+        return " ".join(number(value, self.unit) for value in values) + spread + unit
+
+
+def number(value: float | None, unit: str) -> str:
+    """A value of a unit as text, without the unit; fractions in percent."""
+    if value is None:
+        return "-"
+    if unit == "fraction":
+        return f"{100 * value:.2f}"
+    return f"{value:g}" if unit in ("components", "count") else f"{value:.4g}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was found out about one state of one run."""
+
+    title: str
+    run: str
+    plan: str  # the plan's hash: equal for runs of the same model
+    seed: int
+    step: int
+    weights: str
+    data: str
+    split: str  # what was scored last
+    results: tuple[Result, ...]
+
+    def of(self, split: str) -> tuple[Result, ...]:
+        """The results on one split."""
+        return tuple(result for result in self.results if result.split == split)
+
+    def find(self, name: str, **wanted: Any) -> Result | None:
+        """The first result of that name whose fields are as wanted, of the split that was scored last unless named."""
+        wanted = {"split": self.split, **wanted}
+        matching = (r for r in self.results if r.name == name and all(getattr(r, k) == v for k, v in wanted.items()))
+        return next(matching, None)
+
+    def same_state(self, other: "Evaluation") -> bool:
+        """Whether both are about the same weights and data, so that the results of one are those of the other."""
+        return replace(self, results=(), split="", title="") == replace(other, results=(), split="", title="")
+
+    def merged(self, before: "Evaluation | None") -> "Evaluation":
+        """With what was found earlier about the same state and not measured again."""
+        if before is None or not self.same_state(before):
+            return self
+        keys = {result.key for result in self.results}
+        kept = tuple(result for result in before.results if result.key not in keys)
+        return replace(self, results=self.results + kept)
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of `evaluation.json`."""
+    content = {"format": FORMAT, "ammgraph": __version__, **asdict(evaluation)}
+    content["results"] = [_compact(result) for result in evaluation.results]
+    return content
+
+
+def write(folder: Path, evaluation: Evaluation) -> Path:
+    """Write `evaluation.json` of a run, whole or not at all.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    path = folder / FILE
+    temporary = path.with_suffix(".new")
+    try:
+        temporary.write_text(json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def read(folder: Path) -> Evaluation | None:
+    """What `evaluation.json` of a run says; None where there is none.
+
+    Raises:
+        RunError: the file is damaged, or of a later version.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise RunError(f"{path} has format {content['format']}, expected {FORMAT}; evaluate the run again")
+        results = tuple(_result(entry) for entry in content["results"])
+        fields = {name: content[name] for name in Evaluation.__dataclass_fields__ if name != "results"}
+        return Evaluation(**fields, results=results)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"{path} cannot be read ({reason}); delete it and evaluate again") from error
+
+
+def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> list[str]:
+    """A table for a terminal: label, value, examples; the split that was scored last unless results are given."""
+    shown = evaluation.of(evaluation.split) if results is None else tuple(results)
+    width = max((len(result.label) for result in shown), default=0)
+    return [
+        f"  {result.label:<{width}}  {result.shown}  ({result.examples:,} {SPLITS[result.split]} images)"
+        for result in shown
+    ]
+
+
+def _compact(result: Result) -> dict[str, Any]:
+    """Without what says nothing, but always with value, unit, examples, split and protocol."""
+    always = ("name", "variable", "rule", "protocol", "value", "unit", "examples", "split")
+    return {name: value for name, value in asdict(result).items() if name in always or value not in ("", 0, None)}
+
+
+def _result(entry: dict[str, Any]) -> Result:
+    value = entry["value"]
+    return Result(**{**entry, "value": tuple(value) if isinstance(value, list) else value})
