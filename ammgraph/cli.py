@@ -3,6 +3,7 @@
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -39,15 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output has gone: no error of ours, and nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _close_output()
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         traceback.print_exc()
         print(
             f"this is a bug in ammgraph {__version__}: please report it with the spec and the lines above",
             file=sys.stderr,
         )
         return 3
+
+
+def _close_output() -> None:
+    """Whatever is still to be written to stdout goes nowhere, so that Python has nothing to complain about at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -80,9 +90,9 @@ def validate(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print what the compiler made of a spec."""
+    from ammgraph.graph.cost import cost_text
     from ammgraph.graph.latex import latex
     from ammgraph.graph.text import (
-        cost_text,
         distributions_text,
         game_text,
         network_text,

@@ -1,0 +1,178 @@
+"""Times the planned step against plain PyTorch loops of the same model, in one process, interleaved.
+
+    tools/bench specs/amm_mnist.yaml --batch-size 100 --repeat 7
+
+Prints medians, ratios, examples a second, peak memory (each variant in a process of its own), the time of the compiler, and
+the share of the machine's measured matrix-multiply peak that the planned step reaches. Data are random: what is timed is
+the step, from a batch of images to updated weights.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import plain
+
+from ammgraph.data.dataset import Dataset
+from ammgraph.data.records import Split
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.cost import forward_cost
+from ammgraph.graph.plan import FromData, Plan
+from ammgraph.nn.model import one_hot
+from ammgraph.spec.load import load_spec
+from ammgraph.train.trainer import Trainer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("spec")
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--repeat", type=int, default=7, help="timed steps of each variant")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE")
+    parser.add_argument("--variants", default="idiomatic,shared,planned,planned-bfloat16")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    started = time.perf_counter()
+    plan = compile_spec(load_spec(options.spec, [f"training.batch_size={options.batch_size}", *options.set]))
+    compile_seconds = time.perf_counter() - started
+    if options.memory_of:
+        step = steps(plan, [options.memory_of])[options.memory_of]
+        for _ in range(2):
+            step()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    names = options.variants.split(",")
+    times = interleaved(steps(plan, names), options.repeat)
+    result = summary(plan, options, times, compile_seconds)
+    print(json.dumps(result, indent=1) if options.json else text(result))
+
+
+def steps(plan: Plan, names: list[str]) -> dict[str, Callable[[], None]]:
+    """Variant -> one step."""
+    made: dict[str, Callable[[], None]] = {}
+    for name in names:
+        if name.startswith("planned"):
+            precision = name.partition("-")[2] or "float32"
+            trainer = Trainer(plan, random_dataset(plan), 0, torch.device("cpu"), precision)
+            made[name] = trainer.advance
+        else:
+            model, loop, data = plain.PlainModel(plan), plain.LOOPS[name], batches(plan)
+            made[name] = lambda model=model, loop=loop, data=data: loop(model, data)
+    return made
+
+
+def interleaved(variants: dict[str, Callable[[], None]], repeat: int) -> dict[str, list[float]]:
+    """Seconds of each step; the variants take turns, so that what disturbs one disturbs all."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for step in variants.values():
+        step()
+    for _ in range(repeat):
+        for name, step in variants.items():
+            started = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - started)
+    return times
+
+
+def summary(
+    plan: Plan, options: argparse.Namespace, times: dict[str, list[float]], compile_seconds: float
+) -> dict[str, Any]:
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    peak = matrix_multiply_peak()
+    forward = sum(forward_cost(plan).values())
+    return {
+        "spec": options.spec,
+        "batch_size": options.batch_size,
+        "threads": options.threads,
+        "torch": torch.__version__,
+        "compile_seconds": round(compile_seconds, 4),
+        "median_seconds": {name: round(value, 5) for name, value in medians.items()},
+        "examples_per_second": {name: round(options.batch_size / value, 1) for name, value in medians.items()},
+        "ratio_to": {
+            reference: {name: round(medians[name] / medians[reference], 3) for name in medians if name != reference}
+            for reference in ("idiomatic", "shared")
+            if reference in medians
+        },
+        "peak_memory_mib": {name: memory(options, name) for name in medians},
+        "forward_multiply_adds": forward,
+        "matrix_multiply_peak": round(peak),
+        "share_of_peak": round(3 * forward / medians["planned"] / peak, 3) if "planned" in medians else None,
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['spec']}, batch {result['batch_size']}, {result['threads']} threads, torch {result['torch']}",
+        f"  compiled in {result['compile_seconds']:.3f} s",
+        f"  {'variant':<20}{'seconds a step':>15}{'examples/s':>12}{'of idiomatic':>14}{'of shared':>11}{'peak MiB':>10}",
+    ]
+    for name, seconds in result["median_seconds"].items():
+        ratios = [result["ratio_to"].get(reference, {}).get(name, 1.0) for reference in ("idiomatic", "shared")]
+        lines.append(
+            f"  {name:<20}{seconds:>15.4f}{result['examples_per_second'][name]:>12,.0f}"
+            f"{ratios[0]:>14.2f}{ratios[1]:>11.2f}{result['peak_memory_mib'][name]:>10,}"
+        )
+    lines.append(
+        f"  {result['forward_multiply_adds']:,} multiply-adds forward; counted three times, the planned step reaches "
+        f"{result['share_of_peak']:.0%} of the measured {result['matrix_multiply_peak'] / 1e9:.0f} G multiply-adds/s"
+    )
+    return "\n".join(lines)
+
+
+def memory(options: argparse.Namespace, name: str) -> int:
+    """Peak resident MiB of two steps of one variant, in a process of its own."""
+    command = [sys.executable, __file__, options.spec, "--batch-size", str(options.batch_size), "--memory-of", name]
+    command += ["--threads", str(options.threads), *(word for value in options.set for word in ("--set", value))]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) // 1024
+
+
+def matrix_multiply_peak(size: int = 1536) -> float:
+    """Multiply-adds a second of the best of some float32 products."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    a @ b
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started)
+    return size**3 / best
+
+
+def random_dataset(plan: Plan) -> Dataset:
+    shape = next(variable.shape for variable in plan.variables if variable.kind == "image")
+    count = 4 * max(draw.batch_size for draw in plan.draws)
+    split = Split(torch.randint(0, 256, (count, *shape), dtype=torch.uint8), torch.arange(count) % 10)
+    labeled = torch.arange(count // 2)
+    return Dataset("random", split, None, None, labeled, tuple("0123456789"), "random pixels")
+
+
+def batches(plan: Plan) -> plain.Batches:
+    found: plain.Batches = {}
+    for draw in plan.draws:
+        for factor in draw.factors:
+            if isinstance(factor.origin, FromData):
+                for name, field in factor.origin.fields:
+                    variable = plan.variable(name)
+                    found.setdefault(draw.name, {})[name] = (
+                        torch.rand(draw.batch_size, *variable.shape)
+                        if field == "image"
+                        else one_hot(torch.arange(draw.batch_size) % 10, variable.shape[0], torch.float32)
+                    )
+    return found
+
+
+if __name__ == "__main__":
+    main()
