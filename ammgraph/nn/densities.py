@@ -30,7 +30,7 @@ def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Ten
 def factor_parameters(
     model: Model, factor: FactorPlan, given: Mapping[str, Tensor], batch: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, shape (batch, n) each, of a normal factor given its conditions; networks in eval mode (R17)."""
+    """Mean and log-variance, (batch, n) each, of a normal factor given its conditions; networks in eval mode (R17)."""
     origin = factor.origin
     if isinstance(origin, FromPrior) and isinstance(origin.prior, Mixture):
         mean = given[origin.given].flatten(1) @ model.constant(origin.site.name)
@@ -62,8 +62,8 @@ def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str,
     """
     draw = plan.draw(bayes.draw)
     size = plan.variable(bayes.variable).shape[0]
-    columns = [_log_evidence(model, draw, bayes, inferred, component, size) for component in range(size)]
-    return torch.stack(columns, dim=1) + log_prior(model, draw, bayes.variable)
+    terms = [_log_evidence(model, draw.factor_of(name), bayes.variable, inferred, size) for name in bayes.evidence]
+    return torch.stack(terms).sum(0) + log_prior(model, draw, bayes.variable)
 
 
 def log_prior(model: Model, draw: DrawPlan, variable: str) -> Tensor:
@@ -73,20 +73,20 @@ def log_prior(model: Model, draw: DrawPlan, variable: str) -> Tensor:
     return torch.log(model.constant(origin.site.name))
 
 
-def _log_evidence(
-    model: Model, draw: DrawPlan, bayes: BayesPlan, inferred: Mapping[str, Tensor], component: int, size: int
-) -> Tensor:
-    terms = []
-    for variable in bayes.evidence:
-        factor = draw.factor_of(variable)
-        value = inferred[variable].flatten(1)
-        # Where y is the only condition, one example stands for all.
-        batch = 1 if factor.given == (bayes.variable,) else len(value)
-        label = torch.full((batch,), component, device=value.device)
-        given = {name: inferred[name] for name in factor.given if name != bayes.variable}
-        given[bayes.variable] = one_hot(label, size, value.dtype)
-        terms.append(normal_log_density(value, *factor_parameters(model, factor, given, batch)))
-    return torch.stack(terms).sum(0)
+def _log_evidence(model: Model, factor: FactorPlan, category: str, inferred: Mapping[str, Tensor], size: int) -> Tensor:
+    """Log p(v | ..., y = k), shape (B, K)."""
+    value = inferred[factor.variables[0]].flatten(1)
+    labels = torch.arange(size, device=value.device)
+    if factor.given == (category,):  # its parameters are the same for every example: one pass of K rows gives them all
+        components = factor_parameters(model, factor, {category: one_hot(labels, size, value.dtype)}, size)
+        pairs = zip(*(part.split(1) for part in components), strict=True)
+        return torch.stack([normal_log_density(value, mean, variance) for mean, variance in pairs], dim=1)
+    given = {name: inferred[name] for name in factor.given if name != category}
+    columns = []
+    for label in labels:
+        given[category] = one_hot(label.expand(len(value)), size, value.dtype)
+        columns.append(normal_log_density(value, *factor_parameters(model, factor, given, len(value))))
+    return torch.stack(columns, dim=1)
 
 
 def _below(network: object, row: str, given: Mapping[str, Tensor]) -> set[str]:
