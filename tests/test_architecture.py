@@ -1,0 +1,187 @@
+"""The street of rooms: imports look left, some rooms are torch-free, the trainer knows no model by name."""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from ammgraph.data.standard import read_digits
+from ammgraph.graph.origins import KNOWN_DATA
+from ammgraph.graph.plan import NetworkPlan, RowPlan
+from ammgraph.nn.networks import Mode, Network
+from ammgraph.spec.notation import parse_input
+from ammgraph.spec.schema import ACTIVATIONS, Activation, Adam, Data, Operation, Pool, Weights
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "ammgraph"
+ORDER = (
+    *("diagnostics", "spec", "data", "graph", "nn", "train", "evaluation"),
+    *("session", "cli", "__main__"),  # session ties train and evaluation together for cli
+)
+MAY_IMPORT = {"graph": {"diagnostics", "spec"}, "data": {"diagnostics", "spec"}}  # less than everything to the left
+TORCH_FREE = {"diagnostics", "spec", "graph", "cli", "__main__", "__init__"}
+LONGEST_MODULE = 600
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Dotted names of the modules imported."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            if node.module == "ammgraph":
+                yield from (f"ammgraph.{alias.name}" for alias in node.names)
+
+
+def imports_when_loaded(path: Path) -> set[str]:
+    """What is imported when the module is: not within functions, not for type checkers alone."""
+
+    def visit(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            yield child
+            yield from visit(child)
+
+    return set(imports_of(visit(tree_of(path))))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_look_left(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return
+    left = set(ORDER[: ORDER.index(room)]) | {room}
+    allowed = MAY_IMPORT.get(room, left) | {room}
+    for module in imports_of(ast.walk(tree_of(path))):
+        parts = module.split(".")
+        if parts[0] == "ammgraph" and len(parts) > 1 and parts[1] in ORDER:
+            assert parts[1] in allowed, f"{room} imports {module}, which is not to its left"
+
+
+def test_every_room_has_its_place_in_the_street() -> None:
+    assert {room_of(path) for path in MODULES} - {"__init__"} <= set(ORDER)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in TORCH_FREE], ids=name_of)
+def test_torch_free_rooms_import_no_torch_when_loaded(path: Path) -> None:
+    heavy = {"torch", "torchvision", "sklearn", "matplotlib", "scipy"}
+    rooms = {"ammgraph.data", "ammgraph.nn", "ammgraph.train", "ammgraph.evaluation", "ammgraph.session"}
+    for module in imports_when_loaded(path):
+        assert module.split(".")[0] not in heavy, module
+        assert not any(module == room or module.startswith(room + ".") for room in rooms), module
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ammgraph",
+        "import ammgraph.spec.load, ammgraph.graph.compile, ammgraph.graph.text, ammgraph.graph.latex",
+        "import ammgraph.cli",
+        "from ammgraph.cli import main; main(['validate', 'specs/amm_mnist.yaml'])",
+    ],
+)
+def test_torch_is_not_loaded_before_it_is_needed(code: str) -> None:
+    """Otherwise a spec with a typing error takes seconds to be refused."""
+    check = "import sys; assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    guarded = f"try:\n    {code}\nexcept SystemExit as stop:\n    assert not stop.code\n{check}"
+    subprocess.run([sys.executable, "-c", guarded], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_import_is_relative(path: Path) -> None:
+    assert not [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom) and node.level]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < LONGEST_MODULE
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    assert path.stat().st_size == 0 or ast.get_docstring(tree_of(path))
+
+
+def is_docstring(token: str, docstrings: set[str]) -> bool:
+    return not token.lower().startswith(("f", "rf", "fr")) and ast.literal_eval(token) in docstrings
+
+
+MODEL_WORDS = {"encoder", "decoder", "components", "amm", "samm", "ali", "mnist", "svhn", "y", "z"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "train").glob("*.py")), ids=name_of)
+def test_the_trainer_knows_no_model_by_name(path: Path) -> None:
+    """Neither an identifier nor a word of a text, docstrings excepted, is a word of some model."""
+    docstrings = {
+        node.value.value
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    }
+    words = set()
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type == tokenize.NAME:
+            words |= {token.string, *token.string.split("_")}
+        elif token.type == tokenize.STRING and not is_docstring(token.string, docstrings):
+            words |= set(re.findall(r"[A-Za-z0-9]+", token.string))
+    assert not MODEL_WORDS & {word.lower() for word in words}
+
+
+def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> None:
+    """Every name that a spec may use is computed: each is built and run once."""
+
+    def output(**columns: object) -> torch.Tensor:
+        given = {
+            "name": "r", "input": parse_input("v", {}), "in_shape": (3, 4, 4), "inner_shape": (3, 4, 4),
+            "out_shape": (3, 4, 4), "op": None, "width": 1, "stride": 1, "padding": 0, "bias": False, "dropout": 0.0,
+            "batchnorm": False, "activation": None, "pool": None, "weights": Weights(normal=1.0), "biases": 0.0,
+            "parameters": 0, "multiply_adds": 0,
+        }  # fmt: skip
+        row = RowPlan(**(given | columns))  # type: ignore[arg-type]
+        optimizer = Adam(name="adam", learning_rate=1)
+        network = Network(NetworkPlan("net", (("v", (3, 4, 4)),), (row,), optimizer, None), 0.1, 1e-5)
+        network.initialize(torch.Generator().manual_seed(0))
+        values = {"v": torch.randn(2, 3, 4, 4)}
+        noise = {name: torch.rand(2, 3, 4, 4) for name in ("e/r.eps", "e/r.gumbel")}
+        network.compute(["r"], values, 2, noise, "e", Mode.TRAIN)
+        return values["r"]
+
+    for operation in get_args(Operation):
+        shape = (3, 1, 1) if operation == "linear" else (3, 4, 4)
+        assert output(op=operation, inner_shape=shape, out_shape=shape).shape == (2, *shape)
+    for name, takes_number in ACTIVATIONS.items():
+        assert output(activation=Activation(name, 0.5 if takes_number else None)).shape == (2, 3, 4, 4)
+    for kind in get_args(Pool.__annotations__["kind"]):
+        assert output(pool=Pool(kind, 2), out_shape=(3, 2, 2)).shape == (2, 3, 2, 2)
+
+
+def test_the_compiler_knows_the_data_sets_as_they_are_read() -> None:
+    digits = read_digits()
+    assert KNOWN_DATA["digits"] == (tuple(digits.train.images.shape[1:]), len(digits.classes))
+    assert set(KNOWN_DATA) | {"npz", "folder"} == set(get_args(Data.model_fields["dataset"].annotation))
