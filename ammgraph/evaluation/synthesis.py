@@ -1,0 +1,210 @@
+"""What a trained model generates: samples for chosen categories, paths between latents, means of components.
+
+Networks run in eval mode. Noise comes from a generator of its own seed, so that looking at a model changes no run.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ammgraph.data.records import Split, scale_images
+from ammgraph.evaluation.evaluate import BATCH, infer
+from ammgraph.graph.plan import (
+    DrawPlan,
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    Plan,
+    ReconstructionPlan,
+    Site,
+)
+from ammgraph.nn.densities import factor_parameters
+from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
+from ammgraph.nn.networks import Mode
+from ammgraph.spec.schema import Mixture
+
+# --------------------------------------------------------------------------------------------------- what a plan offers
+
+
+def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
+    """The first distribution that draws the variable by a network from priors alone, if any."""
+    for draw in plan.draws:
+        if _drawn_by_network(draw, variable) and all(
+            isinstance(factor.origin, FromPrior | FromNetwork) for factor in _ancestry(draw, variable)
+        ):
+            return draw
+    return None
+
+
+def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
+    """A distribution that draws the variable by a network from an image, if any; rather one that needs no label."""
+    found = []
+    for draw in plan.draws:
+        factors = _ancestry(draw, variable) if _drawn_by_network(draw, variable) else ()
+        read = {field for factor in factors if isinstance(factor.origin, FromData) for _, field in factor.origin.fields}
+        if "image" in read and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
+            found.append(("label" in read, draw))
+    return min(found, key=lambda item: item[0])[1] if found else None
+
+
+def prior_category(plan: Plan, draw: DrawPlan, variable: str) -> str:
+    """The first categorical variable that a prior draws and the variable depends on; "" where there is none."""
+    names = [factor.variables[0] for factor in _ancestry(draw, variable) if isinstance(factor.origin, FromPrior)]
+    return next((name for name in names if plan.variable(name).kind == "categorical"), "")
+
+
+def data_fields(plan: Plan, variable: str) -> set[str]:
+    """What the variable is where distributions take it from the data: `image`, `label`, or nothing."""
+    return {
+        field
+        for draw in plan.draws
+        for factor in draw.factors
+        if isinstance(factor.origin, FromData)
+        for name, field in factor.origin.fields
+        if name == variable
+    }
+
+
+def _drawn_by_network(draw: DrawPlan, variable: str) -> bool:
+    return draw.produces(variable) and isinstance(draw.factor_of(variable).origin, FromNetwork)
+
+
+def _ancestry(draw: DrawPlan, variable: str) -> tuple[FactorPlan, ...]:
+    """The factors that a sample of the variable depends on, its own included, in the order of sampling.
+
+    A factor that takes another distribution's sample stands for itself: what it takes is not followed. Empty where a
+    condition is never drawn.
+    """
+    needed, open_names = set(), [variable]
+    while open_names:
+        name = open_names.pop()
+        if not draw.produces(name):
+            return ()
+        if name not in needed:
+            needed.add(name)
+            open_names += draw.factor_of(name).given
+    return tuple(factor for factor in draw.factors if needed & set(factor.variables))
+
+
+# --------------------------------------------------------------------------------------------------- sampling
+
+
+def generated(
+    model: Model, plan: Plan, draw: DrawPlan, variable: str, fixed: Mapping[str, Tensor], count: int, seed: int
+) -> Tensor:
+    """Samples of an image variable in [0, 1], (count, C, H, W), from a distribution that generates it.
+
+    Args:
+        model: the networks.
+        plan: the compiled spec.
+        draw: a distribution of `generating_draw`.
+        variable: what is drawn.
+        fixed: categorical variable -> category of every sample, (count,); everything else is drawn.
+        count: number of samples.
+        seed: of the noise.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    ancestry = _ancestry(draw, variable)
+    names = frozenset(name for factor in ancestry for name in factor.variables)
+    images = []
+    for start in range(0, count, BATCH):
+        size = min(BATCH, count - start)
+        given = {
+            name: one_hot(labels[start : start + size].to(device), plan.variable(name).shape[0], torch.float32)
+            for name, labels in fixed.items()
+        }
+        noise = {site.name: draw_noise(site, generator, device, torch.float32) for site in _sites(plan, ancestry, size)}
+        drawn = sample_draw(model, draw, {}, noise, Mode.EVAL, given=given, batch=size, only=names)
+        images.append(unit(plan, variable, drawn.samples[variable]))
+    return torch.cat(images)
+
+
+def _sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> list[Site]:
+    """The random tensors of sampling: priors, and every row with noise. No masks: dropout is off."""
+    sites = []
+    for factor in factors:
+        origin = factor.origin
+        if isinstance(origin, FromPrior):
+            sites.append(Site(origin.site.name, origin.site.kind, "prior", batch, origin.site.shape))
+        elif isinstance(origin, FromNetwork):
+            network = plan.network(origin.evaluation.network)
+            for name in origin.closure:
+                row = network.row(name)
+                prefix = f"{origin.evaluation.name}/{name}"
+                if row.activation is not None and row.activation.name == "expn":
+                    sites.append(Site(f"{prefix}.eps", "normal", "sample", batch, row.inner_shape))
+                if row.activation is not None and row.activation.name == "gumbel_softmax":
+                    sites.append(Site(f"{prefix}.gumbel", "gumbel", "sample", batch, row.inner_shape))
+    return sites
+
+
+# --------------------------------------------------------------------------------------------------- latents
+
+
+def latent_path(
+    model: Model, plan: Plan, item: ReconstructionPlan, first: Split, last: Split, steps: int, category_path: str
+) -> tuple[Tensor, tuple[tuple[str, str], ...]]:
+    """Images on the path between the mean-mode latents of two images each, both ends included.
+
+    Real latents move on a straight line. Categorical ones move on the line between the two vectors (`linear`), which
+    leaves the one-hots, or jump at the middle (`switch`).
+
+    Returns:
+        Images in [0, 1], (R, steps, C, H, W), and the path that each latent takes.
+    """
+    generate = plan.draw(item.generate)
+    names = generate.factor_of(item.variable).given
+    ends = [
+        infer(model, plan, plan.draw(item.infer), set(names), end.images, end.labels).samples for end in (first, last)
+    ]
+    paths = {name: category_path if plan.variable(name).kind == "categorical" else "linear" for name in names}
+    columns = []
+    for place in torch.linspace(0, 1, steps).tolist():
+        given = {
+            name: torch.lerp(ends[0][name], ends[1][name], place if path == "linear" else float(place >= 0.5))
+            for name, path in paths.items()
+        }
+        drawn = sample_draw(
+            model, generate, {}, {}, Mode.EVAL, given=given, batch=len(first), only=frozenset({item.variable})
+        )
+        columns.append(unit(plan, item.variable, drawn.samples[item.variable]))
+    return torch.stack(columns, dim=1), tuple(paths.items())
+
+
+def component_means(model: Model, plan: Plan, variable: str) -> tuple[str, Tensor]:
+    """(the category, the means (K, n) of p(variable | category = k)) where a distribution has such a normal factor."""
+    for draw in plan.draws:
+        for factor in draw.factors:
+            if factor.variables != (variable,) or len(factor.given) != 1 or isinstance(factor.origin, FromDraw):
+                continue
+            category = plan.variable(factor.given[0])
+            if category.kind != "categorical" or not _is_mixture(factor):
+                continue
+            size = category.shape[0]
+            device = next(model.parameters()).device
+            given = {category.name: one_hot(torch.arange(size, device=device), size, torch.float32)}
+            return category.name, factor_parameters(model, factor, given, size)[0]
+    return "", torch.zeros(0, plan.variable(variable).shape[0])
+
+
+def _is_mixture(factor: FactorPlan) -> bool:
+    origin = factor.origin
+    return factor.density.kind == "normal" or (isinstance(origin, FromPrior) and isinstance(origin.prior, Mixture))
+
+
+# --------------------------------------------------------------------------------------------------- images
+
+
+def unit(plan: Plan, variable: str, images: Tensor) -> Tensor:
+    """Images of a variable's range in [0, 1]; without a range they are taken to be there."""
+    low, high = plan.variable(variable).range or (0.0, 1.0)
+    return ((images - low) / (high - low)).clamp(0, 1)
+
+
+def data_images(images: Tensor) -> Tensor:
+    """Stored images as float32 in [0, 1]."""
+    return scale_images(images, 0.0, 1.0)
