@@ -104,8 +104,7 @@ class Network(nn.Module):
     ) -> None:
         x = _combine(plan.input, values, batch, plan.in_shape)
         if plan.dropout and mode is not Mode.EVAL:
-            # One multiplication by 0 or 1 / (1 - p): a product with a tensor of booleans is several times slower.
-            x = x * noise[f"{site}.mask"].to(x.dtype, copy=True).mul_(1 / (1 - plan.dropout))
+            x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
         if row.weight is not None:
             x = _operate(plan, x, row.weight, row.bias)
         if plan.batchnorm:
@@ -157,6 +156,12 @@ def _atom(atom: object, values: Mapping[str, Tensor], batch: int) -> Tensor:
         like = next(iter(values.values()))
         return like.new_zeros(1, atom.channels, 1, 1).expand(batch, -1, -1, -1)
     return values[atom.name]  # type: ignore[attr-defined]
+
+
+def _scaled(mask: Tensor, dropout: float, dtype: torch.dtype) -> Tensor:
+    """0 or 1 / (1 - p). Products with booleans, and their conversion, are several times slower than with bytes."""
+    numbers = mask.view(torch.uint8) if mask.dtype is torch.bool else mask
+    return numbers.to(dtype, copy=True).mul_(1 / (1 - dropout))
 
 
 def _operate(plan: RowPlan, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
