@@ -1,0 +1,71 @@
+"""Tiny models on the digits, for tests of training, evaluation and the commands."""
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.plan import Plan
+from ammgraph.spec.load import load_spec
+from ammgraph.train.trainer import Trainer
+
+FOLDER = Path(__file__).parent
+TINY = FOLDER / "tiny.yaml"
+LABELED = FOLDER / "tiny_labeled.yaml"
+CPU = torch.device("cpu")
+
+ALTERNATING = (
+    "training.schedule=[{update: [critic], steps: 2}, {update: [encoder, decoder]}, {update: [components], draw: same}]"
+)
+EMA = "training.ema={default: 0.9, critic: 0}"
+
+
+@cache
+def plan_of(path: Path, *overrides: str) -> Plan:
+    return compile_spec(load_spec(path, overrides))
+
+
+@cache
+def data_of(path: Path, *overrides: str) -> Dataset:
+    return load_data(plan_of(path, *overrides).data, None)
+
+
+def trainer_of(path: Path, *overrides: str, seed: int = 0, precision: str = "float32") -> Trainer:
+    return Trainer(plan_of(path, *overrides), data_of(path, *overrides), seed, CPU, precision)
+
+
+def differences(first: Any, second: Any, place: str = "") -> list[str]:
+    """The places in which two states differ in any bit."""
+    if isinstance(first, torch.Tensor):
+        same = isinstance(second, torch.Tensor) and first.dtype == second.dtype and first.shape == second.shape
+        return [] if same and torch.equal(first, second) else [place]
+    if isinstance(first, dict):
+        if not isinstance(second, dict) or list(first) != list(second):
+            return [place]
+        return [found for key in first for found in differences(first[key], second[key], f"{place}/{key}")]
+    if isinstance(first, list | tuple):
+        if len(first) != len(second):
+            return [place]
+        pairs = enumerate(zip(first, second, strict=True))
+        return [found for index, (a, b) in pairs for found in differences(a, b, f"{place}/{index}")]
+    return [] if first == second else [place]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "ammgraph", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def run_command(*arguments: object, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )
