@@ -182,7 +182,7 @@ def posterior_entropy(scores: Array) -> float:
 
 
 def log_evidence(scores: Array) -> Array:
-    """log sum_k exp(s_ik): for eq. 19's s_ik = log p(y = k) + log p(z_i | y = k) it is log p(z_i), in nats; (N,)."""
+    """Log sum_k exp(s_ik): for eq. 19's s_ik = log p(y = k) + log p(z_i | y = k) it is log p(z_i), in nats; (N,)."""
     return np.asarray(logsumexp(scores.astype(np.float64), axis=1))
 
 

@@ -33,7 +33,7 @@ def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
     """The first distribution that draws the variable by a network from priors alone, if any."""
     for draw in plan.draws:
         if _drawn_by_network(draw, variable) and all(
-            isinstance(factor.origin, FromPrior | FromNetwork) for factor in _ancestry(draw, variable)
+            isinstance(factor.origin, FromPrior | FromNetwork) for factor in ancestry(draw, variable)
         ):
             return draw
     return None
@@ -43,7 +43,7 @@ def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
     """A distribution that draws the variable by a network from an image, if any; rather one that needs no label."""
     found = []
     for draw in plan.draws:
-        factors = _ancestry(draw, variable) if _drawn_by_network(draw, variable) else ()
+        factors = ancestry(draw, variable) if _drawn_by_network(draw, variable) else ()
         read = {field for factor in factors if isinstance(factor.origin, FromData) for _, field in factor.origin.fields}
         if "image" in read and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
             found.append(("label" in read, draw))
@@ -52,7 +52,7 @@ def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
 
 def prior_category(plan: Plan, draw: DrawPlan, variable: str) -> str:
     """The first categorical variable that a prior draws and the variable depends on; "" where there is none."""
-    names = [factor.variables[0] for factor in _ancestry(draw, variable) if isinstance(factor.origin, FromPrior)]
+    names = [factor.variables[0] for factor in ancestry(draw, variable) if isinstance(factor.origin, FromPrior)]
     return next((name for name in names if plan.variable(name).kind == "categorical"), "")
 
 
@@ -72,7 +72,7 @@ def _drawn_by_network(draw: DrawPlan, variable: str) -> bool:
     return draw.produces(variable) and isinstance(draw.factor_of(variable).origin, FromNetwork)
 
 
-def _ancestry(draw: DrawPlan, variable: str) -> tuple[FactorPlan, ...]:
+def ancestry(draw: DrawPlan, variable: str) -> tuple[FactorPlan, ...]:
     """The factors that a sample of the variable depends on, its own included, in the order of sampling.
 
     A factor that takes another distribution's sample stands for itself: what it takes is not followed. Empty where a
@@ -95,7 +95,14 @@ def _ancestry(draw: DrawPlan, variable: str) -> tuple[FactorPlan, ...]:
 def generated(
     model: Model, plan: Plan, draw: DrawPlan, variable: str, fixed: Mapping[str, Tensor], count: int, seed: int
 ) -> Tensor:
-    """Samples of an image variable in [0, 1], (count, C, H, W), from a distribution that generates it.
+    """Samples of an image variable in [0, 1], (count, C, H, W); see `generate`."""
+    return unit(plan, variable, generate(model, plan, draw, variable, fixed, count, seed)[variable])
+
+
+def generate(
+    model: Model, plan: Plan, draw: DrawPlan, variable: str, fixed: Mapping[str, Tensor], count: int, seed: int
+) -> dict[str, Tensor]:
+    """Samples of a variable and of everything that it depends on, by name, (count, C, H, W) each.
 
     Args:
         model: the networks.
@@ -108,22 +115,22 @@ def generated(
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    ancestry = _ancestry(draw, variable)
-    names = frozenset(name for factor in ancestry for name in factor.variables)
-    images = []
+    factors = ancestry(draw, variable)
+    names = frozenset(name for factor in factors for name in factor.variables)
+    parts: list[dict[str, Tensor]] = []
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)
         given = {
             name: one_hot(labels[start : start + size].to(device), plan.variable(name).shape[0], torch.float32)
             for name, labels in fixed.items()
         }
-        noise = {site.name: draw_noise(site, generator, device, torch.float32) for site in _sites(plan, ancestry, size)}
-        drawn = sample_draw(model, draw, {}, noise, Mode.EVAL, given=given, batch=size, only=names)
-        images.append(unit(plan, variable, drawn.samples[variable]))
-    return torch.cat(images)
+        sites = sampling_sites(plan, factors, size)
+        noise = {site.name: draw_noise(site, generator, device, torch.float32) for site in sites}
+        parts.append(sample_draw(model, draw, {}, noise, Mode.EVAL, given=given, batch=size, only=names).samples)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> list[Site]:
+def sampling_sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> list[Site]:
     """The random tensors of sampling: priors, and every row with noise. No masks: dropout is off."""
     sites = []
     for factor in factors:

@@ -1,0 +1,203 @@
+"""How good samples are, by torch-fidelity: Frechet and kernel distances, inception score, precision and recall.
+
+They mean something only with the feature extractor named, so that it is part of their name: `FID` is Inception's alone,
+and the classifier that stands in for it gives `FID(classifier)`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ammgraph.data.dataset import Dataset
+from ammgraph.data.records import Split
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.classifier import VERSION, cache_folder, cached_classifier
+from ammgraph.evaluation.results import SPLITS, Result, finite
+from ammgraph.evaluation.synthesis import generating_draw
+from ammgraph.graph.plan import DrawPlan, Plan
+from ammgraph.nn.model import Model
+
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
+NEIGHBORS = 3
+
+
+@dataclass(frozen=True)
+class QualityOptions:
+    """How samples are scored.
+
+    Args:
+        count: the number of samples, and at most as many images of the split.
+        seed: of the samples, the choice of images and subsets, and the classifier.
+        weights: a file of torch-fidelity's Inception weights; without it a classifier is trained on the spot.
+        cache: where trained classifiers are kept; the user's cache unless given.
+    """
+
+    count: int = 10_000
+    seed: int = 0
+    weights: Path | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Extractor:
+    """What torch-fidelity is told about a feature extractor, and what a person is told."""
+
+    name: str
+    path: Path
+    suffix: str  # of the names of measures
+    words: str
+    rgb: bool
+
+
+def measure_quality(
+    model: Model, plan: Plan, dataset: Dataset, split: str, examples: Split, options: QualityOptions
+) -> list[Result]:
+    """FID, KID, inception score, precision and recall of every image variable that priors and networks generate.
+
+    Args:
+        model: the weights that generate.
+        plan: the compiled spec.
+        dataset: what the classifier is trained on.
+        split: the name of the images that samples are compared with.
+        examples: these images.
+        options: how many, by which features.
+
+    Raises:
+        RunError: `weights` are not Inception's; or there are too few images.
+    """
+    if min(options.count, len(examples)) < 2 * NEIGHBORS:
+        raise RunError(f"the quality of samples needs at least {2 * NEIGHBORS} samples and as many images")
+    draws = {variable.name: generating_draw(plan, variable.name) for variable in plan.variables}
+    images = [v.name for v in plan.variables if v.kind == "image" and draws[v.name] is not None]
+    if not images:
+        return []
+    extractor = _extractor(dataset, options, next(model.parameters()).device)
+    chosen = examples.at(_choice(len(examples), options))
+    found: list[Result] = []
+    for name in images:
+        draw = draws[name]
+        assert draw is not None
+        numbers = _calculate(model, plan, draw, name, chosen, extractor, options)
+        found += _results(numbers, name, draw, split, chosen, extractor, options)
+    return found
+
+
+def _choice(count: int, options: QualityOptions) -> torch.Tensor:
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(options.seed))
+    return order[: options.count].sort().values
+
+
+def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) -> _Extractor:
+    from ammgraph.evaluation import fidelity
+
+    if options.weights is not None:
+        _check_weights(options.weights)
+        grey = dataset.train.images.shape[1] == 1
+        suffix, words = ("(inception, grey as RGB)", ", grey images as RGB") if grey else ("", "")
+        return _Extractor(fidelity.INCEPTION, options.weights, suffix, f"{fidelity.INCEPTION}{words}", True)
+    fidelity.use_classifier()
+    held_out = dataset.scored() if dataset.validation is None else ("validation", dataset.validation)
+    folder = options.cache or cache_folder()
+    trained = cached_classifier(dataset.train, len(dataset.classes), held_out, options.seed, folder, device)
+    words = (
+        f"classifier v{VERSION} of {dataset.name}, trained on {len(dataset.train):,} labelled images, seed "
+        f"{options.seed}, error {100 * trained.error:.2f} % on {trained.examples:,} {SPLITS[trained.split]} images"
+    )
+    return _Extractor(fidelity.CLASSIFIER, trained.path, "(classifier)", words, False)
+
+
+def _check_weights(path: Path) -> None:
+    """torch-fidelity unpickles what it is given: let nothing but tensors reach it."""
+    advice = "expected torch-fidelity's weights-inception-2015-12-05-6726825d.pth"
+    try:
+        names = torch.load(path, map_location="cpu", weights_only=True).keys()
+    except OSError as error:
+        raise RunError(f"cannot read the Inception weights {path}: {error.strerror or error}; {advice}") from error
+    except Exception as error:  # whatever a foreign file makes the reader do
+        raise RunError(f"{path} holds no weights ({type(error).__name__}); {advice}") from error
+    if "Mixed_7c.branch_pool.conv.weight" not in names:
+        raise RunError(f"{path} holds other weights than Inception's; {advice}")
+
+
+def _calculate(
+    model: Model,
+    plan: Plan,
+    draw: DrawPlan,
+    variable: str,
+    chosen: Split,
+    extractor: _Extractor,
+    options: QualityOptions,
+) -> Mapping[str, Any]:
+    from ammgraph.evaluation import fidelity
+
+    channels = plan.variable(variable).shape[0]
+    if extractor.rgb and channels not in (1, 3):
+        raise RunError(f"Inception takes grey and RGB images, but `{variable}` has {channels} channels")
+    smaller = min(options.count, len(chosen))
+    numbers: Mapping[str, Any] = fidelity.calculate_metrics(
+        input1=fidelity.Generator(model, plan, draw, variable, extractor.rgb),
+        input1_model_num_samples=options.count,
+        input2=fidelity.Images(chosen.images, extractor.rgb),
+        isc=True,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=min(KID_SUBSET_SIZE, smaller),
+        prc_neighborhood=NEIGHBORS,
+        prc_batch_size=2000,
+        feature_extractor=extractor.name,
+        feature_extractor_weights_path=str(extractor.path),
+        batch_size=200,
+        rng_seed=options.seed,
+        cuda=next(model.parameters()).device.type == "cuda",
+        save_cpu_ram=True,  # also: no worker processes
+        cache=False,
+        verbose=False,
+    )
+    return numbers
+
+
+# torch-fidelity's key, its key of the standard deviation, our name, unit
+_MEASURES = (
+    ("frechet_inception_distance", "", "FID", ""),
+    ("kernel_inception_distance_mean", "kernel_inception_distance_std", "KID", ""),
+    ("inception_score_mean", "inception_score_std", "inception score", ""),
+    ("precision", "", "precision", "fraction"),
+    ("recall", "", "recall", "fraction"),
+)
+
+
+def _results(
+    numbers: Mapping[str, Any],
+    variable: str,
+    draw: DrawPlan,
+    split: str,
+    chosen: Split,
+    extractor: _Extractor,
+    options: QualityOptions,
+) -> list[Result]:
+    kid = f", {KID_SUBSETS} subsets of {min(KID_SUBSET_SIZE, options.count, len(chosen)):,}"
+    notes = {"KID": kid, "precision": f", {NEIGHBORS} neighbours", "recall": f", {NEIGHBORS} neighbours"}
+    factors = " ".join(factor.text for factor in draw.factors)
+    protocol = (
+        f"{options.count:,} samples of {factors}, seed {options.seed}, torch-fidelity {version('torch-fidelity')}"
+    )
+    return [
+        Result(
+            name=f"{name}{extractor.suffix}",
+            variable=variable,
+            value=finite(numbers[key]),
+            unit=unit,
+            examples=len(chosen),
+            split=split,
+            by=extractor.words,
+            protocol=protocol + notes.get(name, ""),
+            std=finite(numbers[spread]) if spread else None,
+        )
+        for key, spread, name, unit in _MEASURES
+    ]

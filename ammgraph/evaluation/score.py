@@ -1,0 +1,304 @@
+"""What an evaluation finds: every measure that applies to a model, each with its rule, protocol and number of examples.
+
+measure        a model and a split -> results
+evaluate_run   a run directory -> `evaluation.json`
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ammgraph.data.dataset import Dataset
+from ammgraph.data.records import Split, scale_images
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation import metrics, results
+from ammgraph.evaluation.evaluate import Answers, ask
+from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.quality import QualityOptions, measure_quality
+from ammgraph.evaluation.results import Evaluation, Result
+from ammgraph.evaluation.runs import LoadedRun, load_run
+from ammgraph.graph.plan import Plan, ReadoutPlan
+from ammgraph.graph.text import plan_hash
+from ammgraph.nn.model import Model
+
+K_MEANS_RESTARTS = 10
+K_MEANS_EXAMPLES = 10_000
+K_MEANS = f"k-means on pixels, {K_MEANS_RESTARTS} restarts, seed 0"
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of one rule for one variable on one split, with the labels."""
+
+    split: str
+    scores: Array
+    labels: Array
+
+    @property
+    def chosen(self) -> Array:
+        return self.scores.argmax(1)
+
+
+def evaluate_run(
+    folder: Path,
+    device: torch.device,
+    split: str | None = None,
+    data_dir: str | None = None,
+    download: bool = True,
+    baseline: bool = True,
+    quality: QualityOptions | None = None,
+) -> Evaluation:
+    """Score the newest checkpoint of a run and write its `evaluation.json`; nothing else in the run is changed.
+
+    What was measured before on the same weights and is not measured now, as on another split, stays in the file.
+
+    Args:
+        folder: the run directory.
+        device: where the model runs.
+        split: `train`, `validation` or `test`; without it test or, where there is none, train.
+        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
+        download: whether absent files of the data set may be fetched.
+        baseline: whether k-means on the same images is measured too.
+        quality: how to measure the quality of samples; None leaves it out.
+
+    Raises:
+        RunError: as `load_run`; the split is not there; the file cannot be written.
+    """
+    loaded = load_run(folder, device, data_dir, download)
+    before = _readable(folder)
+    evaluation = evaluate_loaded(loaded, split, baseline, quality, before).merged(before)
+    results.write(folder, evaluation)
+    return evaluation
+
+
+def evaluate_loaded(
+    loaded: LoadedRun,
+    split: str | None = None,
+    baseline: bool = True,
+    quality: QualityOptions | None = None,
+    before: Evaluation | None = None,
+) -> Evaluation:
+    """Score a run that is loaded; see `evaluate_run`. Writes nothing.
+
+    A baseline that stands in an evaluation of the same data set `before` is taken from there.
+    """
+    name, examples = find_split(loaded.dataset, split)
+    found = measure(loaded.model, loaded.plan, name, examples, loaded.dataset.validation)
+    if baseline:
+        for readout in loaded.plan.readouts:
+            if not readout.supervised:
+                found += _baseline(loaded, readout, name, examples, before)
+    if quality is not None:
+        found += measure_quality(loaded.model, loaded.plan, loaded.dataset, name, examples, quality)
+    return Evaluation(
+        title=loaded.title,
+        run=loaded.settings.name,
+        plan=plan_hash(loaded.plan),
+        seed=loaded.settings.seed,
+        step=loaded.step,
+        weights=loaded.weights,
+        data=loaded.dataset.description,
+        split=name,
+        results=tuple(found),
+    )
+
+
+def find_split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
+    """The split of that name; without a name the test or, where there is none, the training split.
+
+    Raises:
+        RunError: the data set has no such split.
+    """
+    if wanted is None:
+        return dataset.scored()
+    found = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    split = found.get(wanted)
+    if split is None:
+        known = ", ".join(f"`{name}`" for name, there in found.items() if there is not None)
+        raise RunError(f"{dataset.name} has no split `{wanted}` here, only {known}: {dataset.description}")
+    return wanted, split
+
+
+def measure(model: Model, plan: Plan, split: str, examples: Split, validation: Split | None = None) -> list[Result]:
+    """Every measure that applies to what the spec's variables are.
+
+    A variable that no label supervises is clustered: errors of eq. 17 by the three protocols, each fitted on the scored
+    examples and, where there are some, on the validation examples; NMI; ARI. One that labels supervise is classified:
+    its error. Both from q(y|x) and from eq. 19. Also how components are used, log p(z) and the reconstruction error.
+
+    Args:
+        model: the weights to score.
+        plan: the compiled spec.
+        split: the name of the scored split.
+        examples: the scored split; its labels serve for nothing but the score.
+        validation: images on which assignments are fitted as well.
+    """
+    answers = ask(model, plan, examples)
+    apart = validation if split != "validation" else None
+    clusters = any(not readout.supervised for readout in plan.readouts)
+    fitting = ask(model, plan, apart, reconstructions=False) if apart is not None and clusters else None
+    found: list[Result] = []
+    for readout in plan.readouts:
+        for rule in ("posterior", "bayes"):
+            key = readout.variable, rule
+            if key in answers.scores:
+                scored = _Scored(split, answers.scores[key], _numpy(examples.labels))
+                fitted = [scored]
+                if fitting is not None and apart is not None:
+                    fitted.append(_Scored("validation", fitting.scores[key], _numpy(apart.labels)))
+                found += _readout(plan, readout, rule, scored, fitted)
+    return found + _log_densities(plan, split, answers) + _reconstructions(plan, split, answers)
+
+
+# --------------------------------------------------------------------------------------------------- categories
+
+
+def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
+    """A rule in the spec's notation: `q(y|x)`, or `argmax p(y) p(z|y)` for eq. 19."""
+    if rule == "posterior":
+        return plan.draw(readout.draw).factor_of(readout.variable).text
+    assert readout.bayes is not None
+    draw = plan.draw(readout.bayes.draw)
+    factors = (draw.factor_of(name).text for name in (readout.variable, *readout.bayes.evidence))
+    return f"argmax {' '.join(factors)}"
+
+
+def _readout(plan: Plan, readout: ReadoutPlan, rule: str, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
+    common = _Common(readout.variable, rule, rule_text(plan, readout, rule), scored.split, len(scored.labels))
+    if readout.supervised:
+        error = metrics.classification_error(scored.chosen, scored.labels)
+        agreement = [common.result("classification_error", error, "fraction")]
+    else:
+        agreement = _agreement(common, scored, fitted)
+    num_clusters = scored.scores.shape[1]
+    use = metrics.component_use(scored.chosen, num_clusters)
+    return [
+        *agreement,
+        common.result("components_used", float((use > 0).sum()), "components", f"of {num_clusters}, by any example"),
+        common.result("component_use", tuple(use.tolist()), "fraction", "share of the examples in each component"),
+        common.result("posterior_entropy", metrics.posterior_entropy(scored.scores), "nats"),
+    ]
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all results of one rule for one variable on one split share."""
+
+    variable: str
+    rule: str
+    by: str
+    split: str
+    examples: int
+
+    def result(
+        self, name: str, value: float | tuple[float, ...], unit: str, protocol: str = "", fitted: _Scored | None = None
+    ) -> Result:
+        return Result(
+            name=name,
+            variable=self.variable,
+            value=value if isinstance(value, tuple) else results.finite(value),
+            unit=unit,
+            examples=self.examples,
+            split=self.split,
+            rule=self.rule,
+            by=self.by,
+            protocol=protocol,
+            fitted_on="" if fitted is None else fitted.split,
+            fitted_examples=0 if fitted is None else len(fitted.labels),
+        )
+
+
+def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
+    """How well clusters agree with labels: by every protocol and every fit, and without an assignment."""
+    found = []
+    for protocol in ("one-to-one", "majority", "exemplar"):
+        for fit in fitted:
+            error = metrics.clustering_error(scored.chosen, scored.labels, _assignment(protocol, fit))
+            found.append(common.result("clustering_error", error, "fraction", protocol, fit))
+    information = metrics.normalized_mutual_information(scored.chosen, scored.labels)
+    found.append(common.result("nmi", information, "", "arithmetic mean"))
+    found.append(common.result("ari", metrics.adjusted_rand_index(scored.chosen, scored.labels), ""))
+    return found
+
+
+def _assignment(protocol: str, fit: _Scored) -> Array:
+    if protocol == "exemplar":
+        return metrics.exemplar(metrics.log_odds(fit.scores), fit.labels)
+    table = metrics.cluster_table(fit.chosen, fit.labels, fit.scores.shape[1], int(fit.labels.max()) + 1)
+    return metrics.one_to_one(table) if protocol == "one-to-one" else metrics.majority(table)
+
+
+# --------------------------------------------------------------------------------------------------- other measures
+
+
+def _log_densities(plan: Plan, split: str, answers: Answers) -> list[Result]:
+    """Log p(z) = log sum_k p(y = k) p(z | y = k) of inferred z, where eq. 19 applies."""
+    found = []
+    for readout in plan.readouts:
+        scores = answers.scores.get((readout.variable, "bayes"))
+        if scores is None or readout.bayes is None:
+            continue
+        evidence = readout.bayes.evidence
+        mean = float(metrics.log_evidence(scores).mean())
+        size = sum(int(np.prod(plan.variable(name).shape)) for name in evidence)
+        draw, infer = plan.draw(readout.bayes.draw), plan.draw(readout.draw)
+        factors = " ".join(draw.factor_of(name).text for name in (readout.variable, *evidence))
+        inferred = " ".join(infer.factor_of(name).text for name in evidence)
+        common = _Common(", ".join(evidence), "", f"sum over {readout.variable} of {factors}", split, len(scores))
+        protocol = f"at the mean of {inferred}"
+        found.append(common.result("log_density", mean, "nats", protocol))
+        found.append(common.result("log_density_per_dimension", mean / size, "nats", protocol))
+    return found
+
+
+def _reconstructions(plan: Plan, split: str, answers: Answers) -> list[Result]:
+    found = []
+    for item in plan.reconstructions:
+        errors = answers.errors[item.variable]
+        low, high = plan.variable(item.variable).range or (0.0, 1.0)
+        protocol = f"mean over pixels, range [{low:g}, {high:g}], latents at their means"
+        common = _Common(item.variable, "", f"{item.infer}, then {item.generate}", split, len(errors))
+        found.append(common.result("reconstruction_error", float(errors.mean()), "squared intensity", protocol))
+    return found
+
+
+def _baseline(
+    loaded: LoadedRun, readout: ReadoutPlan, split: str, examples: Split, before: Evaluation | None
+) -> list[Result]:
+    """k-means with as many clusters: what clustering pixels gives, on the scored images or an even choice of 10,000."""
+    size = loaded.plan.variable(readout.variable).shape[0]
+    by = f"{K_MEANS}, K = {size}"
+    if before is not None and before.data == loaded.dataset.description:
+        known = [result for result in before.of(split) if result.by == by and result.variable == readout.variable]
+        if known:
+            return known
+    chosen = torch.linspace(0, len(examples) - 1, min(len(examples), K_MEANS_EXAMPLES)).round().long()
+    scored = _k_means(split, examples.at(chosen), size)
+    common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
+    return [result for result in _agreement(common, scored, [scored]) if result.protocol != "exemplar"]
+
+
+def _k_means(split: str, examples: Split, size: int) -> _Scored:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    pixels = _numpy(scale_images(examples.images, 0.0, 1.0).flatten(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
+        clusters = KMeans(min(size, len(pixels)), n_init=K_MEANS_RESTARTS, random_state=0).fit_predict(pixels)
+    return _Scored(split, np.eye(size)[clusters], _numpy(examples.labels))
+
+
+def _readable(folder: Path) -> Evaluation | None:
+    """What was evaluated before; a file that cannot be read is written anew."""
+    try:
+        return results.read(folder)
+    except RunError:
+        return None
+
+
+def _numpy(values: torch.Tensor) -> Array:
+    return values.cpu().numpy()
