@@ -35,7 +35,40 @@ CODES: dict[str, str] = {
     "wrong-type": "A value is of another kind than its place asks for: a list for a number, a text for a mapping.",
     "unknown-value": "A word is none of those that its place knows.",
     "out-of-range": "A number, an interval or a list is smaller or larger than its place allows.",
+    # layer tables
+    "row-cycle": "Rows of a table read each other in a circle, so that none can be computed first.",
+    "not-a-layer": "A layer has a width or is linear, and has channels; no other row has stride, padding, bias, initializer.",
+    "unknown-name": "A row, a call or a setting names something that is not there.",
+    "shape-mismatch": "Shapes that must be equal differ; only a vector, Cx1x1, is repeated over height and width.",
+    "channels-mismatch": "A row without a width has its input's channels; `channels` there only states them.",
+    "kernel-mismatch": "A kernel, its stride and its padding leave no output position, or see padding alone.",
+    "pool-mismatch": "The windows of a pooling do not overlap and must tile their input.",
+    # distributions
+    "unknown-variable": "A factor or a call names a variable that is not declared.",
+    "unknown-network": "A network is named that is not declared.",
+    "unknown-row": "A network has no row of that name.",
+    "unknown-distribution": "A distribution is named that is not declared.",
+    "variable-drawn-twice": "A distribution has one factor for each of its variables, and each row is one variable.",
+    "factor-cycle": "Factors, or distributions, depend on each other in a circle, so that none can be drawn first.",
+    "missing-factor": "A distribution that is drawn has a factor for every variable that is read or conditioned on.",
+    "condition-mismatch": "The conditions of a factor are exactly the variables that its row reads.",
+    "row-is-no-variable": "A row named like a variable is that variable; the row that draws a variable has its name.",
+    "bad-binding": "A call binds each name that its row reads once, and never the row that it draws.",
+    "wrong-origin": "What draws a factor cannot draw it: its variables or its conditions are others.",
+    "no-labels": "Labelled examples are used, and `data.labeled` declares none.",
+    "data-mismatch": "A variable that data gives has another type, shape or number of classes than the data.",
+    "prior-mismatch": "A prior is on another kind of variable, or its numbers do not fit the variable.",
+    "batch-mismatch": "Samples that are paired example by example come from batches of different sizes.",
+    # games and training
+    "unknown-game": "A game is named that is not declared.",
+    "impossible-game": "A game has two different sides, a logit that reads a variable, and for eq. 18 paired examples.",
+    "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
+    "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
+    "unused": "A row, network, variable or distribution serves nothing.",
+    # warnings
+    "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
+WARNINGS = ("support-mismatch",)  # told, but no error
 
 
 @dataclass(frozen=True, order=True)

@@ -3,12 +3,13 @@
 A distribution's factors form a directed acyclic graph over the variables.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 
-from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.graph.plan import VariablePlan
 from ammgraph.spec.notation import Factor, Reference, parse_factor
 from ammgraph.spec.schema import (
@@ -124,9 +125,21 @@ def _variables_exist(spec: Spec, variables: Variables, factors: Sequence[Declare
                 yield Diagnostic(
                     "unknown-variable",
                     f"`{factor.factor}` names `{name}`, which is not a variable",
-                    spec.source.key(*factor.path),
+                    _name_in_key(spec, factor, name),
                     hint=did_you_mean(name, variables),
                 )
+
+
+def _name_in_key(spec: Spec, factor: Declared, name: str) -> Span:
+    """The place of a variable's name in a factor as it is written."""
+    span = spec.source.key(*factor.path)
+    written = spec.source.texts[span.file].split("\n")[span.line - 1][span.column - 1 : span.end_column - 1]
+    opening = written.find("(")
+    found = re.search(rf"\b{name}\b", written[opening:])
+    if found is None:
+        return span
+    start = span.column + opening + found.start()
+    return Span(span.file, span.line, start, start + len(name))
 
 
 def _variables_are_produced_once(spec: Spec, factors: Sequence[Declared]) -> Iterator[Diagnostic]:

@@ -362,9 +362,10 @@ def _every_turn_trains_what_it_updates(
                     "no-gradient",
                     f"no game of this turn trains `{network}`",
                     span,
-                    found="it has no parameters"
-                    if not counts[network]
-                    else f"games {_listing({g.name for g in played})}",
+                    found=f"a turn of {_listing({game.name for game in played})}"
+                    if counts[network]
+                    else "no parameters",
+                    expected="a discriminator of this turn's games, or a network that draws what one reads",
                 )
 
 
