@@ -37,7 +37,7 @@ CODES: dict[str, str] = {
     "out-of-range": "A number, an interval or a list is smaller or larger than its place allows.",
     # layer tables
     "row-cycle": "Rows of a table read each other in a circle, so that none can be computed first.",
-    "not-a-layer": "A layer has a width or is linear, and has channels; no other row has stride, padding, bias, initializer.",
+    "not-a-layer": "A layer has channels, and a width or is linear; other rows have no stride, padding or bias.",
     "unknown-name": "A row, a call or a setting names something that is not there.",
     "shape-mismatch": "Shapes that must be equal differ; only a vector, Cx1x1, is repeated over height and width.",
     "channels-mismatch": "A row without a width has its input's channels; `channels` there only states them.",

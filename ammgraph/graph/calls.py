@@ -37,7 +37,11 @@ def uses_of(declared: Mapping[str, Sequence[Declared]], spec: Spec) -> list[Use]
 
 
 def locals_of(
-    table: Table, uses: Sequence[Use], scope: str, reference: Reference, variables: Variables,
+    table: Table,
+    uses: Sequence[Use],
+    scope: str,
+    reference: Reference,
+    variables: Variables,
 ) -> dict[str, str]:
     """Local name -> variable, of one evaluation: bound by the call, drawn here, or of the same name (rules R2, R3)."""
     same = {name: name for name in [*table.rows, *table.free] if name in variables}
@@ -69,7 +73,10 @@ def _drawn_rows(uses: Sequence[Use], scope: str, reference: Reference) -> dict[s
 
 
 def check_uses(
-    spec: Spec, variables: Variables, tables: Mapping[str, Table], uses: Sequence[Use],
+    spec: Spec,
+    variables: Variables,
+    tables: Mapping[str, Table],
+    uses: Sequence[Use],
 ) -> Iterator[Diagnostic]:
     """Every call binds each name that it reads, once, to a variable; and no row is two variables at once."""
     for use in uses:
@@ -102,7 +109,10 @@ def _bindings_fit(spec: Spec, variables: Variables, table: Table, use: Use) -> I
             )
         if variable not in variables:
             yield Diagnostic(
-                "unknown-variable", f"`{variable}` is not a variable", span, hint=did_you_mean(variable, variables),
+                "unknown-variable",
+                f"`{variable}` is not a variable",
+                span,
+                hint=did_you_mean(variable, variables),
             )
         if local in bound:
             yield Diagnostic("bad-binding", f"`{local}` is bound twice in `{use.reference}`", span)
@@ -118,7 +128,11 @@ def _bindings_fit(spec: Spec, variables: Variables, table: Table, use: Use) -> I
 
 
 def _names_are_bound(
-    spec: Spec, variables: Variables, table: Table, uses: Sequence[Use], use: Use,
+    spec: Spec,
+    variables: Variables,
+    table: Table,
+    uses: Sequence[Use],
+    use: Use,
 ) -> Iterator[Diagnostic]:
     """A name that one call binds, and that is no variable, is bound by every call that reads it."""
     elsewhere = {
@@ -138,7 +152,11 @@ def _names_are_bound(
 
 
 def network_inputs(
-    spec: Spec, variables: Variables, table: Table, uses: Sequence[Use], problems: list[Diagnostic],
+    spec: Spec,
+    variables: Variables,
+    table: Table,
+    uses: Sequence[Use],
+    problems: list[Diagnostic],
 ) -> dict[str, Shape]:
     """The shapes of the names that a network reads from outside: those of the variables they stand for, all equal."""
     shapes: dict[str, Shape] = {}

@@ -1,5 +1,6 @@
 """The compiler as a whole: what a plan depends on, what is unused, settings by name, warnings, all problems at once."""
 
+import ast
 import random
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_specs import FOLDER, plan_of, problem_of, problems_of
 
+import ammgraph.graph
+from ammgraph.diagnostics import CODES
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import FromNetwork, Plan
 from ammgraph.spec.load import load_spec, load_text
@@ -237,3 +240,15 @@ def test_a_problem_in_a_parent_stands_in_the_parent() -> None:
     problems = problems_of("variables: {x: {shape: [1, 8, 7]}}\ndata: {dataset: npz, path: a.npz}")
     assert {problem.code for problem in problems} == {"shape-mismatch", "kernel-mismatch"}
     assert all(problem.span.file.endswith("base.yaml") for problem in problems)
+
+
+def test_every_code_of_the_compiler_is_explained() -> None:
+    calls = [
+        node
+        for path in Path(ammgraph.graph.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Diagnostic"
+    ]
+    codes = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    assert len(codes) > 25
+    assert codes <= set(CODES)
