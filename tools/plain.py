@@ -1,7 +1,7 @@
 """Plain PyTorch loops of a plan's model, as people write them by hand: what `bench.py` compares with.
 
 `idiomatic`  as in public ALI code: nn.Conv2d, nn.Dropout, nn.BatchNorm2d; the generators' samples are detached for the
-             discriminator's step and computed again for the generators' step; q and p pass the discriminator one by one.
+             discriminator's step and computed again for the generators' step; q and p pass it one by one.
 `shared`     better: one forward pass for both players, gradients by torch.autograd.grad.
 """
 
@@ -26,6 +26,7 @@ from ammgraph.nn.networks import straight_through
 from ammgraph.nn.objectives import OBJECTIVES
 from ammgraph.spec.notation import Zeros
 from ammgraph.spec.schema import Mixture, Normal, Uniform
+from ammgraph.spec.values import GUMBEL_ACTIVATIONS
 
 Batches = dict[str, dict[str, Tensor]]
 
@@ -69,8 +70,8 @@ def _activate(name: str, parameter: float, x: Tensor) -> Tensor:
         return torch.softmax(x, 1)
     if name == "straight_through":
         return straight_through(x)
-    if name == "gumbel_softmax":
-        return F.gumbel_softmax(x, parameter, dim=1)
+    if name in GUMBEL_ACTIVATIONS:
+        return F.gumbel_softmax(x, parameter, hard=name == "gumbel_straight_through", dim=1)
     return {"relu": F.relu, "elu": F.elu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus}[name](x)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation.evaluate import BATCH, infer
 from ammgraph.graph.plan import (
+    NOISE,
     DrawPlan,
     FactorPlan,
     FromData,
@@ -142,10 +143,8 @@ def sampling_sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> l
             for name in origin.closure:
                 row = network.row(name)
                 prefix = f"{origin.evaluation.name}/{name}"
-                if row.activation is not None and row.activation.name == "expn":
-                    sites.append(Site(f"{prefix}.eps", "normal", "sample", batch, row.inner_shape))
-                if row.activation is not None and row.activation.name == "gumbel_softmax":
-                    sites.append(Site(f"{prefix}.gumbel", "gumbel", "sample", batch, row.inner_shape))
+                if row.noise:
+                    sites.append(Site(f"{prefix}.{row.noise}", NOISE[row.noise], "sample", batch, row.inner_shape))
     return sites
 
 

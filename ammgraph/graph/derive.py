@@ -102,7 +102,7 @@ def _reads_noise(names: Sequence[str], rows: Mapping[str, RowPlan], stops: froze
             continue
         seen.add(name)
         row = rows[name]
-        if row.activation is not None and row.activation.name in ("expn", "gumbel_softmax"):
+        if row.noise:
             return True
         open_names += row.reads
     return False

@@ -7,6 +7,7 @@ from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.graph.calls import Use, call_text, locals_of
 from ammgraph.graph.factors import Declared, Variables, batch_size_of
 from ammgraph.graph.plan import (
+    NOISE,
     CriticPass,
     DrawPlan,
     EvaluationPlan,
@@ -517,8 +518,7 @@ def _row_sites(
         row = network.row(name)
         if row.dropout:
             sites.append(Site(f"{evaluation.name}/{name}.mask", "mask", masks, batch, row.in_shape, row.dropout))
-        if row.activation is not None and row.activation.name == "expn":
-            sites.append(Site(f"{evaluation.name}/{name}.eps", "normal", "sample", batch, row.inner_shape))
-        if row.activation is not None and row.activation.name == "gumbel_softmax":
-            sites.append(Site(f"{evaluation.name}/{name}.gumbel", "gumbel", "sample", batch, row.inner_shape))
+        if row.noise:
+            site = f"{evaluation.name}/{name}.{row.noise}"
+            sites.append(Site(site, NOISE[row.noise], "sample", batch, row.inner_shape))
     return sites

@@ -167,7 +167,7 @@ def lint(
                     "support-mismatch",
                     f"row `{row.name}` draws the categorical `{variable.name}`, but does not end in a choice",
                     spec.source.key(*place),
-                    expected="`softmax`, `straight_through` or `gumbel_softmax`",
+                    expected="`softmax`, `straight_through`, `gumbel_softmax` or `gumbel_straight_through`",
                 )
             elif variable.kind == "real" and factor.density.kind == "normal":
                 yield from _bounded_prior(spec, variable.name, place, draws)

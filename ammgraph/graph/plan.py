@@ -27,10 +27,15 @@ from ammgraph.spec.schema import (
     Uniform,
     Weights,
 )
+from ammgraph.spec.values import GUMBEL_ACTIVATIONS
 
 Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)
 Prior: TypeAlias = Uniform | Normal | Empirical | Probabilities | Mixture
 Bindings: TypeAlias = tuple[tuple[str, str], ...]  # name inside a network -> variable of the distribution
+
+
+# A row's random tensor -> its kind of site.
+NOISE: dict[str, Literal["normal", "gumbel"]] = {"eps": "normal", "gumbel": "gumbel"}
 
 
 def shape_text(shape: Shape) -> str:
@@ -70,6 +75,12 @@ class RowPlan:
     biases: float
     parameters: int
     multiply_adds: int  # of one forward pass of one example
+
+    @property
+    def noise(self) -> str:
+        """The random tensor that its activation takes: `eps` for `expn`, `gumbel` for Gumbel's, else nothing."""
+        name = "" if self.activation is None else self.activation.name
+        return "eps" if name == "expn" else "gumbel" if name in GUMBEL_ACTIVATIONS else ""
 
     @property
     def reads(self) -> tuple[str, ...]:

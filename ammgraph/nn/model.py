@@ -186,7 +186,7 @@ def draw_noise(site: Site, generator: torch.Generator, device: torch.device, dty
 
 
 def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, device: torch.device) -> Tensor:
-    """True with probability 1 - dropout, to 2^-16: four elements from each 64-bit word, since the CPU's generator is serial."""
+    """True with probability 1 - dropout, to 2^-16: four elements a 64-bit word, for the CPU draws words one by one."""
     count = 1
     for size in shape:
         count *= size

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ammgraph.graph.plan import NetworkPlan, RowPlan
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Weights
+from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS, GUMBEL_ACTIVATIONS
 
 
 class Mode(Enum):
@@ -129,7 +130,7 @@ class Network(nn.Module):
         values[plan.name] = x
 
 
-_WITH_DENSITY = ("expn", "sigmoid", "softmax", "straight_through", "gumbel_softmax")
+_WITH_DENSITY = ("expn", "sigmoid", *CATEGORICAL_ACTIVATIONS)
 
 
 def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:
@@ -190,9 +191,10 @@ def _activate(plan: RowPlan, x: Tensor, noise: Mapping[str, Tensor], site: str, 
         return torch.softmax(x, dim=1)
     if name == "straight_through":
         return straight_through(x)
-    if name == "gumbel_softmax":
+    if name in GUMBEL_ACTIVATIONS:
         gumbel = _noise(noise, f"{site}.gumbel", mode)
-        return torch.softmax((x if gumbel is None else x + gumbel) / parameter, dim=1)
+        logits = (x if gumbel is None else x + gumbel) / parameter
+        return torch.softmax(logits, dim=1) if name == "gumbel_softmax" else straight_through(logits)
     return _PLAIN[name](x)
 
 

@@ -200,6 +200,7 @@ ACTIVATIONS: dict[str, bool] = {
     "elu": False,
     "expn": False,
     "gumbel_softmax": True,
+    "gumbel_straight_through": True,
     "leaky_relu": True,
     "relu": False,
     "sigmoid": False,
@@ -208,7 +209,8 @@ ACTIVATIONS: dict[str, bool] = {
     "straight_through": False,
     "tanh": False,
 }
-CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", "gumbel_softmax")
+GUMBEL_ACTIVATIONS = ("gumbel_softmax", "gumbel_straight_through")
+CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", *GUMBEL_ACTIVATIONS)
 
 
 def _activation(value: object, info: ValidationInfo) -> Activation:
@@ -223,10 +225,10 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
             raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
         return Activation(name)
     if not parameter:
-        example = {"leaky_relu": "0.2", "gumbel_softmax": "0.5"}[name]
+        example = "0.2" if name == "leaky_relu" else "0.5"
         raise problem("notation", f"`{name}` needs a number", expected=f"as in `{name} {example}`")
     number = number_of(parameter, info, offset)
-    if number < 0 or (name == "gumbel_softmax" and number == 0):
+    if number < 0 or (name in GUMBEL_ACTIVATIONS and number == 0):
         expected = "at least 0" if name == "leaky_relu" else "more than 0"
         raise problem(
             "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected

@@ -141,9 +141,10 @@ def _interpolated_penalty(
     coefficient = noise[f"{penalty.evaluation.name}/coefficient"]
     real, fake = draws[game.real[0][1]].samples, draws[game.fake[0][1]].samples
     inputs = {
-        local: torch.lerp(real[variable].detach(), fake[variable].detach(), coefficient).requires_grad_()
+        local: torch.lerp(*(side[variable].detach().to(coefficient.dtype) for side in (real, fake)), coefficient)
         for local, variable in game.reads
     }
+    inputs = {local: point.requires_grad_() for local, point in inputs.items()}
     row = game.discriminator.name
     logits = critic_logits(model, penalty.evaluation, row, penalty.rows, inputs, noise, Mode.FROZEN)
     return gradient_penalty(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
