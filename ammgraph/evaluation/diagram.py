@@ -1,7 +1,7 @@
 """Graphical models as SVG: a distribution comes in, circles and arrows go out; what comes from the data is shaded.
 
-Variables stand in layers, each below all that it depends on; where the data are given the picture is turned over, so that
-inference rises from the image and synthesis comes down to it. No ids and no scripts: several fit into one page.
+Variables stand in layers, each below all that it depends on; where the data are given the picture is turned over, so
+that inference rises from the image and synthesis comes down to it. No ids, no scripts: several fit into one page.
 """
 
 import html

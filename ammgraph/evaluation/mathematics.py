@@ -69,7 +69,7 @@ def piece_svg(latex: str) -> str:
 
 
 def _cut(latex: str, marks: tuple[str, ...]) -> Iterator[str]:
-    """Cut before each mark that no brace, no `\\left` and no parenthesis encloses."""
+    r"""Cut before each mark that no brace, no `\left` and no parenthesis encloses."""
     depth, start, place = 0, 0, 0
     while place < len(latex):
         rest = latex[place:]

@@ -1,0 +1,167 @@
+"""What a plan says, as a part of the report: factorizations, graphical models, games and losses, layer tables."""
+
+from collections.abc import Sequence
+
+from ammgraph.evaluation.diagram import diagram_svg, same_model
+from ammgraph.evaluation.mathematics import formula_html
+from ammgraph.evaluation.page import Markup, Table, code_block, details, element, join, paragraph, section, text
+from ammgraph.graph.latex import discriminator_loss, factorization, generator_loss, value_function
+from ammgraph.graph.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, shape_text
+from ammgraph.graph.text import optimizer_text, step_text
+from ammgraph.spec.notation import number_text
+
+
+def model_section(plan: Plan, notes: Sequence[str]) -> Markup:
+    """The model: everything that was decided before training began."""
+    return section(
+        "model",
+        "The model",
+        _formulas([factorization(draw) for draw in plan.draws]),
+        _diagrams(plan),
+        _variables(plan),
+        *(_game(plan, game) for game in plan.games),
+        _networks(plan),
+        details("One step of training, as it is executed", code_block(step_text(plan))),
+        _notes(notes),
+    )
+
+
+def _formulas(formulas: Sequence[str]) -> Markup:
+    return Markup(f'<div class="formulas">{"".join(map(formula_html, formulas))}</div>')
+
+
+def _diagrams(plan: Plan) -> Markup:
+    """Every factorization once; what is drawn twice says so."""
+    groups: list[list[DrawPlan]] = []
+    for draw in plan.draws:
+        alike = next((group for group in groups if same_model(group[0], draw)), None)
+        if alike is None:
+            groups.append([draw])
+        else:
+            alike.append(draw)
+    figures = [
+        f"<figure>{diagram_svg(plan, group[0])}<figcaption>{_diagram_caption(group)}</figcaption></figure>"
+        for group in groups
+    ]
+    return Markup(f'<div class="models">{"".join(figures)}</div>')
+
+
+def _diagram_caption(group: Sequence[DrawPlan]) -> Markup:
+    names = " and ".join(draw.name for draw in group)
+    twice = ", drawn independently" if len(group) > 1 else ""
+    return Markup(f"<strong>{text(names)}</strong>{twice}. Shaded: from the data. Beside a variable: what draws it.")
+
+
+def _variables(plan: Plan) -> Markup:
+    rows = []
+    for variable in plan.variables:
+        extent = "" if variable.range is None else f"[{', '.join(map(number_text, variable.range))}]"
+        drawn = [factor for draw in plan.draws for factor in draw.factors if variable.name in factor.variables]
+        sources = dict.fromkeys(f"{factor.text}: {factor.value}" for factor in drawn)
+        rows.append((variable.name, variable.kind, shape_text(variable.shape), extent, "; ".join(sources)))
+    return Table(("Variable", "Kind", "Shape", "Range", "Drawn by"), tuple(rows)).markup()
+
+
+# --------------------------------------------------------------------------------------------------- games
+
+
+def _game(plan: Plan, game: GamePlan) -> Markup:
+    formulas = [value_function(game)] if game.objective in ("jensen_shannon", "minimax") else []
+    reads = ", ".join(variable for _, variable in game.reads)
+    opening = (
+        f"{game.discriminator} reads {reads} and tells {_side(game.real)} (real) from {_side(game.fake)} (fake). "
+        f"Objective: {game.objective.replace('_', '-')}, on its logit d; ζ is softplus."
+    )
+    return join(
+        [
+            element("h3", text(f"Game {game.name}")),
+            paragraph(opening),
+            _formulas([*formulas, discriminator_loss(game), generator_loss(game)]),
+            _players(plan, game),
+        ]
+    )
+
+
+def _players(plan: Plan, game: GamePlan) -> Markup:
+    """Who minimises which loss, and through which samples."""
+    roles: dict[str, dict[str, None]] = {"discriminator": {}, "generator": {}}
+    for turn in plan.turns:
+        for objective in turn.objectives:
+            if game.name in objective.games:
+                roles[objective.role].update(dict.fromkeys(objective.networks))
+    paths = dict(game.paths)
+    sides = [
+        f"{name}, through {' and '.join(paths[name])}" if paths.get(name) else name
+        for name in roles["generator"]
+        if paths.get(name)
+    ]
+    against = ", ".join(roles["discriminator"])
+    return paragraph(f"The first loss trains {against}. The second trains {'; '.join(sides) or 'nothing'}.")
+
+
+def _side(side: Sequence[tuple[float, str]]) -> str:
+    return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in side)
+
+
+# --------------------------------------------------------------------------------------------------- networks
+
+
+def _networks(plan: Plan) -> Markup:
+    folded = [
+        details(
+            f"{network.name}: {len(network.rows)} rows, {network.parameters:,} parameters, "
+            f"{network.multiply_adds:,} multiply-adds an image",
+            paragraph(f"Optimizer: {optimizer_text(network.optimizer)}{_averaged(network)}."),
+            _layers(network),
+        )
+        for network in plan.networks
+    ]
+    return join([element("h3", text(f"Networks: {plan.parameters:,} parameters")), *folded])
+
+
+def _averaged(network: NetworkPlan) -> str:
+    return "" if network.ema is None else f"; weights averaged with decay {number_text(network.ema)}"
+
+
+COLUMNS = (
+    *("Row", "Input", "Layer", "Channels", "Width", "Stride", "Pad"),
+    *("Dropout", "Batch norm", "Activation", "Pool", "Output", "Parameters", "Multiply-adds"),
+)
+NUMBERS = ("Channels", "Width", "Stride", "Pad", "Dropout", "Parameters", "Multiply-adds")
+
+
+def _layers(network: NetworkPlan) -> Markup:
+    """The layer table with the columns of the paper's tables; those in which nothing stands are left out."""
+    rows = [(name, "", *[""] * 9, shape_text(shape), "", "") for name, shape in network.inputs]
+    rows += [_layer(row) for row in network.rows]
+    kept = [index for index in range(len(COLUMNS)) if any(row[index] for row in rows)]
+    head = tuple(COLUMNS[index] for index in kept)
+    right = tuple(place for place, name in enumerate(head) if name in NUMBERS)
+    return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right).markup()
+
+
+def _layer(row: RowPlan) -> tuple[str, ...]:
+    convolves = row.op in ("conv", "conv_transpose")
+    return (
+        row.name,
+        str(row.input),
+        "" if row.op is None else row.op.replace("_", " "),
+        "" if row.op is None else str(row.inner_shape[0]),
+        str(row.width) if convolves else "",
+        str(row.stride) if convolves else "",
+        str(row.padding) if convolves and row.padding else "",
+        number_text(row.dropout) if row.dropout else "",
+        "yes" if row.batchnorm else "",
+        "" if row.activation is None else str(row.activation),
+        "" if row.pool is None else str(row.pool),
+        shape_text(row.out_shape),
+        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.multiply_adds:,}" if row.multiply_adds else "",
+    )
+
+
+def _notes(notes: Sequence[str]) -> Markup:
+    if not notes:
+        return Markup("")
+    items = "".join(f"<li>{text(' '.join(note.split()))}</li>" for note in notes)
+    return join([element("h3", text("Readings and remarks of the spec")), Markup(f'<ul class="notes">{items}</ul>')])

@@ -1,0 +1,333 @@
+"""`report.html`: a run directory comes in, one page that holds everything goes out, and asks no network for anything.
+
+the model     what was decided: factorizations, graphs, games, layer tables
+the results   every number with its protocol, beside what was published
+the figures   what a model of this kind can show
+the training  its curves
+the run       how it came about, and how to repeat it
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ammgraph import __version__
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation import curves as curves_module
+from ammgraph.evaluation import results as results_module
+from ammgraph.evaluation import views as views_module
+from ammgraph.evaluation.curves import Record, collect_curves
+from ammgraph.evaluation.figures import Plate, draw, draw_curves
+from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.model_section import model_section
+from ammgraph.evaluation.page import (
+    Markup,
+    Table,
+    document,
+    element,
+    facts,
+    figure,
+    image,
+    join,
+    paragraph,
+    section,
+    text,
+)
+from ammgraph.evaluation.results import SPLITS, Evaluation, Result
+from ammgraph.evaluation.runs import LoadedRun, load_run
+from ammgraph.evaluation.score import evaluate_loaded, find_split
+from ammgraph.evaluation.views import ViewOptions, collect_views
+from ammgraph.graph.plan import Plan
+from ammgraph.graph.text import plan_hash
+from ammgraph.spec.schema import Published
+from ammgraph.train import record
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report shows, and how much of it."""
+
+    split: str | None = None  # None: test or, where there is none, train
+    baseline: bool = True  # k-means on the same images
+    views: ViewOptions = field(default_factory=ViewOptions)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A finished report: the page, and the data of its figures."""
+
+    page: str
+    arrays: dict[str, Array]
+
+
+def report_run(
+    folder: Path,
+    device: torch.device,
+    data_dir: str | None = None,
+    download: bool = True,
+    options: ReportOptions | None = None,
+) -> Path:
+    """Write `report.html` and `report.npz` into a run directory; nothing else in it is changed.
+
+    An `evaluation.json` of the same weights is taken as it is; otherwise the model is scored now.
+
+    Args:
+        folder: the run directory.
+        device: where the model runs.
+        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
+        download: whether absent files of the data set may be fetched.
+        options: what is shown.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: as `load_run`; the split is not there; the files cannot be written.
+    """
+    options = options or ReportOptions()
+    loaded = load_run(folder, device, data_dir, download)
+    report = build_report(loaded, evaluation_of(loaded, options), options)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **report.arrays)
+    _write(folder / "report.npz", buffer.getvalue())
+    return _write(folder / "report.html", report.page.encode("utf-8"))
+
+
+def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
+    """What `evaluation.json` says of the same weights and split, else a new evaluation."""
+    name, _ = find_split(loaded.dataset, options.split)
+    try:
+        found = results_module.read(loaded.folder)
+    except RunError:
+        found = None
+    state = (plan_hash(loaded.plan), loaded.settings.seed, loaded.step, loaded.weights, loaded.dataset.description)
+    if (
+        found is not None
+        and (found.plan, found.seed, found.step, found.weights, found.data) == state
+        and found.of(name)
+    ):
+        return found
+    return evaluate_loaded(loaded, name, options.baseline)
+
+
+def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptions) -> Report:
+    """The report of a loaded run. Reads its records; writes nothing."""
+    name, split = find_split(loaded.dataset, options.split)
+    results = evaluation.of(name)
+    views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options.views)
+    records = record.read(loaded.folder / "metrics.jsonl")
+    curves = collect_curves(loaded.plan, records)
+    shown = [draw(view, f"{SPLITS[name]} images") for view in views]
+    trained = list(draw_curves(curves))
+    spec_notes = loaded.spec.notes
+    notes = (spec_notes,) if isinstance(spec_notes, str) else spec_notes
+    body = join(
+        [
+            _header(loaded, results, name, bool(trained)),
+            element(
+                "main",
+                join(
+                    [
+                        model_section(loaded.plan, [note for note in notes if note.strip()]),
+                        _results(loaded.plan, results, len(split), name, loaded.weights),
+                        _plates("figures", "Figures", shown, 1),
+                        _plates("training", "Training", trained, len(shown) + 1) if trained else Markup(""),
+                        _run(loaded, records),
+                    ]
+                ),
+            ),
+            _footer(),
+        ],
+        "\n",
+    )
+    return Report(
+        document(f"{loaded.title} | ammgraph", body), views_module.as_arrays(views) | curves_module.as_arrays(curves)
+    )
+
+
+# --------------------------------------------------------------------------------------------------- parts of the page
+
+
+def _header(loaded: LoadedRun, results: Sequence[Result], split: str, trained: bool) -> Markup:
+    sides = "  ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in loaded.plan.draws)
+    links = [("model", "The model"), ("results", "Results"), ("figures", "Figures")]
+    links += [("training", "Training")] if trained else []
+    links += [("run", "The run")]
+    items = "".join(f'<li><a href="#{target}">{text(label)}</a></li>' for target, label in links)
+    title = element("h1", text(loaded.title))
+    lead = element("p", text(sides), class_="lead")
+    tiles = "".join(
+        f"<li><strong>{text(value)}</strong><span>{text(label)}</span></li>"
+        for value, label in _headline(loaded, results, split)
+    )
+    return Markup(
+        f'<header>{title}{lead}<ul class="tiles">{tiles}</ul></header><nav aria-label="Contents"><ul>{items}</ul></nav>'
+    )
+
+
+def _headline(loaded: LoadedRun, results: Sequence[Result], split: str) -> list[tuple[str, str]]:
+    """The few numbers that one looks for first, each with what it is a number of."""
+    tiles = []
+    for result in results:
+        first_error = result.name == "classification_error" or (
+            result.name == "clustering_error" and result.protocol == "one-to-one" and result.fitted_on == split
+        )
+        if first_error and result.rule in ("posterior", "bayes"):
+            words = f"{result.label}, {result.examples:,} {SPLITS[result.split]} images"
+            tiles.append((result.shown, words))
+        elif result.name == "components_used" and result.rule == "posterior":
+            tiles.append((result.shown.split()[0], f"components used, {result.protocol}"))
+        elif result.name == "reconstruction_error":
+            tiles.append(
+                (result.shown.split()[0], f"{result.name.replace('_', ' ')} of {result.variable}, mean square")
+            )
+    tiles += [
+        (_published(number), f"published {_metric(number)}, {_origin(number)}") for number in loaded.plan.published
+    ]
+    return [*tiles, (f"{loaded.plan.parameters:,}", "parameters"), (f"{loaded.step:,}", "steps of training")]
+
+
+def _results(plan: Plan, results: Sequence[Result], examples: int, split: str, weights: str) -> Markup:
+    """Every number that is one number, then what was published."""
+    rows = [
+        (
+            f"{result.name.replace('_', ' ')} of {result.variable}",
+            result.by,
+            _protocol(result),
+            result.shown,
+            f"{result.examples:,} {SPLITS[result.split]}",
+        )
+        for result in results
+        if not isinstance(result.value, tuple)
+    ]
+    strong = tuple(range(len(rows), len(rows) + len(plan.published)))
+    rows += [
+        (f"published {_metric(number)}", "", _origin(number), _published(number), "as published")
+        for number in plan.published
+    ]
+    which = "averaged" if weights == "ema" else "last"
+    return section(
+        "results",
+        "Results",
+        paragraph(
+            f"On {examples:,} {SPLITS[split]} images, with the {which} weights. Networks run in eval mode with every "
+            "noise at its mean. Labels serve for the score alone, and where the spec hands them to the model."
+        ),
+        Table(("Measure", "By", "Protocol", "Value", "Images"), tuple(rows), right=(3, 4), strong=strong).markup(),
+    )
+
+
+def _protocol(result: Result) -> str:
+    fitted = f"fitted on {result.fitted_examples:,} {SPLITS[result.fitted_on]} images" if result.fitted_on else ""
+    return ", ".join(part for part in (result.protocol, fitted) if part)
+
+
+def _metric(number: Published) -> str:
+    return number.metric.replace("_", " ")
+
+
+def _published(number: Published) -> str:
+    spread = "" if number.std is None else f" ± {number.std:g}"
+    return f"{number.value:g}{spread}{' %' if number.unit == 'percent' else ''}"
+
+
+def _origin(number: Published) -> str:
+    return number.source + ("" if number.trials is None else f", {number.trials} trials")
+
+
+def _plates(identifier: str, title: str, plates: Sequence[Plate], first: int) -> Markup:
+    figures = (
+        figure(
+            f"figure-{number}",
+            number,
+            plate.title,
+            plate.caption,
+            image(plate.encoded(), plate.form, plate.alt),
+        )
+        for number, plate in enumerate(plates, first)
+    )
+    return section(identifier, title, Markup(f'<div class="plates">{join(figures)}</div>'))
+
+
+def _run(loaded: LoadedRun, records: Sequence[Record]) -> Markup:
+    plan, settings = loaded.plan, loaded.settings
+    environment = _environment(loaded.folder)
+    epoch = records[-1].get("epoch") if records else None
+    batches = dict.fromkeys(f"{draw.batch_size}" for draw in plan.draws)
+    pairs = [
+        ("Seed", str(settings.seed)),
+        ("Trained", f"{loaded.step:,} steps" + (f", {epoch:.4g} epochs" if isinstance(epoch, int | float) else "")),
+        ("Batch", ", ".join(batches)),
+        ("Duration", _duration(records)),
+        ("Precision", settings.precision),
+        ("Weights", "averaged" if loaded.weights == "ema" else "last"),
+        ("Data", loaded.dataset.description),
+        (
+            "Device",
+            f"{environment.get('device', '')}, {environment.get('threads', '?')} threads" if environment else "",
+        ),
+        ("Machine", str(environment.get("platform", ""))),
+        (
+            "Versions",
+            ", ".join(f"{name} {environment[name]}" for name in ("ammgraph", "torch", "python") if name in environment),
+        ),
+        ("Directory", str(loaded.folder)),
+        ("Warnings", "; ".join(loaded.warnings)),
+    ]
+    command = Markup(f'<pre class="wrap"><code>{text(settings.command)}</code></pre>')
+    return section(
+        "run",
+        "The run",
+        facts(pairs),
+        element("h3", text("To repeat it")),
+        command,
+        paragraph(
+            "The run directory holds the whole spec as it was used (spec.json), and every record (metrics.jsonl)."
+        ),
+    )
+
+
+def _footer() -> Markup:
+    words = f"Written by ammgraph {__version__}. The arrays behind every figure are in report.npz, beside this page."
+    return element("footer", text(words))
+
+
+# --------------------------------------------------------------------------------------------------- records and files
+
+
+def _environment(folder: Path) -> dict[str, Any]:
+    """`environment.json`, as far as it can be read."""
+    try:
+        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _duration(records: Sequence[Record]) -> str:
+    """Time of training, from the mean time of a step in the last session."""
+    rates = [line["seconds_per_step"] for line in records if isinstance(line.get("seconds_per_step"), int | float)]
+    if not rates:
+        return ""
+    seconds = round(rates[-1] * records[-1]["step"])
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    shown = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+    return f"about {shown}: {rates[-1]:.3g} s a step"
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
