@@ -242,3 +242,53 @@ def _read_image(file: Path) -> Array:
             )
         pixels = np.asarray(image)
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+# --------------------------------------------------------------------------------------------------- images alone
+
+# Names under which an .npz may hold images without labels, the likeliest first.
+_IMAGE_KEYS = ("images", "x", "x_test", "x_train")
+
+
+def read_images(path: Path) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Images without labels, (N, C, H, W) as in a `Split`, and a name for each.
+
+    An `.npz` with an array `images`, `x`, `x_test` or `x_train`, or with one array only, as `read_npz` reads them; one
+    image file; or a folder of image files or of folders of them.
+
+    Raises:
+        RunError: what is not so, with the file.
+    """
+    if os.path.isdir(path):
+        files = _all_images(path)
+        if not files:
+            raise RunError(f"{path} has no images ({', '.join(_SUFFIXES)})")
+        images = _read_images([(file, "") for file in files], ("",), files[0]).images
+        return images, tuple(file.relative_to(path).as_posix() for file in files)
+    if not os.path.exists(path):
+        raise RunError(f"there is no {path}")
+    if path.suffix.lower() in _SUFFIXES:
+        return torch.from_numpy(np.ascontiguousarray(_read_image(path)))[None], (path.name,)
+    images = _npz_images_alone(path)
+    return images, tuple(str(place) for place in range(len(images)))
+
+
+def _all_images(path: Path) -> list[Path]:
+    """The image files of a folder, and of the folders in it."""
+    folders = [path, *(entry for entry in entries(path) if os.path.isdir(entry))]
+    return [entry for folder in folders for entry in entries(folder) if entry.suffix.lower() in _SUFFIXES]
+
+
+def _npz_images_alone(path: Path) -> torch.Tensor:
+    advice = "expected images, a folder of images, or an .npz with an array `images`"
+    with reading(str(path), advice), path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise RunError(f"{path} is neither an image nor an .npz file; {advice}")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            names = [name for name in file.files if name != "layout"]
+            key = names[0] if len(names) == 1 else next((key for key in _IMAGE_KEYS if key in names), None)
+            if key is None:
+                raise RunError(f"{path}: which array holds images? found {', '.join(names) or 'nothing'}; {advice}")
+            layout = str(file["layout"]) if "layout" in file.files else None
+            return _npz_images(path, key, _npz_array(path, file, key), layout)

@@ -98,7 +98,7 @@ def category_scores(
     `drawn` spares inferring what is already inferred: a draw of the readout's distribution that holds what it reads.
     """
     draw = plan.draw(readout.draw)
-    drawn = drawn or infer(model, plan, draw, _read_by(readout), images, labels)
+    drawn = drawn or infer(model, plan, draw, read_by(readout), images, labels)
     factor = draw.factor_of(readout.variable)
     assert isinstance(factor.origin, FromNetwork)
     rows = drawn.rows[factor.origin.evaluation.name]
@@ -146,7 +146,17 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Te
     return sample_draw(model, draw, data, {}, Mode.EVAL, batch=len(images), only=frozenset(needed))
 
 
-def _read_by(readout: ReadoutPlan) -> set[str]:
+def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
+    """A rule in the spec's notation: `posterior` is a factor such as `q(y|x)`, `bayes` is `p(y|z)`, by eq. 19."""
+    if rule == "posterior":
+        return plan.draw(readout.draw).factor_of(readout.variable).text
+    assert readout.bayes is not None
+    head = readout.bayes.draw.partition("_")[0]
+    return f"{head}({readout.variable}|{','.join(readout.bayes.evidence)})"
+
+
+def read_by(readout: ReadoutPlan) -> set[str]:
+    """The variables that a readout's rules look at: itself, and the evidence of eq. 19."""
     return {readout.variable, *(readout.bayes.evidence if readout.bayes is not None else ())}
 
 
@@ -156,7 +166,7 @@ def _infer_all(
     """One mean-mode draw of every distribution that a readout or a reconstruction infers from."""
     wanted: dict[str, set[str]] = {}
     for readout in plan.readouts:
-        wanted.setdefault(readout.draw, set()).update(_read_by(readout))
+        wanted.setdefault(readout.draw, set()).update(read_by(readout))
     for item in items:
         wanted.setdefault(item.infer, set()).update(plan.draw(item.generate).factor_of(item.variable).given)
     return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}

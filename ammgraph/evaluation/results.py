@@ -59,12 +59,13 @@ class Result:
 
     @property
     def label(self) -> str:
-        """What was measured, in words: `clustering error of y, one-to-one fitted on validation, by q(y|x)`."""
+        """What was measured: `clustering error of y, one-to-one, fitted on validation images`."""
         parts = [f"{self.name.replace('_', ' ')} of {self.variable}"]
-        if self.protocol:
-            elsewhere = f" fitted on {SPLITS[self.fitted_on]}" if self.fitted_on not in ("", self.split) else ""
-            parts.append(self.protocol + elsewhere)
-        return ", ".join(parts) + (f", by {self.by}" if self.by else "")
+        if self.protocol and self.rule:
+            parts.append(self.protocol)
+        if self.fitted_on not in ("", self.split):
+            parts.append(f"fitted on {SPLITS[self.fitted_on]} images")
+        return ", ".join(parts)
 
     @property
     def shown(self) -> str:
@@ -172,13 +173,37 @@ def read(folder: Path) -> Evaluation | None:
 
 
 def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> list[str]:
-    """A table for a terminal: label, value, examples; the split that was scored last unless results are given."""
+    """A table for a terminal: what, by which rule, its value; what else belongs to a number stands in a note below.
+
+    Args:
+        evaluation: what was found.
+        results: which results; those on the split that was scored last unless given.
+    """
     shown = evaluation.of(evaluation.split) if results is None else tuple(results)
-    width = max((len(result.label) for result in shown), default=0)
-    return [
-        f"  {result.label:<{width}}  {result.shown}  ({result.examples:,} {SPLITS[result.split]} images)"
-        for result in shown
-    ]
+    if not shown:
+        return []
+    examples = max(result.examples for result in shown)
+    first = max(len(result.label) for result in shown)
+    second = max((len(_rule(result)) for result in shown), default=0)
+    found = [f"on {examples:,} {SPLITS[shown[0].split]} images:"]
+    for place, result in enumerate(shown):
+        others = "" if result.examples == examples else f"  (on {result.examples:,})"
+        found.append(f"  {result.label:<{first}}  {_rule(result):<{second}}  {result.shown}{others}".rstrip())
+        note = _note(result)
+        if note and (place + 1 == len(shown) or _note(shown[place + 1]) != note):
+            found.append(f"      {note}")
+    return found
+
+
+def _rule(result: Result) -> str:
+    return ("k-means" if result.rule == "k-means" else result.by) if result.rule else ""
+
+
+def _note(result: Result) -> str:
+    """What a number without a rule needs beside it."""
+    if result.rule:
+        return result.by if result.rule == "k-means" else ""
+    return "; ".join(text for text in (result.by, result.protocol) if text)
 
 
 def _compact(result: Result) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ammgraph.data.dataset import Dataset
 from ammgraph.data.records import Split, scale_images
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics, results
-from ammgraph.evaluation.evaluate import Answers, ask
+from ammgraph.evaluation.evaluate import Answers, ask, rule_text
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
@@ -156,16 +156,6 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
 # --------------------------------------------------------------------------------------------------- categories
 
 
-def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
-    """A rule in the spec's notation: `q(y|x)`, or `argmax p(y) p(z|y)` for eq. 19."""
-    if rule == "posterior":
-        return plan.draw(readout.draw).factor_of(readout.variable).text
-    assert readout.bayes is not None
-    draw = plan.draw(readout.bayes.draw)
-    factors = (draw.factor_of(name).text for name in (readout.variable, *readout.bayes.evidence))
-    return f"argmax {' '.join(factors)}"
-
-
 def _readout(plan: Plan, readout: ReadoutPlan, rule: str, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
     common = _Common(readout.variable, rule, rule_text(plan, readout, rule), scored.split, len(scored.labels))
     if readout.supervised:
@@ -177,8 +167,8 @@ def _readout(plan: Plan, readout: ReadoutPlan, rule: str, scored: _Scored, fitte
     use = metrics.component_use(scored.chosen, num_clusters)
     return [
         *agreement,
-        common.result("components_used", float((use > 0).sum()), "components", f"of {num_clusters}, by any example"),
-        common.result("component_use", tuple(use.tolist()), "fraction", "share of the examples in each component"),
+        common.result("components_used", float((use > 0).sum()), "components", f"of {num_clusters}"),
+        common.result("component_use", tuple(use.tolist()), "fraction", "of each component"),
         common.result("posterior_entropy", metrics.posterior_entropy(scored.scores), "nats"),
     ]
 

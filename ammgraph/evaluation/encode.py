@@ -1,0 +1,159 @@
+"""`ammgraph encode`: what a run's model says about a user's own images, as arrays in an `.npz` or lines in a `.csv`."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import Tensor
+
+from ammgraph.data.files import read_images
+from ammgraph.data.records import Split, shape_text
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
+from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.synthesis import ancestry, inferring_draw
+from ammgraph.graph.plan import DrawPlan, FromData, Plan
+from ammgraph.nn.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What was inferred about N images.
+
+    Args:
+        images: a name for each.
+        values: name -> array: for a categorical `y` the most probable category by q(y|x), `y` (N,), all probabilities,
+            `y_posterior` (N, K), and by the Bayes rule of eq. 19 `y_bayes` and `y_bayes_posterior`; for a real `z` its
+            mean, `z` (N, n).
+        by: name -> where it comes from, in the spec's notation.
+    """
+
+    images: tuple[str, ...]
+    values: dict[str, Array]
+    by: dict[str, str]
+
+
+def encode_run(folder: Path, images: Path, output: Path, device: torch.device) -> Encoding:
+    """Encode images by a run's newest checkpoint and write what was found; needs no labels and not the run's data set.
+
+    Args:
+        folder: the run directory.
+        images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`.
+        output: an `.npz` or a `.csv`.
+        device: where the model runs.
+
+    Raises:
+        RunError: as `load_model`; the images are not the model's; it infers nothing from an image; the file cannot be
+            written.
+    """
+    if output.suffix.lower() not in (".csv", ".npz"):
+        raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
+    loaded = load_model(folder, device)
+    pixels, names = read_images(images)
+    encoding = encode(loaded.model, loaded.plan, pixels, names)
+    write_encoding(encoding, output)
+    return encoding
+
+
+@torch.no_grad()
+def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> Encoding:
+    """The values of every variable that the model infers from an image alone, at their means.
+
+    Args:
+        model: the weights to ask.
+        plan: the compiled spec.
+        pixels: images (N, C, H, W), uint8 or floats in [0, 1].
+        names: a name for each.
+    """
+    _check_shape(plan, pixels)
+    device = next(model.parameters()).device
+    readouts = [readout for readout in plan.readouts if _from_image_alone(plan.draw(readout.draw), read_by(readout))]
+    latents = _latents(plan)
+    if not readouts and not latents:
+        raise RunError("this model infers nothing from an image alone: its distributions also take labels, or no image")
+    by: dict[str, str] = {}
+    found: dict[str, list[Array]] = {}
+    split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64))  # labels that no factor reads
+    for images, labels in batches(split):
+        images, labels = images.to(device), labels.to(device)
+        for readout in readouts:
+            for rule, scores in category_scores(model, plan, readout, images, labels).items():
+                name = f"{readout.variable}{'_bayes' if RULES[rule] == 'bayes' else ''}"
+                posterior = softmax(scores.double().cpu().numpy(), axis=1)
+                found.setdefault(name, []).append(posterior.argmax(1))
+                found.setdefault(f"{name}_posterior", []).append(posterior)
+                by[name] = by[f"{name}_posterior"] = rule_text(plan, readout, RULES[rule])
+        for name, draw in latents.items():
+            values = infer(model, plan, draw, {name}, images, labels).samples[name]
+            found.setdefault(name, []).append(values.flatten(1).cpu().numpy())
+            by[name] = draw.factor_of(name).text
+    return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by)
+
+
+def write_encoding(encoding: Encoding, output: Path) -> None:
+    """Arrays and `image`, the names (`.npz`); or a line an image and a column a number (`.csv`).
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    try:
+        if output.suffix.lower() == ".npz":
+            with output.open("wb") as file:
+                np.savez_compressed(file, image=np.array(encoding.images), **encoding.values)  # type: ignore[arg-type]
+        else:
+            with output.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows(_lines(encoding))
+    except OSError as error:
+        raise RunError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _lines(encoding: Encoding) -> Iterator[list[str]]:
+    columns = [_columns(name, values) for name, values in encoding.values.items()]
+    yield ["image", *(title for titles, _ in columns for title in titles)]
+    for place, image in enumerate(encoding.images):
+        numbers = (value for _, values in columns for value in values[place].tolist())
+        yield [image, *(f"{value:.7g}" for value in numbers)]
+
+
+def _columns(name: str, values: Array) -> tuple[list[str], Array]:
+    if values.ndim == 1:
+        return [name], values[:, np.newaxis]
+    return [f"{name}_{place}" for place in range(values.shape[1])], values
+
+
+def _check_shape(plan: Plan, pixels: Tensor) -> None:
+    """The images have the shape of every image variable that is bound to the data."""
+    found = tuple(pixels.shape[1:])
+    for draw in plan.draws:
+        for factor in draw.factors:
+            for name, field in factor.origin.fields if isinstance(factor.origin, FromData) else ():
+                expected = plan.variable(name).shape
+                if field == "image" and expected != found:
+                    grey = "grey (mode L)" if expected[0] == 1 else "RGB" if expected[0] == 3 else ""
+                    mode = f" {grey} images of" if grey and found[0] != expected[0] else ""
+                    raise RunError(
+                        f"the images are {shape_text(found)}, but `{name}` is {shape_text(expected)} (channels, "
+                        f"height, width); convert them to{mode} {expected[1]}x{expected[2]} pixels"
+                    )
+
+
+def _latents(plan: Plan) -> dict[str, DrawPlan]:
+    """The real variables that are inferred from an image alone, and from which distribution."""
+    draws = {v.name: inferring_draw(plan, v.name) for v in plan.variables if v.kind == "real"}
+    return {name: draw for name, draw in draws.items() if draw is not None and _from_image_alone(draw, {name})}
+
+
+def _from_image_alone(draw: DrawPlan, names: set[str]) -> bool:
+    fields = {
+        field
+        for name in names
+        for factor in ancestry(draw, name)
+        if isinstance(factor.origin, FromData)
+        for _, field in factor.origin.fields
+    }
+    return fields == {"image"}

@@ -1,0 +1,200 @@
+"""`ammgraph sample`: images from the synthesis side p of a run, as a grid in a `.png` or as arrays in an `.npz`."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.synthesis import generate, generating_draw, prior_category, unit
+from ammgraph.graph.plan import DrawPlan, Plan
+from ammgraph.nn.model import Model, sample_draw
+from ammgraph.nn.networks import Mode
+
+PER_COMPONENT = 10
+GAP = 2
+GREY = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N = rows * columns images at most, row by row, with all that they were drawn from.
+
+    Args:
+        variable: the image variable.
+        images: uint8 (N, C, H, W).
+        latents: variable -> real values (N, n), or the categories (N,) of a categorical one.
+        columns: of the grid.
+        by: the factorization that was sampled.
+    """
+
+    variable: str
+    images: Array
+    latents: dict[str, Array]
+    columns: int
+    by: str
+
+
+def sample_run(
+    folder: Path,
+    output: Path,
+    device: torch.device,
+    component: int | None = None,
+    count: int | None = None,
+    interpolate: int | None = None,
+    seed: int = 0,
+    variable: str | None = None,
+) -> Samples:
+    """Sample a run's newest checkpoint and write the images; the run itself is not changed, and needs no data set.
+
+    Args:
+        folder: the run directory.
+        output: a `.png`, a grid of images; or an `.npz` with them and their latents.
+        device: where the model runs.
+        component: the one component to sample. Without it all, a row each; a model without components gives one block.
+        count: images of each component (10 unless given); with `interpolate` paths (one of each component, else 10).
+        interpolate: images on a straight line between two draws of z with the same y, both ends included; a row each.
+        seed: of the noise.
+        variable: which image to sample, where the model has several.
+
+    Raises:
+        RunError: as `load_model`; nothing to sample, no such component; the file cannot be written.
+    """
+    if output.suffix.lower() not in (".png", ".npz"):
+        raise RunError(f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays)")
+    loaded = load_model(folder, device)
+    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, variable)
+    write_samples(samples, output)
+    return samples
+
+
+@torch.no_grad()
+def draw_samples(
+    model: Model,
+    plan: Plan,
+    component: int | None = None,
+    count: int | None = None,
+    interpolate: int | None = None,
+    seed: int = 0,
+    variable: str | None = None,
+) -> Samples:
+    """The images of `sample_run`, from a model; see there."""
+    for name, value, least in (("count", count, 1), ("interpolate", interpolate, 2)):
+        if value is not None and value < least:
+            raise RunError(f"`{name}` is {value}, expected at least {least}")
+    name, draw = _source(plan, variable)
+    category = prior_category(plan, draw, name)
+    rows = _rows(plan, category, component)
+    if interpolate is None:
+        each = count or PER_COMPONENT
+        columns = each if len(rows) > 1 else math.ceil(math.sqrt(each))
+        fixed = {category: torch.tensor(rows).repeat_interleave(each)} if category else {}
+        drawn = generate(model, plan, draw, name, fixed, each * len(rows), seed)
+    else:
+        paths = count or (1 if len(rows) > 1 else PER_COMPONENT)
+        columns = interpolate
+        fixed = {category: torch.tensor(rows).repeat_interleave(paths)} if category else {}
+        drawn = _paths(model, plan, draw, name, fixed, paths * len(rows), interpolate, seed)
+    images = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)
+    return Samples(
+        variable=name,
+        images=images.cpu().numpy(),
+        latents={other: _plain(plan, other, values) for other, values in drawn.items() if other != name},
+        columns=columns,
+        by=" ".join(factor.text for factor in draw.factors),
+    )
+
+
+def write_samples(samples: Samples, output: Path) -> None:
+    """Write a grid (`.png`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
+
+    Raises:
+        RunError: the file cannot be written, or the images are neither grey nor RGB.
+    """
+    try:
+        if output.suffix.lower() == ".npz":
+            arrays = {samples.variable: samples.images, **samples.latents, "layout": np.array("NCHW")}
+            with output.open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        else:
+            _write_png(samples, output)
+    except OSError as error:
+        raise RunError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def grid(images: Array, columns: int) -> Array:
+    """Images (N, C, H, W) side by side, row by row, two grey pixels apart: (C, height, width)."""
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((channels, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), GREY, np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // columns * (height + GAP), place % columns * (width + GAP)
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet
+
+
+def _source(plan: Plan, wanted: str | None) -> tuple[str, DrawPlan]:
+    """The image variable to sample, and the distribution that draws it from priors alone."""
+    draws = {v.name: generating_draw(plan, v.name) for v in plan.variables if v.kind == "image"}
+    there = {name: draw for name, draw in draws.items() if draw is not None}
+    if not there:
+        raise RunError("nothing to sample: no distribution draws an image by networks from priors alone")
+    if wanted is None:
+        return next(iter(there.items()))
+    if wanted not in there:
+        raise RunError(f"`{wanted}` cannot be sampled; expected {' or '.join(f'`{name}`' for name in there)}")
+    return wanted, there[wanted]
+
+
+def _rows(plan: Plan, category: str, component: int | None) -> list[int]:
+    """The components to sample, a row each; one row of no component where the model has none."""
+    if not category:
+        if component is not None:
+            raise RunError("this model has no components: no categorical variable is drawn from a prior")
+        return [0]
+    size = plan.variable(category).shape[0]
+    if component is not None and not 0 <= component < size:
+        raise RunError(f"there is no component {component}: `{category}` has {size}, from 0 to {size - 1}")
+    return list(range(size)) if component is None else [component]
+
+
+def _paths(
+    model: Model,
+    plan: Plan,
+    draw: DrawPlan,
+    name: str,
+    fixed: dict[str, Tensor],
+    count: int,
+    steps: int,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Images between two draws of the same categories: real latents on a straight line, the others as at its start."""
+    doubled = {key: torch.cat([values, values]) for key, values in fixed.items()}
+    ends = generate(model, plan, draw, name, doubled, 2 * count, seed)
+    given = {}
+    places = torch.linspace(0, 1, steps, device=ends[name].device).repeat(count)
+    for parent in draw.factor_of(name).given:
+        first, last = (end.repeat_interleave(steps, dim=0) for end in ends[parent].split(count))
+        moves = plan.variable(parent).kind == "real"
+        given[parent] = torch.lerp(first, last, places[:, None, None, None]) if moves else first
+    drawn = sample_draw(model, draw, {}, {}, Mode.EVAL, given=given, batch=count * steps, only=frozenset({name}))
+    return drawn.samples
+
+
+def _plain(plan: Plan, name: str, values: Tensor) -> Array:
+    flat = values.flatten(1).cpu()
+    return (flat.argmax(1) if plan.variable(name).kind == "categorical" else flat).numpy()
+
+
+def _write_png(samples: Samples, output: Path) -> None:
+    from PIL import Image
+
+    sheet = grid(samples.images, samples.columns)
+    if len(sheet) not in (1, 3):
+        raise RunError(f"a .png holds grey or RGB images, but `{samples.variable}` has {len(sheet)} channels; use .npz")
+    Image.fromarray(sheet[0] if len(sheet) == 1 else sheet.transpose(1, 2, 0)).save(output, format="PNG")
