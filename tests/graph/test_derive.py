@@ -69,7 +69,9 @@ def test_noise_of_a_variable_that_is_given_does_not_count() -> None:
     assert density(plan, "q", "z").kind == "normal"
 
 
-@pytest.mark.parametrize("activation", ["softmax", "straight_through", "gumbel_softmax 0.5"])
+@pytest.mark.parametrize(
+    "activation", ["softmax", "straight_through", "gumbel_softmax 0.5", "gumbel_straight_through 1"]
+)
 def test_a_choice_is_categorical_by_its_logits_without_noise(activation: str) -> None:
     plan = encoder(
         f"s: {{input: h, op: linear, channels: K, activation: expn}}, y: {{input: a + s, activation: {activation}}}"
