@@ -57,10 +57,11 @@ def piece_svg(latex: str) -> str:
     text = latex
     for word, known in TRANSLATIONS:
         text = text.replace(word, known)
-    # A space at either end would be lost.
+    if text[:2] in ("= ", "+ "):
+        text = text[0] + r"\;" + text[2:]  # at the start mathtext takes it for a sign and sets no space
     outline = TextPath((0, 0), f"${text}$", size=SIZE, prop=FontProperties(math_fontfamily="cm"))
     box = outline.get_extents()
-    left, right = min(0.0, box.x0) - 0.5, box.x1 + 0.5
+    left, right = box.x0 - 0.5, box.x1 + 0.5
     bottom, top = box.y0 - 0.5, box.y1 + 0.5
     width, height = right - left, top - bottom
     style = f"width:{width / SIZE:.3f}em;height:{height / SIZE:.3f}em;vertical-align:{bottom / SIZE:.3f}em"

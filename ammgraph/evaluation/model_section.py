@@ -43,13 +43,14 @@ def _diagrams(plan: Plan) -> Markup:
         f"<figure>{diagram_svg(plan, group[0])}<figcaption>{_diagram_caption(group)}</figcaption></figure>"
         for group in groups
     ]
-    return Markup(f'<div class="models">{"".join(figures)}</div>')
+    legend = paragraph("Shaded: taken from the data. Beside each variable: the network or the prior that draws it.")
+    return join([Markup(f'<div class="models">{"".join(figures)}</div>'), legend])
 
 
 def _diagram_caption(group: Sequence[DrawPlan]) -> Markup:
     names = " and ".join(draw.name for draw in group)
     twice = ", drawn independently" if len(group) > 1 else ""
-    return Markup(f"<strong>{text(names)}</strong>{twice}. Shaded: from the data. Beside a variable: what draws it.")
+    return Markup(f"<strong>{text(names)}</strong>{twice}")
 
 
 def _variables(plan: Plan) -> Markup:

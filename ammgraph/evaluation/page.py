@@ -59,13 +59,15 @@ class Table:
     caption: str = ""
     right: tuple[int, ...] = ()
     strong: tuple[int, ...] = ()
+    kind: str = "plain"
 
     def markup(self) -> Markup:
         """The table, in a box that scrolls where it is too wide."""
         head = self._row(self.head, "th", ' scope="col"')
         body = "".join(self._row(row, "td", "", index in self.strong) for index, row in enumerate(self.rows))
         caption = f"<caption>{text(self.caption)}</caption>" if self.caption else ""
-        table = f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+        table = f'<table class="{text(self.kind)}">{caption}'
+        table += f"<thead>{head}</thead><tbody>{body}</tbody></table>"
         return Markup(f'<div class="scroll" tabindex="0">{table}</div>')
 
     def _row(self, cells: Sequence[str], tag: str, attributes: str, strong: bool = False) -> str:
@@ -88,10 +90,11 @@ def image(data: bytes, form: str, alt: str) -> Markup:
     return Markup(f'<img src="data:{kind};base64,{encoded}" alt="{text(alt)}">')
 
 
-def figure(identifier: str, number: int, title: str, caption: str, picture: Markup) -> Markup:
-    """A numbered figure with its caption."""
+def figure(identifier: str, number: int, title: str, caption: str, picture: Markup, wide: bool = False) -> Markup:
+    """A numbered figure with its caption; a wide one takes the whole width of the page."""
     words = f"<strong>Figure {number}. {text(title)}.</strong> {text(caption)}"
-    return Markup(f'<figure id="{text(identifier)}">{picture}<figcaption>{words}</figcaption></figure>')
+    kind = ' class="wide"' if wide else ""
+    return Markup(f'<figure id="{text(identifier)}"{kind}>{picture}<figcaption>{words}</figcaption></figure>')
 
 
 def document(title: str, body: Markup) -> str:
@@ -124,7 +127,7 @@ overflow-wrap:anywhere}
 h2{font-size:1.4rem;margin:3rem 0 .9rem;padding-top:1rem;border-top:1px solid var(--line);letter-spacing:-.01em}
 h3{font-size:1.05rem;margin:1.8rem 0 .5rem;overflow-wrap:anywhere}
 p{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}
-.lead{color:var(--soft);font-size:1.02rem}
+.lead{color:var(--soft);font-size:1.02rem;max-width:none}.lead span{display:inline-block;margin-right:1.8em}
 nav ul{display:flex;flex-wrap:wrap;gap:.3rem 1.3rem;list-style:none;margin:1.2rem 0 0;padding:0;font-size:.95rem}
 a{color:var(--mark);text-decoration:none}a:hover{text-decoration:underline}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:1.6rem 0 .5rem;padding:0;
@@ -136,8 +139,9 @@ list-style:none}
 .formula{display:block;padding:.34rem 0 .34rem 1.6rem;text-indent:-1.6rem;line-height:2.1;font-size:1.06rem}
 .formula svg{text-indent:0;fill:currentColor;display:inline-block;overflow:visible;margin-right:.1em;max-width:100%}
 code.formula{font-size:.85rem;overflow-wrap:anywhere;line-height:1.5}
+.models figcaption{text-align:center}
 .models{display:flex;flex-wrap:wrap;gap:16px;margin:1rem 0}
-.models figure{flex:1 1 260px;margin:0;
+.models figure{flex:1 1 260px;margin:0;display:flex;flex-direction:column;justify-content:flex-end;
 border:1px solid var(--line);border-radius:8px;padding:14px;background:var(--tint)}
 .diagram{display:block;width:100%;height:auto;margin:0 auto}
 .diagram .node{fill:var(--paper);stroke:var(--ink);stroke-width:1.4}.diagram .observed{fill:var(--shade)}
@@ -147,7 +151,7 @@ border:1px solid var(--line);border-radius:8px;padding:14px;background:var(--tin
 figcaption{font-size:.88rem;color:var(--soft);line-height:1.45;margin-top:.5rem;overflow-wrap:anywhere}
 figcaption strong{color:var(--ink)}
 .plates{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:30px 26px;align-items:start}
-.plates figure{margin:0;min-width:0}
+.plates figure{margin:0;min-width:0}.plates figure.wide{grid-column:1/-1}.plates .wide img{max-width:740px}
 .plates img{display:block;width:100%;height:auto;background:#fff;
 border:1px solid var(--line);border-radius:6px;padding:6px}
 .scroll,pre{overflow-x:auto;max-width:100%;margin:.7rem 0;border:1px solid var(--line);border-radius:8px}
@@ -157,7 +161,8 @@ code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding:9px 12px;font-size:.85rem}
 th,td{text-align:left;padding:6px 12px;border-top:1px solid var(--line);white-space:nowrap;vertical-align:top}
-thead th{border-top:0;color:var(--soft);font-weight:600;background:var(--tint)}
+thead th{border-top:0;color:var(--soft);font-weight:600;background:var(--tint);vertical-align:bottom}
+.results th{white-space:normal;min-width:8.5em}.results th:nth-child(n+2),.results td:nth-child(n+2){text-align:right}
 .number{text-align:right}tr.strong td{font-weight:650}
 details{border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:0 14px}
 details[open]{padding-bottom:6px}

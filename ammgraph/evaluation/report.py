@@ -155,13 +155,16 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
 
 
 def _header(loaded: LoadedRun, results: Sequence[Result], split: str, trained: bool) -> Markup:
-    sides = "  ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in loaded.plan.draws)
+    sides = join(
+        element("span", text(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}"))
+        for draw in loaded.plan.draws
+    )
     links = [("model", "The model"), ("results", "Results"), ("figures", "Figures")]
     links += [("training", "Training")] if trained else []
     links += [("run", "The run")]
     items = "".join(f'<li><a href="#{target}">{text(label)}</a></li>' for target, label in links)
     title = element("h1", text(loaded.title))
-    lead = element("p", text(sides), class_="lead")
+    lead = element("p", sides, class_="lead")
     tiles = "".join(
         f"<li><strong>{text(value)}</strong><span>{text(label)}</span></li>"
         for value, label in _headline(loaded, results, split)
@@ -173,45 +176,26 @@ def _header(loaded: LoadedRun, results: Sequence[Result], split: str, trained: b
 
 def _headline(loaded: LoadedRun, results: Sequence[Result], split: str) -> list[tuple[str, str]]:
     """The few numbers that one looks for first, each with what it is a number of."""
-    tiles = []
+    errors, others = [], []
+    clustered = {result.variable for result in results if result.name == "clustering_error"}
     for result in results:
-        first_error = result.name == "classification_error" or (
-            result.name == "clustering_error" and result.protocol == "one-to-one" and result.fitted_on == split
-        )
-        if first_error and result.rule in ("posterior", "bayes"):
-            words = f"{result.label}, {result.examples:,} {SPLITS[result.split]} images"
-            tiles.append((result.shown, words))
-        elif result.name == "components_used" and result.rule == "posterior":
-            tiles.append((result.shown.split()[0], f"components used, {result.protocol}"))
+        on = f"{result.examples:,} {SPLITS[result.split]} images"
+        chief = (result.protocol == "one-to-one" and result.fitted_on == split) or result.name == "classification_error"
+        if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
+            errors.append((result.shown, f"{result.label}; {on}"))
+        elif result.name == "components_used" and result.rule == "posterior" and result.variable in clustered:
+            others.append((result.shown.split()[0], f"components used by {result.by}, {result.protocol}; {on}"))
         elif result.name == "reconstruction_error":
-            tiles.append(
-                (result.shown.split()[0], f"{result.name.replace('_', ' ')} of {result.variable}, mean square")
-            )
-    tiles += [
-        (_published(number), f"published {_metric(number)}, {_origin(number)}") for number in loaded.plan.published
-    ]
-    return [*tiles, (f"{loaded.plan.parameters:,}", "parameters"), (f"{loaded.step:,}", "steps of training")]
+            others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
+    published = [(_published(n), f"published {_words(n.metric)}, {_origin(n)}") for n in loaded.plan.published]
+    return [*errors, *published, *others, (f"{loaded.plan.parameters:,}", "parameters")]
 
 
 def _results(plan: Plan, results: Sequence[Result], examples: int, split: str, weights: str) -> Markup:
-    """Every number that is one number, then what was published."""
-    rows = [
-        (
-            f"{result.name.replace('_', ' ')} of {result.variable}",
-            result.by,
-            _protocol(result),
-            result.shown,
-            f"{result.examples:,} {SPLITS[result.split]}",
-        )
-        for result in results
-        if not isinstance(result.value, tuple)
-    ]
-    strong = tuple(range(len(rows), len(rows) + len(plan.published)))
-    rows += [
-        (f"published {_metric(number)}", "", _origin(number), _published(number), "as published")
-        for number in plan.published
-    ]
+    """Every number that is one number: rules for a category side by side, then the rest, then what was published."""
+    numbers = [result for result in results if not isinstance(result.value, tuple)]
     which = "averaged" if weights == "ema" else "last"
+    ruled = dict.fromkeys(result.variable for result in numbers if result.rule)
     return section(
         "results",
         "Results",
@@ -219,17 +203,59 @@ def _results(plan: Plan, results: Sequence[Result], examples: int, split: str, w
             f"On {examples:,} {SPLITS[split]} images, with the {which} weights. Networks run in eval mode with every "
             "noise at its mean. Labels serve for the score alone, and where the spec hands them to the model."
         ),
-        Table(("Measure", "By", "Protocol", "Value", "Images"), tuple(rows), right=(3, 4), strong=strong).markup(),
+        *(_by_rule(variable, [r for r in numbers if r.rule and r.variable == variable]) for variable in ruled),
+        _others([result for result in numbers if not result.rule]),
+        _published_table(plan.published),
     )
+
+
+def _by_rule(variable: str, results: Sequence[Result]) -> Markup:
+    """A row for each measure and protocol, a column for each rule."""
+    columns = list(dict.fromkeys((result.by, result.examples, result.split) for result in results))
+    rows: dict[tuple[str, str], dict[tuple[str, int, str], str]] = {}
+    for result in results:
+        row = rows.setdefault((result.name, _protocol(result)), {})
+        row[result.by, result.examples, result.split] = result.shown
+    head = (variable, *(f"{by}, {examples:,} {SPLITS[split]} images" for by, examples, split in columns))
+    cells = (
+        (", ".join(part for part in (_words(name), protocol) if part), *(row.get(column, "") for column in columns))
+        for (name, protocol), row in rows.items()
+    )
+    return Table(head, tuple(cells), kind="results").markup()
+
+
+def _others(results: Sequence[Result]) -> Markup:
+    if not results:
+        return Markup("")
+    rows = tuple(
+        (
+            f"{_words(result.name)} of {result.variable}",
+            result.shown,
+            f"{result.examples:,} {SPLITS[result.split]}",
+            "; ".join(part for part in (result.by, _protocol(result)) if part),
+        )
+        for result in results
+    )
+    return Table(("Measure", "Value", "Images", "How"), rows, right=(1, 2)).markup()
+
+
+def _published_table(published: Sequence[Published]) -> Markup:
+    if not published:
+        return Markup("")
+    rows = tuple(
+        (_words(number.metric), _published(number), "" if number.trials is None else str(number.trials), number.source)
+        for number in published
+    )
+    return Table(("Published", "Value", "Trials", "Source"), rows, right=(1, 2)).markup()
+
+
+def _words(name: str) -> str:
+    return {"nmi": "NMI", "ari": "ARI"}.get(name, name.replace("_", " "))
 
 
 def _protocol(result: Result) -> str:
     fitted = f"fitted on {result.fitted_examples:,} {SPLITS[result.fitted_on]} images" if result.fitted_on else ""
     return ", ".join(part for part in (result.protocol, fitted) if part)
-
-
-def _metric(number: Published) -> str:
-    return number.metric.replace("_", " ")
 
 
 def _published(number: Published) -> str:
@@ -249,6 +275,7 @@ def _plates(identifier: str, title: str, plates: Sequence[Plate], first: int) ->
             plate.title,
             plate.caption,
             image(plate.encoded(), plate.form, plate.alt),
+            plate.wide,
         )
         for number, plate in enumerate(plates, first)
     )
