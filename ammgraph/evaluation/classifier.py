@@ -19,13 +19,18 @@ from ammgraph.data.records import Split, scale_images
 
 VERSION = 1
 FEATURES = 64
-STEPS = 800
+STEPS = 2500
+STANDARD = 10_000  # images that standardise the features
 BATCH = 128
 RATE = 2e-3
 
 
 class Classifier(nn.Module):
-    """Images (B, C, H, W) in [0, 1] -> (features (B, 64), logits (B, classes)). Takes any size of at least 4 x 4."""
+    """Images (B, C, H, W) in [0, 1] -> (features (B, 64), logits (B, classes)). Takes any size of at least 4 x 4.
+
+    Features are standardised by their mean and standard deviation over the training images, so that distances have one
+    scale whatever the data: of 64 features with variance 1.
+    """
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -34,14 +39,24 @@ class Classifier(nn.Module):
         self.third = nn.Conv2d(32, 64, 3, padding=1)
         self.features = nn.Linear(64 * 9, FEATURES)
         self.logits = nn.Linear(FEATURES, classes)
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("scale", torch.ones(FEATURES))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features after their ReLU, and the logits that are linear in them."""
+        """Features after their ReLU, standardised; and the logits, linear in them."""
         x = F.relu(self.first(images - 0.5))
         x = F.relu(self.second(x))
         x = F.adaptive_avg_pool2d(F.relu(self.third(x)), 3)
         features = F.relu(self.features(x.flatten(1)))
-        return features, self.logits(features)
+        return (features - self.get_buffer("mean")) / self.get_buffer("scale"), self.logits(features)
+
+    @torch.no_grad()
+    def standardise(self, images: Tensor) -> None:
+        """Take mean and standard deviation from these images; one that hardly moves keeps a tenth of the others'."""
+        features = torch.cat([self(part)[0] for part in images.split(1000)])
+        deviation = features.std(0)
+        self.get_buffer("mean").copy_(features.mean(0))
+        self.get_buffer("scale").copy_(deviation.clamp(min=0.1 * float(deviation.mean()) + 1e-12))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +116,9 @@ def train_classifier(train: Split, classes: int, seed: int, device: torch.device
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return network.cpu()
+    network = network.cpu()
+    network.standardise(scale_images(train.images[order[:STANDARD]], 0.0, 1.0))
+    return network
 
 
 @torch.no_grad()

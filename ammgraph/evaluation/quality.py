@@ -166,7 +166,7 @@ def _calculate(
 _MEASURES = (
     ("frechet_inception_distance", "", "FID", ""),
     ("kernel_inception_distance_mean", "kernel_inception_distance_std", "KID", ""),
-    ("inception_score_mean", "inception_score_std", "inception score", ""),
+    ("inception_score_mean", "inception_score_std", "IS", ""),
     ("precision", "", "precision", "fraction"),
     ("recall", "", "recall", "fraction"),
 )
@@ -195,6 +195,7 @@ def _results(
             unit=unit,
             examples=len(chosen),
             split=split,
+            part="quality",
             by=extractor.words,
             protocol=protocol + notes.get(name, ""),
             std=finite(numbers[spread]) if spread else None,

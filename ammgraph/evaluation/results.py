@@ -37,6 +37,7 @@ class Result:
         fitted_on: the split on which an assignment of clusters to classes was fitted.
         fitted_examples: how many these were.
         std: standard deviation over subsets, where the measure has one.
+        part: of the evaluation: `model`, `baseline` or `quality` of samples.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Result:
     fitted_on: str = ""
     fitted_examples: int = 0
     std: float | None = None
+    part: str = "model"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -117,9 +119,14 @@ class Evaluation:
         """With what was found earlier about the same state and not measured again."""
         if before is None or not self.same_state(before):
             return self
-        keys = {result.key for result in self.results}
-        kept = tuple(result for result in before.results if result.key not in keys)
+        groups = {_group(result) for result in self.results}
+        kept = tuple(result for result in before.results if _group(result) not in groups)
         return replace(self, results=self.results + kept)
+
+
+def _group(result: Result) -> tuple[str, ...]:
+    """Results that are measured together. Quality by other features is another measurement."""
+    return result.split, result.part, result.name if result.part == "quality" else ""
 
 
 def finite(value: float) -> float | None:
@@ -209,7 +216,9 @@ def _note(result: Result) -> str:
 def _compact(result: Result) -> dict[str, Any]:
     """Without what says nothing, but always with value, unit, examples, split and protocol."""
     always = ("name", "variable", "rule", "protocol", "value", "unit", "examples", "split")
-    return {name: value for name, value in asdict(result).items() if name in always or value not in ("", 0, None)}
+    return {
+        name: value for name, value in asdict(result).items() if name in always or value not in ("", 0, None, "model")
+    }
 
 
 def _result(entry: dict[str, Any]) -> Result:

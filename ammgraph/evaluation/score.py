@@ -5,7 +5,7 @@ evaluate_run   a run directory -> `evaluation.json`
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -262,13 +262,14 @@ def _baseline(
     size = loaded.plan.variable(readout.variable).shape[0]
     by = f"{K_MEANS}, K = {size}"
     if before is not None and before.data == loaded.dataset.description:
-        known = [result for result in before.of(split) if result.by == by and result.variable == readout.variable]
+        known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
         if known:
             return known
     chosen = torch.linspace(0, len(examples) - 1, min(len(examples), K_MEANS_EXAMPLES)).round().long()
     scored = _k_means(split, examples.at(chosen), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
-    return [result for result in _agreement(common, scored, [scored]) if result.protocol != "exemplar"]
+    found = _agreement(common, scored, [scored])  # k-means has no surest example
+    return [replace(result, part="baseline") for result in found if result.protocol != "exemplar"]
 
 
 def _k_means(split: str, examples: Split, size: int) -> _Scored:

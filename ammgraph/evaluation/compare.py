@@ -1,0 +1,233 @@
+"""`ammgraph compare`: what several runs found, side by side; runs of one model with several seeds as mean and spread.
+
+The standard deviation is the sample's, divided by n - 1, as in the tables of papers over n trials; one run has none.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation import results
+from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
+from ammgraph.evaluation.score import evaluate_run
+from ammgraph.train import record
+from ammgraph.train.run import read_options
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run: its evaluation, and the evaluations that were made while it trained."""
+
+    folder: Path
+    evaluation: Evaluation
+    last_step: int  # of metrics.jsonl: later than the evaluation's where training went on
+    curves: tuple[dict[str, Any], ...]  # step, epoch, and a number for each measure
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one model: equal plans, weights of the same kind, other seeds."""
+
+    name: str
+    plan: str
+    runs: tuple[ComparedRun, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure over one group: the values of its runs, None where a run has none."""
+
+    result: Result  # of the first run that has it
+    values: tuple[float | None, ...]
+
+    @property
+    def known(self) -> list[float]:
+        """The values that are there."""
+        return [value for value in self.values if value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """(1/n) sum of the values."""
+        return statistics.fmean(self.known) if self.known else None
+
+    @property
+    def std(self) -> float | None:
+        """sqrt(sum (v - mean)^2 / (n - 1)); None for fewer than two."""
+        return statistics.stdev(self.known) if len(self.known) > 1 else None
+
+
+def compare_runs(
+    folders: Sequence[Path],
+    device: torch.device,
+    split: str | None = None,
+    data_dir: str | None = None,
+    download: bool = True,
+    again: bool = False,
+) -> tuple[Group, ...]:
+    """Groups of runs with equal plans, in the order in which the runs are given.
+
+    Args:
+        folders: run directories.
+        device: where runs without an `evaluation.json` are evaluated, which writes it.
+        split: what is compared, and scored where it was not; what the first run scored last unless given.
+        data_dir: as `evaluate_run`.
+        download: as `evaluate_run`.
+        again: evaluate every run, also those that were.
+
+    Raises:
+        RunError: as `evaluate_run`; no runs, or one twice.
+    """
+    if not folders:
+        raise RunError("nothing to compare: name one run directory or more")
+    places = [folder.resolve() for folder in folders]
+    twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise RunError(f"{twice} is named twice; a run counts once")
+    groups: dict[tuple[str, str], list[ComparedRun]] = {}
+    for folder in folders:
+        found = _read(folder, device, split, data_dir, download, again)
+        groups.setdefault((found.evaluation.plan, found.evaluation.weights), []).append(found)
+    return tuple(
+        Group(runs[0].evaluation.title or runs[0].evaluation.run, plan, tuple(runs))
+        for (plan, _), runs in groups.items()
+    )
+
+
+def rows(group: Group) -> tuple[Row, ...]:
+    """Every scalar measure that some run of the group has on the split that it scored, in the order of evaluation."""
+    tables = [{r.key: r for r in run.evaluation.of(run.evaluation.split)} for run in group.runs]
+    keys = dict.fromkeys(key for table in tables for key, result in table.items() if _is_scalar(result))
+    found = []
+    for key in keys:
+        of_runs = [table.get(key) for table in tables]
+        first = next(result for result in of_runs if result is not None)
+        found.append(Row(first, tuple(None if result is None else _scalar(result) for result in of_runs)))
+    return tuple(found)
+
+
+def as_json(groups: Sequence[Group]) -> dict[str, Any]:
+    """Everything, for tools: values by run, mean and standard deviation (n - 1), curves."""
+    return {
+        "standard_deviation": "of the sample, divided by n - 1",
+        "groups": [
+            {
+                "name": group.name,
+                "plan": group.plan,
+                "runs": [_run_json(run) for run in group.runs],
+                "measures": [_row_json(row) for row in rows(group)],
+            }
+            for group in groups
+        ],
+    }
+
+
+def lines(groups: Sequence[Group]) -> list[str]:
+    """A table for a terminal: a row for each measure, a column for each group, mean +- standard deviation."""
+    columns = [{_place(row.result): row for row in rows(group)} for group in groups]
+    names = list(dict.fromkeys(place for column in columns for place in column))
+    heads = [f"[{place}]" for place in range(1, len(groups) + 1)]
+    table = [["", "", *heads]]
+    for name in names:
+        cells = [_cell(column[name]) if name in column else "-" for column in columns]
+        table.append([*name[:2], *cells])
+    widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
+    legend = [line for head, group in zip(heads, groups, strict=True) for line in _legend(head, group)]
+    body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    spread = any(len(group.runs) > 1 for group in groups)
+    note = ["", "mean +- standard deviation of the sample (n - 1)"] if spread else []
+    return [*legend, "", *body, *note]
+
+
+def _read(
+    folder: Path, device: torch.device, split: str | None, data_dir: str | None, download: bool, again: bool
+) -> ComparedRun:
+    read_options(folder)  # a folder that is no run is told so before anything is evaluated
+    evaluation = None if again else results.read(folder)
+    if evaluation is None or (split is not None and not evaluation.of(split)):
+        evaluation = evaluate_run(folder, device, split, data_dir, download)
+    history = record.read(folder / "metrics.jsonl")
+    return ComparedRun(
+        folder=folder,
+        evaluation=replace(evaluation, split=split or evaluation.split),
+        last_step=max((line["step"] for line in history), default=evaluation.step),
+        curves=tuple(_curve_point(line) for line in history if "evaluation" in line),
+    )
+
+
+def _curve_point(line: dict[str, Any]) -> dict[str, Any]:
+    numbers = {name: value for name, value in line["evaluation"].items() if isinstance(value, int | float)}
+    return {"step": line["step"], "epoch": line["epoch"], **numbers}
+
+
+def _is_scalar(result: Result) -> bool:
+    return not isinstance(result.value, tuple)
+
+
+def _scalar(result: Result) -> float | None:
+    return None if isinstance(result.value, tuple) else result.value
+
+
+def _place(result: Result) -> tuple[str, ...]:
+    """What makes two groups' measures one row. Of the rule only its kind: `q(y|x)` of one is `q_u(y|x)` of another."""
+    rule = {"posterior": "posterior", "bayes": "Bayes rule, eq. 19"}.get(result.rule, result.rule)
+    return result.label, rule, result.unit
+
+
+def _cell(row: Row) -> str:
+    if row.mean is None:
+        return "-"
+    unit = " %" if row.result.unit == "fraction" else ""
+    spread = "" if row.std is None else f" +- {number(row.std, row.result.unit)}"
+    fewer = f" (n = {len(row.known)})" if len(row.known) < len(row.values) else ""
+    return f"{number(row.mean, row.result.unit)}{spread}{unit}{fewer}"
+
+
+def _legend(head: str, group: Group) -> list[str]:
+    evaluations = [run.evaluation for run in group.runs]
+    seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
+    steps = sorted({evaluation.step for evaluation in evaluations})
+    scored = sorted({f"{_examples(e):,} {SPLITS[e.split]} images" for e in evaluations})
+    runs = "1 run, seed" if len(group.runs) == 1 else f"{len(group.runs)} runs, seeds"
+    found = [f"{head} {group.name}: {runs} {seeds}; step {_range(steps)}; {' and '.join(scored)}"]
+    if len({evaluation.seed for evaluation in evaluations}) < len(evaluations):
+        found.append("    warning: a seed occurs twice: these runs are no independent trials")
+    if len(steps) > 1:
+        found.append("    warning: the runs stand at different steps")
+    found += [
+        f"    warning: {run.folder} was evaluated at step {run.evaluation.step:,} and is at step {run.last_step:,} now"
+        for run in group.runs
+        if run.last_step > run.evaluation.step
+    ]
+    return found
+
+
+def _examples(evaluation: Evaluation) -> int:
+    return max((result.examples for result in evaluation.of(evaluation.split)), default=0)
+
+
+def _range(steps: list[int]) -> str:
+    return f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+
+
+def _run_json(run: ComparedRun) -> dict[str, Any]:
+    evaluation = run.evaluation
+    return {
+        "folder": str(run.folder),
+        "seed": evaluation.seed,
+        "step": evaluation.step,
+        "last_step": run.last_step,
+        "split": evaluation.split,
+        "curves": list(run.curves),
+    }
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    result = row.result
+    names = ("name", "variable", "rule", "by", "protocol", "unit", "examples", "split", "fitted_on")
+    described = {name: getattr(result, name) for name in names}
+    return {**described, "values": list(row.values), "mean": row.mean, "std": row.std, "n": len(row.known)}
