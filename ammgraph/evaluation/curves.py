@@ -159,6 +159,8 @@ def _uses(records: Sequence[Record]) -> list[UsePanel]:
         if name.endswith("/use"):
             place = name.removesuffix("/use")
             kept = [record for record in records if isinstance(record.get(name), list)]
+            if len(kept) < 2:
+                continue
             shares = np.array([_numbers(record[name]) for record in kept]).T
             steps = np.array([record["step"] for record in kept])
             variable = place.rpartition(".")[2]
@@ -188,7 +190,7 @@ def _curves(records: Sequence[Record], names: Mapping[str, str], factor: float =
     found = []
     for name, label in names.items():
         kept = [record for record in records if name in record and not isinstance(record[name], list)]
-        if kept:
+        if len(kept) > 1:  # one point is no curve
             steps = np.array([record["step"] for record in kept])
             found.append(Curve(label, steps, factor * np.array(_numbers([record[name] for record in kept]))))
     return tuple(found)

@@ -13,7 +13,8 @@ import networkx as nx
 from ammgraph.graph.plan import DrawPlan, FactorPlan, FromData, FromNetwork, Plan
 
 RADIUS = 20.0
-ACROSS, DOWN = 118.0, 84.0
+ACROSS, DOWN = 118.0, 84.0  # between circles, at least
+LETTER = 6.6  # width of a letter beside a circle, about
 MARGIN = 30.0
 BEND = 46.0
 
@@ -39,7 +40,7 @@ def diagram_svg(plan: Plan, draw: DrawPlan) -> str:
     """The graphical model of a distribution."""
     nodes = _placed(plan, draw)
     by_name = {node.name: node for node in nodes}
-    rights = [node.x + RADIUS + 8 + 6.4 * len(node.source) for node in nodes]
+    rights = [node.x + RADIUS + 8 + LETTER * len(node.source) for node in nodes]
     width, height = max(rights) + 8, max(node.y for node in nodes) + RADIUS + MARGIN / 2
     arrows = [
         _arrow(by_name[given], by_name[variable], nodes)
@@ -66,11 +67,13 @@ def _placed(plan: Plan, draw: DrawPlan) -> list[Node]:
     upwards = any(isinstance(factor.origin, FromData) for factor in draw.factors)
     widest = max(map(len, layers))
     bent = BEND if len(layers) > 2 else 0.0
+    longest = max(len(_source(factors.get(name))) for name in names)
+    across = max(ACROSS, 2 * RADIUS + 20 + LETTER * longest) if widest > 1 else ACROSS
     nodes = []
     for index, layer in enumerate(layers):
         height = len(layers) - 1 - index if upwards else index
         for place, name in enumerate(layer):
-            x = MARGIN + bent + RADIUS + ACROSS * (place + (widest - len(layer)) / 2)
+            x = MARGIN + bent + RADIUS + across * (place + (widest - len(layer)) / 2)
             factor = factors.get(name)
             observed = factor is None or isinstance(factor.origin, FromData)
             nodes.append(Node(name, x, MARGIN + DOWN * height, height, observed, _source(factor)))

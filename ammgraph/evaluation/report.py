@@ -182,7 +182,12 @@ def _headline(loaded: LoadedRun, results: Sequence[Result], split: str) -> list[
         on = f"{result.examples:,} {SPLITS[result.split]} images"
         chief = (result.protocol == "one-to-one" and result.fitted_on == split) or result.name == "classification_error"
         if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
-            errors.append((result.shown, f"{result.label}; {on}"))
+            errors.append(
+                (
+                    result.shown,
+                    ", ".join((f"{_words(result.name)} by {result.by}", *filter(None, [result.protocol]), on)),
+                )
+            )
         elif result.name == "components_used" and result.rule == "posterior" and result.variable in clustered:
             others.append((result.shown.split()[0], f"components used by {result.by}, {result.protocol}; {on}"))
         elif result.name == "reconstruction_error":
@@ -236,7 +241,7 @@ def _others(results: Sequence[Result]) -> Markup:
         )
         for result in results
     )
-    return Table(("Measure", "Value", "Images", "How"), rows, right=(1, 2)).markup()
+    return Table(("Measure", "Value", "Images", "How"), rows, right=(1, 2), kind="how").markup()
 
 
 def _published_table(published: Sequence[Published]) -> Markup:

@@ -38,7 +38,7 @@ class ViewOptions:
 
     seed: int = 0
     columns: int = 8  # images in a row of samples
-    pairs: int = 40
+    pairs: int = 64
     interpolations: int = 8
     steps: int = 9  # images between the two originals of an interpolation
     category_path: CategoryPath = "linear"
