@@ -33,6 +33,7 @@ def check_names(tree: Table) -> Iterator[Diagnostic]:
             if name == "zeros":  # any other reserved word is unambiguous as a row
                 yield _reserved(name, entry)
     yield from _disjoint(tree, "distributions", "networks")
+    yield from _disjoint(tree, "games", "distributions")  # both name the random tensors of a step
     yield from _disjoint(tree, "constants", "variables")
 
 

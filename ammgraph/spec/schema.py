@@ -235,7 +235,7 @@ class Row(Model):
 class TableDefaults(Model):
     """Columns that a table's rows take where they say nothing."""
 
-    op: Operation = Field("conv", description="The operation of the rows that have a width.")
+    op: Literal["conv", "conv_transpose"] = Field("conv", description="The operation of the rows that have a width.")
 
 
 class Network(Model):

@@ -140,11 +140,11 @@ def _interpolated_penalty(
     assert penalty.evaluation is not None
     coefficient = noise[f"{penalty.evaluation.name}/coefficient"]
     real, fake = draws[game.real[0][1]].samples, draws[game.fake[0][1]].samples
-    inputs = {
-        local: torch.lerp(*(side[variable].detach().to(coefficient.dtype) for side in (real, fake)), coefficient)
-        for local, variable in game.reads
-    }
-    inputs = {local: point.requires_grad_() for local, point in inputs.items()}
+    dtype = coefficient.dtype
+    inputs = {}
+    for local, variable in game.reads:
+        start, end = real[variable].detach().to(dtype), fake[variable].detach().to(dtype)
+        inputs[local] = torch.lerp(start, end, coefficient).requires_grad_()
     row = game.discriminator.name
     logits = critic_logits(model, penalty.evaluation, row, penalty.rows, inputs, noise, Mode.FROZEN)
     return gradient_penalty(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
