@@ -109,13 +109,11 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
         elif operation == "linear":
             for column in ("width", "stride", "padding"):
                 if getattr(row, column) is not None:
-                    by_default = " by the table's defaults" if row.op is None else ""
                     yield Diagnostic(
                         "not-a-layer",
-                        f"row `{name}` is linear{by_default} and has no `{column}`",
+                        f"row `{name}` is linear and has no `{column}`",
                         spec.source.key(*path, column),
                         expected="`channels` alone",
-                        hint="defaults are for rows with a width; write `op: linear` in the row" if by_default else "",
                     )
         elif row.width is None:
             yield Diagnostic(
