@@ -74,7 +74,8 @@ def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
     gradient = rf"\nabla_{{{arguments}}} d({arguments})"
     if penalty.kind == "gradient_penalty":
         hats = ", ".join(rf"\hat{{{_variable(variable)}}}" for _, variable in game.reads)
-        return rf"{weight} \, \mathbb{{E}}\left[(\lVert \nabla_{{{hats}}} d({hats}) \rVert_2 - 1)^2\right]"
+        factor = "" if weight == "1" else rf"{weight} \, "
+        return rf"{factor}\mathbb{{E}}\left[(\lVert \nabla_{{{hats}}} d({hats}) \rVert_2 - 1)^2\right]"
     if penalty.kind == "r1_penalty":
         real = [_expectation(share, draw, rf"\lVert {gradient} \rVert_2^2") for share, draw in game.real]
         return rf"\tfrac{{{weight}}}{{2}} \left({' + '.join(real)}\right)"

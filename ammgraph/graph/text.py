@@ -9,7 +9,6 @@ from ammgraph.graph.plan import (
     FactorPlan,
     FromData,
     FromDraw,
-    FromNetwork,
     FromPrior,
     GamePlan,
     NetworkPlan,
