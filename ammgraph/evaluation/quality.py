@@ -181,12 +181,12 @@ def _results(
     extractor: _Extractor,
     options: QualityOptions,
 ) -> list[Result]:
-    kid = f", {KID_SUBSETS} subsets of {min(KID_SUBSET_SIZE, options.count, len(chosen)):,}"
-    notes = {"KID": kid, "precision": f", {NEIGHBORS} neighbours", "recall": f", {NEIGHBORS} neighbours"}
+    neighbors = f"{NEIGHBORS} neighbours"
+    kid = f"{KID_SUBSETS} subsets of {min(KID_SUBSET_SIZE, options.count, len(chosen)):,}"
+    protocols = {"KID": kid, "precision": neighbors, "recall": neighbors}
     factors = " ".join(factor.text for factor in draw.factors)
-    protocol = (
-        f"{options.count:,} samples of {factors}, seed {options.seed}, torch-fidelity {version('torch-fidelity')}"
-    )
+    tool = f"torch-fidelity {version('torch-fidelity')}"
+    by = f"{options.count:,} samples of {factors}, seed {options.seed}, by {tool}; features: {extractor.words}"
     return [
         Result(
             name=f"{name}{extractor.suffix}",
@@ -196,8 +196,8 @@ def _results(
             examples=len(chosen),
             split=split,
             part="quality",
-            by=extractor.words,
-            protocol=protocol + notes.get(name, ""),
+            by=by,
+            protocol=protocols.get(name, ""),
             std=finite(numbers[spread]) if spread else None,
         )
         for key, spread, name, unit in _MEASURES

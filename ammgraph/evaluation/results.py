@@ -63,7 +63,7 @@ class Result:
     def label(self) -> str:
         """What was measured: `clustering error of y, one-to-one, fitted on validation images`."""
         parts = [f"{self.name.replace('_', ' ')} of {self.variable}"]
-        if self.protocol and self.rule:
+        if self.protocol and (self.rule or self.part == "quality"):
             parts.append(self.protocol)
         if self.fitted_on not in ("", self.split):
             parts.append(f"fitted on {SPLITS[self.fitted_on]} images")
@@ -210,6 +210,8 @@ def _note(result: Result) -> str:
     """What a number without a rule needs beside it."""
     if result.rule:
         return result.by if result.rule == "k-means" else ""
+    if result.part == "quality":
+        return result.by
     return "; ".join(text for text in (result.by, result.protocol) if text)
 
 

@@ -1,0 +1,25 @@
+"""Run directories of tiny models, for tests of what is made of a run."""
+
+from pathlib import Path
+
+from tiny import trainer_of
+
+from ammgraph.graph.text import plan_text
+from ammgraph.spec.load import load_spec
+from ammgraph.train import checkpoint, record, run
+from ammgraph.train.run import RunOptions
+
+
+def make_run(folder: Path, spec: Path, *overrides: str, seed: int = 0, steps: int = 3) -> Path:
+    """A run directory as `ammgraph train` leaves it, with one line of metrics and a checkpoint at each of two steps."""
+    trainer = trainer_of(spec, *overrides, seed=seed)
+    folder.mkdir(parents=True)
+    options = RunOptions(spec.stem, seed, "float32", None, 50, 60.0, "ammgraph train")
+    run.create(folder, options, load_spec(spec, overrides).written, plan_text(trainer.plan), trainer.device)
+    for _ in range(steps):
+        trainer.advance()
+        if trainer.step >= steps - 1:
+            checkpoint.save(folder / "checkpoints", trainer.step, trainer.state_dict())
+    evaluation = {"y/one_to_one_error": 0.5 + 0.01 * seed, "examples": 197}
+    record.append(folder / "metrics.jsonl", {"step": steps, "epoch": 0.5, "evaluation": evaluation})
+    return folder
