@@ -93,10 +93,10 @@ def _open(piece: str) -> list[str]:
     match = re.fullmatch(r"(.*?)\\left\((.*)\\right\)", piece)
     if match is None or _encloses_more(match.group(2)):
         return [piece]
-    terms = [term for part in _cut(match.group(2), (" + ",)) for term in [part]]
+    terms = list(_cut(match.group(2), (" + ",)))
     if len(terms) == 1:
         return [piece]
-    return [f"{match.group(1)} ({terms[0]}", *terms[1:-1], f"{terms[-1]})"]
+    return [f"{match.group(1).rstrip()} ({terms[0]}", *terms[1:-1], f"{terms[-1]})"]
 
 
 def _encloses_more(inner: str) -> bool:
