@@ -3,9 +3,12 @@ from math import comb, log
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from ammgraph.evaluation.metrics import (
     adjusted_rand_index,
@@ -15,10 +18,13 @@ from ammgraph.evaluation.metrics import (
     clustering_error,
     component_use,
     exemplar,
+    log_evidence,
+    log_odds,
     majority,
     mean_entropy,
     normalized_mutual_information,
     one_to_one,
+    posterior_entropy,
 )
 
 # Nine examples, K = C = 3. Table (rows clusters):   3 1 0
@@ -244,3 +250,60 @@ def test_mean_entropy_is_in_nats():
     assert mean_entropy(np.eye(3)) == 0
     assert mean_entropy(np.full((5, 10), 0.1)) == pytest.approx(log(10))
     assert mean_entropy(np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)) == pytest.approx(log(2) / 2)
+
+
+# --------------------------------------------------------------------------------------------------- scores
+
+
+def test_log_odds_by_hand():
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    expected = np.log(probabilities / (1 - probabilities))
+    assert log_odds(np.log(probabilities) + 7.0) == pytest.approx(expected)
+
+
+def test_log_odds_tell_apart_posteriors_that_round_to_one():
+    scores = np.array([[900.0, 0.0], [950.0, 0.0], [0.0, 800.0]])
+    posteriors = softmax(scores, axis=1)
+    assert posteriors[0, 0] == posteriors[1, 0] == 1
+    labels = np.array([3, 5, 7])
+    assert exemplar(posteriors, labels).tolist() == [3, 7]
+    assert exemplar(log_odds(scores), labels).tolist() == [5, 7]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 8), st.integers(2, 6), st.integers(0, 10**6))
+def test_log_odds_order_examples_as_posteriors_do(count, num_clusters, seed):
+    scores = np.random.default_rng(seed).normal(size=(count, num_clusters)).round(3)
+    assert exemplar(log_odds(scores), np.arange(count)).tolist() == softmax(scores, axis=1).argmax(0).tolist()
+
+
+def test_one_component_is_certain():
+    assert np.isposinf(log_odds(np.array([[0.3], [-2.0]]))).all()
+    assert posterior_entropy(np.array([[0.3], [-2.0]])) == 0
+
+
+def test_the_posterior_s_entropy_is_that_of_its_probabilities():
+    scores = np.log(np.array([[0.5, 0.5], [1.0, 1e-300]]))
+    assert posterior_entropy(scores + 3) == pytest.approx(log(2) / 2)
+
+
+def test_the_evidence_is_the_mixture_s_density():
+    mixture = MixtureSameFamily(
+        Categorical(torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)),
+        Independent(
+            Normal(torch.tensor([[0.0, 1.0], [2.0, -1.0], [-3.0, 0.5]]).double(), torch.tensor([0.5, 1.0]).double()), 1
+        ),
+    )
+    z = torch.tensor([[0.1, 0.2], [2.0, 1.0], [-40.0, 30.0]], dtype=torch.float64)
+    scores = mixture.component_distribution.log_prob(z[:, None]) + mixture.mixture_distribution.logits
+    assert log_evidence(scores.numpy()) == pytest.approx(mixture.log_prob(z).numpy())
+
+
+@pytest.mark.parametrize(("num_clusters", "num_classes"), [(2, 4), (4, 4), (5, 3), (6, 2)])
+def test_protocols_against_every_map_there_is(num_clusters, num_classes):
+    random = np.random.default_rng(num_clusters)
+    clusters, labels = random.integers(0, num_clusters - 1, 40), random.integers(0, num_classes, 40)  # one is empty
+    table = cluster_table(clusters, labels, num_clusters, num_classes)
+    assert clustering_error(clusters, labels, one_to_one(table)) == pytest.approx(1 - best_injective(table) / 40)
+    assert clustering_error(clusters, labels, majority(table)) == pytest.approx(1 - best_of_all_maps(table) / 40)
+    assert majority(table)[-1] == one_to_one(table)[-1] == -1

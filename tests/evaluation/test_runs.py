@@ -65,9 +65,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tiny_run: Pat
     before = fingerprint(tiny_run)
     loaded = load_run(tiny_run, CPU)
     assert loaded.step == 2
-    assert loaded.warnings == (
-        "step-000000003.pt is damaged: its checksum differs; an older checkpoint is used",
-    )
+    assert loaded.warnings == ("step-000000003.pt is damaged: its checksum differs; an older checkpoint is used",)
     assert fingerprint(tiny_run) == before
 
 
@@ -91,14 +89,14 @@ def test_a_spec_that_is_no_longer_one(tiny_run: Path) -> None:
 def test_a_run_that_has_no_checkpoint_yet(tiny_run: Path) -> None:
     for path in (tiny_run / "checkpoints").iterdir():
         path.unlink()
-    with pytest.raises(RunError, match="no usable checkpoint in .*: there is none"):
+    with pytest.raises(RunError, match=r"no usable checkpoint in .*: there is none"):
         load_model(tiny_run, CPU)
 
 
 def test_checkpoints_that_are_all_truncated(tiny_run: Path) -> None:
     for path in (tiny_run / "checkpoints").glob("*.pt"):
         path.write_bytes(b"")
-    with pytest.raises(RunError, match="step-000000003.pt is damaged: its checksum differs; step-000000002.pt is"):
+    with pytest.raises(RunError, match=r"step-000000003\.pt is damaged: its checksum differs; step-000000002\.pt is"):
         load_model(tiny_run, CPU)
 
 

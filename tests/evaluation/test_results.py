@@ -1,0 +1,116 @@
+"""What was found is kept as it is, with all that a number needs beside it."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.results import Evaluation, Result, as_json, finite, lines, number, read, write
+
+ERROR = Result(
+    name="clustering_error",
+    variable="y",
+    value=0.25,
+    unit="fraction",
+    examples=10_000,
+    split="test",
+    rule="posterior",
+    by="q(y|x)",
+    protocol="majority",
+    fitted_on="validation",
+    fitted_examples=5000,
+)
+USE = Result("component_use", "y", (0.5, 0.5), "fraction", 10_000, "test", "bayes", "p(y|z)", "of each component")
+FOUND = Evaluation("AMM", "amm", "abc", 3, 100, "last", "digits", "test", (ERROR, USE))
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    assert write(tmp_path, FOUND) == tmp_path / "evaluation.json"
+    assert read(tmp_path) == FOUND
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+def test_every_entry_says_of_what_and_how_many_it_is() -> None:
+    content = json.loads(json.dumps(as_json(FOUND), allow_nan=False))
+    assert content["format"] == 1
+    assert (content["step"], content["weights"], content["plan"], content["seed"]) == (100, "last", "abc", 3)
+    for entry in content["results"]:
+        assert {"name", "variable", "rule", "protocol", "value", "unit", "examples", "split"} <= entry.keys()
+    assert content["results"][0]["fitted_on"] == "validation"
+    assert "fitted_on" not in content["results"][1]
+
+
+def test_no_evaluation_yet(tmp_path: Path) -> None:
+    assert read(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"format": 1}', "cannot be read"),
+        ('{"format": 99, "results": []}', "has format 99, expected 1; evaluate the run again"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(RunError, match=message):
+        read(tmp_path)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot write"):
+        write(tmp_path / "nowhere", FOUND)
+
+
+def test_what_is_found_again_replaces_and_the_rest_stays() -> None:
+    quality = Result("FID(classifier)", "x", 1.0, "", 50, "test", part="quality")
+    inception = replace(quality, name="FID")
+    other_split = replace(ERROR, split="train")
+    before = replace(FOUND, results=(ERROR, USE, quality, inception, other_split))
+    now = replace(FOUND, results=(replace(ERROR, value=0.1), replace(quality, value=2.0)))
+    assert now.merged(before).results == (*now.results, inception, other_split)
+
+
+@pytest.mark.parametrize("change", [{"step": 101}, {"plan": "b"}, {"weights": "ema"}, {"seed": 4}, {"data": "mnist"}])
+def test_results_of_another_state_do_not_stay(change: dict[str, object]) -> None:
+    now = replace(FOUND, results=())
+    assert now.merged(replace(FOUND, **change)).results == ()
+    assert now.merged(replace(FOUND, title="other", split="train")).results == FOUND.results
+    assert now.merged(None) == now
+
+
+def test_results_are_found_by_their_fields() -> None:
+    assert FOUND.find("clustering_error", protocol="majority") == ERROR
+    assert FOUND.find("clustering_error", protocol="one-to-one") is None
+    assert FOUND.find("clustering_error", split="train") is None
+    assert FOUND.of("test") == (ERROR, USE)
+
+
+def test_lines_for_a_person() -> None:
+    density = Result(
+        "log_density", "z", -59.148, "nats", 500, "test", by="sum over y of p(y) p(z|y)", protocol="at means"
+    )
+    none = Result("nmi", "y", None, "", 10_000, "test", "posterior", "q(y|x)")
+    assert lines(replace(FOUND, results=(*FOUND.results, none, density))) == [
+        "on 10,000 test images:",
+        "  clustering error of y, majority, fitted on validation images  q(y|x)  25.00 %",
+        "  component use of y, of each component                         p(y|z)  50.00 50.00 %",
+        "  nmi of y                                                      q(y|x)  -",
+        "  log density of z                                                      -59.15 nats  (on 500)",
+        "      sum over y of p(y) p(z|y); at means",
+    ]
+    assert lines(replace(FOUND, results=())) == []
+
+
+def test_numbers() -> None:
+    assert number(0.03321, "fraction") == "3.32"
+    assert number(10.0, "components") == "10"
+    assert number(1.23456, "") == "1.235"
+    assert number(None, "nats") == "-"
+    assert finite(math.nan) is None
+    assert finite(2) == 2.0
