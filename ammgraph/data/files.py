@@ -268,7 +268,7 @@ def read_images(path: Path) -> tuple[torch.Tensor, tuple[str, ...]]:
     if not os.path.exists(path):
         raise RunError(f"there is no {path}")
     if path.suffix.lower() in _SUFFIXES:
-        return torch.from_numpy(np.ascontiguousarray(_read_image(path)))[None], (path.name,)
+        return _read_images([(path, "")], ("",), path).images, (path.name,)
     images = _npz_images_alone(path)
     return images, tuple(str(place) for place in range(len(images)))
 

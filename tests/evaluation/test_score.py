@@ -128,8 +128,9 @@ def test_the_log_density_is_that_of_torch_distributions(loaded: LoadedRun, found
 def test_eq_19_by_sampling_the_mixture(loaded: LoadedRun) -> None:
     """Among samples z of p(y) p(z|y) to which eq. 19 gives y = k with probability r, a share r was drawn from k.
 
-    The components are moved apart until they just overlap. In each of ten bins of the posterior the share has a standard
-    error of sqrt(mean r (1 - r) / n); over 100 bins one exceeds 4.5 of them in 1 of 1,500 trials, and the seed is fixed.
+    The components are moved apart until they just overlap. In each of ten bins of the posterior the share has a
+    standard error of sqrt(mean r (1 - r) / n); of 100 bins one exceeds 4.5 of them in 1 of 1,500 trials; the seed is
+    fixed.
     """
     count = 20_000
     model = load_run(loaded.folder, CPU).model

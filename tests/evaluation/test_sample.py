@@ -1,0 +1,141 @@
+"""Images come from the synthesis side, of the component asked for, the same for the same seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_runs import fingerprint
+from tiny import CPU, TINY
+from tiny_runs import make_run
+
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.sample import draw_samples, grid, sample_run, write_samples
+from ammgraph.graph.compile import compile_spec
+from ammgraph.nn.model import build
+from ammgraph.spec.load import load_spec
+
+SPECS = Path(__file__).parents[2] / "specs"
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_folder: Path):
+    return load_model(tiny_folder, CPU)
+
+
+def test_all_components_row_by_row(loaded) -> None:
+    samples = draw_samples(loaded.model, loaded.plan)
+    assert samples.images.shape == (100, 1, 8, 8)
+    assert samples.images.dtype == np.uint8
+    assert samples.columns == 10
+    assert samples.latents["y"].tolist() == [k for k in range(10) for _ in range(10)]
+    assert samples.latents["z"].shape == (100, 4)
+    assert samples.by == "p(y) p(z|y) p(x|y,z)"
+    assert len(np.unique(samples.latents["z"][:, 0])) == 100
+
+
+def test_one_component_as_a_block(loaded) -> None:
+    samples = draw_samples(loaded.model, loaded.plan, component=7, count=11)
+    assert samples.images.shape == (11, 1, 8, 8)
+    assert samples.columns == 4
+    assert set(samples.latents["y"].tolist()) == {7}
+
+
+def test_the_seed_decides(loaded) -> None:
+    first, same, other = (draw_samples(loaded.model, loaded.plan, count=2, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(first.images, same.images)
+    assert not np.array_equal(first.latents["z"], other.latents["z"])
+
+
+def test_sampling_moves_no_global_generator(loaded) -> None:
+    before = torch.get_rng_state()
+    draw_samples(loaded.model, loaded.plan, count=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_interpolation_is_a_straight_line_of_z_with_one_y(loaded) -> None:
+    samples = draw_samples(loaded.model, loaded.plan, interpolate=5)
+    z = samples.latents["z"].reshape(10, 5, 4)
+    y = samples.latents["y"].reshape(10, 5)
+    assert samples.columns == 5
+    assert np.allclose(np.diff(z, axis=1), ((z[:, -1] - z[:, 0]) / 4)[:, None], atol=1e-5)
+    assert np.abs(z[:, -1] - z[:, 0]).min() > 0
+    assert (y == np.arange(10)[:, None]).all()
+    assert draw_samples(loaded.model, loaded.plan, component=2, interpolate=3, count=4).images.shape == (12, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"component": 10}, "there is no component 10: `y` has 10, from 0 to 9"),
+        ({"component": -1}, "there is no component -1"),
+        ({"count": 0}, "`count` is 0, expected at least 1"),
+        ({"interpolate": 1}, "`interpolate` is 1, expected at least 2"),
+        ({"variable": "z"}, "`z` cannot be sampled; expected `x`"),
+    ],
+)
+def test_what_cannot_be_sampled(loaded, options: dict, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        draw_samples(loaded.model, loaded.plan, **options)
+
+
+def test_a_model_without_components_gives_one_block() -> None:
+    plan = compile_spec(load_spec(SPECS / "ali_mnist.yaml", ()))
+    model = build(plan, torch.Generator().manual_seed(0))
+    samples = draw_samples(model, plan, count=5)
+    assert samples.images.shape == (5, 1, 28, 28)
+    assert list(samples.latents) == ["z"]
+    assert draw_samples(model, plan, interpolate=3, count=2).images.shape == (6, 1, 28, 28)
+    with pytest.raises(RunError, match="this model has no components"):
+        draw_samples(model, plan, component=0)
+
+
+def test_images_of_three_channels_are_written_in_colour(tmp_path: Path) -> None:
+    plan = compile_spec(load_spec(SPECS / "amm_svhn.yaml", ()))
+    model = build(plan, torch.Generator().manual_seed(0))
+    samples = draw_samples(model, plan, component=1, count=2)
+    write_samples(samples, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.mode, image.size) == ("RGB", (66, 32))
+        assert np.array_equal(np.asarray(image)[:, :32].transpose(2, 0, 1), samples.images[0])
+
+
+def test_the_grid_by_hand() -> None:
+    images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
+    grey = 128
+    assert grid(images, 2)[0].tolist() == [
+        [0, grey, grey, 1],
+        [grey] * 4,
+        [grey] * 4,
+        [2, grey, grey, grey],
+    ]
+
+
+def test_a_run_is_sampled_without_its_data_and_not_changed(tiny_run: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ammgraph.data.dataset._read", lambda *_: pytest.fail("the data set was read"))
+    before = fingerprint(tiny_run)
+    samples = sample_run(tiny_run, tmp_path / "grid.png", CPU, count=3)
+    with Image.open(tmp_path / "grid.png") as image:
+        assert (image.mode, image.size) == ("L", (3 * 10 - 2, 10 * 10 - 2))
+    sample_run(tiny_run, tmp_path / "arrays.NPZ", CPU, count=3)
+    with np.load(tmp_path / "arrays.NPZ") as arrays:
+        assert np.array_equal(arrays["x"], samples.images)
+        assert np.array_equal(arrays["y"], samples.latents["y"])
+        assert str(arrays["layout"]) == "NCHW"
+    assert fingerprint(tiny_run) == before
+
+
+def test_files_that_cannot_be_written(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"expected a name that ends in \.png \(a grid\) or \.npz"):
+        sample_run(tiny_run, tmp_path / "grid.jpg", CPU)
+    with pytest.raises(RunError, match=r"cannot write .*nowhere/grid\.png: No such file"):
+        sample_run(tiny_run, tmp_path / "nowhere" / "grid.png", CPU, count=1)
+
+
+def test_the_range_of_the_variable_is_black_to_white(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", TINY, "variables.x.range=[-1, 1]", "networks.decoder.layers.x.activation=tanh")
+    loaded = load_model(folder, CPU)
+    images = draw_samples(loaded.model, loaded.plan, count=20).images
+    assert 90 < images.mean() < 165
