@@ -134,7 +134,7 @@ def _samples(view: SamplesView, images: str) -> Plate:
 
 
 def _pairs(view: PairsView, images: str) -> Plate:
-    columns = 8 if view.originals.shape[-1] >= TILE else 10
+    columns = 6
     count = len(view.originals) // columns * columns or len(view.originals)
     columns = min(columns, count)
     pairs = np.concatenate([view.originals[:count, None], view.rebuilt[:count, None]], axis=1)
@@ -219,7 +219,9 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     about = (
         "" if view.supervised else " Clusters stand in the order of the classes that one-to-one assignment gives them."
     )
-    caption = f"Predictions by {view.rule} of {view.counts.sum():,} {images}; the shade is the share of its row.{about}"
+    bayes = ", the Bayes rule of eq. 19" if view.bayes else ""
+    count = f"{view.counts.sum():,}"
+    caption = f"Predictions by {view.rule}{bayes}, of {count} {images}; the shade is the share of its row.{about}"
     axis = "true against predicted class" if view.supervised else "clusters against classes"
     alt = f"{rows} by {columns} table of counts: {axis}"
     return Plate(view.name, f"{kind} of {view.rule}", caption, alt, figure, "svg")

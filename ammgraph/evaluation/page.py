@@ -163,7 +163,9 @@ caption{text-align:left;color:var(--soft);padding:9px 12px;font-size:.85rem}
 th,td{text-align:left;padding:6px 12px;border-top:1px solid var(--line);white-space:nowrap;vertical-align:top}
 thead th{border-top:0;color:var(--soft);font-weight:600;background:var(--tint);vertical-align:bottom}
 .results th{white-space:normal;min-width:8.5em}.results th:nth-child(n+2),.results td:nth-child(n+2){text-align:right}
-.how td:last-child{white-space:normal;min-width:16em}
+.how td:last-child{white-space:normal;min-width:16em}.how td:first-child{white-space:normal;min-width:9em}
+.results td:first-child,.results th:first-child{white-space:normal;min-width:11em;position:sticky;left:0;
+background:var(--paper)}.results th:first-child{background:var(--tint)}
 .number{text-align:right}tr.strong td{font-weight:650}
 details{border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:0 14px}
 details[open]{padding-bottom:6px}

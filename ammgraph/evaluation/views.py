@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import Split
-from ammgraph.evaluation.evaluate import Answers, ask, batches, infer, reconstruct
+from ammgraph.evaluation.evaluate import Answers, ask, batches, infer, reconstruct, rule_text
 from ammgraph.evaluation.metrics import Array, cluster_table
 from ammgraph.evaluation.synthesis import (
     component_means,
@@ -26,7 +26,7 @@ from ammgraph.evaluation.synthesis import (
     prior_category,
     unit,
 )
-from ammgraph.graph.plan import Plan, ReadoutPlan, ReconstructionPlan
+from ammgraph.graph.plan import Plan, ReconstructionPlan
 from ammgraph.nn.model import Model
 
 CategoryPath: TypeAlias = Literal["linear", "switch"]
@@ -38,7 +38,7 @@ class ViewOptions:
 
     seed: int = 0
     columns: int = 8  # images in a row of samples
-    pairs: int = 64
+    pairs: int = 48
     interpolations: int = 8
     steps: int = 9  # images between the two originals of an interpolation
     category_path: CategoryPath = "linear"
@@ -70,7 +70,8 @@ class MatrixView:
 
     name: str
     variable: str
-    rule: str
+    rule: str  # `q(y|x)`, or `p(y|z)` for the Bayes rule
+    bayes: bool
     supervised: bool
     counts: Array
     classes: tuple[str, ...]
@@ -161,14 +162,6 @@ def as_arrays(views: tuple[View, ...]) -> dict[str, Array]:
 # --------------------------------------------------------------------------------------------------- categories
 
 
-def _rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
-    if rule == "posterior":
-        return plan.draw(readout.draw).factor_of(readout.variable).text
-    assert readout.bayes is not None
-    head = readout.bayes.draw.partition("_")[0]
-    return f"{head}({readout.variable}|{','.join(readout.bayes.evidence)})"
-
-
 def _matrices(
     plan: Plan, split: Split, scores: dict[tuple[str, str], Array], classes: tuple[str, ...]
 ) -> Iterator[MatrixView]:
@@ -180,9 +173,9 @@ def _matrices(
                 continue
             table = cluster_table(values.argmax(1), labels, values.shape[1], len(classes))
             counts = table.T if readout.supervised else table
-            text = _rule_text(plan, readout, rule)
+            text = rule_text(plan, readout, rule)
             name = f"matrix_{readout.variable}{suffix}"
-            yield MatrixView(name, readout.variable, text, readout.supervised, counts, classes)
+            yield MatrixView(name, readout.variable, text, rule == "bayes", readout.supervised, counts, classes)
 
 
 # --------------------------------------------------------------------------------------------------- samples
@@ -220,7 +213,7 @@ def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, st
     """(the category of every image, by which rule): inferred, else the label that the model takes, else nothing."""
     for readout in plan.readouts:
         if readout.variable == category and (category, "posterior") in scores:
-            return scores[category, "posterior"].argmax(1), _rule_text(plan, readout, "posterior")
+            return scores[category, "posterior"].argmax(1), rule_text(plan, readout, "posterior")
     if category and ("label" in data_fields(plan, category)):
         return _numpy(split.labels), "label"
     return np.zeros(0, np.int64), ""

@@ -67,14 +67,14 @@ def test_colours_with_three_channels_and_rows_without_members() -> None:
 def test_a_matrix_of_any_shape_with_empty_clusters(shape: tuple[int, int]) -> None:
     counts = np.zeros(shape, np.int64)
     counts[0, 0] = 5
-    view = MatrixView("matrix_y", "y", "q(y|x)", False, counts, tuple(map(str, range(shape[1]))))
+    view = MatrixView("matrix_y", "y", "q(y|x)", False, False, counts, tuple(map(str, range(shape[1]))))
     plate = draw(view)
     ElementTree.fromstring(plate.encoded())
     assert "5 test images" in plate.caption
 
 
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
-    view = MatrixView("matrix_y", "y", "q(y|x)", True, np.eye(2, dtype=np.int64), ("$x_{", "<b>"))
+    view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$x_{", "<b>"))
     ElementTree.fromstring(draw(view).encoded())
 
 
