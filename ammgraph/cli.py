@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _close_output() -> None:
-    """Whatever is still to be written to stdout goes nowhere, so that Python has nothing to complain about at its end."""
+    """What is still to be written to stdout goes nowhere, so that Python has nothing to complain about at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -93,6 +93,7 @@ def show(options: argparse.Namespace) -> int:
     from ammgraph.graph.cost import cost_text
     from ammgraph.graph.latex import latex
     from ammgraph.graph.text import (
+        data_text,
         distributions_text,
         game_text,
         network_text,
@@ -106,7 +107,7 @@ def show(options: argparse.Namespace) -> int:
         print(plan_text(plan), end="")
         return 0
     sections = {
-        "distributions": lambda: f"{variables_text(plan)}\n\n{distributions_text(plan)}",
+        "distributions": lambda: "\n\n".join((data_text(plan), variables_text(plan), distributions_text(plan))),
         "networks": lambda: "\n\n".join(network_text(network) for network in plan.networks),
         "games": lambda: "\n\n".join(game_text(game) for game in plan.games),
         "step": lambda: step_text(plan),

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,7 +53,7 @@ def train_run(options: argparse.Namespace) -> int:
             _go_on(trainer, folder)
         else:
             run.create(folder, settings, _self_contained(spec, settings), plan_text(plan), device)
-        print(_headline(plan, dataset, trainer, folder, settings), file=sys.stderr)
+        _say(_headline(plan, dataset, trainer, folder, settings))
         glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
         started = time.monotonic()
         with _stop_signals() as stopped, _display(trainer, folder) as show:
@@ -67,9 +67,9 @@ def train_run(options: argparse.Namespace) -> int:
                 checkpoint_seconds=settings.checkpoint_seconds,
             )
     if not finished:
-        print(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}", file=sys.stderr)
+        _say(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}")
         return 128 + stopped[0]
-    print(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}", file=sys.stderr)
+    _say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
     name, split = dataset.scored()
     results = evaluate(trainer.evaluated, plan, split)
     print("\n".join(_result_lines(plan, results, dataset, name, split)))
@@ -145,7 +145,13 @@ def _go_on(trainer: Trainer, folder: Path) -> None:
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        _say(f"warning: {warning}")
+
+
+def _say(text: str) -> None:
+    """To stderr, if anyone still reads it: training goes on without."""
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
@@ -257,11 +263,11 @@ def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
 
 def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
     if "evaluation" in line:
-        print(_evaluation_text(line), file=sys.stderr)
+        _say(_evaluation_text(line))
     else:
         left = _clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
         head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}"
-        print(f"{head}  {_losses_text(trainer, line)}  {left} left", file=sys.stderr)
+        _say(f"{head}  {_losses_text(trainer, line)}  {left} left")
     _write_board(board, line)
 
 

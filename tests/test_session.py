@@ -1,0 +1,156 @@
+"""What a run shows: results with their protocol, progress in lines or as a bar, the command that goes on."""
+
+import io
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import ALTERNATING, LABELED, TINY, data_of, plan_of, trainer_of
+
+from ammgraph import cli, session
+from ammgraph.data.records import Split
+from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.spec.load import load_spec
+from ammgraph.train.trainer import fit
+
+
+def shown(path: Path, *overrides: str, name: str = "train", split: Split | None = None, **more: float) -> list[str]:
+    plan, dataset = plan_of(path, *overrides), data_of(path)
+    chosen = split or dataset.train.at(torch.arange(50))
+    results: dict[str, Any] = {
+        "examples": len(chosen),
+        "y/one_to_one_error": 0.25,
+        "y/majority_error": 0.125,
+        "y/nmi": 0.5,
+        **more,
+    }
+    return session._result_lines(plan, results, dataset, name, chosen)
+
+
+def test_results_are_percents_with_rule_and_protocol() -> None:
+    lines = shown(TINY, **{"y/bayes/one_to_one_error": 0.5, "x/reconstruction_error": 0.0123456})
+    assert lines[:4] == [
+        "on 50 training images (digits has no test images), last weights:",
+        "  one-to-one clustering error of y         q(y|...)              25.00 %",
+        "  majority clustering error of y           q(y|...)              12.50 %",
+        "  one-to-one clustering error of y         Bayes rule, eq. 19    50.00 %",
+    ]
+    assert lines[4].startswith("  one-to-one clustering error              k-means, K = 10")
+    assert lines[5] == "  mean squared reconstruction error of x                         0.01235"
+
+
+def test_published_numbers_stand_beside_the_runs_own() -> None:
+    numbers = (
+        "published=[{metric: clustering_error, value: 3.32, std: 0.39, source: Table 1},"
+        " {metric: nmi, value: 0.9, unit: fraction, source: elsewhere}]"
+    )
+    assert shown(TINY, numbers)[-2:] == [
+        "  published clustering error               Table 1                3.32 +- 0.39 %",
+        "  published nmi                            elsewhere              0.90",
+    ]
+
+
+def test_a_split_too_small_for_k_means_has_none() -> None:
+    few = data_of(TINY).train.at(torch.arange(9))
+    assert not any("k-means" in line for line in shown(TINY, split=few))
+
+
+def test_a_clock() -> None:
+    assert [session._clock(seconds) for seconds in (0, 59.4, 59.6, 3599, 3600, 36061)] == [
+        "0:00",
+        "0:59",
+        "1:00",
+        "59:59",
+        "1:00:00",
+        "10:01:01",
+    ]
+
+
+def test_a_component_lives_with_a_tenth_of_its_share() -> None:
+    assert session._used([0.5, 0.5, 0.0, 0.0]) == "2 of 4 in use"
+    assert session._used([0.951, 0.024, 0.025, 0.0]) == "2 of 4 in use"
+
+
+@pytest.mark.parametrize(("path", "overrides"), [(TINY, ()), (TINY, (ALTERNATING,)), (LABELED, ())])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_is_shown_on_a_terminal_and_in_a_file(
+    path: Path, overrides: tuple[str, ...], terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    it = trainer_of(path, *overrides)
+    with session._display(it, tmp_path) as show:
+        fit(it, tmp_path, evaluate=lambda model: evaluate(model, it.plan, data_of(path).train), report=show)
+    text = screen.getvalue()
+    games = [game.name for game in it.plan.games]
+    assert all(f"{game}: D " in text for game in games)
+    assert "examples/s" in text
+    assert "entropy" in text
+    assert ("13/13" in text) == terminal or "step 13/13" in text
+    measure = "y/classification_error" if path == LABELED else "y/one_to_one_error"
+    assert f"  epoch {it.epoch:.1f}: {measure} " in text
+    assert "(1,600 images)" in text
+    if not terminal:
+        assert "\x1b" not in text
+        assert text.splitlines()[0].startswith(f"step 13/13  epoch {it.epoch:.1f}  ")
+        assert text.splitlines()[0].endswith("0:00 left")
+
+
+def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with session._stop_signals() as received:
+        assert received == []
+        signal.raise_signal(signal.SIGTERM)
+        assert received == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["a.yaml"], "ammgraph train --resume 'my run'"),
+        (["a.yaml", "--set", "constants.K=3"], "ammgraph train --resume 'my run'"),  # it stands in spec.json
+        (["a.yaml", "--device", "cpu"], "ammgraph train --resume 'my run' --device cpu"),
+        (["--resume", "my run", "--set", "training.epochs=2 * 3"],
+         "ammgraph train --resume 'my run' --set 'training.epochs=2 * 3'"),
+    ],
+)  # fmt: skip
+def test_the_command_that_goes_on(arguments: list[str], expected: str) -> None:
+    options = cli._parser().parse_args(["train", *arguments])
+    assert session._resume_command(Path("my run"), options) == expected
+
+
+def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    for written, stored in (
+        ("some/x.npz", str(tmp_path / "some" / "x.npz")),
+        ("/data/x.npz", "/data/x.npz"),
+        ("~/x.npz", "/home/someone/x.npz"),
+    ):
+        options = cli._parser().parse_args(["train", "a.yaml"])
+        spec = load_spec(TINY, [f"data={{dataset: npz, path: {written}}}"])
+        found = session._self_contained(spec, session._settings(options, None))
+        assert found["data"] == {"dataset": "npz", "path": stored}
+        options = cli._parser().parse_args(["train", "a.yaml", "--data-dir", "folder"])
+        settings = session._settings(options, None)
+        assert settings.data_dir == str(tmp_path / "folder")
+        assert session._self_contained(spec, settings)["data"]["path"] == written
+
+
+def test_a_new_run_has_the_documented_defaults() -> None:
+    settings = session._settings(cli._parser().parse_args(["train", "specs/a.yaml"]), None)
+    assert (settings.name, settings.seed, settings.precision) == ("a", 0, "float32")
+    assert (settings.log_every, settings.checkpoint_seconds, settings.data_dir) == (50, 60.0, None)
+    settings = session._settings(cli._parser().parse_args(["train", "a.yaml", "--checkpoint-seconds", "0"]), None)
+    assert settings.checkpoint_seconds == 0
