@@ -97,7 +97,7 @@ def cached_classifier(
     return Trained(path, network, stored["error"], stored["examples"], stored["split"])
 
 
-def train_classifier(train: Split, classes: int, seed: int, device: torch.device, steps: int = STEPS) -> Classifier:
+def train_classifier(train: Split, classes: int, seed: int, device: torch.device) -> Classifier:
     """Adam on the cross-entropy for a fixed number of steps, its rate a half cosine to 0; the result on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -106,12 +106,12 @@ def train_classifier(train: Split, classes: int, seed: int, device: torch.device
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     batch, position = min(BATCH, len(train)), 0
-    for step in range(steps):
+    for step in range(STEPS):
         if position + batch > len(order):
             order, position = torch.randperm(len(train), generator=generator), 0
         chosen = train.at(order[position : position + batch]).to(device)
         position += batch
-        optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS))
         loss = F.cross_entropy(network(scale_images(chosen.images, 0.0, 1.0))[1], chosen.labels)
         optimizer.zero_grad()
         loss.backward()

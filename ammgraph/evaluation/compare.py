@@ -91,11 +91,9 @@ def compare_runs(
     groups: dict[tuple[str, str], list[ComparedRun]] = {}
     for folder in folders:
         found = _read(folder, device, split, data_dir, download, again)
+        split = split or found.evaluation.split
         groups.setdefault((found.evaluation.plan, found.evaluation.weights), []).append(found)
-    return tuple(
-        Group(runs[0].evaluation.title or runs[0].evaluation.run, plan, tuple(runs))
-        for (plan, _), runs in groups.items()
-    )
+    return tuple(Group(runs[0].evaluation.title, plan, tuple(runs)) for (plan, _), runs in groups.items())
 
 
 def rows(group: Group) -> tuple[Row, ...]:

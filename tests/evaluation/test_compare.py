@@ -1,0 +1,134 @@
+"""Runs of one model with several seeds are one column: mean and standard deviation as numpy computes them."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import CPU, LABELED, TINY
+from tiny_runs import make_run
+
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation import compare, results
+from ammgraph.evaluation.compare import as_json, compare_runs, lines, rows
+from ammgraph.train import record
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three seeds of one model and one run of another."""
+    root = tmp_path_factory.mktemp("compared")
+    made = [make_run(root / f"tiny-{seed}", TINY, seed=seed, steps=2) for seed in range(3)]
+    return [*made, make_run(root / "labeled", LABELED, steps=2)]
+
+
+def test_runs_of_equal_plans_are_a_group(folders: list[Path]) -> None:
+    first, second = compare_runs(folders, CPU)
+    assert [run.evaluation.seed for run in first.runs] == [0, 1, 2]
+    assert len(second.runs) == 1
+    assert first.plan != second.plan
+    assert all((folder / "evaluation.json").exists() for folder in folders)
+
+
+def test_means_and_deviations_are_numpy_s(folders: list[Path]) -> None:
+    group = compare_runs(folders, CPU)[0]
+    evaluations = [results.read(folder) for folder in folders[:3]]
+    compared = 0
+    for row in rows(group):
+        wanted = {name: getattr(row.result, name) for name in ("variable", "rule", "protocol", "fitted_on")}
+        values = [evaluation.find(row.result.name, **wanted).value for evaluation in evaluations]
+        assert list(row.values) == values
+        assert row.mean == pytest.approx(np.mean(values))
+        assert row.std == pytest.approx(np.std(values, ddof=1), abs=1e-15)
+        compared += 1
+    assert compared > 15
+    assert not [row for row in rows(group) if row.result.name == "component_use"]
+
+
+def test_one_run_has_no_deviation(folders: list[Path]) -> None:
+    group = compare_runs(folders[:1], CPU)[0]
+    assert {row.std for row in rows(group)} == {None}
+    assert not [line for line in lines([group]) if "+-" in line]
+
+
+def test_what_stands_in_evaluation_json_is_taken_from_there(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare_runs(folders, CPU)
+    monkeypatch.setattr(compare, "evaluate_run", lambda *_: pytest.fail("evaluated again"))
+    compare_runs(folders, CPU)
+    with pytest.raises(pytest.fail.Exception):
+        compare_runs(folders, CPU, again=True)
+    with pytest.raises(pytest.fail.Exception):
+        compare_runs(folders, CPU, split="validation")
+
+
+def test_a_split_that_was_not_scored_is_scored(folders: list[Path]) -> None:
+    groups = compare_runs(folders[:2], CPU, split="validation")
+    assert {row.result.split for row in rows(groups[0])} == {"validation"}
+    assert {row.result.split for row in rows(compare_runs(folders[2:3] + folders[:1], CPU)[0])} == {"train"}
+
+
+def test_the_table(folders: list[Path]) -> None:
+    text = lines(compare_runs(folders, CPU, split="train"))
+    assert text[0] == "[1] tiny: 3 runs, seeds 0, 1, 2; step 2; 1,600 training images"
+    assert text[1].startswith("[2] ")
+    assert text[1].endswith("1 run, seed 0; step 2; 1,600 training images")
+    head = next(line for line in text if line.lstrip().startswith("[1]") and "[2]" in line)
+    first, second = head.index("[1]"), head.index("[2]")
+    clustering = next(line for line in text if line.startswith("clustering error of y, one-to-one  "))
+    assert "posterior" in clustering
+    assert "+-" in clustering[first:second]
+    assert clustering[second:].strip() == "-"
+    classification = next(line for line in text if line.startswith("classification error of y"))
+    assert classification[first:second].strip() == "-"
+    assert classification[second:].strip().endswith(" %")
+    assert text[-1] == "mean +- standard deviation of the sample (n - 1)"
+
+
+def test_the_table_for_tools(folders: list[Path]) -> None:
+    content = json.loads(json.dumps(as_json(compare_runs(folders, CPU, split="train")), allow_nan=False))
+    assert content["standard_deviation"] == "of the sample, divided by n - 1"
+    first = content["groups"][0]
+    assert [run["seed"] for run in first["runs"]] == [0, 1, 2]
+    assert first["measures"][0]["n"] == 3
+    assert len(first["measures"][0]["values"]) == 3
+    assert first["runs"][1]["curves"] == [
+        {"step": 2, "epoch": 0.5, "y/one_to_one_error": 0.51, "examples": 197},
+    ]
+
+
+def test_what_is_no_fair_comparison_is_said(folders: list[Path], tmp_path: Path) -> None:
+    compare_runs(folders, CPU)
+    twin = Path(shutil.copytree(folders[0], tmp_path / "twin"))
+    record.append(twin / "metrics.jsonl", {"step": 9, "epoch": 2.0})
+    evaluation = results.read(twin)
+    results.write(twin, replace(evaluation, step=5))
+    text = "\n".join(lines(compare_runs([folders[0], twin], CPU, split="train")))
+    assert "warning: a seed occurs twice: these runs are no independent trials" in text
+    assert "warning: the runs stand at different steps" in text
+    assert f"warning: {twin} was evaluated at step 5 and is at step 9 now" in text
+    assert "step 2 to 5" in text
+
+
+def test_a_value_that_one_run_lacks(folders: list[Path], tmp_path: Path) -> None:
+    compare_runs(folders, CPU, split="train")
+    twin = Path(shutil.copytree(folders[1], tmp_path / "twin"))
+    evaluation = results.read(twin)
+    results.write(twin, replace(evaluation, results=tuple(r for r in evaluation.results if r.name != "ari")))
+    group = compare_runs([folders[0], twin], CPU, split="train")[0]
+    row = next(row for row in rows(group) if row.result.name == "ari")
+    assert row.values[1] is None
+    assert row.std is None
+    assert any(line.endswith("(n = 1)") for line in lines([group]))
+
+
+def test_what_cannot_be_compared(folders: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="nothing to compare"):
+        compare_runs([], CPU)
+    with pytest.raises(RunError, match="tiny-0 is named twice"):
+        compare_runs([folders[0], folders[0]], CPU)
+    with pytest.raises(RunError, match="is no run directory"):
+        compare_runs([tmp_path], CPU)
