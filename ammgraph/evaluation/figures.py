@@ -207,8 +207,9 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     for row, column in zip(*np.nonzero(counts), strict=True):
         ink = "white" if shares[row, column] > 0.55 else "#222222"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=ink)
-    names = view.classes if view.supervised else tuple(map(str, range(len(view.counts))))
-    across = tuple(map(str, range(columns))) if len(view.classes) != columns else view.classes
+    classes = tuple(map(_plain, view.classes))
+    names = classes if view.supervised else tuple(map(str, range(len(view.counts))))
+    across = tuple(map(str, range(columns))) if len(classes) != columns else classes
     axes.set_xticks(range(columns), across, rotation=0 if max(map(len, across)) < 4 else 60)
     axes.set_yticks(range(rows), [names[row] for row in order])
     axes.tick_params(length=0)
@@ -240,7 +241,9 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     for index, name in enumerate(view.classes):
         chosen = view.points[view.labels == index]
         colour, marker = POINTS[index % len(POINTS)], MARKERS[index // len(POINTS) % len(MARKERS)]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=7, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=7, color=colour, marker=marker, alpha=0.75, linewidths=0, label=_plain(name)
+        )
     for index, (x, y) in enumerate(view.means):
         axes.scatter(x, y, s=105, color="#111111", edgecolors="white", linewidths=1, zorder=3)
         axes.text(
@@ -311,6 +314,11 @@ def _use(use: UsePanel, scale: float, unit: str) -> Plate:
     alt = f"{use.title} over {unit}s; at the end {int((use.shares[:, -1] >= 0.1 / size).sum())} of {size} are in use"
     caption = f"How often each category is the most probable one. An even share is {1 / size:.3g}."
     return Plate(use.name, use.title, caption, alt, figure, "png")
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib takes neither for mathematics nor, at a leading underscore, for one to be left out."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _last(curve: Curve) -> str:

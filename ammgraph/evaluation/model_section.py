@@ -138,7 +138,7 @@ def _layers(network: NetworkPlan) -> Markup:
     kept = [index for index in range(len(COLUMNS)) if any(row[index] for row in rows)]
     head = tuple(COLUMNS[index] for index in kept)
     right = tuple(place for place, name in enumerate(head) if name in NUMBERS)
-    return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right).markup()
+    return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right, kind="layers").markup()
 
 
 def _layer(row: RowPlan) -> tuple[str, ...]:

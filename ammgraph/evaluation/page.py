@@ -163,6 +163,7 @@ caption{text-align:left;color:var(--soft);padding:9px 12px;font-size:.85rem}
 th,td{text-align:left;padding:6px 12px;border-top:1px solid var(--line);white-space:nowrap;vertical-align:top}
 thead th{border-top:0;color:var(--soft);font-weight:600;background:var(--tint);vertical-align:bottom}
 .results th{white-space:normal;min-width:8.5em}.results th:nth-child(n+2),.results td:nth-child(n+2){text-align:right}
+.layers{font-size:.8rem}.layers th,.layers td{padding:4px 8px}
 .how td:last-child{white-space:normal;min-width:16em}.how td:first-child{white-space:normal;min-width:9em}
 .results td:first-child,.results th:first-child{white-space:normal;min-width:11em;position:sticky;left:0;
 background:var(--paper)}.results th:first-child{background:var(--tint)}

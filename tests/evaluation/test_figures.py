@@ -74,7 +74,7 @@ def test_a_matrix_of_any_shape_with_empty_clusters(shape: tuple[int, int]) -> No
 
 
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
-    view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$x_{", "<b>"))
+    view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$\\x_{$", "_<b>"))
     ElementTree.fromstring(draw(view).encoded())
 
 
