@@ -132,7 +132,7 @@ def lines(groups: Sequence[Group]) -> list[str]:
     table = [["", "", *heads]]
     for name in names:
         cells = [_cell(column[name]) if name in column else "-" for column in columns]
-        table.append([*name[:2], *cells])
+        table.append([*name, *cells])
     widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
     legend = [line for head, group in zip(heads, groups, strict=True) for line in _legend(head, group)]
     body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
@@ -173,7 +173,8 @@ def _scalar(result: Result) -> float | None:
 def _place(result: Result) -> tuple[str, ...]:
     """What makes two groups' measures one row. Of the rule only its kind: `q(y|x)` of one is `q_u(y|x)` of another."""
     rule = {"posterior": "posterior", "bayes": "Bayes rule, eq. 19"}.get(result.rule, result.rule)
-    return result.label, rule, result.unit
+    unit = "" if result.unit in ("", "fraction", "components") else f" ({result.unit})"
+    return f"{result.label}{unit}", rule
 
 
 def _cell(row: Row) -> str:
