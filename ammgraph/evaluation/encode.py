@@ -13,11 +13,14 @@ from torch import Tensor
 from ammgraph.data.files import read_images
 from ammgraph.data.records import Split, shape_text
 from ammgraph.diagnostics import RunError
+from ammgraph.evaluation import results
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.results import SPLITS, Evaluation
+from ammgraph.evaluation.runs import LoadedModel, load_model
 from ammgraph.evaluation.synthesis import ancestry, inferring_draw
-from ammgraph.graph.plan import DrawPlan, FromData, Plan
+from ammgraph.graph.plan import DrawPlan, FromData, Plan, ReadoutPlan
+from ammgraph.graph.text import plan_hash
 from ammgraph.nn.model import Model
 
 
@@ -29,7 +32,7 @@ class Encoding:
         images: a name for each.
         values: name -> array: for a categorical `y` the most probable category by q(y|x), `y` (N,), all probabilities,
             `y_posterior` (N, K), and by the Bayes rule of eq. 19 `y_bayes` and `y_bayes_posterior`; for a real `z` its
-            mean, `z` (N, n).
+            mean, `z` (N, n). Where the run was evaluated also `y_class` and `y_bayes_class`, names of classes.
         by: name -> where it comes from, in the spec's notation.
     """
 
@@ -55,7 +58,7 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device) -
         raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
     loaded = load_model(folder, device)
     pixels, names = read_images(images)
-    encoding = encode(loaded.model, loaded.plan, pixels, names)
+    encoding = with_classes(encode(loaded.model, loaded.plan, pixels, names), loaded)
     write_encoding(encoding, output)
     return encoding
 
@@ -95,6 +98,42 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
     return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by)
 
 
+def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
+    """Categories by the names of their classes, where `evaluation.json` of the same weights knows these.
+
+    A supervised category is a class. A cluster has the class that most of its examples had, on validation images if
+    there were some; "" if it had none.
+    """
+    try:
+        evaluation = results.read(loaded.folder)
+    except RunError:
+        return encoding
+    state = (plan_hash(loaded.plan), loaded.step, loaded.weights)
+    if evaluation is None or (evaluation.plan, evaluation.step, evaluation.weights) != state:
+        return encoding
+    values, by = dict(encoding.values), dict(encoding.by)
+    for readout in loaded.plan.readouts:
+        for name, rule in ((readout.variable, "posterior"), (f"{readout.variable}_bayes", "bayes")):
+            if name in encoding.values:
+                names, source = _class_names(evaluation, readout, rule, encoding.values[f"{name}_posterior"].shape[1])
+                if names:
+                    values[f"{name}_class"] = np.array(names)[encoding.values[name]]
+                    by[f"{name}_class"] = f"{encoding.by[name]}, {source}"
+    return Encoding(encoding.images, values, by)
+
+
+def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: int) -> tuple[list[str], str]:
+    """The class of each category, and how it was found."""
+    if readout.supervised:
+        return [*evaluation.classes, *[""] * (size - len(evaluation.classes))], "a class each"
+    fits = [r for r in evaluation.results if (r.variable, r.rule, r.protocol) == (readout.variable, rule, "majority")]
+    if not fits:
+        return [], ""
+    fit = min(fits, key=lambda result: result.fitted_on != "validation")
+    names = [evaluation.classes[label] if label >= 0 else "" for label in fit.assignment]
+    return names, f"majority on {fit.fitted_examples:,} {SPLITS[fit.fitted_on]} images"
+
+
 def write_encoding(encoding: Encoding, output: Path) -> None:
     """Arrays and `image`, the names (`.npz`); or a line an image and a column a number (`.csv`).
 
@@ -116,8 +155,8 @@ def _lines(encoding: Encoding) -> Iterator[list[str]]:
     columns = [_columns(name, values) for name, values in encoding.values.items()]
     yield ["image", *(title for titles, _ in columns for title in titles)]
     for place, image in enumerate(encoding.images):
-        numbers = (value for _, values in columns for value in values[place].tolist())
-        yield [image, *(f"{value:.7g}" for value in numbers)]
+        cells = (value for _, values in columns for value in values[place].tolist())
+        yield [image, *(value if isinstance(value, str) else f"{value:.7g}" for value in cells)]
 
 
 def _columns(name: str, values: Array) -> tuple[list[str], Array]:

@@ -38,6 +38,7 @@ class Result:
         fitted_examples: how many these were.
         std: standard deviation over subsets, where the measure has one.
         part: of the evaluation: `model`, `baseline` or `quality` of samples.
+        assignment: the class that each cluster stands for, or -1, where clusters were assigned.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Result:
     fitted_examples: int = 0
     std: float | None = None
     part: str = "model"
+    assignment: tuple[int, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -100,6 +102,7 @@ class Evaluation:
     data: str
     split: str  # what was scored last
     results: tuple[Result, ...]
+    classes: tuple[str, ...] = ()
 
     def of(self, split: str) -> tuple[Result, ...]:
         """The results on one split."""
@@ -170,8 +173,8 @@ def read(folder: Path) -> Evaluation | None:
         if content["format"] != FORMAT:
             raise RunError(f"{path} has format {content['format']}, expected {FORMAT}; evaluate the run again")
         results = tuple(_result(entry) for entry in content["results"])
-        fields = {name: content[name] for name in Evaluation.__dataclass_fields__ if name != "results"}
-        return Evaluation(**fields, results=results)
+        fields = {name: content[name] for name in Evaluation.__dataclass_fields__}
+        return Evaluation(**{**fields, "results": results, "classes": tuple(content["classes"])})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -224,5 +227,5 @@ def _compact(result: Result) -> dict[str, Any]:
 
 
 def _result(entry: dict[str, Any]) -> Result:
-    value = entry["value"]
-    return Result(**{**entry, "value": tuple(value) if isinstance(value, list) else value})
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
+    return Result(**fields)

@@ -103,6 +103,7 @@ def evaluate_loaded(
         data=loaded.dataset.description,
         split=name,
         results=tuple(found),
+        classes=loaded.dataset.classes,
     )
 
 
@@ -206,8 +207,10 @@ def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[
     found = []
     for protocol in ("one-to-one", "majority", "exemplar"):
         for fit in fitted:
-            error = metrics.clustering_error(scored.chosen, scored.labels, _assignment(protocol, fit))
-            found.append(common.result("clustering_error", error, "fraction", protocol, fit))
+            assignment = _assignment(protocol, fit)
+            error = metrics.clustering_error(scored.chosen, scored.labels, assignment)
+            result = common.result("clustering_error", error, "fraction", protocol, fit)
+            found.append(replace(result, assignment=tuple(assignment.tolist())))
     information = metrics.normalized_mutual_information(scored.chosen, scored.labels)
     found.append(common.result("nmi", information, "", "arithmetic mean"))
     found.append(common.result("ari", metrics.adjusted_rand_index(scored.chosen, scored.labels), ""))

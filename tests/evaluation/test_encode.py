@@ -1,6 +1,7 @@
 """A user's own images get labels, posteriors and embeddings, the same as in an evaluation."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from ammgraph.data.files import read_images
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.encode import encode, encode_run
 from ammgraph.evaluation.evaluate import ask, infer
+from ammgraph.evaluation.results import write
 from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.score import evaluate_run
 from ammgraph.graph.compile import compile_spec
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
@@ -155,3 +158,33 @@ def test_a_model_that_needs_labels_infers_nothing_from_an_image_alone() -> None:
     model = build(plan, torch.Generator().manual_seed(0), torch.full((10,), 0.1))
     with pytest.raises(RunError, match="infers nothing from an image alone"):
         encode(model, plan, torch.zeros(2, 1, 28, 28, dtype=torch.uint8), ("a", "b"))
+
+
+def test_clusters_get_the_names_of_classes_where_the_run_was_evaluated(tiny_run: Path, few, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", images=few.images[:, 0].numpy())
+    assert "y_class" not in encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.csv", CPU).values
+    evaluation = evaluate_run(tiny_run, CPU, baseline=False)
+    encoding = encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.csv", CPU)
+    fit = evaluation.find("clustering_error", rule="bayes", protocol="majority", fitted_on="validation")
+    assert len(fit.assignment) == 10
+    expected = [str(fit.assignment[k]) if fit.assignment[k] >= 0 else "" for k in encoding.values["y_bayes"]]
+    assert encoding.values["y_bayes_class"].tolist() == expected
+    assert encoding.by["y_class"] == "q(y|x), majority on 197 validation images"
+    with (tmp_path / "out.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["y_bayes_class"] for line in lines] == expected
+
+
+def test_a_supervised_category_is_a_class(labeled_run: Path, few, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", images=few.images[:, 0].numpy())
+    evaluate_run(labeled_run, CPU, baseline=False)
+    values = encode_run(labeled_run, tmp_path / "mine.npz", tmp_path / "out.npz", CPU).values
+    assert values["y_class"].tolist() == [str(k) for k in values["y"]]
+
+
+def test_an_evaluation_of_other_weights_names_nothing(tiny_run: Path, few, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", images=few.images[:, 0].numpy())
+    write(tiny_run, replace(evaluate_run(tiny_run, CPU, baseline=False), step=2))
+    assert "y_class" not in encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.npz", CPU).values
+    (tiny_run / "evaluation.json").write_text("{")
+    assert "y_class" not in encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.npz", CPU).values
