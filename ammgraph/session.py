@@ -4,12 +4,13 @@ Between the command line and the rooms: here training meets evaluation, and nowh
 """
 
 import argparse
+import os
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -150,8 +151,10 @@ def _warn(warnings: Sequence[str]) -> None:
 
 def _say(text: str) -> None:
     """To stderr, if anyone still reads it: training goes on without."""
-    with suppress(BrokenPipeError):
+    try:
         print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:

@@ -62,7 +62,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    """As a person has it: one thread, and output that Python buffers."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"OMP_NUM_THREADS": "1"}
 
 
 def run_command(*arguments: object, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
-from ammgraph.graph.plan import DrawPlan, FromData, FromNetwork, Plan, ReadoutPlan, ReconstructionPlan
+from ammgraph.graph.plan import DrawPlan, FromData, FromDraw, FromNetwork, Plan, ReadoutPlan, ReconstructionPlan
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
@@ -137,13 +137,18 @@ def reconstruct(
 def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
     """Mean-mode samples of `wanted` and all they depend on, from images and, where it takes them, labels."""
     needed, open_names = set(), list(wanted)
+    elsewhere: dict[str, set[str]] = {}  # distribution -> samples of it that this one takes
     while open_names:
         name = open_names.pop()
         if name not in needed:
             needed.add(name)
-            open_names += draw.factor_of(name).given
+            factor = draw.factor_of(name)
+            open_names += factor.given
+            if isinstance(factor.origin, FromDraw):
+                elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
+    others = {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in elsewhere.items()}
     data = _data(plan, draw, images, labels, _dtype(model))
-    return sample_draw(model, draw, data, {}, Mode.EVAL, batch=len(images), only=frozenset(needed))
+    return sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=frozenset(needed))
 
 
 def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:

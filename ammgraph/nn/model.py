@@ -119,7 +119,10 @@ def sample_draw(
             assert others is not None
             samples[factor.variables[0]] = others[origin.draw].samples[origin.variable]
         elif isinstance(origin, FromPrior):
-            samples[factor.variables[0]] = draw_prior(model, origin, noise[origin.site.name], samples)
+            site = origin.site
+            absent = mode is Mode.EVAL and site.name not in noise
+            drawn = _mean_noise(model, site, size) if absent else noise[site.name]
+            samples[factor.variables[0]] = draw_prior(model, origin, drawn, samples)
         else:
             samples[factor.variables[0]] = _draw_row(model, origin, samples, rows, size, noise, mode)
     return Draw(samples, rows, size)
@@ -183,6 +186,12 @@ def draw_noise(site: Site, generator: torch.Generator, device: torch.device, dty
     if site.kind == "gumbel":
         return -torch.log(-torch.log(uniform.clamp_(min=torch.finfo(dtype).tiny, max=1 - torch.finfo(dtype).eps)))
     return uniform
+
+
+def _mean_noise(model: Model, site: Site, batch: int) -> Tensor:
+    """The noise at which a prior gives its mean; a category, which has none, is the median one."""
+    like = next(model.parameters())
+    return like.new_full((batch, *site.shape), 0.0 if site.kind == "normal" else 0.5)
 
 
 def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, device: torch.device) -> Tensor:

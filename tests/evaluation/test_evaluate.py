@@ -184,6 +184,34 @@ def test_a_reconstruction_error_is_in_the_units_of_the_range() -> None:
     assert found["x/reconstruction_error"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("prior", "mean"), [("normal(0.5, 2)", 0.5), ("uniform(-3, 4)", 0.5), ("normal", 0.0)])
+def test_noise_that_inference_reads_stands_at_its_mean(prior: str, mean: float) -> None:
+    plan = plan_of(
+        "variables.n={type: real, size: 1}",
+        "networks.encoder.layers.z={input: z_mu + n}",
+        "networks.encoder.layers.z_sigma=null",
+        f"distributions.q={{q(x): data, q(n): '{prior}', q(y|x): encoder.y, 'q(z|x,n)': encoder.z}}",
+    )
+    model = model_of(plan, encoder_a=IDENTITY, **Z)
+    scores = module.category_scores(model, plan, plan.readouts[0], patterns([3, 0]), torch.tensor([0, 0]))["/bayes"]
+    distances = [[(place + mean - center) ** 2 for center in (0.2, 1.4, 1.6, 5.0)] for place in (3, 0)]
+    expected = math.log(1 / 4) - 0.5 * math.log(2 * math.pi) - 0.5 * torch.tensor(distances)
+    torch.testing.assert_close(scores, expected)
+
+
+def test_samples_of_another_distribution_are_inferred_there() -> None:
+    plan = plan_of(
+        "distributions.r={r(x): data, r(z): q.z, r(y|x): encoder.y}",
+        "distributions.q={q(x): data, q(z|x): encoder.z, q(y): p.y}",
+        "games.other={match: [r, p], discriminator: critic.p, objective: jensen_shannon}",
+    )
+    (readout,) = plan.readouts
+    assert readout.draw == "r"
+    found = evaluate(model_of(plan, encoder_a=IDENTITY, **Z), plan, TEN)
+    assert found["y/majority_error"] == pytest.approx(0.1)
+    assert found["y/bayes/majority_error"] == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize("batch", [1, 3, 700, 1000])
 def test_batches_are_joined_in_order(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     choose = np.random.default_rng(0)

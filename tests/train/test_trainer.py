@@ -127,7 +127,14 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         weights = {name: [p.detach().clone() for p in model.network(name).parameters()] for name in NETWORKS}
         outcome = take_turn(copy.deepcopy(model), plan, turn, data, noise, epoch)
         calls.append(
-            {"update": turn.update, "weights": weights, "data": data, "noise": noise, "gradients": outcome.gradients}
+            {
+                "update": turn.update,
+                "weights": weights,
+                "data": data,
+                "noise": noise,
+                "epoch": epoch,
+                "gradients": outcome.gradients,
+            }
         )
         return take_turn(model, plan, turn, data, noise, epoch)
 
@@ -169,6 +176,14 @@ def test_simultaneous_updates_take_all_gradients_at_the_same_point(monkeypatch: 
         for before, gradient, now in zip(call["weights"][name], call["gradients"][name], after[name], strict=True):
             assert gradient.abs().sum() > 0
             torch.testing.assert_close(now, before - 0.25 * gradient)
+
+
+def test_a_turn_is_told_the_epoch_in_which_its_step_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = spied(monkeypatch)
+    it = trainer_of(TINY, "training.batch_size=400")
+    for _ in range(5):
+        it.advance()
+    assert [call["epoch"] for call in calls] == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_gradients_do_not_stay_in_the_weights() -> None:
