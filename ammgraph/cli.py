@@ -10,21 +10,20 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ammgraph import __version__
+from ammgraph.arguments import SECTIONS, Run, parser
 from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, render
 
 if TYPE_CHECKING:
     from ammgraph.graph.plan import Plan
     from ammgraph.spec.schema import Spec
 
-SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser(VERBS).parse_args(arguments)
     try:
         code = int(options.run(options))
         sys.stdout.flush()
@@ -124,17 +123,111 @@ def show(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a spec, or go on with a run."""
+    """Train a spec, or go on with a run; with `--trials` several seeds of it."""
     from ammgraph.session import train_run
+    from ammgraph.trials import is_trials, train_trials
 
+    if options.trials or (options.resume and is_trials(Path(options.resume))):
+        return train_trials(options)
     return train_run(options)
 
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score a run's newest checkpoint."""
-    from ammgraph.session import evaluate_run
+    from ammgraph.evaluation import results, score
+    from ammgraph.evaluation.quality import QualityOptions
+    from ammgraph.session import score_lines
+    from ammgraph.train.run import choose_device
 
-    return evaluate_run(options)
+    if options.weights and not options.quality:
+        raise RunError("`--weights` serves `--quality`, which is not asked for")
+    quality = QualityOptions(weights=Path(options.weights) if options.weights else None) if options.quality else None
+    folder = Path(options.run_dir)
+    found = score.evaluate_run(
+        folder,
+        choose_device(options.device),
+        options.split,
+        options.data_dir,
+        download=not options.no_download,
+        quality=quality,
+    )
+    if options.format == "json":
+        print(json.dumps(results.as_json(found), indent=1))
+    else:
+        print(f"{folder} at step {found.step:,}")
+        print("\n".join(score_lines(folder, found)))
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write a run's HTML page."""
+    from ammgraph.evaluation.report import ReportOptions, report_run
+    from ammgraph.evaluation.views import ViewOptions
+    from ammgraph.train.run import choose_device
+
+    views = ViewOptions(seed=options.seed, embedded=0) if options.no_map else ViewOptions(seed=options.seed)
+    page = report_run(
+        Path(options.run_dir),
+        choose_device(options.device),
+        options.data_dir,
+        download=not options.no_download,
+        options=ReportOptions(split=options.split, views=views),
+    )
+    print(page)
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print a table of runs."""
+    from ammgraph.evaluation import compare as comparison
+    from ammgraph.train.run import choose_device
+
+    groups = comparison.compare_runs(
+        [Path(folder) for folder in options.run_dirs],
+        choose_device(options.device),
+        options.split,
+        options.data_dir,
+        download=not options.no_download,
+        again=options.again,
+    )
+    if options.format == "json":
+        print(json.dumps(comparison.as_json(groups), indent=1))
+    else:
+        print("\n".join(comparison.lines(groups)))
+    return 0
+
+
+def sample(options: argparse.Namespace) -> int:
+    """Draw images from a run."""
+    from ammgraph.evaluation.sample import sample_run
+    from ammgraph.train.run import choose_device
+
+    sample_run(
+        Path(options.run_dir),
+        Path(options.output),
+        choose_device(options.device),
+        component=options.component,
+        count=options.count,
+        interpolate=options.interpolate,
+        seed=options.seed,
+    )
+    print(options.output)
+    return 0
+
+
+def encode(options: argparse.Namespace) -> int:
+    """Encode a user's own images."""
+    from ammgraph.evaluation.encode import encode_run
+    from ammgraph.train.run import choose_device
+
+    encode_run(Path(options.run_dir), Path(options.images), Path(options.output), choose_device(options.device))
+    print(options.output)
+    return 0
+
+
+VERBS: dict[str, Run] = {
+    verb.__name__: verb for verb in (train, validate, show, evaluate, report, compare, sample, encode)
+}
 
 
 def _compile(path: str, overrides: Sequence[str]) -> "tuple[Spec, Plan]":
@@ -158,139 +251,3 @@ def _warning(diagnostic: Diagnostic, spec: "Spec") -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps examples as they are written, at a width that does not depend on the terminal."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32, width=110)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ammgraph",
-        description="A declarative compiler for adversarial latent-variable models.",
-        epilog="Example: ammgraph train specs/amm_digits.yaml",
-        formatter_class=_Formatter,
-    )
-    parser.add_argument("--version", action="version", version=f"ammgraph {__version__}")
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(verbs)
-    _add_validate(verbs)
-    _add_show(verbs)
-    _add_evaluate(verbs)
-    return parser
-
-
-def _verb(verbs: Any, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        run.__name__,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"Example: {example}",
-        formatter_class=_Formatter,
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=VALUE",
-        help="write one value of the spec, after `extends`; `null` removes; may be repeated",
-    )
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder of MNIST's and SVHN's files, and of relative `data.path`s"
-    )
-    parser.add_argument("--no-download", action="store_true", help="never fetch a data set")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-
-
-def _add_train(verbs: Any) -> None:
-    parser = _verb(
-        verbs,
-        train,
-        "train a spec, or go on with a run",
-        "ammgraph train specs/amm_mnist.yaml --set training.epochs=20 --seed 1",
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("spec", nargs="?", metavar="SPEC", help="a spec, as in specs/amm_digits.yaml")
-    source.add_argument("--resume", metavar="RUN", help="go on with a run directory where its newest checkpoint stands")
-    _add_set(parser)
-    _add_data(parser)
-    parser.add_argument("--run-dir", metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
-    parser.add_argument("--seed", type=_seed, help="seed of initialisation, data order and noise (default: 0)")
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16", "float64"), help="of the arithmetic (default: float32)"
-    )
-    parser.add_argument("--log-every", type=_positive, metavar="STEPS", help="steps between two lines (default: 50)")
-    parser.add_argument(
-        "--checkpoint-seconds",
-        type=_seconds,
-        metavar="S",
-        help="least time between two checkpoints (default: 60)",
-    )
-
-
-def _add_validate(verbs: Any) -> None:
-    parser = _verb(verbs, validate, "check specs and say what is wrong, and where", "ammgraph validate specs/*.yaml")
-    parser.add_argument("specs", nargs="+", metavar="SPEC")
-    _add_set(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-
-
-def _add_show(verbs: Any) -> None:
-    parser = _verb(
-        verbs,
-        show,
-        "print the factorizations, shapes, games, step, LaTeX and cost of a spec",
-        "ammgraph show specs/amm_mnist.yaml --section latex",
-    )
-    parser.add_argument("spec", metavar="SPEC")
-    _add_set(parser)
-    parser.add_argument("--section", action="append", choices=SECTIONS, help="only this; may be repeated")
-    parser.add_argument("--plan", action="store_true", help="the plan alone, as runs store and compare it")
-
-
-def _add_evaluate(verbs: Any) -> None:
-    parser = _verb(
-        verbs,
-        evaluate,
-        "score the newest checkpoint of a run: clustering error, classification error, reconstruction",
-        "ammgraph evaluate runs/amm_digits-1",
-    )
-    parser.add_argument("run_dir", metavar="RUN")
-    _add_data(parser)
-    parser.add_argument(
-        "--split", choices=("test", "validation", "train"), help="images to score (default: test, else train)"
-    )
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"`{text}` is no seed: expected a whole number from 0 to 2^63 - 1")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number, at least 1")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"`{text}`: expected a number of seconds, at least 0")
-    return seconds

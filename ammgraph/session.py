@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import torch
 
 from ammgraph.data.dataset import Dataset, load_data
-from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.evaluate import evaluate, k_means_error
-from ammgraph.evaluation.runs import check_plan, load_run
+from ammgraph.evaluation import results, score
+from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation.results import Evaluation
+from ammgraph.evaluation.runs import check_plan
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import Plan
 from ammgraph.graph.text import plan_text
@@ -53,7 +54,7 @@ def train_run(options: argparse.Namespace) -> int:
         if resumed:
             _go_on(trainer, folder)
         else:
-            run.create(folder, settings, _self_contained(spec, settings), plan_text(plan), device)
+            run.create(folder, settings, self_contained(spec, settings.data_dir), plan_text(plan), device)
         _say(_headline(plan, dataset, trainer, folder, settings))
         glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
         started = time.monotonic()
@@ -71,26 +72,21 @@ def train_run(options: argparse.Namespace) -> int:
         _say(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}")
         return 128 + stopped[0]
     _say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
-    name, split = dataset.scored()
-    results = evaluate(trainer.evaluated, plan, split)
-    print("\n".join(_result_lines(plan, results, dataset, name, split)))
+    found = score.evaluate_run(folder, device, data_dir=options.data_dir, download=not options.no_download)
+    print("\n".join(score_lines(folder, found)))
     return 0
 
 
-def evaluate_run(options: argparse.Namespace) -> int:
-    """`ammgraph evaluate`: score the newest checkpoint of a run; changes nothing in it."""
-    loaded = load_run(
-        Path(options.run_dir), run.choose_device(options.device), options.data_dir, download=not options.no_download
-    )
-    _warn(loaded.warnings)
-    name, split = _split(loaded.dataset, options.split)
-    results = {"step": loaded.step, "split": name, **evaluate(loaded.model, loaded.plan, split)}
-    if options.format == "json":
-        print(record.as_json(results, indent=1))
-    else:
-        print(f"{loaded.folder} at step {loaded.step:,}")
-        print("\n".join(_result_lines(loaded.plan, results, loaded.dataset, name, split)))
-    return 0
+def score_lines(folder: Path, found: Evaluation) -> list[str]:
+    """What an evaluation found, each number with its protocol, and what was published for the same constants."""
+    plan = compile_spec(load_spec(folder / "spec.json", ()))
+    published = [
+        f"  {number.metric.replace('_', ' ')}, {number.source}: {number.value:g}"
+        + ("" if number.std is None else f" +- {number.std:g}")
+        + (" %" if number.unit == "percent" else "")
+        for number in plan.published
+    ]
+    return [*results.lines(found), *(["published:", *published] if published else [])]
 
 
 def _settings(options: argparse.Namespace, resumed: Path | None) -> run.RunOptions:
@@ -115,10 +111,10 @@ def _settings(options: argparse.Namespace, resumed: Path | None) -> run.RunOptio
     return replace(settings, **{name: value for name, value in changed.items() if value is not None})
 
 
-def _self_contained(spec: Spec, settings: run.RunOptions) -> dict[str, Any]:
+def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:
     """The resolved spec; a run must find its data from any folder."""
     written = dict(spec.written)
-    if spec.data.path and not settings.data_dir:
+    if spec.data.path and not data_dir:
         written["data"] = {**written["data"], "path": str(Path(spec.data.path).expanduser().absolute())}
     return written
 
@@ -157,15 +153,6 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
-    if wanted is None:
-        return dataset.scored()
-    split: Split | None = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[wanted]
-    if split is None:
-        raise RunError(f"{dataset.name} has no {wanted} images here: {dataset.description}")
-    return wanted, split
-
-
 def _headline(plan: Plan, dataset: Dataset, trainer: Trainer, folder: Path, settings: run.RunOptions) -> str:
     sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
     return (
@@ -176,41 +163,6 @@ def _headline(plan: Plan, dataset: Dataset, trainer: Trainer, folder: Path, sett
         f"  run     {folder}, seed {settings.seed}, {trainer.device}, {settings.precision}, "
         f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
     )
-
-
-def _result_lines(plan: Plan, results: dict[str, Any], dataset: Dataset, name: str, split: Split) -> list[str]:
-    """Every score with its protocol, and beside it k-means and what was published."""
-    which = {"test": "test", "train": "training", "validation": "held-out"}[name]
-    note = f" ({dataset.name} has no test images)" if name == "train" and dataset.test is None else ""
-    weights = "averaged" if plan.evaluation.weights == "ema" else "last"
-    lines = [f"on {len(split):,} {which} images{note}, {weights} weights:"]
-    for readout in plan.readouts:
-        for rule, label in (("", f"q({readout.variable}|...)"), ("/bayes", "Bayes rule, eq. 19")):
-            for key, what in _SHOWN.items():
-                value = results.get(f"{readout.variable}{rule}/{key}")
-                if value is not None:
-                    lines.append(f"  {what + ' of ' + readout.variable:<40} {label:<20} {100 * value:6.2f} %")
-        if not readout.supervised:
-            size = plan.variable(readout.variable).shape[0]
-            if len(split) >= size:
-                error = k_means_error(split, size)
-                lines.append(f"  {'one-to-one clustering error':<40} {f'k-means, K = {size}':<20} {100 * error:6.2f} %")
-    for key, value in results.items():
-        if key.endswith("/reconstruction_error"):
-            variable = key.removesuffix("/reconstruction_error")
-            lines.append(f"  {'mean squared reconstruction error of ' + variable:<61} {value:8.5f}")
-    for number in plan.published:
-        what = "published " + number.metric.replace("_", " ")
-        spread = ("" if number.std is None else f" +- {number.std:g}") + (" %" if number.unit == "percent" else "")
-        lines.append(f"  {what:<40} {number.source:<20} {number.value:6.2f}{spread}")
-    return lines
-
-
-_SHOWN = {
-    "one_to_one_error": "one-to-one clustering error",
-    "majority_error": "majority clustering error",
-    "classification_error": "classification error",
-}
 
 
 @contextmanager

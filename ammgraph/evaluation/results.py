@@ -196,13 +196,16 @@ def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> li
     first = max(len(result.label) for result in shown)
     second = max((len(_rule(result)) for result in shown), default=0)
     found = [f"on {examples:,} {SPLITS[shown[0].split]} images:"]
-    for place, result in enumerate(shown):
+    # The same measure by different rules stands together, to be compared.
+    labels = list(dict.fromkeys(result.label for result in shown))
+    ordered = sorted(shown, key=lambda result: labels.index(result.label))
+    for place, result in enumerate(ordered):
         others = "" if result.examples == examples else f"  (on {result.examples:,})"
         found.append(f"  {result.label:<{first}}  {_rule(result):<{second}}  {result.shown}{others}".rstrip())
         note = _note(result)
-        if note and (place + 1 == len(shown) or _note(shown[place + 1]) != note):
+        if note and (place + 1 == len(ordered) or _note(ordered[place + 1]) != note):
             found.append(f"      {note}")
-    return found
+    return found + [f"  {words}" for words in dict.fromkeys(r.by for r in ordered if r.rule == "k-means")]
 
 
 def _rule(result: Result) -> str:
@@ -212,7 +215,7 @@ def _rule(result: Result) -> str:
 def _note(result: Result) -> str:
     """What a number without a rule needs beside it."""
     if result.rule:
-        return result.by if result.rule == "k-means" else ""
+        return ""
     if result.part == "quality":
         return result.by
     return "; ".join(text for text in (result.by, result.protocol) if text)

@@ -1,0 +1,262 @@
+"""What can be typed: the parser of the command line, each verb with an example. Decides and prints nothing else."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ammgraph import __version__
+
+SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
+Run = Callable[[argparse.Namespace], int]
+
+
+def parser(verbs: Mapping[str, Run]) -> argparse.ArgumentParser:
+    """The parser; the chosen verb's function is `run` of what it gives."""
+    found = argparse.ArgumentParser(
+        prog="ammgraph",
+        description="A declarative compiler for adversarial latent-variable models.",
+        epilog="Example: ammgraph train specs/amm_digits.yaml",
+        formatter_class=_Formatter,
+    )
+    found.add_argument("--version", action="version", version=f"ammgraph {__version__}")
+    subparsers = found.add_subparsers(required=True, metavar="COMMAND")
+    for name, add in _VERBS.items():
+        add(subparsers).set_defaults(run=verbs[name])
+    return found
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps examples as they are written, at a width that does not depend on the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=110)
+
+
+def _verb(subparsers: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    found: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"Example: {example}",
+        formatter_class=_Formatter,
+    )
+    return found
+
+
+def _train(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "train",
+        "train a spec, or go on with a run",
+        "ammgraph train specs/amm_mnist.yaml --set training.epochs=20 --seed 1",
+    )
+    source = found.add_mutually_exclusive_group(required=True)
+    source.add_argument("spec", nargs="?", metavar="SPEC", help="a spec, as in specs/amm_digits.yaml")
+    source.add_argument("--resume", metavar="RUN", help="go on with a run directory where its newest checkpoint stands")
+    _set(found)
+    _data(found)
+    _device(found)
+    found.add_argument("--run-dir", metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
+    found.add_argument("--seed", type=_seed, help="seed of initialisation, data order and noise (default: 0)")
+    found.add_argument(
+        "--trials",
+        type=_positive,
+        metavar="N",
+        help="train N seeds from --seed on, one after another, and end with mean and standard deviation",
+    )
+    found.add_argument(
+        "--precision", choices=("float32", "bfloat16", "float64"), help="of the arithmetic (default: float32)"
+    )
+    found.add_argument("--log-every", type=_positive, metavar="STEPS", help="steps between two lines (default: 50)")
+    found.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        metavar="S",
+        help="least time between two checkpoints (default: 60)",
+    )
+    return found
+
+
+def _validate(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers, "validate", "check specs and say what is wrong, and where", "ammgraph validate specs/*.yaml"
+    )
+    found.add_argument("specs", nargs="+", metavar="SPEC")
+    _set(found)
+    _format(found)
+    return found
+
+
+def _show(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "show",
+        "print the factorizations, shapes, games, step, LaTeX and cost of a spec",
+        "ammgraph show specs/amm_mnist.yaml --section latex",
+    )
+    found.add_argument("spec", metavar="SPEC")
+    _set(found)
+    found.add_argument("--section", action="append", choices=SECTIONS, help="only this; may be repeated")
+    found.add_argument("--plan", action="store_true", help="the plan alone, as runs store and compare it")
+    return found
+
+
+def _evaluate(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "evaluate",
+        "score the newest checkpoint of a run, and write its evaluation.json",
+        "ammgraph evaluate runs/amm_digits-1",
+    )
+    _run(found)
+    _data(found)
+    _device(found)
+    _split(found)
+    found.add_argument(
+        "--quality", action="store_true", help="score samples too: FID, KID, inception score, precision, recall"
+    )
+    found.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="torch-fidelity's Inception weights for --quality (default: a classifier trained on the spot)",
+    )
+    _format(found)
+    return found
+
+
+def _report(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "report",
+        "write one HTML page of a run: model, results, figures, how to reproduce it",
+        "ammgraph report runs/amm_digits-1",
+    )
+    _run(found)
+    _data(found)
+    _device(found)
+    _split(found)
+    found.add_argument("--no-map", action="store_true", help="leave out the t-SNE map, the slowest figure")
+    found.add_argument("--seed", type=_seed, default=0, help="seed of samples and choices of images (default: 0)")
+    return found
+
+
+def _compare(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "compare",
+        "a table of runs: mean and standard deviation over the seeds of each model",
+        "ammgraph compare runs/amm_mnist-* runs/amm_mnist_q1-*",
+    )
+    found.add_argument("run_dirs", nargs="+", metavar="RUN")
+    _data(found)
+    _device(found)
+    _split(found)
+    found.add_argument("--again", action="store_true", help="evaluate every run anew")
+    _format(found)
+    return found
+
+
+def _sample(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "sample",
+        "draw images from the synthesis side of a run",
+        "ammgraph sample runs/amm_digits-1 --component 3 --count 20 --output threes.png",
+    )
+    _run(found)
+    found.add_argument("--output", default="samples.png", metavar="FILE", help=".png or .npz (default: samples.png)")
+    found.add_argument("--component", type=_count, metavar="K", help="only this component, counted from 0")
+    found.add_argument("--count", type=_positive, metavar="N", help="images of each component (default: 10)")
+    found.add_argument("--interpolate", type=_positive, metavar="N", help="N images on a line between two draws of z")
+    found.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default: 0)")
+    _device(found)
+    return found
+
+
+def _encode(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "encode",
+        "labels, posteriors and embeddings of your own images",
+        "ammgraph encode runs/amm_digits-1 images.npz --output codes.csv",
+    )
+    _run(found)
+    found.add_argument("images", metavar="IMAGES", help="an image, a folder of images, or an .npz with `images`")
+    found.add_argument("--output", default="encoded.csv", metavar="FILE", help=".csv or .npz (default: encoded.csv)")
+    _device(found)
+    return found
+
+
+_VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
+    "train": _train,
+    "validate": _validate,
+    "show": _show,
+    "evaluate": _evaluate,
+    "report": _report,
+    "compare": _compare,
+    "sample": _sample,
+    "encode": _encode,
+}
+
+
+def _run(found: argparse.ArgumentParser) -> None:
+    found.add_argument("run_dir", metavar="RUN", help="a run directory, as in runs/amm_digits-1")
+
+
+def _set(found: argparse.ArgumentParser) -> None:
+    found.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=VALUE",
+        help="write one value of the spec, after `extends`; `null` removes; may be repeated",
+    )
+
+
+def _data(found: argparse.ArgumentParser) -> None:
+    found.add_argument(
+        "--data-dir", metavar="DIR", help="folder of MNIST's and SVHN's files, and of relative `data.path`s"
+    )
+    found.add_argument("--no-download", action="store_true", help="never fetch a data set")
+
+
+def _device(found: argparse.ArgumentParser) -> None:
+    found.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def _split(found: argparse.ArgumentParser) -> None:
+    found.add_argument(
+        "--split", choices=("test", "validation", "train"), help="images to score (default: test, else train)"
+    )
+
+
+def _format(found: argparse.ArgumentParser) -> None:
+    found.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"`{text}` is no seed: expected a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number, at least 1")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number, at least 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a number of seconds, at least 0")
+    return seconds
