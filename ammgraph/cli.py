@@ -5,6 +5,7 @@
 import argparse
 import errno
 import json
+import logging
 import os
 import sys
 import traceback
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = parser(VERBS).parse_args(arguments)
+    logger, handler = logging.getLogger("ammgraph"), _ToStderr()
+    logger.addHandler(handler)
     try:
         code = int(options.run(options))
         sys.stdout.flush()
@@ -52,6 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 3
+    finally:
+        logger.removeHandler(handler)
+
+
+class _ToStderr(logging.Handler):
+    """What a room has to say beside its result."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 
 def _close_output() -> None:

@@ -58,7 +58,7 @@ def train_run(options: argparse.Namespace) -> int:
         _say(_headline(plan, dataset, trainer, folder, settings))
         glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
         started = time.monotonic()
-        with _stop_signals() as stopped, _display(trainer, folder) as show:
+        with stop_signals() as stopped, _display(trainer, folder) as show:
             finished = fit(
                 trainer,
                 folder,
@@ -166,7 +166,7 @@ def _headline(plan: Plan, dataset: Dataset, trainer: Trainer, folder: Path, sett
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM ask for a stop after the step at hand; a second Ctrl-C stops at once."""
     received: list[int] = []
 

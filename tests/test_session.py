@@ -3,58 +3,35 @@
 import io
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from tiny import ALTERNATING, LABELED, TINY, data_of, plan_of, trainer_of
+from tiny import ALTERNATING, LABELED, TINY, data_of, trainer_of
 
 from ammgraph import cli, session
-from ammgraph.data.records import Split
+from ammgraph.arguments import parser
 from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation.results import Evaluation, Result, lines
 from ammgraph.spec.load import load_spec
+from ammgraph.train.run import spec_text
 from ammgraph.train.trainer import fit
 
 
-def shown(path: Path, *overrides: str, name: str = "train", split: Split | None = None, **more: float) -> list[str]:
-    plan, dataset = plan_of(path, *overrides), data_of(path)
-    chosen = split or dataset.train.at(torch.arange(50))
-    results: dict[str, Any] = {
-        "examples": len(chosen),
-        "y/one_to_one_error": 0.25,
-        "y/majority_error": 0.125,
-        "y/nmi": 0.5,
-        **more,
-    }
-    return session._result_lines(plan, results, dataset, name, chosen)
-
-
-def test_results_are_percents_with_rule_and_protocol() -> None:
-    lines = shown(TINY, **{"y/bayes/one_to_one_error": 0.5, "x/reconstruction_error": 0.0123456})
-    assert lines[:4] == [
-        "on 50 training images (digits has no test images), last weights:",
-        "  one-to-one clustering error of y         q(y|...)              25.00 %",
-        "  majority clustering error of y           q(y|...)              12.50 %",
-        "  one-to-one clustering error of y         Bayes rule, eq. 19    50.00 %",
-    ]
-    assert lines[4].startswith("  one-to-one clustering error              k-means, K = 10")
-    assert lines[5] == "  mean squared reconstruction error of x                         0.01235"
-
-
-def test_published_numbers_stand_beside_the_runs_own() -> None:
+def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
     numbers = (
         "published=[{metric: clustering_error, value: 3.32, std: 0.39, source: Table 1},"
         " {metric: nmi, value: 0.9, unit: fraction, source: elsewhere}]"
     )
-    assert shown(TINY, numbers)[-2:] == [
-        "  published clustering error               Table 1                3.32 +- 0.39 %",
-        "  published nmi                            elsewhere              0.90",
+    result = Result("nmi", "y", 0.5, "", 50, "train", "posterior", "q(y|x)")
+    found = Evaluation("tiny", "tiny", "abc", 0, 3, "last", "digits", "train", (result,))
+    (tmp_path / "spec.json").write_text(spec_text(load_spec(TINY, (numbers,)).written))
+    assert session.score_lines(tmp_path, found) == [
+        *lines(found),
+        "published:",
+        "  clustering error, Table 1: 3.32 +- 0.39 %",
+        "  nmi, elsewhere: 0.9",
     ]
-
-
-def test_a_split_too_small_for_k_means_has_none() -> None:
-    few = data_of(TINY).train.at(torch.arange(9))
-    assert not any("k-means" in line for line in shown(TINY, split=few))
+    (tmp_path / "spec.json").write_text(spec_text(load_spec(TINY).written))
+    assert session.score_lines(tmp_path, found) == lines(found)
 
 
 def test_a_clock() -> None:
@@ -106,7 +83,7 @@ def test_progress_is_shown_on_a_terminal_and_in_a_file(
 
 def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with session._stop_signals() as received:
+    with session.stop_signals() as received:
         assert received == []
         signal.raise_signal(signal.SIGTERM)
         assert received == [signal.SIGTERM]
@@ -126,7 +103,7 @@ def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:
     ],
 )  # fmt: skip
 def test_the_command_that_goes_on(arguments: list[str], expected: str) -> None:
-    options = cli._parser().parse_args(["train", *arguments])
+    options = parser(cli.VERBS).parse_args(["train", *arguments])
     assert session._resume_command(Path("my run"), options) == expected
 
 
@@ -138,19 +115,19 @@ def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch:
         ("/data/x.npz", "/data/x.npz"),
         ("~/x.npz", "/home/someone/x.npz"),
     ):
-        options = cli._parser().parse_args(["train", "a.yaml"])
+        options = parser(cli.VERBS).parse_args(["train", "a.yaml"])
         spec = load_spec(TINY, [f"data={{dataset: npz, path: {written}}}"])
-        found = session._self_contained(spec, session._settings(options, None))
+        found = session.self_contained(spec, session._settings(options, None).data_dir)
         assert found["data"] == {"dataset": "npz", "path": stored}
-        options = cli._parser().parse_args(["train", "a.yaml", "--data-dir", "folder"])
+        options = parser(cli.VERBS).parse_args(["train", "a.yaml", "--data-dir", "folder"])
         settings = session._settings(options, None)
         assert settings.data_dir == str(tmp_path / "folder")
-        assert session._self_contained(spec, settings)["data"]["path"] == written
+        assert session.self_contained(spec, settings.data_dir)["data"]["path"] == written
 
 
 def test_a_new_run_has_the_documented_defaults() -> None:
-    settings = session._settings(cli._parser().parse_args(["train", "specs/a.yaml"]), None)
+    settings = session._settings(parser(cli.VERBS).parse_args(["train", "specs/a.yaml"]), None)
     assert (settings.name, settings.seed, settings.precision) == ("a", 0, "float32")
     assert (settings.log_every, settings.checkpoint_seconds, settings.data_dir) == (50, 60.0, None)
-    settings = session._settings(cli._parser().parse_args(["train", "a.yaml", "--checkpoint-seconds", "0"]), None)
+    settings = session._settings(parser(cli.VERBS).parse_args(["train", "a.yaml", "--checkpoint-seconds", "0"]), None)
     assert settings.checkpoint_seconds == 0

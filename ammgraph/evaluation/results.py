@@ -195,7 +195,8 @@ def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> li
     examples = max(result.examples for result in shown)
     first = max(len(result.label) for result in shown)
     second = max((len(_rule(result)) for result in shown), default=0)
-    found = [f"on {examples:,} {SPLITS[shown[0].split]} images:"]
+    weights = ", averaged weights" if evaluation.weights == "ema" else ""
+    found = [f"on {examples:,} {SPLITS[shown[0].split]} images{weights}:"]
     # The same measure by different rules stands together, to be compared.
     labels = list(dict.fromkeys(result.label for result in shown))
     ordered = sorted(shown, key=lambda result: labels.index(result.label))

@@ -4,6 +4,7 @@
 with the data set: what an evaluation needs.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint
 from ammgraph.train.run import RunOptions, read_options
 from ammgraph.train.streams import check_shapes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class LoadedRun(LoadedModel):
 
 
 def load_model(folder: Path, device: torch.device) -> LoadedModel:
-    """The newest valid checkpoint of a run as a model.
+    """The newest valid checkpoint of a run as a model; newer ones that cannot be used are logged as warnings.
 
     Args:
         folder: a run directory.
@@ -69,6 +72,9 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     plan = compile_spec(spec)
     step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
     check_plan(folder, plan, state)
+    warnings = tuple(f"{problem}; an older checkpoint is used" for problem in passed_over)
+    for warning in warnings:
+        logger.warning(warning)
     averaged = plan.evaluation.weights == "ema" and state.get("averaged") is not None
     # Class frequencies are a constant of the model, so that they are in the checkpoint: any number holds their place.
     model = build(plan, torch.Generator(), torch.ones(1))
@@ -81,7 +87,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         settings=settings,
         step=step,
         weights="ema" if averaged else "last",
-        warnings=tuple(f"{problem}; an older checkpoint is used" for problem in passed_over),
+        warnings=warnings,
     )
 
 

@@ -105,6 +105,22 @@ def test_lines_for_a_person() -> None:
         "      sum over y of p(y) p(z|y); at means",
     ]
     assert lines(replace(FOUND, results=())) == []
+    assert lines(replace(FOUND, weights="ema"))[0] == "on 10,000 test images, averaged weights:"
+
+
+def test_one_measure_by_several_rules_stands_together_and_k_means_is_explained_once() -> None:
+    nmi = Result("nmi", "y", 0.5, "", 50, "test", "posterior", "q(y|x)")
+    k_means = replace(nmi, rule="k-means", by="k-means on pixels, K = 10", part="baseline")
+    ari = replace(nmi, name="ari")
+    found = replace(FOUND, results=(nmi, ari, k_means, replace(k_means, name="ari")))
+    assert lines(found) == [
+        "on 50 test images:",
+        "  nmi of y  q(y|x)   0.5",
+        "  nmi of y  k-means  0.5",
+        "  ari of y  q(y|x)   0.5",
+        "  ari of y  k-means  0.5",
+        "  k-means on pixels, K = 10",
+    ]
 
 
 def test_numbers() -> None:
