@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ammgraph.cli import VERBS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -41,7 +43,7 @@ def test_commands_are_shown_and_each_is_run_below() -> None:
     verbs = [command.split()[:2] for command in COMMANDS]
     assert ["tools/ammgraph", "train"] in verbs
     assert ["tools/test"] in verbs
-    assert {verb[1] for verb in verbs if verb[0] == "ammgraph"} == {"train", "validate", "show", "evaluate"}
+    assert {verb[1] for verb in verbs if verb[0] == "ammgraph"} == set(VERBS)
 
 
 def test_the_commands_of_the_readme_do_what_it_says(folder: Path) -> None:
