@@ -52,17 +52,18 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
     )
     source = found.add_mutually_exclusive_group(required=True)
     source.add_argument("spec", nargs="?", metavar="SPEC", help="a spec, as in specs/amm_digits.yaml")
-    source.add_argument("--resume", metavar="RUN", help="go on with a run directory where its newest checkpoint stands")
+    source.add_argument("--resume", metavar="RUN", help="go on with a run, or with trials, at the newest checkpoint")
     _set(found)
     _data(found)
-    _device(found)
+    _device(found, "; with --trials several, as in cuda:0,cuda:1 or cpu,cpu: a trial at a time on each")
     found.add_argument("--run-dir", metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
     found.add_argument("--seed", type=_seed, help="seed of initialisation, data order and noise (default: 0)")
     found.add_argument(
         "--trials",
         type=_positive,
         metavar="N",
-        help="train N seeds from --seed on, one after another, and end with mean and standard deviation",
+        help="train N seeds from --seed on, one after another or one on each --device; ends with mean and standard "
+        "deviation",
     )
     found.add_argument(
         "--precision", choices=("float32", "bfloat16", "float64"), help="of the arithmetic (default: float32)"
@@ -220,8 +221,8 @@ def _data(found: argparse.ArgumentParser) -> None:
     found.add_argument("--no-download", action="store_true", help="never fetch a data set")
 
 
-def _device(found: argparse.ArgumentParser) -> None:
-    found.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+def _device(found: argparse.ArgumentParser, more: str = "") -> None:
+    found.add_argument("--device", default="auto", help=f"auto, cpu, cuda or cuda:N (default: auto){more}")
 
 
 def _split(found: argparse.ArgumentParser) -> None:

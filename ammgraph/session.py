@@ -40,7 +40,7 @@ CHECKPOINT_SECONDS = 60.0
 def train_run(options: argparse.Namespace) -> int:
     """`ammgraph train`: 0 at the end of the plan, 130 or 143 where it was stopped and saved."""
     resumed = Path(options.resume) if options.resume else None
-    settings = _settings(options, resumed)
+    settings = _resumed_settings(options, resumed) if resumed else new_settings(options)
     spec = load_spec(resumed / "spec.json" if resumed else Path(options.spec), options.set)
     plan = compile_spec(spec)
     device = run.choose_device(options.device)
@@ -55,7 +55,7 @@ def train_run(options: argparse.Namespace) -> int:
             _go_on(trainer, folder)
         else:
             run.create(folder, settings, self_contained(spec, settings.data_dir), plan_text(plan), device)
-        _say(_headline(plan, dataset, trainer, folder, settings))
+        say(_headline(plan, dataset, trainer, folder, settings))
         glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
         started = time.monotonic()
         with stop_signals() as stopped, _display(trainer, folder) as show:
@@ -69,9 +69,9 @@ def train_run(options: argparse.Namespace) -> int:
                 checkpoint_seconds=settings.checkpoint_seconds,
             )
     if not finished:
-        _say(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}")
+        say(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}")
         return 128 + stopped[0]
-    _say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
+    say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
     found = score.evaluate_run(folder, device, data_dir=options.data_dir, download=not options.no_download)
     print("\n".join(score_lines(folder, found)))
     return 0
@@ -89,19 +89,21 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
     return [*results.lines(found), *(["published:", *published] if published else [])]
 
 
-def _settings(options: argparse.Namespace, resumed: Path | None) -> run.RunOptions:
-    """What a new run is asked to be, or what a resumed one was asked to be."""
-    if resumed is None:
-        data_dir = str(Path(options.data_dir).absolute()) if options.data_dir else None
-        return run.RunOptions(
-            name=Path(options.spec).stem,
-            seed=options.seed or 0,
-            precision=options.precision or "float32",
-            data_dir=data_dir,
-            log_every=options.log_every or LOG_EVERY,
-            checkpoint_seconds=CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
-            command=shlex.join(["ammgraph", *sys.argv[1:]]),
-        )
+def new_settings(options: argparse.Namespace) -> run.RunOptions:
+    """What a new run is asked to be."""
+    return run.RunOptions(
+        name=Path(options.spec).stem,
+        seed=options.seed or 0,
+        precision=options.precision or "float32",
+        data_dir=str(Path(options.data_dir).absolute()) if options.data_dir else None,
+        log_every=options.log_every or LOG_EVERY,
+        checkpoint_seconds=CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
+        command=shlex.join(["ammgraph", *sys.argv[1:]]),
+    )
+
+
+def _resumed_settings(options: argparse.Namespace, resumed: Path) -> run.RunOptions:
+    """What a resumed run was asked to be, with how often it logs and saves from now on."""
     settings = run.read_options(resumed)
     if options.run_dir or (options.seed is not None and options.seed != settings.seed):
         raise RunError(f"a run keeps its directory and its seed ({settings.seed}); `--resume` takes neither")
@@ -142,11 +144,11 @@ def _go_on(trainer: Trainer, folder: Path) -> None:
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
-def _say(text: str) -> None:
-    """To stderr, if anyone still reads it: training goes on without."""
+def say(text: str) -> None:
+    """A line to stderr, if anyone still reads it: training goes on without."""
     try:
         print(text, file=sys.stderr, flush=True)
     except BrokenPipeError:
@@ -218,11 +220,11 @@ def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
 
 def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
     if "evaluation" in line:
-        _say(_evaluation_text(line))
+        say(_evaluation_text(line))
     else:
         left = _clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
         head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}"
-        _say(f"{head}  {_losses_text(trainer, line)}  {left} left")
+        say(f"{head}  {_losses_text(trainer, line)}  {left} left")
     _write_board(board, line)
 
 

@@ -1,25 +1,46 @@
 """Several seeds of one spec: run after run, or side by side on several devices, and at the end mean and spread.
 
-spec.json     the resolved spec
-trials.json   the seeds
-seed-N/       a run directory for each
+spec/NAME.json  the resolved spec
+trials.json     the seeds, and what all trials are trained with
+seed-N/         a run directory for each
+seed-N.log      what a trial has to say that is trained beside others
 """
 
 import argparse
 import json
+import shlex
+import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Queue
 
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
-from ammgraph.session import self_contained, train_run
+from ammgraph.graph.compile import compile_spec
+from ammgraph.session import new_settings, say, self_contained, stop_signals, train_run
 from ammgraph.spec.load import load_spec
-from ammgraph.train.run import choose_device, new_folder
+from ammgraph.train.run import RunOptions, choose_device, locked, new_folder, spec_text
+from ammgraph.train.trainer import Trainer
 
 FILE = "trials.json"
+# What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
+KEPT = ("precision", "data_dir", "log_every", "checkpoint_seconds")
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The content of `trials.json`."""
+
+    seeds: tuple[int, ...]
+    options: RunOptions
 
 
 def is_trials(folder: Path) -> bool:
@@ -30,103 +51,197 @@ def is_trials(folder: Path) -> bool:
 def train_trials(options: argparse.Namespace) -> int:
     """Train every seed, going on where each one stands, then print mean and standard deviation over them.
 
+    A trial that fails is reported and does not keep the others from being trained.
+
     Returns:
-        0 when all have ended; the exit code of the trial that was stopped otherwise.
+        0 when all have come to their end; 1 where one has failed; 130 or 143 where they were stopped.
+
+    Raises:
+        RunError: nothing was trained, for the reason told.
+        SpecError: the spec is wrong.
     """
-    folder, seeds = (_begun if options.resume else _begin)(options)
     devices = options.device.split(",")
+    chosen = [choose_device(name) for name in devices]
+    folder, trials = (_begun if options.resume else _begin)(options)
+    kept = {name: getattr(trials.options, name) for name in KEPT if getattr(options, name) is None}
+    options = argparse.Namespace(**{**vars(options), **kept})
     train = _one_after_another if len(devices) == 1 else _side_by_side
-    code = train(options, folder, seeds)
-    if code:
-        print(f"go on with all trials by\n  ammgraph train --resume {folder}", file=sys.stderr)
-        return code
-    folders = [_folder_of(folder, seed) for seed in seeds]
-    device = choose_device(devices[0])
-    groups = compare.compare_runs(folders, device, data_dir=options.data_dir, download=not options.no_download)
+    with locked(folder):
+        try:
+            code = train(options, folder, trials)
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
+        if code:
+            again = ["ammgraph", "train", "--resume", str(folder)]
+            again += ["--device", options.device] if options.device != "auto" else []
+            say(f"go on with all trials by\n  {shlex.join(again)}")
+            return code
+        folders = [_folder_of(folder, seed) for seed in trials.seeds]
+        download = not options.no_download
+        groups = compare.compare_runs(folders, chosen[0], data_dir=options.data_dir, download=download)
     print("\n".join(compare.lines(groups)))
     return 0
 
 
-def _begin(options: argparse.Namespace) -> tuple[Path, list[int]]:
+def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
+    """A new folder, made once everything is known to be trainable."""
+    settings = new_settings(options)
+    if settings.seed + options.trials > 2**63:
+        raise RunError(f"{options.trials} seeds from {settings.seed} on go beyond 2^63 - 1")
+    named = Path(options.run_dir) if options.run_dir else None
+    if named is not None and named.is_dir() and any(named.iterdir()):
+        raise RunError(
+            f"{named} is not empty; go on with `ammgraph train --resume {shlex.quote(str(named))}`, or name another"
+        )
     spec = load_spec(Path(options.spec), options.set)
-    folder = Path(options.run_dir) if options.run_dir else new_folder(Path("runs"), Path(options.spec).stem)
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} is not empty; go on with `ammgraph train --resume {folder}`, or name another")
-    first = options.seed or 0
-    seeds = list(range(first, first + options.trials))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spec.json").write_text(
-        json.dumps(self_contained(spec, options.data_dir), indent=1) + "\n", encoding="utf-8"
-    )
-    (folder / FILE).write_text(json.dumps({"name": Path(options.spec).stem, "seeds": seeds}) + "\n", encoding="utf-8")
-    return folder, seeds
-
-
-def _begun(options: argparse.Namespace) -> tuple[Path, list[int]]:
-    folder = Path(options.resume)
-    if options.trials or options.seed is not None or options.run_dir:
-        raise RunError("trials keep their directory, number and seeds; `--resume` takes none of them")
+    plan = compile_spec(spec)
+    directory = Path(settings.data_dir) if settings.data_dir else None
+    dataset = load_data(plan.data, directory, download=not options.no_download)
+    Trainer(plan, dataset, settings.seed, torch.device("cpu"), settings.precision)  # raises what each trial would
+    trials = Trials(tuple(range(settings.seed, settings.seed + options.trials)), settings)
+    folder = named or new_folder(Path("runs"), settings.name)
+    path = _spec_of(folder, trials)
     try:
-        return folder, [int(seed) for seed in json.loads((folder / FILE).read_text(encoding="utf-8"))["seeds"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder / FILE} cannot be read: {error}") from error
+        path.parent.mkdir(parents=True)
+        path.write_text(spec_text(self_contained(spec, settings.data_dir)), encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(asdict(trials), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write the folder of trials {folder}: {error.strerror or error}") from error
+    return folder, trials
 
 
-def _one_after_another(options: argparse.Namespace, folder: Path, seeds: list[int]) -> int:
-    for place, seed in enumerate(seeds):
-        print(f"trial {place + 1} of {len(seeds)}, seed {seed}", file=sys.stderr)
-        code = train_run(argparse.Namespace(**{**vars(options), **_trial(folder, seed)}))
+def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
+    folder = Path(options.resume)
+    try:
+        trials = TypeAdapter(Trials).validate_json((folder / FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(f"{folder} holds no trials: it has no {FILE}; `--resume` takes no `--trials`") from error
+    except OSError as error:
+        raise RunError(f"cannot read {folder / FILE}: {error.strerror or error}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = "".join(f"`{part}`: " for part in problem["loc"])
+        raise RunError(f"{folder / FILE} is damaged: {place}{problem['msg']}") from error
+    if not trials.seeds:
+        raise RunError(f"{folder / FILE} is damaged: it names no seed")
+    if options.set or options.trials or options.seed is not None or options.run_dir:
+        raise RunError(
+            "trials keep their spec, number, seeds and directory; "
+            "`--resume` takes no `--set`, `--trials`, `--seed` or `--run-dir`"
+        )
+    if options.precision not in (None, trials.options.precision):
+        began = trials.options.precision
+        raise RunError(f"the trials began in {began}; `--resume` cannot change it to {options.precision}")
+    return folder, trials
+
+
+def _one_after_another(options: argparse.Namespace, folder: Path, trials: Trials) -> int:
+    failed = 0
+    for place, seed in enumerate(trials.seeds):
+        say(f"trial {place + 1} of {len(trials.seeds)}, seed {seed}")
+        try:
+            code = train_run(argparse.Namespace(**{**vars(options), **_trial(folder, trials, seed)}))
+        except RunError as error:
+            failed = 1
+            say(f"error: seed {seed}: {error}")
+            continue
         if code:
             return code
-    return 0
+    return failed
 
 
-def _side_by_side(options: argparse.Namespace, folder: Path, seeds: list[int]) -> int:
-    """A process for each trial, as many at once as there are devices; what each prints goes to `seed-N.log`."""
-    free: Queue[str] = Queue()
-    for device in options.device.split(","):
-        choose_device(device)
-        free.put(device)
+def _side_by_side(options: argparse.Namespace, folder: Path, trials: Trials) -> int:
+    """A process for each trial, as many at once as there are devices; what each prints goes to `seed-N.log`.
 
-    def run(seed: int) -> int:
-        device = free.get()
+    A signal to this process is passed on to them, once, so that they save; they stand in sessions of their own, so
+    that Ctrl-C does not reach them twice.
+    """
+    free, waiting = options.device.split(","), list(trials.seeds)
+    running: dict[int, tuple[subprocess.Popen[bytes], str]] = {}
+    codes: dict[int, int] = {}
+    told = False
+    with stop_signals() as stopped:
         try:
-            with (folder / f"seed-{seed}.log").open("a", encoding="utf-8") as log:
-                return subprocess.run(
-                    [sys.executable, "-m", "ammgraph", *_words(options, folder, seed, device)],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                ).returncode
+            while running or (waiting and not stopped):
+                while free and waiting and not stopped:
+                    seed, device = waiting.pop(0), free.pop(0)
+                    running[seed] = _start(_words(options, folder, trials, seed, device), _log_of(folder, seed)), device
+                    say(f"seed {seed} on {device}; see {_log_of(folder, seed)}")
+                time.sleep(POLL_SECONDS)
+                if stopped and not told:
+                    told = True
+                    _signal([process for process, _ in running.values()], stopped[0])
+                for seed, (process, device) in list(running.items()):
+                    if process.poll() is not None:
+                        del running[seed]
+                        free.append(device)
+                        codes[seed] = process.returncode
+                        _report(folder, seed, codes[seed])
         finally:
-            free.put(device)
-
-    with ThreadPoolExecutor(free.qsize()) as pool:
-        codes = list(pool.map(run, seeds))
-    for seed, code in zip(seeds, codes, strict=True):
-        if code:
-            print(f"seed {seed} ended with exit code {code}; see {folder / f'seed-{seed}.log'}", file=sys.stderr)
-    return next((code for code in codes if code), 0)
+            _signal([process for process, _ in running.values()], signal.SIGTERM)
+            for process, _ in running.values():
+                process.wait()
+    if stopped and (waiting or any(codes.values())):
+        return 128 + stopped[0]
+    return 1 if any(codes.values()) else 0
 
 
-def _trial(folder: Path, seed: int) -> dict[str, object]:
+def _start(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ammgraph", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _signal(processes: Sequence["subprocess.Popen[bytes]"], number: int) -> None:
+    for process in processes:
+        process.send_signal(number)
+
+
+def _report(folder: Path, seed: int, code: int) -> None:
+    if not code:
+        say(f"seed {seed} has come to its end")
+        return
+    log = _log_of(folder, seed)
+    if code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+        say(f"seed {seed} was stopped; see {log}")
+        return
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    say(f"seed {seed} ended with exit code {code}; see {log}" + (f"\n  {said[-1].strip()}" if said else ""))
+
+
+def _trial(folder: Path, trials: Trials, seed: int) -> dict[str, object]:
     """The options that differ from trial to trial: a new run, or the one that stands there."""
     run = _folder_of(folder, seed)
     if (run / "run.json").exists():
         return {"resume": str(run), "spec": None, "run_dir": None, "seed": None, "set": []}
-    return {"resume": None, "spec": str(folder / "spec.json"), "run_dir": str(run), "seed": seed, "set": []}
+    return {"resume": None, "spec": str(_spec_of(folder, trials)), "run_dir": str(run), "seed": seed, "set": []}
 
 
-def _words(options: argparse.Namespace, folder: Path, seed: int, device: str) -> list[str]:
-    trial = _trial(folder, seed)
+def _words(options: argparse.Namespace, folder: Path, trials: Trials, seed: int, device: str) -> list[str]:
+    """The command line of one trial."""
+    trial = _trial(folder, trials, seed)
     words = ["train", *(["--resume", str(trial["resume"])] if trial["resume"] else [str(trial["spec"])])]
     words += ["--run-dir", str(trial["run_dir"]), "--seed", str(seed)] if trial["run_dir"] else []
     words += ["--device", device]
-    for name in ("data_dir", "precision", "log_every", "checkpoint_seconds"):
+    for name in KEPT:
         if getattr(options, name) is not None:
             words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     return words + (["--no-download"] if options.no_download else [])
 
 
+def _spec_of(folder: Path, trials: Trials) -> Path:
+    """The spec under its own name, which its runs take over."""
+    return folder / "spec" / f"{trials.options.name}.json"
+
+
 def _folder_of(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}"
+
+
+def _log_of(folder: Path, seed: int) -> Path:
+    return folder / f"seed-{seed}.log"

@@ -1,6 +1,27 @@
-"""Settings of every test."""
+"""Settings of every test, and a command in this process."""
 
 import os
+from pathlib import Path
+
+import pytest
+
+from ammgraph import cli
 
 # Small tensors on shared cores: several threads wait for each other longer than they compute. Read when torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def ammgraph(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One command in this process, in an empty folder: exit code, stdout, stderr. A `tiny_runs.Run`."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse
+            code = int(error.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

@@ -7,54 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny import FOLDER, LABELED, TINY, command, differences, environment, run_command
+from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import __version__, cli
 from ammgraph.evaluation import quality
-from ammgraph.train import checkpoint, record, run
+from ammgraph.train import checkpoint, run
 
 COMMANDS = ("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode")
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def ammgraph(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """One command in this process, in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as error:  # argparse
-            code = int(error.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
-def state_of(folder: Path) -> dict[str, Any]:
-    return checkpoint.load_newest(folder / "checkpoints")[1]
-
-
-def lines_of(folder: Path) -> list[dict[str, Any]]:
-    lines = record.read(folder / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if not key.startswith("seconds")} for line in lines]
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
 
 # ------------------------------------------------------------------------------------------------ help and usage
 

@@ -117,17 +117,17 @@ def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch:
     ):
         options = parser(cli.VERBS).parse_args(["train", "a.yaml"])
         spec = load_spec(TINY, [f"data={{dataset: npz, path: {written}}}"])
-        found = session.self_contained(spec, session._settings(options, None).data_dir)
+        found = session.self_contained(spec, session.new_settings(options).data_dir)
         assert found["data"] == {"dataset": "npz", "path": stored}
         options = parser(cli.VERBS).parse_args(["train", "a.yaml", "--data-dir", "folder"])
-        settings = session._settings(options, None)
+        settings = session.new_settings(options)
         assert settings.data_dir == str(tmp_path / "folder")
         assert session.self_contained(spec, settings.data_dir)["data"]["path"] == written
 
 
 def test_a_new_run_has_the_documented_defaults() -> None:
-    settings = session._settings(parser(cli.VERBS).parse_args(["train", "specs/a.yaml"]), None)
+    settings = session.new_settings(parser(cli.VERBS).parse_args(["train", "specs/a.yaml"]))
     assert (settings.name, settings.seed, settings.precision) == ("a", 0, "float32")
     assert (settings.log_every, settings.checkpoint_seconds, settings.data_dir) == (50, 60.0, None)
-    settings = session._settings(parser(cli.VERBS).parse_args(["train", "a.yaml", "--checkpoint-seconds", "0"]), None)
+    settings = session.new_settings(parser(cli.VERBS).parse_args(["train", "a.yaml", "--checkpoint-seconds", "0"]))
     assert settings.checkpoint_seconds == 0

@@ -1,6 +1,8 @@
-"""Run directories of tiny models, for tests of what is made of a run."""
+"""Run directories of tiny models, for tests of what is made of a run, and what is in them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tiny import trainer_of
 
@@ -8,6 +10,9 @@ from ammgraph.graph.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.train import checkpoint, record, run
 from ammgraph.train.run import RunOptions
+
+# A command in this process: exit code, stdout, stderr.
+Run = Callable[..., tuple[int, str, str]]
 
 
 def make_run(folder: Path, spec: Path, *overrides: str, seed: int = 0, steps: int = 3) -> Path:
@@ -23,3 +28,18 @@ def make_run(folder: Path, spec: Path, *overrides: str, seed: int = 0, steps: in
     evaluation = {"y/one_to_one_error": 0.5 + 0.01 * seed, "examples": 197}
     record.append(folder / "metrics.jsonl", {"step": steps, "epoch": 0.5, "evaluation": evaluation})
     return folder
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint."""
+    return checkpoint.load_newest(folder / "checkpoints")[1]
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """The metrics, without how long they took."""
+    lines = record.read(folder / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if not key.startswith("seconds")} for line in lines]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
