@@ -18,7 +18,7 @@ from tiny import FOLDER, LABELED, TINY, command, differences, environment, run_c
 from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import __version__, cli
-from ammgraph.evaluation import quality
+from ammgraph.evaluation import classifier, quality
 from ammgraph.train import checkpoint, run
 
 COMMANDS = ("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode")
@@ -474,6 +474,7 @@ def test_an_evaluation_with_the_quality_of_samples(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(quality, "QualityOptions", partial(quality.QualityOptions, count=40))
+    monkeypatch.setattr(classifier, "STEPS", 20)
     assert "FID" not in ammgraph("evaluate", copied)[1]
     code, out, err = ammgraph("evaluate", copied, "--quality")
     assert (code, err) == (0, "")

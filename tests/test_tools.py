@@ -1,0 +1,140 @@
+"""The tools: scripts that can be run, and a benchmark whose loops run for every kind of game."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from tiny import ALTERNATING, LABELED, TINY, plan_of
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted(path for path in (ROOT / "tools").iterdir() if path.is_file() and not path.suffix)
+VARIANTS = "idiomatic,shared,planned,planned-bfloat16"
+KINDS = [(TINY, ()), (LABELED, ()), (TINY, (ALTERNATING,))]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        import bench
+
+        yield bench
+    for name in ("bench", "plain"):
+        sys.modules.pop(name)
+
+
+def run(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object
+) -> tuple[int, str, str]:
+    """One benchmark in this process."""
+    monkeypatch.setattr(sys, "argv", ["bench.py", *map(str, words)])
+    threads, code = torch.get_num_threads(), 0
+    try:
+        bench.main()
+    except SystemExit as error:
+        code = int(error.code or 0)
+    finally:
+        torch.set_num_threads(threads)
+    return code, *capsys.readouterr()
+
+
+def test_there_are_tools() -> None:
+    assert {path.name for path in SCRIPTS} >= {"ammgraph", "bench", "check", "setup", "test"}
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda path: path.name)
+def test_a_script_is_executable_bash_that_stops_at_errors(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert os.access(path, os.X_OK)
+    assert text.startswith("#!/usr/bin/env bash\n# ")
+    assert "set -euo pipefail\n" in text
+    subprocess.run(["bash", "-n", path], check=True)
+    named = {ROOT / word for word in re.findall(r"\btools/[\w.]+", text)}
+    assert all(tool.is_file() for tool in named), named
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert "Install and test:\n\n```console\ntools/test\n```" in readme
+    assert "tools/test" in ci
+    assert ci.index("rm -rf .venv") < ci.index("tools/setup dev") < ci.index("tools/test")
+
+
+@pytest.mark.parametrize(("path", "overrides"), KINDS, ids=["tiny", "two games", "alternating"])
+def test_plain_loops_change_every_weight_that_the_planned_step_changes(
+    path: Path, overrides: tuple[str, ...], bench: ModuleType
+) -> None:
+    plan = plan_of(path, *overrides)
+    for name, loop in bench.plain.LOOPS.items():
+        model = bench.plain.PlainModel(plan)
+        before = [p.detach().clone() for p in model.critic_parameters + model.generator_parameters]
+        loop(model, bench.batches(plan))
+        after = model.critic_parameters + model.generator_parameters
+        assert sum(p.numel() for p in after) == plan.parameters
+        assert all(p.isfinite().all() for p in after)
+        assert not [p.shape for p, old in zip(after, before, strict=True) if torch.equal(p, old)], name
+
+
+@pytest.mark.parametrize(("path", "overrides"), KINDS, ids=["tiny", "two games", "alternating"])
+def test_a_benchmark_as_json(
+    path: Path,
+    overrides: tuple[str, ...],
+    bench: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bench, "memory", lambda *_: 7)
+    more = [word for override in overrides for word in ("--set", override)]
+    code, out, err = run(bench, monkeypatch, capsys, path, "--batch-size", 10, "--repeat", 2, "--json", *more)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["spec"], found["batch_size"]) == (str(path), 10)
+    names = VARIANTS.split(",")
+    assert list(found["median_seconds"]) == list(found["examples_per_second"]) == names
+    assert found["peak_memory_mib"] == dict.fromkeys(names, 7)
+    assert all(seconds > 0 for seconds in found["median_seconds"].values())
+    assert set(found["ratio_to"]["idiomatic"]) == {*names} - {"idiomatic"}
+    assert 0 <= found["share_of_peak"] < 1
+    assert found["same_updates"] == (not overrides)
+
+
+def test_a_benchmark_as_a_table(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "memory", lambda *_: 7)
+    few = (TINY, "--batch-size", 10, "--repeat", 1, "--variants")
+    _, out, _ = run(bench, monkeypatch, capsys, *few, "shared,planned")
+    head, _, columns, shared, planned, note = out.splitlines()
+    assert head.startswith(f"{TINY}, batch 10, {torch.get_num_threads()} threads, torch ")
+    assert columns.split("  ")[1] == "variant"
+    assert shared.split()[3:] == ["nan", "1.00", "7"]
+    assert planned.split()[0] == "planned"
+    assert "multiply-adds forward; counted three times, the planned step reaches" in note
+    # Without the planned step there is nothing to hold against the machine's peak.
+    _, out, _ = run(bench, monkeypatch, capsys, *few, "shared,idiomatic", "--set", ALTERNATING)
+    assert out.splitlines()[-1].startswith("  the schedules differ: ")
+    code, out, err = run(bench, monkeypatch, capsys, *few, "planned,fast")
+    assert (code, out) == (2, "")
+    assert "unknown fast; expected some of idiomatic, shared, planned" in err
+
+
+def test_the_memory_of_a_variant_is_that_of_its_process(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(bench, monkeypatch, capsys, TINY, "--batch-size", 10, "--memory-of", "shared")
+    assert 50 * 1024 < int(out) < 64 * 1024**2
+
+
+def test_the_peak_is_a_rate(bench: ModuleType) -> None:
+    peak = bench.matrix_multiply_peak(64)
+    assert math.isfinite(peak)
+    assert peak > 1e6
