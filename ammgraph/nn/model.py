@@ -204,7 +204,11 @@ def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, de
     threshold = round(dropout * 2**16) - 2**15
     # 0 below the threshold, else 1, in 16-bit numbers: comparing, and converting booleans, costs four times as much.
     kept = words.view(torch.int16)[:count].clamp_(threshold - 1, threshold).sub_(threshold - 1)
-    return kept.to(torch.uint8).view(torch.bool).view(shape)
+    mask = kept.to(torch.uint8).view(torch.bool)
+    if len(shape) < 3:
+        return mask.view(shape)
+    # In memory as the tensors that it multiplies: channels last.
+    return mask.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 def _draw_row(
