@@ -1,4 +1,4 @@
-"""The verbs and their exit codes: 0 good, 1 the spec or the run is wrong, 2 usage, 3 a bug in ammgraph, 130 interrupted,
+"""The verbs and their exit codes: 0 good, 1 the spec or the run is wrong, 2 usage, 3 a bug of ours, 130 interrupted,
 143 terminated. Results go to stdout, everything else to stderr; beside this module only `session` and `trials` print.
 """
 
