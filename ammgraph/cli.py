@@ -146,20 +146,20 @@ def train(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Score a run's newest checkpoint."""
-    from ammgraph.evaluation import results, score
+    from ammgraph import api
+    from ammgraph.evaluation import results
     from ammgraph.evaluation.quality import QualityOptions
     from ammgraph.session import score_lines
-    from ammgraph.train.run import choose_device
 
     if options.weights and not options.quality:
         raise RunError("`--weights` serves `--quality`, which is not asked for")
     quality = QualityOptions(weights=Path(options.weights) if options.weights else None) if options.quality else None
     folder = Path(options.run_dir)
-    found = score.evaluate_run(
+    found = api.evaluate(
         folder,
-        choose_device(options.device),
-        options.split,
-        options.data_dir,
+        split=options.split,
+        device=options.device,
+        data_dir=options.data_dir,
         download=not options.no_download,
         quality=quality,
     )

@@ -1,80 +1,58 @@
 """A run from the terminal: what `train` and `evaluate` do, in the order in which they do it, and what they show.
 
-Between the command line and the rooms: here training meets evaluation, and nowhere else.
+Between the command line and `api`, which does the work.
 """
 
 import argparse
 import os
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from ammgraph.data.dataset import Dataset, load_data
+from ammgraph import api
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation import results, score
-from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation import results
 from ammgraph.evaluation.results import Evaluation
-from ammgraph.evaluation.runs import check_plan
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_text
 from ammgraph.spec.load import load_spec
-from ammgraph.spec.schema import Spec
-from ammgraph.train import checkpoint, record, run
-from ammgraph.train.trainer import Trainer, fit
-
-# Without held-out images an evaluation during training looks at so many training images at most.
-GLANCE = 2000
-LOG_EVERY = 50
-CHECKPOINT_SECONDS = 60.0
+from ammgraph.train import run
+from ammgraph.train.trainer import Trainer
 
 
 def train_run(options: argparse.Namespace) -> int:
     """`ammgraph train`: 0 at the end of the plan, 130 or 143 where it was stopped and saved."""
-    resumed = Path(options.resume) if options.resume else None
-    settings = _resumed_settings(options, resumed) if resumed else new_settings(options)
-    spec = load_spec(resumed / "spec.json" if resumed else Path(options.spec), options.set)
-    plan = compile_spec(spec)
-    device = run.choose_device(options.device)
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    directory = options.data_dir or settings.data_dir
-    dataset = load_data(plan.data, Path(directory) if directory else None, download=not options.no_download)
-    trainer = Trainer(plan, dataset, settings.seed, device, settings.precision)
-    folder = resumed or (Path(options.run_dir) if options.run_dir else run.new_folder(Path("runs"), settings.name))
-    with run.locked(folder):
-        if resumed:
-            _go_on(trainer, folder)
-        else:
-            run.create(folder, settings, self_contained(spec, settings.data_dir), plan_text(plan), device)
-        say(_headline(plan, dataset, trainer, folder, settings))
-        glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
+    with _opened(options) as training:
+        trainer, folder = training.trainer, training.folder
+        say(_headline(training))
         started = time.monotonic()
-        with stop_signals() as stopped, _display(trainer, folder) as show:
-            finished = fit(
-                trainer,
-                folder,
-                evaluate=lambda model: evaluate(model, plan, glance),
-                report=show,
-                stop=lambda: bool(stopped),
-                log_every=settings.log_every,
-                checkpoint_seconds=settings.checkpoint_seconds,
-            )
+        with api.stop_signals() as stopped, _display(trainer, folder) as show:
+            finished = api.train(training, show, stop=lambda: bool(stopped))
     if not finished:
         say(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}")
         return 128 + stopped[0]
     say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
-    found = score.evaluate_run(folder, device, data_dir=options.data_dir, download=not options.no_download)
+    download = not options.no_download
+    found = api.evaluate(folder, device=options.device, data_dir=options.data_dir, download=download)
     print("\n".join(score_lines(folder, found)))
     return 0
+
+
+def _opened(options: argparse.Namespace) -> AbstractContextManager[api.Training]:
+    """The run that is asked for: a new one, or one that goes on."""
+    download = not options.no_download
+    if not options.resume:
+        folder = Path(options.run_dir) if options.run_dir else None
+        spec = load_spec(options.spec, options.set)
+        return api.new_training(spec, new_settings(options), folder, options.device, download)
+    folder = Path(options.resume)
+    settings = _resumed_settings(options, folder)
+    directory = Path(options.data_dir) if options.data_dir else None
+    return api.resumed_training(folder, settings, options.set, options.device, directory, download)
 
 
 def score_lines(folder: Path, found: Evaluation) -> list[str]:
@@ -96,8 +74,8 @@ def new_settings(options: argparse.Namespace) -> run.RunOptions:
         seed=options.seed or 0,
         precision=options.precision or "float32",
         data_dir=str(Path(options.data_dir).absolute()) if options.data_dir else None,
-        log_every=options.log_every or LOG_EVERY,
-        checkpoint_seconds=CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
+        log_every=options.log_every or api.LOG_EVERY,
+        checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
         command=shlex.join(["ammgraph", *sys.argv[1:]]),
     )
 
@@ -113,14 +91,6 @@ def _resumed_settings(options: argparse.Namespace, resumed: Path) -> run.RunOpti
     return replace(settings, **{name: value for name, value in changed.items() if value is not None})
 
 
-def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:
-    """The resolved spec; a run must find its data from any folder."""
-    written = dict(spec.written)
-    if spec.data.path and not data_dir:
-        written["data"] = {**written["data"], "path": str(Path(spec.data.path).expanduser().absolute())}
-    return written
-
-
 def _resume_command(folder: Path, options: argparse.Namespace) -> str:
     """What goes on with a run as it was started; seed, precision and the like stand in the run directory."""
     words = ["ammgraph", "train", "--resume", str(folder)]
@@ -131,22 +101,6 @@ def _resume_command(folder: Path, options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _go_on(trainer: Trainer, folder: Path) -> None:
-    if not checkpoint.has_checkpoint(folder / "checkpoints"):
-        record.cut(folder / "metrics.jsonl", 0)
-        return
-    step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
-    _warn([f"{problem}; an older checkpoint is used" for problem in passed_over])
-    check_plan(folder, trainer.plan, state)
-    trainer.load_state_dict(state)
-    record.cut(folder / "metrics.jsonl", step)
-
-
-def _warn(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        say(f"warning: {warning}")
-
-
 def say(text: str) -> None:
     """A line to stderr, if anyone still reads it: training goes on without."""
     try:
@@ -155,34 +109,18 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _headline(plan: Plan, dataset: Dataset, trainer: Trainer, folder: Path, settings: run.RunOptions) -> str:
+def _headline(training: api.Training) -> str:
+    trainer, settings = training.trainer, training.settings
+    plan = trainer.plan
     sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
     return (
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"
         f"  size    {plan.parameters:,} parameters\n"
-        f"  data    {dataset.description}\n"
-        f"  run     {folder}, seed {settings.seed}, {trainer.device}, {settings.precision}, "
+        f"  data    {training.dataset.description}\n"
+        f"  run     {training.folder}, seed {settings.seed}, {trainer.device}, {settings.precision}, "
         f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
     )
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM ask for a stop after the step at hand; a second Ctrl-C stops at once."""
-    received: list[int] = []
-
-    def ask(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Show(Protocol):

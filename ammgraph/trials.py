@@ -20,11 +20,12 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from ammgraph.api import self_contained, stop_signals
 from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
 from ammgraph.graph.compile import compile_spec
-from ammgraph.session import new_settings, say, self_contained, stop_signals, train_run
+from ammgraph.session import new_settings, say, train_run
 from ammgraph.spec.load import load_spec
 from ammgraph.train.run import RunOptions, choose_device, locked, new_folder, spec_text
 from ammgraph.train.trainer import Trainer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import ALTERNATING, LABELED, TINY, data_of, trainer_of
 
-from ammgraph import cli, session
+from ammgraph import api, cli, session
 from ammgraph.arguments import parser
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.results import Evaluation, Result, lines
@@ -83,7 +83,7 @@ def test_progress_is_shown_on_a_terminal_and_in_a_file(
 
 def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with session.stop_signals() as received:
+    with api.stop_signals() as received:
         assert received == []
         signal.raise_signal(signal.SIGTERM)
         assert received == [signal.SIGTERM]
@@ -117,12 +117,12 @@ def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch:
     ):
         options = parser(cli.VERBS).parse_args(["train", "a.yaml"])
         spec = load_spec(TINY, [f"data={{dataset: npz, path: {written}}}"])
-        found = session.self_contained(spec, session.new_settings(options).data_dir)
+        found = api.self_contained(spec, session.new_settings(options).data_dir)
         assert found["data"] == {"dataset": "npz", "path": stored}
         options = parser(cli.VERBS).parse_args(["train", "a.yaml", "--data-dir", "folder"])
         settings = session.new_settings(options)
         assert settings.data_dir == str(tmp_path / "folder")
-        assert session.self_contained(spec, settings.data_dir)["data"]["path"] == written
+        assert api.self_contained(spec, settings.data_dir)["data"]["path"] == written
 
 
 def test_a_new_run_has_the_documented_defaults() -> None:

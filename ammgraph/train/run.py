@@ -19,13 +19,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "float64"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class RunOptions:
 
     name: str
     seed: int
-    precision: Literal["float32", "bfloat16", "float64"]
+    precision: Precision
     data_dir: str | None
     log_every: int
     checkpoint_seconds: float

@@ -14,7 +14,7 @@ from ammgraph.data.records import scale_images
 from ammgraph.data.sampler import Sampler
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.plan import FromData, FromPrior, Plan, TurnPlan
-from ammgraph.nn.model import draw_noise, one_hot
+from ammgraph.nn.model import Model, build, draw_noise, one_hot
 from ammgraph.spec.schema import Empirical
 
 # The position of a purpose is part of the seed: append, never reorder.
@@ -121,14 +121,20 @@ class Noise:
             generator.set_state(state[stream])
 
 
-def frequencies_for(plan: Plan, dataset: Dataset) -> Tensor | None:
-    """The class frequencies of the labelled examples, where some prior is `empirical`."""
-    empirical = any(
+def counts_labels(plan: Plan) -> bool:
+    """Some prior is `empirical`: its probabilities are the class frequencies of the labelled examples."""
+    return any(
         isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Empirical)
         for draw in plan.draws
         for factor in draw.factors
     )
-    return class_frequencies(dataset) if empirical else None
+
+
+def initial_model(plan: Plan, seed: int, dataset: Dataset | None) -> Model:
+    """The model at step 0 of a run with that seed; the data set is read where the plan `counts_labels`."""
+    generator = torch.Generator().manual_seed(stream_seed(seed, "initialization"))
+    frequencies = class_frequencies(dataset) if dataset is not None and counts_labels(plan) else None
+    return build(plan, generator, frequencies)
 
 
 def check_shapes(plan: Plan, dataset: Dataset) -> None:

@@ -12,11 +12,11 @@ from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.plan import NetworkPlan, Plan
 from ammgraph.graph.text import plan_hash
-from ammgraph.nn.model import Model, build
+from ammgraph.nn.model import Model
 from ammgraph.spec.schema import Adam, Sgd
 from ammgraph.train import checkpoint, record
 from ammgraph.train.step import take_turn
-from ammgraph.train.streams import Feed, Noise, frequencies_for, stream_seed
+from ammgraph.train.streams import Feed, Noise, initial_model
 
 Evaluate = Callable[[Model], dict[str, Any]]
 Report = Callable[[dict[str, Any]], None]
@@ -30,8 +30,7 @@ class Trainer:
     ) -> None:
         self.plan, self.device, self.precision = plan, device, precision
         dtype = _dtype(precision)
-        generator = torch.Generator().manual_seed(stream_seed(seed, "initialization"))
-        model = build(plan, generator, frequencies_for(plan, dataset)).to(device=device, dtype=dtype)
+        model = initial_model(plan, seed, dataset).to(device=device, dtype=dtype)
         # Channels last: a step of Tables 3-6 takes a fifth less on a CPU, and tensor cores want it on a GPU.
         self.model = model.to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None

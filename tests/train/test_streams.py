@@ -12,7 +12,7 @@ from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import build
-from ammgraph.train.streams import PURPOSES, Feed, Noise, frequencies_for, stream_seed
+from ammgraph.train.streams import PURPOSES, Feed, Noise, counts_labels, initial_model, stream_seed
 
 
 def feed_of(path: Path, *overrides: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Feed:
@@ -164,10 +164,10 @@ def test_batches_have_the_size_of_their_distribution() -> None:
 
 
 def test_the_empirical_prior_counts_the_labelled_examples() -> None:
-    frequencies = frequencies_for(plan_of(LABELED), data_of(LABELED))
-    assert frequencies is not None
-    assert frequencies.tolist() == pytest.approx([0.1] * 10)
-    assert frequencies_for(plan_of(TINY), data_of(TINY)) is None
+    assert counts_labels(plan_of(LABELED))
+    assert not counts_labels(plan_of(TINY))
+    model = initial_model(plan_of(LABELED), 0, data_of(LABELED))
+    assert model.constant("p_unlabeled/y").tolist() == pytest.approx([0.1] * 10)
 
 
 # ------------------------------------------------------------------------------------------------ errors

@@ -1,0 +1,320 @@
+"""What notebooks and the command line call: a spec comes in, a trained run and what an evaluation found go out.
+
+Training meets evaluation here and nowhere else. Nothing is printed; `session` is what a terminal shows beside it.
+"""
+
+import logging
+import os
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.evaluation import score
+from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
+from ammgraph.evaluation.quality import QualityOptions
+from ammgraph.evaluation.results import Evaluation
+from ammgraph.evaluation.runs import check_plan, load_model
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.plan import Plan
+from ammgraph.graph.text import plan_text
+from ammgraph.nn.model import Model
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
+from ammgraph.train import checkpoint, record, run
+from ammgraph.train.run import Precision, RunOptions
+from ammgraph.train.streams import counts_labels, initial_model
+from ammgraph.train.trainer import Report, Trainer
+from ammgraph.train.trainer import fit as advance_to_the_end
+
+logger = logging.getLogger(__name__)
+
+# Without held-out images an evaluation during training looks at so many training images at most.
+GLANCE = 2000
+LOG_EVERY = 50
+CHECKPOINT_SECONDS = 60.0
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory; what is in it is read when it is asked for."""
+
+    folder: Path
+
+    @property
+    def spec(self) -> Spec:
+        """The resolved spec that the run is trained with."""
+        run.read_options(self.folder)
+        return load_spec(self.folder / "spec.json")
+
+    @property
+    def plan(self) -> Plan:
+        """What was decided about it."""
+        return compile_spec(self.spec)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`: losses, gradient norms, use of components; evaluations as `evaluation`."""
+        return record.read(self.folder / "metrics.jsonl")
+
+    def model(self, device: str = "auto") -> Model:
+        """The weights that the spec says are evaluated, of the newest checkpoint.
+
+        Raises:
+            RunError: there is no usable checkpoint.
+        """
+        return load_model(self.folder, run.choose_device(device)).model
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a run trains with, at any step; its directory is locked."""
+
+    folder: Path
+    settings: RunOptions
+    trainer: Trainer
+    dataset: Dataset
+
+
+def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, download: bool = True) -> Model:
+    """The networks of a plan on the CPU, initialised as `fit` initialises them with that seed.
+
+    Args:
+        plan: a compiled spec.
+        seed: the run's seed.
+        data_dir: the folder of the data's files; read for an `empirical` prior alone, which counts labels.
+        download: whether absent files of MNIST and SVHN may be fetched.
+
+    Raises:
+        RunError: the data are needed and not there.
+    """
+    dataset = load_data(plan.data, _folder(data_dir), download) if counts_labels(plan) else None
+    return initial_model(plan, seed, dataset)
+
+
+def fit(
+    spec: Spec | PathLike,
+    *,
+    run_dir: PathLike | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "float32",
+    data_dir: PathLike | None = None,
+    download: bool = True,
+    log_every: int = LOG_EVERY,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    report: Report | None = None,
+) -> Run:
+    """Train a spec from its first step to its last in a new run directory.
+
+    An interrupt saves after the step at hand, then raises `KeyboardInterrupt`; `resume` goes on.
+
+    Args:
+        spec: a spec, or the path of one.
+        run_dir: the new run directory; `runs/SPEC-N` unless given.
+        seed: of initialisation, data order and noise.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: of the arithmetic.
+        data_dir: the folder of MNIST's and SVHN's files, and of a relative `data.path`.
+        download: whether absent files of MNIST and SVHN may be fetched.
+        log_every: steps between two lines of the metrics.
+        checkpoint_seconds: least time between two checkpoints.
+        report: called with every line of the metrics.
+
+    Raises:
+        RunError: the data are not there or not the model's, the folder holds a run, a value is not finite.
+        SpecError: the spec is wrong.
+    """
+    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    name = Path(spec.source.value().file).stem
+    data = str(Path(data_dir).absolute()) if data_dir is not None else None
+    settings = RunOptions(name, seed, precision, data, log_every, checkpoint_seconds, command="")
+    with new_training(spec, settings, _folder(run_dir), device, download) as training:
+        _train_uninterrupted(training, report)
+    return Run(training.folder)
+
+
+def resume(
+    run_dir: PathLike | Run,
+    overrides: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    data_dir: PathLike | None = None,
+    download: bool = True,
+    report: Report | None = None,
+) -> Run:
+    """Go on with a run at its newest checkpoint, with the same bits as never having stopped.
+
+    Args:
+        run_dir: a run directory.
+        overrides: changes of its spec that leave the plan as it is, as `training.epochs=200`.
+        device: as for `fit`.
+        data_dir: where the data are now, if they have moved.
+        download: as for `fit`.
+        report: as for `fit`.
+
+    Raises:
+        RunError: no run directory, or one of another plan; and as `fit`.
+        SpecError: an override makes the spec wrong.
+    """
+    folder = _folder_of(run_dir)
+    settings = run.read_options(folder)
+    with resumed_training(folder, settings, overrides, device, _folder(data_dir), download) as training:
+        _train_uninterrupted(training, report)
+    return Run(folder)
+
+
+def evaluate(
+    run_dir: PathLike | Run,
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    data_dir: PathLike | None = None,
+    download: bool = True,
+    quality: QualityOptions | None = None,
+) -> Evaluation:
+    """Score a run's newest checkpoint: every measure that its model has, each with its rule and protocol.
+
+    What was found is written to the run's `evaluation.json` too.
+
+    Args:
+        run_dir: a run directory, or what `fit` returned.
+        split: `train`, `validation` or `test`; test unless given or, where there is none, train.
+        device: as for `fit`.
+        data_dir: where the data are now, if they have moved.
+        download: as for `fit`.
+        quality: how the quality of samples is measured; left out unless given.
+
+    Raises:
+        RunError: no run directory, no usable checkpoint, no data, no such split.
+    """
+    return score.evaluate_run(
+        _folder_of(run_dir),
+        run.choose_device(device),
+        split,
+        None if data_dir is None else str(data_dir),
+        download,
+        quality=quality,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ one run, step by step
+
+
+@contextmanager
+def new_training(
+    spec: Spec, settings: RunOptions, run_dir: Path | None, device: str, download: bool
+) -> Iterator[Training]:
+    """A run at its first step, in a folder that is made once everything is known to be trainable.
+
+    Settings without a command get the one that trains the same again.
+    """
+    trainer, dataset = _trainer(spec, settings, device, _folder(settings.data_dir), download)
+    folder = run_dir or run.new_folder(Path("runs"), settings.name)
+    again = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
+    again += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
+    settings = replace(settings, command=settings.command or shlex.join(again))
+    with run.locked(folder):
+        written = self_contained(spec, settings.data_dir)
+        run.create(folder, settings, written, plan_text(trainer.plan), trainer.device)
+        yield Training(folder, settings, trainer, dataset)
+
+
+@contextmanager
+def resumed_training(
+    folder: Path, settings: RunOptions, overrides: Sequence[str], device: str, data_dir: Path | None, download: bool
+) -> Iterator[Training]:
+    """A run at its newest checkpoint, or at its first step where none was ever saved."""
+    directory = data_dir or _folder(settings.data_dir)
+    trainer, dataset = _trainer(load_spec(folder / "spec.json", overrides), settings, device, directory, download)
+    with run.locked(folder):
+        step = 0
+        if checkpoint.has_checkpoint(folder / "checkpoints"):
+            step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+            for problem in passed_over:
+                logger.warning(f"{problem}; an older checkpoint is used")
+            check_plan(folder, trainer.plan, state)
+            trainer.load_state_dict(state)
+        record.cut(folder / "metrics.jsonl", step)
+        yield Training(folder, settings, trainer, dataset)
+
+
+def train(training: Training, report: Report | None, stop: Callable[[], bool]) -> bool:
+    """Take the steps that are left, or those until `stop`; whether the end was reached."""
+    plan, dataset = training.trainer.plan, training.dataset
+    glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
+    return advance_to_the_end(
+        training.trainer,
+        training.folder,
+        evaluate=lambda model: evaluate_weights(model, plan, glance),
+        report=report,
+        stop=stop,
+        log_every=training.settings.log_every,
+        checkpoint_seconds=training.settings.checkpoint_seconds,
+    )
+
+
+def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:
+    """The resolved spec; a run must find its data from any folder."""
+    written = dict(spec.written)
+    if spec.data.path and not data_dir:
+        written["data"] = {**written["data"], "path": str(Path(spec.data.path).expanduser().absolute())}
+    return written
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM ask for a stop after the step at hand; a second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _train_uninterrupted(training: Training, report: Report | None) -> None:
+    """Signals reach the main thread alone; elsewhere nobody asks for a stop."""
+    in_main = threading.current_thread() is threading.main_thread()
+    with ExitStack() as stack:
+        stopped = stack.enter_context(stop_signals()) if in_main else []
+        finished = train(training, report, lambda: bool(stopped))
+    if not finished:
+        raise KeyboardInterrupt(
+            f"saved at step {training.trainer.step:,}; go on with ammgraph.resume({str(training.folder)!r})"
+        )
+
+
+def _trainer(
+    spec: Spec, settings: RunOptions, device: str, data_dir: Path | None, download: bool
+) -> tuple[Trainer, Dataset]:
+    plan = compile_spec(spec)
+    chosen = run.choose_device(device)
+    if chosen.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    dataset = load_data(plan.data, data_dir, download)
+    return Trainer(plan, dataset, settings.seed, chosen, settings.precision), dataset
+
+
+def _folder(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _folder_of(run_dir: PathLike | Run) -> Path:
+    return run_dir.folder if isinstance(run_dir, Run) else Path(run_dir)

@@ -1,0 +1,130 @@
+"""The Python interface: its names, what loads torch, and that it does what the commands do."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import LABELED, TINY, differences, trainer_of
+from tiny_runs import lines_of, state_of
+
+import ammgraph
+from ammgraph.cli import main
+
+ROOT = Path(__file__).parent.parent
+SHORT = ("training.steps=3",)
+
+
+def test_the_public_names_are_these() -> None:
+    names = """Evaluation Plan Run RunError Spec SpecError __version__
+               build compile_spec evaluate fit load_spec resume"""
+    assert ammgraph.__all__ == names.split()
+    assert set(ammgraph.__all__) <= set(dir(ammgraph))
+    assert all(getattr(ammgraph, name) is not None for name in ammgraph.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'ammgraph' has no attribute 'trian'"):
+        _ = ammgraph.trian
+
+
+def test_a_spec_is_compiled_without_torch() -> None:
+    code = (
+        "import sys, ammgraph; plan = ammgraph.compile_spec(ammgraph.load_spec('specs/amm_digits.yaml'));"
+        "ammgraph.SpecError, ammgraph.Plan;"
+        "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_from_a_spec_to_an_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = ammgraph.load_spec(TINY, overrides=SHORT)
+    lines: list[dict[str, object]] = []
+    run = ammgraph.fit(spec, seed=4, log_every=2, report=lines.append)
+    assert run == ammgraph.Run(Path("runs/tiny-1"))
+    assert [line["step"] for line in run.metrics if "evaluation" not in line] == [2, 3]
+    assert run.metrics == lines
+    assert run.plan == ammgraph.compile_spec(spec)
+    assert run.spec.training.steps == 3
+    found = ammgraph.evaluate(run, split="validation")
+    assert (found.step, found.seed, found.split) == (3, 4, "validation")
+    assert ammgraph.evaluate(str(run.folder), split="validation").results == found.results
+
+
+def test_it_is_the_run_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path / "a", seed=2, log_every=1)
+    words = ["train", str(TINY), "--set", *SHORT, "--seed", "2", "--log-every", "1", "--run-dir", str(tmp_path / "b")]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert differences(state_of(run.folder), state_of(tmp_path / "b")) == []
+    assert lines_of(run.folder) == lines_of(tmp_path / "b")
+    assert (run.folder / "plan.txt").read_bytes() == (tmp_path / "b" / "plan.txt").read_bytes()
+
+
+def test_a_path_stands_for_its_spec_and_the_run_says_how_it_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"ammgraph: 1\nextends: {TINY}\ntraining: {{steps: 1}}\n")
+    run = ammgraph.fit(path, run_dir=tmp_path / "run", seed=3)
+    settings = ammgraph.api.run.read_options(run.folder)
+    assert settings.name == "mine"
+    assert settings.command == f"ammgraph train {run.folder}/spec.json --seed 3 --precision float32"
+
+
+def test_the_models_of_one_seed_are_one() -> None:
+    for path in (TINY, LABELED):
+        trainer = trainer_of(path, seed=5)
+        plan = trainer.plan
+        assert differences(dict(ammgraph.build(plan, seed=5).state_dict()), dict(trainer.model.state_dict())) == []
+    assert differences(dict(ammgraph.build(plan, seed=6).state_dict()), dict(trainer.model.state_dict()))
+
+
+def test_the_model_of_a_run_has_its_last_weights(tmp_path: Path) -> None:
+    run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path)
+    assert differences(dict(run.model("cpu").state_dict()), dict(state_of(tmp_path)["model"])) == []
+
+
+def test_an_interrupt_saves_and_resume_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    spec = ammgraph.load_spec(TINY)
+
+    def interrupt(line: dict[str, object]) -> None:
+        if line["step"] == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(
+        KeyboardInterrupt, match=re.escape(f"saved at step 5; go on with ammgraph.resume('{tmp_path}/a')")
+    ):
+        ammgraph.fit(spec, run_dir=tmp_path / "a", log_every=5, report=interrupt)
+    resumed = ammgraph.resume(tmp_path / "a")
+    straight = ammgraph.fit(spec, run_dir=tmp_path / "b", log_every=5)
+    assert differences(state_of(resumed.folder), state_of(straight.folder)) == []
+    assert lines_of(resumed.folder) == lines_of(straight.folder)
+
+
+def test_a_run_can_be_trained_longer(tmp_path: Path) -> None:
+    run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path)
+    assert ammgraph.resume(run, overrides=["training.steps=4"]).metrics[-1]["step"] == 4
+
+
+def test_training_works_outside_the_main_thread(tmp_path: Path) -> None:
+    """Where Python takes no signals."""
+    spec = ammgraph.load_spec(TINY, ["training.steps=1"])
+    thread = threading.Thread(target=lambda: ammgraph.fit(spec, run_dir=tmp_path))
+    thread.start()
+    thread.join()
+    assert state_of(tmp_path)["step"] == 1
+
+
+def test_errors_are_those_of_the_commands(tmp_path: Path) -> None:
+    with pytest.raises(ammgraph.SpecError, match=r"error\[unreadable-spec\]"):
+        ammgraph.fit(tmp_path / "absent.yaml")
+    with pytest.raises(ammgraph.RunError, match=r"is no run directory: it has no run\.json"):
+        _ = ammgraph.Run(tmp_path).spec
+    with pytest.raises(ammgraph.RunError, match="`tpu` is no device"):
+        ammgraph.fit(TINY, run_dir=tmp_path / "run", device="tpu")
+    assert not (tmp_path / "run").exists()
+    assert torch.is_grad_enabled()
