@@ -29,6 +29,7 @@ from ammgraph.nn.model import Model
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint, record, run
+from ammgraph.train.memory import check_memory
 from ammgraph.train.run import Precision, RunOptions
 from ammgraph.train.streams import counts_labels, initial_model
 from ammgraph.train.trainer import Report, Trainer
@@ -306,6 +307,7 @@ def _trainer(
 ) -> tuple[Trainer, Dataset]:
     plan = compile_spec(spec)
     chosen = run.choose_device(device)
+    check_memory(plan, chosen, settings.precision)
     if chosen.type == "cuda":
         torch.set_float32_matmul_precision("high")
     dataset = load_data(plan.data, data_dir, download)

@@ -113,11 +113,12 @@ def test_a_benchmark_as_a_table(
     monkeypatch.setattr(bench, "memory", lambda *_: 7)
     few = (TINY, "--batch-size", 10, "--repeat", 1, "--variants")
     _, out, _ = run(bench, monkeypatch, capsys, *few, "shared,planned")
-    head, _, columns, shared, planned, note = out.splitlines()
+    head, _, columns, shared, planned, size, note = out.splitlines()
     assert head.startswith(f"{TINY}, batch 10, {torch.get_num_threads()} threads, torch ")
     assert columns.split("  ")[1] == "variant"
     assert shared.split()[3:] == ["nan", "1.00", "7"]
     assert planned.split()[0] == "planned"
+    assert size == "  a planned step's tensors with weights and optimizer states take 0 MiB; estimated: 0 MiB"
     assert "multiply-adds forward; counted three times, the planned step reaches" in note
     # Without the planned step there is nothing to hold against the machine's peak.
     _, out, _ = run(bench, monkeypatch, capsys, *few, "shared,idiomatic", "--set", ALTERNATING)

@@ -24,8 +24,8 @@ import plain
 
 from ammgraph.data.dataset import Dataset
 from ammgraph.data.records import Split
+from ammgraph.graph import cost
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.cost import forward_cost
 from ammgraph.graph.plan import FromData, Plan
 from ammgraph.nn.model import one_hot
 from ammgraph.spec.load import load_spec
@@ -106,7 +106,7 @@ def summary(
 ) -> dict[str, Any]:
     medians = {name: statistics.median(found) for name, found in times.items()}
     peak = matrix_multiply_peak()
-    forward = sum(forward_cost(plan).values())
+    forward = sum(cost.forward_cost(plan).values())
     return {
         "spec": options.spec,
         "batch_size": options.batch_size,
@@ -121,6 +121,8 @@ def summary(
             if reference in medians
         },
         "peak_memory_mib": {name: memory(options, name) for name in medians},
+        "step_allocates_mib": round(allocated(plan) / 2**20),
+        "step_estimated_mib": round(cost.memory(plan).total / 2**20),
         "forward_multiply_adds": forward,
         "matrix_multiply_peak": round(peak),
         # A plain loop knows one schedule: every player once a step.
@@ -145,6 +147,10 @@ def text(result: dict[str, Any]) -> str:
             f"  {name:<20}{seconds:>15.4f}{result['examples_per_second'][name]:>12,.0f}"
             f"{ratios[0]:>14.2f}{ratios[1]:>11.2f}{result['peak_memory_mib'][name]:>8,}"
         )
+    lines.append(
+        f"  a planned step's tensors with weights and optimizer states take {result['step_allocates_mib']:,} MiB; "
+        f"estimated: {result['step_estimated_mib']:,} MiB"
+    )
     if result["share_of_peak"] is not None:
         peak = f"{result['matrix_multiply_peak'] / 1e9:.0f} G multiply-adds/s"
         lines.append(
@@ -163,6 +169,22 @@ def memory(options: argparse.Namespace, name: str) -> int:
     command = [sys.executable, __file__, options.spec, "--batch-size", str(options.batch_size), "--memory-of", name]
     command += ["--threads", str(options.threads), *(word for value in options.set for word in ("--set", value))]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) // 1024
+
+
+def allocated(plan: Plan) -> int:
+    """Bytes of tensors that a planned step holds at its peak, weights and optimizer states included."""
+    trainer = Trainer(plan, random_dataset(plan), 0, torch.device("cpu"))
+    trainer.advance()
+    states = [state for optimizer in trainer.optimizers.values() for state in optimizer.state.values()]
+    tensors = [*trainer.model.state_dict().values(), *(entry for state in states for entry in state.values())]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as taken:
+        trainer.advance()
+    events = [event for event in taken.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held, peak = 0, 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak + sum(tensor.nbytes for tensor in tensors)
 
 
 def peak_resident_kib() -> int:

@@ -14,6 +14,7 @@ from ammgraph.graph.calls import (
     outputs_of,
     uses_of,
 )
+from ammgraph.graph.cost import check_memory
 from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
 from ammgraph.graph.factors import (
     Declared,
@@ -117,7 +118,7 @@ def compile_spec(spec: Spec) -> Plan:
     problems += check_turns(spec, turns, draws)
     stop_if(problems, texts)
     epoch_source, epoch_batch = _epoch(list(draws.values()))
-    return Plan(
+    plan = Plan(
         title=spec.title,
         variables=tuple(variables.values()),
         networks=tuple(networks.values()),
@@ -141,6 +142,8 @@ def compile_spec(spec: Spec) -> Plan:
         ),
         warnings=tuple(lint(spec, variables, networks, draws)),
     )
+    stop_if(check_memory(spec, plan), texts)
+    return plan
 
 
 def _plan_network(

@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)|(?P<mark>[-+*/|(),.=]))"
 )
 _SMALLEST, _LARGEST = Fraction(1, 10**300), Fraction(10**300)  # a float holds what lies between
+LARGEST_COUNT = 10**15  # what a model could never hold is refused by its memory, with the number
 _LONGEST = 200  # characters: far beyond any notation a person writes, and a bound on recursion
 
 
@@ -234,9 +235,9 @@ def _atom(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros
     tokens.expect("(")
     inner = tokens.start
     channels = _sum(tokens, constants)
-    if channels.denominator != 1 or not 1 <= channels <= 10**9:
+    if channels.denominator != 1 or not 1 <= channels <= LARGEST_COUNT:
         message = f"`zeros` takes a whole number of channels, not {number_text(channels)}"
-        raise NotationError(message, inner, tokens.last_end, expected="a whole number, at least 1")
+        raise NotationError(message, inner, tokens.last_end, expected="a whole number from 1 to 1e15")
     tokens.expect(")")
     return Zeros(int(channels))
 

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from ammgraph.spec.notation import Call, Reference, number_text, parse_source
+from ammgraph.spec.notation import LARGEST_COUNT, Call, Reference, number_text, parse_source
 from ammgraph.spec.source import SourceMap
 from ammgraph.spec.values import (
     ACTIVATIONS as ACTIVATIONS,
@@ -152,7 +152,7 @@ class CategoricalVariable(Model):
     """A categorical variable: one-hot vectors of length `size` (or softmax vectors, where a row draws them)."""
 
     type: Literal["categorical"]
-    size: Annotated[int, Field(ge=2, le=10**9), BeforeValidator(integer_of), INTEGER_SCHEMA] = Field(
+    size: Annotated[int, Field(ge=2, le=LARGEST_COUNT), BeforeValidator(integer_of), INTEGER_SCHEMA] = Field(
         description="Number of categories K."
     )
 

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ammgraph.spec.notation import (
+    LARGEST_COUNT,
     Input,
     NotationError,
     Reference,
@@ -127,11 +128,11 @@ NUMBER_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
 INTEGER_SCHEMA = WithJsonSchema({"type": ["integer", "string"]})
 Number = Annotated[float, BeforeValidator(number_of), NUMBER_SCHEMA]
 Integer = Annotated[int, BeforeValidator(integer_of), INTEGER_SCHEMA]
-Count = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(integer_of), INTEGER_SCHEMA]
+Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT), BeforeValidator(integer_of), INTEGER_SCHEMA]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(number_of), NUMBER_SCHEMA]
 Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(number_of), NUMBER_SCHEMA]
 Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(integer_of), INTEGER_SCHEMA]
-Whole = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(integer_of), INTEGER_SCHEMA]
+Whole = Annotated[int, Field(ge=0, le=LARGEST_COUNT), BeforeValidator(integer_of), INTEGER_SCHEMA]
 NonNegative = Annotated[float, Field(ge=0), BeforeValidator(number_of), NUMBER_SCHEMA]
 
 
@@ -262,7 +263,7 @@ def _pool(value: object, info: ValidationInfo) -> Pool:
     if not size:
         raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
     number = integer_of(size, info, offset)
-    if not 1 <= number <= 10**9:
+    if not 1 <= number <= LARGEST_COUNT:
         message = f"the window of `{kind}` is out of range"
         raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
     return Pool(kind, number)  # type: ignore[arg-type]

@@ -19,15 +19,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
-
-Precision: TypeAlias = Literal["float32", "bfloat16", "float64"]
+from ammgraph.graph.cost import Precision as Precision
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""Whether a step fits into the machine, asked before anything is allocated."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from ammgraph.diagnostics import RunError
+from ammgraph.graph.cost import Precision, bytes_text, memory, memory_text
+from ammgraph.graph.plan import Plan
+
+# Where a container's limit stands: version 2 and version 1 of control groups.
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def check_memory(plan: Plan, device: torch.device, precision: Precision = "float32") -> None:
+    """The machine has the memory that a step is estimated to need.
+
+    Raises:
+        RunError: it has not; with both numbers and what to do.
+    """
+    needed, there = memory(plan, precision), memory_of(device)
+    if needed.total <= there:
+        return
+    network, row, share = needed.rows[0]
+    batch = plan.epoch_batch * (there - needed.weights) // max(1, needed.activations)
+    advice = (
+        f"lower `training.batch_size`, which is {plan.epoch_batch:,}, to {batch:,} or less"
+        if 1 <= batch < plan.epoch_batch
+        else "use fewer channels"
+    )
+    raise RunError(
+        f"a step needs about {bytes_text(needed.total)} of memory ({memory_text(needed)}; "
+        f"row `{row}` of `{network}` the most, {bytes_text(share)}), and {device} has {bytes_text(there)}; {advice}"
+    )
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes that a device has: of the CPU what the machine or its container has, used or not."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [path.read_text().strip() for path in _LIMITS if path.exists()]
+    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])

@@ -1,0 +1,45 @@
+"""The estimate of a step's memory against what a step takes, and the machine that is too small."""
+
+import pytest
+from tiny import CPU, LABELED, TINY, plan_of, trainer_of
+from torch.profiler import ProfilerActivity, profile
+
+from ammgraph.diagnostics import RunError
+from ammgraph.graph.cost import memory
+from ammgraph.train import memory as machine
+from ammgraph.train.memory import check_memory, memory_of
+
+
+@pytest.mark.parametrize("path", [TINY, LABELED])
+@pytest.mark.parametrize("batch", [50, 500])
+def test_the_estimate_is_near_what_a_step_allocates(path: object, batch: int) -> None:
+    override = f"training.batch_size={batch}"
+    trainer = trainer_of(path, override)
+    trainer.advance()  # makes the optimizers' states
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as taken:
+        trainer.advance()
+    events = [event for event in taken.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held, peak = 0, 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    gradients = 4 * trainer.plan.parameters  # counted with the weights
+    estimate = memory(trainer.plan).activations
+    assert 0.6 < estimate / (peak - gradients) < 1.5
+
+
+def test_a_machine_that_is_too_small_is_told_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(TINY)
+    needed = memory(plan)
+    check_memory(plan, CPU)
+    monkeypatch.setattr(machine, "memory_of", lambda device: needed.weights + needed.activations // 2)
+    with pytest.raises(RunError, match=r"a step needs about .* of memory .*lower `training\.batch_size`") as caught:
+        check_memory(plan, CPU)
+    assert f"to {plan.epoch_batch // 2:,} or less" in str(caught.value)
+    monkeypatch.setattr(machine, "memory_of", lambda device: 10)
+    with pytest.raises(RunError, match=r"and cpu has 10 bytes; use fewer channels"):
+        check_memory(plan, CPU)
+
+
+def test_the_machine_has_memory() -> None:
+    assert 1 << 28 < memory_of(CPU) < 1 << 46
