@@ -128,7 +128,7 @@ class Trainer:
     def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
         for name, found in gradients.items():
             for parameter, gradient in zip(self.model.network(name).parameters(), found, strict=True):
-                parameter.grad = gradient
+                parameter.grad = _laid_out_as(parameter, gradient)
             optimizer = self.optimizers[name]
             optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
             optimizer.step()
@@ -213,6 +213,11 @@ _MALFORMED = (AttributeError, KeyError, IndexError, RuntimeError, TypeError, Val
 
 def _dtype(precision: str) -> torch.dtype:
     return torch.float64 if precision == "float64" else torch.float32
+
+
+def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """The same numbers in the parameter's memory layout: a fused optimizer walks both as they lie in memory."""
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
 def _optimizer(plan: NetworkPlan, model: Model) -> torch.optim.Optimizer:

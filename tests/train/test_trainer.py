@@ -82,6 +82,33 @@ def test_rmsprop_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_an_update_moves_each_weight_by_its_own_gradient_wherever_it_lies(
+    name: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fused optimizer that is given another layout takes the gradient of another weight, and says nothing."""
+    rows = "networks.encoder.layers={h: {input: x, channels: 3, width: 3}, h2: {input: h, channels: 16, width: 6}, "
+    rows += "y: {input: h2, channels: K, width: 1, activation: softmax}, z: {input: h2, channels: 4, width: 1}}"
+    it = trainer_of(TINY, rows, optimizer(f"{{name: {name}, learning_rate: 0.1}}"), precision="float64")
+    weight = it.model.network("encoder").row("h2").weight
+    assert weight is not None
+    assert weight.shape == (16, 3, 6, 6)
+    signs = torch.where(torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) < 0.5, -1.0, 1.0).double()
+
+    def turn(model: Any, *_: object) -> Outcome:
+        parameters = list(model.network("encoder").parameters())
+        found = [signs.to(memory_format=layout) if p is weight else torch.zeros_like(p) for p in parameters]
+        return Outcome({"encoder": found}, {"value": torch.tensor(0.0)})
+
+    monkeypatch.setattr(trainer, "take_turn", turn)
+    before = weight.detach().clone()
+    it.advance()
+    moves = (weight.detach() - before) * signs  # all equal: the first move depends on the gradient's sign alone
+    assert float(moves.max()) < 0
+    assert float(moves.std()) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])
 def test_weight_decay_adds_the_weights_to_the_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"{{name: {name}, learning_rate: 0.1, weight_decay: {decay}}}" for decay in (0, 0.5)]
     plain, decayed = (trainer_of(TINY, optimizer(text), precision="float64") for text in texts)
