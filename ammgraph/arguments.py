@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ammgraph import __version__
+from ammgraph.spec.shipped import spec_path
 
 SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
 Run = Callable[[argparse.Namespace], int]
@@ -51,7 +52,9 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph train specs/amm_mnist.yaml --set training.epochs=20 --seed 1",
     )
     source = found.add_mutually_exclusive_group(required=True)
-    source.add_argument("spec", nargs="?", metavar="SPEC", help="a spec, as in specs/amm_digits.yaml")
+    source.add_argument(
+        "spec", nargs="?", type=spec_path, metavar="SPEC", help="a spec, as in specs/amm_digits.yaml or amm_digits"
+    )
     source.add_argument("--resume", metavar="RUN", help="go on with a run, or with trials, at the newest checkpoint")
     _set(found)
     _data(found)
@@ -82,7 +85,7 @@ def _validate(subparsers: Any) -> argparse.ArgumentParser:
     found = _verb(
         subparsers, "validate", "check specs and say what is wrong, and where", "ammgraph validate specs/*.yaml"
     )
-    found.add_argument("specs", nargs="+", metavar="SPEC")
+    found.add_argument("specs", nargs="+", type=spec_path, metavar="SPEC")
     _set(found)
     _format(found)
     return found
@@ -95,7 +98,7 @@ def _show(subparsers: Any) -> argparse.ArgumentParser:
         "print the factorizations, shapes, games, step, LaTeX and cost of a spec",
         "ammgraph show specs/amm_mnist.yaml --section latex",
     )
-    found.add_argument("spec", metavar="SPEC")
+    found.add_argument("spec", type=spec_path, metavar="SPEC")
     _set(found)
     found.add_argument("--section", action="append", choices=SECTIONS, help="only this; may be repeated")
     found.add_argument("--plan", action="store_true", help="the plan alone, as runs store and compare it")
@@ -188,6 +191,74 @@ def _encode(subparsers: Any) -> argparse.ArgumentParser:
     return found
 
 
+def _specs(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "specs",
+        "list the specs that ship, with what was published; `ammgraph copy` copies one",
+        "ammgraph specs --format json",
+    )
+    _format(found)
+    return found
+
+
+def _copy(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "copy",
+        "copy a spec that ships, and what it extends; nothing is overwritten",
+        "ammgraph copy amm_mnist_q1 mine.yaml",
+    )
+    found.add_argument("name", metavar="NAME", help="as `ammgraph specs` lists it")
+    found.add_argument("path", nargs="?", metavar="PATH", help="the new file, or a folder (default: NAME.yaml)")
+    return found
+
+
+def _new(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "new",
+        "write a spec with comments from two factorizations, ready to train",
+        'ammgraph new mine.yaml --q "q(x) q(z|x) q(y|x,z)" --p "p(y) p(z|y) p(x|y,z)" --image 1x28x28',
+    )
+    found.add_argument("path", metavar="FILE", help="the new spec, as in mine.yaml; never overwritten")
+    found.add_argument("--q", required=True, metavar="FACTORS", help="the inference side, as a product of factors")
+    found.add_argument("--p", required=True, metavar="FACTORS", help="the synthesis side")
+    found.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        type=_image,
+        metavar="CxHxW",
+        help="size of the images: variables whose names begin with x; NAME:CxHxW for another (default: as the data's)",
+    )
+    found.add_argument(
+        "--categorical",
+        action="append",
+        default=[],
+        type=_sized,
+        metavar="NAME:K",
+        help="a categorical variable; names that begin with y or c are, with K = 10; may be repeated",
+    )
+    found.add_argument(
+        "--real", action="append", default=[], type=_sized, metavar="NAME:N", help="a real vector (default: N = 64)"
+    )
+    found.add_argument(
+        "--deterministic",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a real variable that networks draw without noise, as BiGAN's z",
+    )
+    found.add_argument(
+        "--data",
+        default="",
+        choices=("digits", "mnist", "svhn", "npz", "folder"),
+        help="the data set (default: the one whose images have this size, else npz)",
+    )
+    return found
+
+
 _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "train": _train,
     "validate": _validate,
@@ -197,6 +268,9 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "compare": _compare,
     "sample": _sample,
     "encode": _encode,
+    "specs": _specs,
+    "copy": _copy,
+    "new": _new,
 }
 
 
@@ -233,6 +307,22 @@ def _split(found: argparse.ArgumentParser) -> None:
 
 def _format(found: argparse.ArgumentParser) -> None:
     found.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _image(text: str) -> tuple[str, tuple[int, int, int]]:
+    name, _, sizes = text.rpartition(":")
+    found = tuple(int(size) for size in sizes.split("x") if size.isdecimal() and 0 < int(size) < 10**5)
+    if len(found) != 3 or sizes.count("x") != 2:
+        message = f"`{text}`: expected channels, height and width, as in 1x28x28 or photo:3x32x32"
+        raise argparse.ArgumentTypeError(message)
+    return name, (found[0], found[1], found[2])
+
+
+def _sized(text: str) -> tuple[str, int]:
+    name, _, size = text.partition(":")
+    if not name or not size.isdecimal() or not 0 < int(size) < 10**9:
+        raise argparse.ArgumentTypeError(f"`{text}`: expected a variable and its size, as in y:10")
+    return name, int(size)
 
 
 def _seed(text: str) -> int:

@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = parser(VERBS).parse_args(arguments)
+    options.command = sys.argv[1:] if arguments is None else list(arguments)
     logger, handler = logging.getLogger("ammgraph"), _ToStderr()
     logger.addHandler(handler)
     try:
@@ -92,8 +94,7 @@ def validate(options: argparse.Namespace) -> int:
             continue
         for warning in plan.warnings:
             print(_warning(warning, spec))
-        sides = ", ".join(f"{' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
-        print(f"{path}: valid; {sides}; {plan.parameters:,} parameters")
+        print(f"{path}: valid; {_model(plan)}")
     if options.format == "json":
         print(json.dumps(reports, indent=1))
     return 1 if failed else 0
@@ -237,8 +238,52 @@ def encode(options: argparse.Namespace) -> int:
     return 0
 
 
+def specs(options: argparse.Namespace) -> int:
+    """List the specs that ship."""
+    from ammgraph.graph.listing import listed, listing_json, listing_text
+
+    found = listed()
+    print(json.dumps(listing_json(found), indent=1) if options.format == "json" else listing_text(found))
+    return 0
+
+
+def copy(options: argparse.Namespace) -> int:
+    """Copy a spec that ships."""
+    from ammgraph.spec.shipped import copy_spec
+
+    for path in copy_spec(options.name, Path(options.path) if options.path else None):
+        print(path)
+    return 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a spec from two factorizations."""
+    from ammgraph.graph.sketch import new_spec
+    from ammgraph.spec.shipped import write_new
+    from ammgraph.spec.skeleton import Typed
+
+    typed = Typed(
+        q=" ".join(options.q.split()),
+        p=" ".join(options.p.split()),
+        image=tuple(options.image),
+        categorical=tuple(options.categorical),
+        real=tuple(options.real),
+        deterministic=tuple(options.deterministic),
+        data=options.data,
+    )
+    path = shlex.quote(options.path)
+    text, plan = new_spec(typed, options.path, shlex.join(["ammgraph", *options.command]))
+    write_new(Path(options.path), text.encode())
+    print(f"{options.path}: {_model(plan)}")
+    print("\nNext:")
+    print(f"  ammgraph show {path}")
+    print(f"  ammgraph show {path} --format svg > {shlex.quote(str(Path(options.path).with_suffix('.svg')))}")
+    print(f"  ammgraph train {path}")
+    return 0
+
+
 VERBS: dict[str, Run] = {
-    verb.__name__: verb for verb in (train, validate, show, evaluate, report, compare, sample, encode)
+    verb.__name__: verb for verb in (train, validate, show, evaluate, report, compare, sample, encode, specs, copy, new)
 }
 
 
@@ -259,6 +304,11 @@ def _print_diagnostics(error: SpecError, form: str) -> None:
 
 def _warning(diagnostic: Diagnostic, spec: "Spec") -> str:
     return render(diagnostic, spec.source.texts).replace("error[", "warning[", 1)
+
+
+def _model(plan: "Plan") -> str:
+    sides = ", ".join(f"{' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    return f"{sides}; {plan.parameters:,} parameters"
 
 
 def _count(number: int, what: str) -> str:

@@ -21,7 +21,10 @@ from ammgraph import __version__, cli
 from ammgraph.evaluation import classifier, quality
 from ammgraph.train import checkpoint, run
 
-COMMANDS = ("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode")
+COMMANDS = (
+    *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode"),
+    *("specs", "copy", "new"),
+)
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
 
 # ------------------------------------------------------------------------------------------------ help and usage
@@ -70,6 +73,11 @@ def test_the_version(ammgraph: Run) -> None:
         (("sample", "a", "--count", "0"), "`0`: expected a whole number, at least 1"),
         (("encode", "a"), "the following arguments are required: IMAGES"),
         (("train", "a.yaml", "--trials", "0"), "`0`: expected a whole number, at least 1"),
+        (("copy",), "the following arguments are required: NAME"),
+        (("new", "a.yaml", "--q", "q(x)"), "the following arguments are required: --p"),
+        (("new", "a", "--q", "", "--p", "", "--image", "28x28"), "`28x28`: expected channels, height and width, as in"),
+        (("new", "a", "--q", "", "--p", "", "--image", "1x0x1"), "`1x0x1`: expected channels, height and width"),
+        (("new", "a", "--q", "", "--p", "", "--real", "64"), "`64`: expected a variable and its size, as in y:10"),
     ],
 )
 def test_a_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], message: str, ammgraph: Run) -> None:
@@ -116,6 +124,65 @@ def test_validate_takes_overrides(ammgraph: Run) -> None:
     assert code == 1
     assert "--set:1:" in out
     assert "poker" in out
+
+
+# ------------------------------------------------------------------------------------------------ specs, copy, new
+
+
+def test_specs_lists_what_ships_with_its_published_numbers(ammgraph: Run) -> None:
+    code, out, err = ammgraph("specs")
+    assert (code, err) == (0, "")
+    assert (
+        "amm_mnist: AMM on MNIST, K = 10, as printed\n"
+        "  q(x) q(z|x) q(y|x)    1,164,183 parameters\n"
+        "  p(y) p(z|y) p(x|y,z)\n"
+        "  published: clustering error 3.32 +- 0.39 %, 10 trials (Table 1)\n"
+    ) in out
+    assert "published: classification error 5.60 +- 0.45 %, 10 trials (Table 2)\n" in out
+    code, out, err = ammgraph("specs", "--format", "json")
+    assert (code, err) == (0, "")
+    listed = {spec["name"]: spec for spec in json.loads(out)}
+    assert set(listed) == {path.stem for path in (FOLDER.parent / "specs").glob("*.yaml")}
+    assert listed["amm_mnist"]["parameters"] == 1_164_183
+    (number,) = listed["samm_svhn"]["published"]
+    assert (number["metric"], number["value"], number["source"]) == ("classification_error", 5.6, "Table 2")
+
+
+def test_a_copy_validates_and_is_not_overwritten(ammgraph: Run) -> None:
+    assert ammgraph("copy", "amm_mnist_q1", "mine.yaml") == (0, "mine.yaml\namm_mnist.yaml\n", "")
+    code, out, _ = ammgraph("validate", "mine.yaml")
+    assert (code, out[:19]) == (0, "mine.yaml: valid; q")
+    code, out, err = ammgraph("copy", "amm_mnist_q1", "mine.yaml")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: `mine.yaml` is there already and is not overwritten")
+
+
+def test_new_writes_a_spec_that_validates_and_says_how_to_go_on(ammgraph: Run) -> None:
+    new = ("new", "my model.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)", "--image", "1x8x8", "--real", "z:5")
+    code, out, err = ammgraph(*new)
+    assert (code, err) == (0, "")
+    first, *_, last = out.splitlines()
+    assert first.startswith("my model.yaml: q(x) q(z|x), p(z) p(x|z); ")
+    assert last == "  ammgraph train 'my model.yaml'"
+    assert "# Made by: ammgraph new 'my model.yaml' --q 'q(x) q(z|x)'" in Path("my model.yaml").read_text()
+    code, out, _ = ammgraph("validate", "my model.yaml")
+    assert code == 0
+    code, out, err = ammgraph(*new)
+    assert (code, out) == (1, "")
+    assert err == "error: `my model.yaml` is there already and is not overwritten; choose another name\n"
+
+
+def test_new_says_in_the_argument_what_is_wrong_and_writes_nothing(ammgraph: Run) -> None:
+    code, out, err = ammgraph("new", "mine.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z,y)")
+    assert (code, out) == (1, "")
+    assert "  --> --p:1:1\n   |\n1  | p(z) p(x|z,y)\n   | ^^^^^^^^^^^^^\n" in err
+    assert not Path("mine.yaml").exists()
+
+
+def test_a_shipped_spec_is_known_by_its_bare_name(ammgraph: Run) -> None:
+    code, out, err = ammgraph("show", "ali_mnist", "--section", "latex")
+    assert (code, err) == (0, "")
+    assert "q(x, z) = q(x)" in out
 
 
 # ------------------------------------------------------------------------------------------------ show

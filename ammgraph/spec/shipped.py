@@ -1,0 +1,84 @@
+"""The specs that ship: found by name in a checkout and in an installed package, copied with what they extend."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ammgraph.diagnostics import RunError, nearest, stop_if
+from ammgraph.spec.merge import read_chain
+
+_PACKAGE = Path(__file__).parent.parent
+# In a wheel they lie in the package, in a checkout beside it.
+FOLDERS = (_PACKAGE / "specs", _PACKAGE.parent / "specs")
+
+
+def shipped_specs() -> dict[str, Path]:
+    """Name -> file of every spec that ships, by name."""
+    folder = next((folder for folder in FOLDERS if any(folder.glob("*.yaml"))), None)
+    return {} if folder is None else {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def spec_path(text: str) -> str:
+    """The file that SPEC means: one that there is, else the shipped spec of that bare name, else the text as it is."""
+    if os.path.exists(text) or os.path.basename(text) != text:
+        return text
+    return os.fspath(shipped_specs().get(text, text))
+
+
+def copy_spec(name: str, target: Path | None = None) -> tuple[Path, ...]:
+    """Copy a shipped spec, comments and all, and beside it the specs that it extends.
+
+    Args:
+        name: the spec, as in `amm_mnist`.
+        target: the new file, or a folder; `NAME.yaml` here unless given.
+
+    Returns:
+        The files written, the spec itself first. A parent that lies there already, unchanged, is not written.
+
+    Raises:
+        RunError: there is no such spec, or a file of another content is in the way; then nothing is written.
+    """
+    specs = shipped_specs()
+    if name not in specs:
+        raise RunError(f"no spec `{name}` ships; {nearest(name, specs) or '`ammgraph specs` lists them'}")
+    target = Path() if target is None else target
+    first = target / f"{name}.yaml" if target.is_dir() else target
+    chain = _chain(specs[name])
+    places = {first: chain[0], **{first.parent / parent.name: parent for parent in chain[1:]}}
+    if len(places) < len(chain):
+        raise RunError(f"`{first}` has the name of a spec that `{name}` extends: give it another")
+    new = [place for place, source in places.items() if place == first or not _same(place, source)]
+    for place in new:
+        if os.path.lexists(place):
+            raise RunError(
+                f"`{place}` is there already and is not overwritten; `ammgraph copy {name} PATH` writes elsewhere"
+            )
+    for place in new:
+        write_new(place, places[place].read_bytes())
+    return tuple(new)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        RunError: it is there, or it cannot be written.
+    """
+    try:
+        with path.open("xb") as stream:
+            stream.write(content)
+    except FileExistsError:
+        raise RunError(f"`{path}` is there already and is not overwritten; choose another name") from None
+    except OSError as error:
+        raise RunError(f"`{path}` cannot be written: {(error.strerror or str(error)).lower()}") from None
+
+
+def _chain(path: Path) -> Sequence[Path]:
+    """A spec and those that it extends, in that order."""
+    written, problems = read_chain(os.fspath(path), ())
+    stop_if(problems, written.texts)
+    return [Path(file) for file in list(written.texts)[:-1]]  # the last text is that of the overrides
+
+
+def _same(place: Path, source: Path) -> bool:
+    return place.is_file() and place.read_bytes() == source.read_bytes()
