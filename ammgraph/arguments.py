@@ -259,6 +259,15 @@ def _new(subparsers: Any) -> argparse.ArgumentParser:
     return found
 
 
+def _schema(subparsers: Any) -> argparse.ArgumentParser:
+    return _verb(
+        subparsers,
+        "schema",
+        "print the JSON Schema of specs, by which editors complete and explain keys",
+        "ammgraph schema > ammgraph.schema.json",
+    )
+
+
 _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "train": _train,
     "validate": _validate,
@@ -271,6 +280,7 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "specs": _specs,
     "copy": _copy,
     "new": _new,
+    "schema": _schema,
 }
 
 

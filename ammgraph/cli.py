@@ -282,8 +282,17 @@ def new(options: argparse.Namespace) -> int:
     return 0
 
 
+def schema(_: argparse.Namespace) -> int:
+    """Print the JSON Schema of specs."""
+    from ammgraph.spec.json_schema import schema_text
+
+    print(schema_text(), end="")
+    return 0
+
+
 VERBS: dict[str, Run] = {
-    verb.__name__: verb for verb in (train, validate, show, evaluate, report, compare, sample, encode, specs, copy, new)
+    verb.__name__: verb
+    for verb in (train, validate, show, evaluate, report, compare, sample, encode, specs, copy, new, schema)
 }
 
 

@@ -138,16 +138,26 @@ def _merged(parent: Table, child: Table, path: tuple[str, ...], problems: list[D
             else:
                 del entries[name]
         elif isinstance(entry.value, Table):
-            merges = inherited is not None and isinstance(inherited.value, Table) and not _is_unit((*path, name))
+            merges = inherited is not None and isinstance(inherited.value, Table) and not is_unit((*path, name))
             base = inherited.value if inherited is not None and merges else Table({}, entry.value.span)
             assert isinstance(base, Table)
             entries[name] = Entry(entry.key_span, _merged(base, entry.value, (*path, name), problems))
         else:
+            _nothing_is_removed_in_a_list(entry.value, path, problems)
             entries[name] = entry
     return Table(entries, child.span)
 
 
-def _is_unit(path: tuple[str, ...]) -> bool:
+def _nothing_is_removed_in_a_list(node: Node, path: tuple[str, ...], problems: list[Diagnostic]) -> None:
+    """A list replaces the inherited one, so that a null in one of its mappings has nothing to remove."""
+    for value in node.values if isinstance(node, Items) else ():
+        if isinstance(value, Table):
+            _merged(Table({}, value.span), value, path, problems)
+        else:
+            _nothing_is_removed_in_a_list(value, path, problems)
+
+
+def is_unit(path: Sequence[str]) -> bool:
     """Whether what stands at `path` replaces the inherited as a whole."""
     if path[0] in ("distributions", "games"):
         return len(path) == 2

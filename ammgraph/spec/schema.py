@@ -2,9 +2,9 @@
 
 Texts in the notation (`y1 + z1`, `encoder.z`, `2 * K`) are parsed here, with the spec's constants as context, so that
 behind this module there is no text left to interpret. Whether the parts fit together is the compiler's business.
+Descriptions and examples are what `ammgraph schema` and the language reference say; units and ranges belong there.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
-    InstanceOf,
     PrivateAttr,
     StrictBool,
     Tag,
@@ -21,23 +20,32 @@ from pydantic import (
     model_validator,
 )
 
-from ammgraph.spec.notation import LARGEST_COUNT, Call, Reference, number_text, parse_source
+from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.source import SourceMap
-from ammgraph.spec.values import (
-    ACTIVATIONS as ACTIVATIONS,
+from ammgraph.spec.sources import (  # noqa: F401  what the rooms behind take from here
+    DataSource,
+    Empirical,
+    Mixture,
+    Normal,
+    Probabilities,
+    RandomMeans,
+    Source,
+    SourceValue,
+    Uniform,
 )
-from ammgraph.spec.values import (
-    CATEGORICAL_ACTIVATIONS as CATEGORICAL_ACTIVATIONS,
-)
-from ammgraph.spec.values import (
-    INTEGER_SCHEMA,
-    NUMBER_SCHEMA,
+from ammgraph.spec.values import (  # noqa: F401
+    ACTIVATIONS,
+    ARITHMETIC_SCHEMA,
+    CATEGORICAL_ACTIVATIONS,
+    Activation,
     ActivationText,
     Count,
     Expression,
     Model,
     NonNegative,
     Number,
+    OrArithmetic,
+    Pool,
     PoolText,
     Positive,
     ReferenceText,
@@ -45,29 +53,16 @@ from ammgraph.spec.values import (
     Scheduled,
     Seed,
     Share,
+    Side,
     SideText,
     Whole,
-    at_least_zero,
-    constants_of,
     describe,
-    entries_of,
-    in_notation,
     integer_of,
     number_of,
     of_length,
     problem,
     require_one_of,
-    text_of,
     told_by_type,
-)
-from ammgraph.spec.values import (
-    Activation as Activation,
-)
-from ammgraph.spec.values import (
-    Pool as Pool,
-)
-from ammgraph.spec.values import (
-    Side as Side,
 )
 
 # ---------------------------------------------------------------------------------------- data and variables
@@ -80,15 +75,21 @@ def _labeled_count(value: object, info: ValidationInfo) -> int | str:
     return count
 
 
-LabeledCount = Annotated[int | Literal["all"], BeforeValidator(_labeled_count), INTEGER_SCHEMA]
+LabeledCount = Annotated[
+    int | Literal["all"],
+    BeforeValidator(_labeled_count),
+    WithJsonSchema({"anyOf": [{"enum": ["all"]}, {"type": "integer", "minimum": 1}, ARITHMETIC_SCHEMA]}),
+]
 
 
 class Labeled(Model):
-    """The labelled subset of the training data, `data.labeled`."""
+    """The labelled subset of the training examples, for `data.labeled`, `data.unlabeled` and `empirical`."""
 
-    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.")
+    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.", examples=[100])
     choice: Literal["random", "balanced"] = Field(
-        "random", description="`random`: drawn at random; `balanced`: the same number of each class."
+        "random",
+        description="`random`: drawn at random; `balanced`: the same number of each class.",
+        examples=["balanced"],
     )
 
 
@@ -96,22 +97,36 @@ class Data(Model):
     """Where examples come from and how they are split."""
 
     dataset: Literal["digits", "mnist", "svhn", "npz", "folder"] = Field(
-        description="`digits` (scikit-learn, no download), `mnist`, `svhn` (torchvision), `npz`, `folder` (by class)."
+        description="`digits` (scikit-learn's 8x8 digits, no download), `mnist`, `svhn` (both fetched on first use), "
+        "`npz` (a file of arrays), `folder` (images in one sub-folder per class).",
+        examples=["digits"],
     )
     path: str | None = Field(
-        None, min_length=1, description="The `.npz` file or the folder; for `npz` and `folder` only."
+        None,
+        min_length=1,
+        description="The `.npz` file or the folder, for `npz` and `folder` only; relative to `--data-dir`, else to "
+        "the current folder.",
+        examples=["images.npz"],
     )
     validation: Whole = Field(
         0,
-        description="Training examples held out: at random by `seed`; of `svhn` the last in file order, as ALI does.",
+        description="Number of training examples held out, chosen at random by `seed` (of `svhn` the last in file "
+        "order).",
+        examples=[5000],
     )
     labeled: Labeled | None = Field(
-        None, description="The labelled subset, chosen from the training examples by `seed`."
+        None,
+        description="The labelled subset, chosen from the training examples by `seed`; absent: no labels in training.",
+        examples=[{"count": 100, "choice": "balanced"}],
     )
     fields: dict[str, Literal["image", "label"]] = Field(
-        default_factory=dict, description="Which field of a record a variable takes; by default its type decides."
+        default_factory=dict,
+        description="Which field of a record a variable takes; by default its type decides.",
+        examples=[{"x": "image", "y": "label"}],
     )
-    seed: Seed = Field(0, description="Seed of the splits and of the labelled subset; independent of the run's seed.")
+    seed: Seed = Field(
+        0, description="Seed of the splits and of the labelled subset; independent of the run's `--seed`.", examples=[1]
+    )
 
     @model_validator(mode="after")
     def _path_goes_with_the_dataset(self) -> Self:
@@ -137,31 +152,33 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 class ImageVariable(Model):
-    """An image, shape (channels, height, width)."""
+    """An image of shape (channels, height, width)."""
 
-    type: Literal["image"]
+    type: Literal["image"] = Field(description="An image.", examples=["image"])
     shape: Annotated[tuple[Count, Count, Count], of_length(3, "[channels, height, width]")] = Field(
-        description="[channels, height, width]"
+        description="[channels, height, width], in pixels.", examples=[[1, 8, 8]]
     )
     range: Annotated[tuple[Number, Number], of_length(2, "[low, high]"), AfterValidator(_ascending)] = Field(
-        (0.0, 1.0), description="Pixel values of black and white, [low, high]."
+        (0.0, 1.0),
+        description="Values of black and white, [low, high], low < high. `sigmoid` draws [0, 1], `tanh` [-1, 1].",
+        examples=[[0, 1]],
     )
 
 
 class CategoricalVariable(Model):
     """A categorical variable: one-hot vectors of length `size` (or softmax vectors, where a row draws them)."""
 
-    type: Literal["categorical"]
-    size: Annotated[int, Field(ge=2, le=LARGEST_COUNT), BeforeValidator(integer_of), INTEGER_SCHEMA] = Field(
-        description="Number of categories K."
+    type: Literal["categorical"] = Field(description="One of `size` categories.", examples=["categorical"])
+    size: Annotated[int, Field(ge=2, le=LARGEST_COUNT), BeforeValidator(integer_of), OrArithmetic()] = Field(
+        description="Number of categories K; of a label at least the number of classes.", examples=[10]
     )
 
 
 class RealVariable(Model):
     """A real vector of length `size`."""
 
-    type: Literal["real"]
-    size: Count = Field(description="Number of dimensions.")
+    type: Literal["real"] = Field(description="A real vector.", examples=["real"])
+    size: Count = Field(description="Number of dimensions.", examples=[16])
 
 
 Variable = Annotated[ImageVariable | CategoricalVariable | RealVariable, Field(discriminator="type")]
@@ -174,12 +191,16 @@ Operation = Literal["conv", "conv_transpose", "linear"]
 class Weights(Model):
     """How weights are drawn at initialisation: exactly one of the keys."""
 
-    normal: NonNegative | None = Field(None, description="N(0, s^2), s given.")
-    uniform: NonNegative | None = Field(None, description="U(-a, a), a given.")
-    xavier_normal: Positive | None = Field(None, description="Glorot's normal, gain given.")
-    xavier_uniform: Positive | None = Field(None, description="Glorot's uniform, gain given.")
-    kaiming_normal: NonNegative | None = Field(None, description="He's normal for a leaky ReLU of the slope given.")
-    orthogonal: Positive | None = Field(None, description="Orthogonal, gain given.")
+    normal: NonNegative | None = Field(None, description="N(0, s^2), the number is s.", examples=[0.02])
+    uniform: NonNegative | None = Field(None, description="U(-a, a), the number is a.", examples=[0.05])
+    xavier_normal: Positive | None = Field(None, description="Glorot's normal; the number is the gain.", examples=[1])
+    xavier_uniform: Positive | None = Field(None, description="Glorot's uniform; the number is the gain.", examples=[1])
+    kaiming_normal: NonNegative | None = Field(
+        None, description="He's normal for a leaky ReLU whose slope is the number.", examples=[0.2]
+    )
+    orthogonal: Positive | None = Field(
+        None, description="A random orthogonal matrix; the number is the gain.", examples=[1]
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -190,228 +211,109 @@ class Weights(Model):
 class Initializer(Model):
     """Initial weights and biases."""
 
-    weights: Weights = Field(default_factory=lambda: Weights(normal=0.02), description="As in `{normal: 0.02}`.")
-    biases: Number = Field(0.0, description="The constant that every bias starts from.")
+    weights: Weights = Field(
+        default_factory=lambda: Weights(normal=0.02),
+        description="How weights are drawn; N(0, 0.02^2) unless given.",
+        examples=[{"normal": 0.02}],
+    )
+    biases: Number = Field(0.0, description="The constant that every bias starts from.", examples=[0])
 
 
 class RowInitializer(Model):
     """A row's own initial weights or biases; what is absent comes from `training.initializer`."""
 
-    weights: Weights | None = None
-    biases: Number | None = None
+    weights: Weights | None = Field(
+        None, description="How this row's weights are drawn.", examples=[{"kaiming_normal": 0.2}]
+    )
+    biases: Number | None = Field(None, description="The constant that this row's biases start from.", examples=[-1])
 
 
 class Row(Model):
     """A row of a layer table. In this order: dropout on the input, op, batch norm, activation, pool."""
 
     input: Expression = Field(
-        description="What it reads: `x`, `y1 + z1` (sum), `x5 | y2` (channels joined), `zeros(64)`."
+        description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
+        "binds tighter), `zeros(64)` is 64 channels of zeros.",
+        examples=["h | y | z"],
     )
     op: Operation | None = Field(
-        None, description="The layer's operation; `conv` unless the table's defaults say otherwise."
+        None,
+        description="The layer's operation: `conv`, `conv_transpose`, or `linear` (on the flattened input, without a "
+        "width). A row with a width takes the table's default, else `conv`.",
+        examples=["conv_transpose"],
     )
     channels: Count | None = Field(
-        None, description="Output channels; without `width` it only states what must come out."
+        None,
+        description="Output channels of a layer; without `width` and `op` it only states what must come out.",
+        examples=[64],
     )
-    width: Count | None = Field(None, description="Kernel width (square). A row with a width is a layer.")
-    stride: Count | None = Field(None, description="Stride of the kernel; 1 unless given.")
+    width: Count | None = Field(
+        None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]
+    )
+    stride: Count | None = Field(None, description="Stride of the kernel in pixels; 1 unless given.", examples=[2])
     padding: Whole | None = Field(
-        None, description="Zeros added on every side (for `conv_transpose`: taken away); 0 unless given."
+        None,
+        description="Rows of zeros added on every side, in pixels (of `conv_transpose`: taken away); 0 unless given.",
+        examples=[1],
     )
-    pool: PoolText | None = Field(None, description="`max 2`, `avg 6`: after the activation, windows must tile.")
+    pool: PoolText | None = Field(
+        None,
+        description="`max 2`, `avg 6`: pooling after the activation over windows of that width, which must tile.",
+        examples=["max 2"],
+    )
     dropout: Share | None = Field(
-        None, description="Probability that an element of the row's input is dropped, in [0, 1)."
+        None, description="Probability that an element of the row's input is dropped in training.", examples=[0.2]
     )
-    batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.")
+    batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.", examples=[True])
     activation: ActivationText | None = Field(
-        None, description="`leaky_relu 0.2`, `sigmoid`, `expn`, `straight_through`, ..."
+        None, description="A function of every element, a choice among channels, or noise.", examples=["leaky_relu 0.2"]
     )
     bias: StrictBool | None = Field(
-        None, description="A layer has a bias unless batch norm follows first; `true`/`false` decide."
+        None,
+        description="Whether a layer adds a bias; unless given it does where no batch norm follows first.",
+        examples=[False],
     )
-    initializer: RowInitializer | None = Field(None, description="This row's own initial weights and biases.")
+    initializer: RowInitializer | None = Field(
+        None, description="This row's own initial weights and biases.", examples=[{"weights": {"normal": 1.5}}]
+    )
 
 
 class TableDefaults(Model):
     """Columns that a table's rows take where they say nothing."""
 
-    op: Literal["conv", "conv_transpose"] = Field("conv", description="The operation of the rows that have a width.")
+    op: Literal["conv", "conv_transpose"] = Field(
+        "conv", description="The operation of the rows that have a width.", examples=["conv_transpose"]
+    )
 
 
 class Network(Model):
     """A layer table: rows by name, a directed acyclic graph; the order of rows means nothing."""
 
-    defaults: TableDefaults = Field(default_factory=TableDefaults)
-    layers: dict[str, Row] = Field(min_length=1)
+    defaults: TableDefaults = Field(
+        default_factory=TableDefaults,
+        description="Columns that rows take where they say nothing.",
+        examples=[{"op": "conv_transpose"}],
+    )
+    layers: dict[str, Row] = Field(
+        min_length=1,
+        description="The rows by name. A row named like a variable is that variable.",
+        examples=[{"h": {"input": "x", "channels": 64, "width": 8}}],
+    )
 
-
-# ---------------------------------------------------------------------------------------- distributions
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """`data`, `data.labeled` or `data.unlabeled`."""
-
-    part: Literal["all", "labeled", "unlabeled"]
-
-    def __str__(self) -> str:
-        return "data" if self.part == "all" else f"data.{self.part}"
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Uniform over the categories, or U(low, high) on a real variable."""
-
-    bounds: tuple[float, float] | None = None
-
-    def __str__(self) -> str:
-        return (
-            "uniform"
-            if self.bounds is None
-            else f"uniform({number_text(self.bounds[0])}, {number_text(self.bounds[1])})"
-        )
-
-
-@dataclass(frozen=True)
-class Normal:
-    """N(mean, scale^2) in every dimension."""
-
-    mean: float = 0.0
-    scale: float = 1.0
-
-    def __str__(self) -> str:
-        standard = (self.mean, self.scale) == (0, 1)
-        return "normal" if standard else f"normal({number_text(self.mean)}, {number_text(self.scale)})"
-
-
-@dataclass(frozen=True)
-class Empirical:
-    """The class frequencies of `data.labeled`."""
-
-    def __str__(self) -> str:
-        return "empirical"
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """Explicit probabilities of the categories."""
-
-    values: tuple[float, ...]
-
-    def __str__(self) -> str:
-        return f"[{', '.join(number_text(value) for value in self.values)}]"
-
-
-class RandomMeans(Model):
-    """Means of a fixed mixture, drawn once from N(0, s^2) by a seed of their own."""
-
-    normal: Positive = Field(description="Standard deviation s of the means.")
-    seed: Seed = 0
-
-
-class Mixture(Model):
-    """A fixed mixture: N(mu_k, scale^2) in every dimension, k the factor's one categorical condition."""
-
-    means: Annotated[
-        Annotated[RandomMeans, Tag("random")] | Annotated[tuple[tuple[Number, ...], ...], Tag("lists")],
-        told_by_type(random="a mapping", lists="a list"),
-    ] = Field(description="`{normal: s, seed: n}`, or K lists of numbers.")
-    scale: Positive = Field(1.0, description="Standard deviation of every component.")
-
-    def __str__(self) -> str:
-        if isinstance(self.means, RandomMeans):
-            means = f"{{normal: {number_text(self.means.normal)}, seed: {self.means.seed}}}"
-        else:
-            means = f"{len(self.means)} means"
-        return f"{{mixture: {{means: {means}, scale: {number_text(self.scale)}}}}}"
-
-
-class MixtureSource(Model):
-    """`{mixture: {means: ..., scale: ...}}`."""
-
-    mixture: Mixture
-
-
-Source = DataSource | Uniform | Normal | Empirical | Probabilities | Mixture | Reference
-SOURCE_WORDS = ("data", "data.labeled", "data.unlabeled", "uniform", "normal", "empirical")
-
-
-def _source(value: object, info: ValidationInfo) -> Source:
-    if isinstance(value, list):
-        return Probabilities(entries_of(value, lambda item: at_least_zero(number_of(item, info))))
-    if isinstance(value, dict):
-        return MixtureSource.model_validate(value, context=info.context).mixture
-    text = text_of(value, "`data`, a prior, or a row as in `encoder.z`")
-    parsed = in_notation(lambda: parse_source(text, constants_of(info)))
-    return parsed if isinstance(parsed, Reference) else _word(parsed)
-
-
-def _word(call: Call) -> Source:
-    numbers = tuple(float(value) for value in call.arguments)
-    if call.word not in SOURCE_WORDS:
-        expected = "`data`, a prior, or a row as in `encoder.z`"
-        raise problem(
-            "unknown-value",
-            f"`{call.word}` draws nothing",
-            expected=expected,
-            hint=f"a row of a network is written `{call.word}.NAME`",
-            name=call.word,
-            valid=SOURCE_WORDS,
-            end=len(call.word),
-        )
-    if numbers and (call.word not in ("uniform", "normal") or len(numbers) != 2):
-        forms = {"uniform": "`uniform` or `uniform(low, high)`", "normal": "`normal` or `normal(mean, scale)`"}
-        message = f"`{call.word}` does not take {len(numbers)} number{'s' if len(numbers) > 1 else ''}"
-        raise problem("notation", message, found=f"`{call}`", expected=forms.get(call.word, f"`{call.word}`"))
-    if call.word == "uniform":
-        if numbers and numbers[0] >= numbers[1]:
-            raise problem(
-                "out-of-range",
-                "the interval is empty",
-                found=f"`{call}`",
-                expected="`uniform(low, high)` with low < high",
-            )
-        return Uniform((numbers[0], numbers[1]) if numbers else None)
-    if call.word == "normal":
-        if numbers and numbers[1] <= 0:
-            raise problem(
-                "out-of-range",
-                "the scale is not positive",
-                found=f"`{call}`",
-                expected="`normal(mean, scale)` with scale > 0",
-            )
-        return Normal(*numbers)
-    if call.word == "empirical":
-        return Empirical()
-    part = call.word.partition(".")[2] or "all"
-    return DataSource(part)  # type: ignore[arg-type]
-
-
-SourceValue = Annotated[
-    InstanceOf[DataSource]
-    | InstanceOf[Uniform]
-    | InstanceOf[Normal]
-    | InstanceOf[Empirical]
-    | InstanceOf[Probabilities]
-    | InstanceOf[Mixture]
-    | InstanceOf[Reference],
-    BeforeValidator(_source),
-    WithJsonSchema({"type": ["string", "array", "object"]}),
-]
 
 # ---------------------------------------------------------------------------------------- games
 
 
 class GradientPenalty(Model):
-    """lambda E[(||grad d(x^, y^, z^)||_2 - 1)^2] between i-th REAL and i-th FAKE, eq. 18, on the logit."""
+    """E[(||grad d(x^, y^, z^)||_2 - 1)^2] between the i-th REAL and the i-th FAKE, eq. 18, on the logit."""
 
-    lambda_: Scheduled = Field(alias="lambda", description="Weight of the penalty.")
+    lambda_: Scheduled = Field(alias="lambda", description="Weight of the penalty.", examples=[10])
 
 
 class Regularizer(Model):
     """A penalty with a weight gamma, at the loss's own points."""
 
-    gamma: Scheduled = Field(description="Weight; the term enters as gamma / 2.")
+    gamma: Scheduled = Field(description="Weight; the term enters as gamma / 2.", examples=[0.1])
 
 
 Objective = Literal["jensen_shannon", "minimax", "wasserstein", "least_squares", "hinge"]
@@ -421,25 +323,42 @@ class Game(Model):
     """A game between a discriminator and the networks that draw what it reads."""
 
     match: Annotated[tuple[SideText, SideText], of_length(2, "[REAL, FAKE]")] = Field(
-        description="[REAL, FAKE]: the discriminator says 1 to the first."
+        description="[REAL, FAKE], by position: the discriminator says 1 to the first. Each is a distribution or a "
+        "weighted sum, `1/2 p + 1/2 r`.",
+        examples=[["q", "p"]],
     )
-    discriminator: ReferenceText = Field(description="The row that holds the logit, as in `critic.p`.")
+    discriminator: ReferenceText = Field(
+        description="The row that holds the logit: 1x1x1, no activation.", examples=["critic.p"]
+    )
     objective: Objective = Field(
-        description="`jensen_shannon` (label swap), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`."
+        description="What the players pay for a logit d: `jensen_shannon` (softplus, the sides with labels swapped, "
+        "Algorithm 1), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`.",
+        examples=["jensen_shannon"],
     )
     weight: Scheduled = Field(
-        default_factory=lambda: Schedule(((0.0, 1.0),)), description="Weight of both players' losses."
+        default_factory=lambda: Schedule(((0.0, 1.0),)),
+        description="Factor of both players' losses and of the penalties; 1 unless given.",
+        examples=["1/2"],
     )
     batch: Literal["joint", "separate"] = Field(
-        "joint", description="Whether REAL and FAKE pass the discriminator as one batch."
+        "joint",
+        description="Whether REAL and FAKE pass the discriminator as one batch, which matters for its batch norm.",
+        examples=["separate"],
     )
-    gradient_penalty: GradientPenalty | None = Field(None, description="Eq. 18 (Gulrajani et al. 2017).")
-    roth_penalty: Regularizer | None = Field(None, description="The Jensen-Shannon regulariser of Roth et al. 2017.")
+    gradient_penalty: GradientPenalty | None = Field(
+        None, description="Eq. 18 (Gulrajani et al. 2017).", examples=[{"lambda": 10}]
+    )
+    roth_penalty: Regularizer | None = Field(
+        None, description="The Jensen-Shannon regulariser of Roth et al. 2017.", examples=[{"gamma": 0.1}]
+    )
     r1_penalty: Regularizer | None = Field(
-        None, description="R1 (Mescheder et al. 2018): the squared gradient norm at REAL."
+        None, description="R1 (Mescheder et al. 2018): the squared gradient norm at REAL.", examples=[{"gamma": 1}]
     )
     trains: tuple[str, ...] | None = Field(
-        None, min_length=1, description="Networks that this game trains; all it reaches unless given."
+        None,
+        min_length=1,
+        description="Networks that this game trains, the discriminator among them; all it reaches unless given.",
+        examples=[["critic", "decoder"]],
     )
 
 
@@ -449,30 +368,34 @@ class Game(Model):
 class Adam(Model):
     """Adam (Kingma & Ba 2014)."""
 
-    name: Literal["adam"]
-    learning_rate: Scheduled
-    betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = (0.9, 0.999)
-    epsilon: Positive = 1e-8
-    weight_decay: NonNegative = 0.0
+    name: Literal["adam"] = Field(description="Adam.", examples=["adam"])
+    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[2e-4])
+    betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = Field(
+        (0.9, 0.999),
+        description="Decay of the two moving averages, [beta1, beta2], per update.",
+        examples=[[0.5, 0.999]],
+    )
+    epsilon: Positive = Field(1e-8, description="Added to the root of the second moment.", examples=[1e-8])
+    weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
 class Sgd(Model):
     """Stochastic gradient descent with momentum."""
 
-    name: Literal["sgd"]
-    learning_rate: Scheduled
-    momentum: Share = 0.0
-    weight_decay: NonNegative = 0.0
+    name: Literal["sgd"] = Field(description="Gradient descent.", examples=["sgd"])
+    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[0.01])
+    momentum: Share = Field(0.0, description="Decay of the accumulated gradient, per update.", examples=[0.9])
+    weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
 class RmsProp(Model):
     """RMSprop (Tieleman & Hinton 2012)."""
 
-    name: Literal["rmsprop"]
-    learning_rate: Scheduled
-    decay: Share = 0.99
-    epsilon: Positive = 1e-8
-    weight_decay: NonNegative = 0.0
+    name: Literal["rmsprop"] = Field(description="RMSprop.", examples=["rmsprop"])
+    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[1e-3])
+    decay: Share = Field(0.99, description="Decay of the average of squared gradients, per update.", examples=[0.9])
+    epsilon: Positive = Field(1e-8, description="Added to the root of that average.", examples=[1e-8])
+    weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
 Optimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
@@ -481,19 +404,25 @@ Optimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
 class Turn(Model):
     """One entry of an alternating schedule: which networks are updated, how often, in which games."""
 
-    update: tuple[str, ...] = Field(min_length=1, description="Networks updated in this turn.")
-    games: tuple[str, ...] | None = Field(None, min_length=1, description="Games whose losses count; all unless given.")
-    steps: Count = Field(1, description="How often the turn is taken in one step of training.")
-    draw: Literal["new", "same"] = Field("new", description="`same`: the data and noise of the turn before.")
+    update: tuple[str, ...] = Field(min_length=1, description="Networks updated in this turn.", examples=[["critic"]])
+    games: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Games whose losses count; all unless given.", examples=[["joint"]]
+    )
+    steps: Count = Field(1, description="How often the turn is taken in one step of training.", examples=[5])
+    draw: Literal["new", "same"] = Field(
+        "new",
+        description="`new`: data and noise of its own; `same`: those of the turn before.",
+        examples=["same"],
+    )
 
 
 class BatchNorm(Model):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
-    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(number_of), NUMBER_SCHEMA] = Field(
-        0.1, description="Weight of the new batch in the running statistics."
+    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(number_of), OrArithmetic()] = Field(
+        0.1, description="Weight of the new batch in the running statistics.", examples=[0.1]
     )
-    epsilon: Positive = Field(1e-5, description="Added to the variance.")
+    epsilon: Positive = Field(1e-5, description="Added to the variance.", examples=[1e-5])
 
 
 def _is_mapping(value: object) -> str:
@@ -509,19 +438,36 @@ BatchSize = Annotated[
 class Training(Model):
     """How the networks are trained."""
 
-    batch_size: BatchSize = Field(description="Examples per batch; by distribution as `{default: 100, q_labeled: 50}`.")
-    epochs: Positive | None = Field(None, description="Length in passes through `data`; this or `steps`.")
-    steps: Count | None = Field(None, description="Length in steps; this or `epochs`.")
-    optimizers: dict[str, Optimizer] = Field(
-        min_length=1, description="`default`, and networks by name, merged over the default."
+    batch_size: BatchSize = Field(
+        description="Examples per batch; by distribution as `{default: 100, q_labeled: 50}`.", examples=[100]
     )
-    initializer: Initializer = Field(default_factory=Initializer)
-    batchnorm: BatchNorm = Field(default_factory=BatchNorm)
+    epochs: Positive | None = Field(
+        None, description="Length in passes through `data`; this or `steps`.", examples=[100]
+    )
+    steps: Count | None = Field(None, description="Length in steps (updates); this or `epochs`.", examples=[10000])
+    optimizers: dict[str, Optimizer] = Field(
+        min_length=1,
+        description="`default`, and networks by name, merged over the default.",
+        examples=[{"default": {"name": "adam", "learning_rate": 2e-4, "betas": [0.5, 0.999]}}],
+    )
+    initializer: Initializer = Field(
+        default_factory=Initializer,
+        description="Initial weights and biases of all rows.",
+        examples=[{"weights": {"normal": 0.02}, "biases": 0}],
+    )
+    batchnorm: BatchNorm = Field(
+        default_factory=BatchNorm, description="Constants of every batch normalisation.", examples=[{"momentum": 0.1}]
+    )
     ema: dict[str, Share] = Field(
-        default_factory=dict, description="Decay of averaged weights: `default`, and networks by name."
+        default_factory=dict,
+        description="Exponential moving average of weights: decay per step, `default` and networks by name.",
+        examples=[{"default": 0.999}],
     )
     schedule: tuple[Turn, ...] | None = Field(
-        None, min_length=1, description="Alternating turns; absent: every network at once."
+        None,
+        min_length=1,
+        description="Alternating turns; absent: one turn in which every network takes its gradient at the same point.",
+        examples=[[{"update": ["critic"], "steps": 5}, {"update": ["encoder", "decoder", "components"]}]],
     )
 
     @model_validator(mode="after")
@@ -533,20 +479,36 @@ class Training(Model):
 class Evaluation(Model):
     """How a run is evaluated."""
 
-    weights: Literal["last", "ema"] = Field("last", description="Which weights are evaluated.")
-    every_epochs: Positive = Field(1.0, description="Epochs between two evaluations during training.")
+    weights: Literal["last", "ema"] = Field(
+        "last",
+        description="Which weights are evaluated: the last ones, or their average `training.ema`.",
+        examples=["last"],
+    )
+    every_epochs: Positive = Field(
+        1.0,
+        description="Epochs between two looks in training at the validation images, else at some training images.",
+        examples=[5],
+    )
 
 
 class Published(Model):
     """A number from the literature, shown beside a run's own."""
 
-    when: dict[str, Number] = Field(default_factory=dict, description="Values of constants for which the number holds.")
-    metric: Literal["clustering_error", "classification_error", "nmi", "ari"]
-    value: Number
-    std: NonNegative | None = None
-    unit: Literal["percent", "fraction"] = "percent"
-    trials: Count | None = None
-    source: str = Field(min_length=1, description="Where it stands, as in `Table 1`.")
+    when: dict[str, Number] = Field(
+        default_factory=dict,
+        description="Values of constants for which the number holds.",
+        examples=[{"K": 10}],
+    )
+    metric: Literal["clustering_error", "classification_error", "nmi", "ari"] = Field(
+        description="What was measured.", examples=["clustering_error"]
+    )
+    value: Number = Field(description="The number, in `unit`.", examples=[3.32])
+    std: NonNegative | None = Field(None, description="Standard deviation over trials, in `unit`.", examples=[0.39])
+    unit: Literal["percent", "fraction"] = Field(
+        "percent", description="`percent`, 0 to 100, or `fraction`, 0 to 1.", examples=["percent"]
+    )
+    trials: Count | None = Field(None, description="Number of trials.", examples=[10])
+    source: str = Field(min_length=1, description="Where it stands.", examples=["Table 1"])
 
 
 Distribution = Annotated[
@@ -558,21 +520,51 @@ Notes = Annotated[
 ]
 
 
-class Spec(Model):
-    """A whole spec. `source` tells where every value was written."""
+def _version(value: object) -> object:
+    if isinstance(value, bool):  # which Python takes for 1
+        raise problem("wrong-type", "{place} is not a number", found=describe(value), expected="`1`")
+    return value
 
-    ammgraph: Literal[1] = Field(description="Version of the language.")
-    title: str = ""
-    notes: Notes = Field("", description="Readings and remarks; no meaning.")
-    constants: dict[str, Number] = Field(default_factory=dict, description="Numbers by name, for use in arithmetic.")
-    data: Data
-    variables: dict[str, Variable] = Field(min_length=1)
-    networks: dict[str, Network] = Field(min_length=1)
-    distributions: dict[str, Distribution] = Field(min_length=1)
-    games: dict[str, Game] = Field(min_length=1)
-    training: Training
-    evaluation: Evaluation = Field(default_factory=Evaluation)
-    published: tuple[Published, ...] = ()
+
+class Spec(Model):
+    """A whole spec: data, variables, networks, distributions, games, training."""
+
+    ammgraph: Annotated[Literal[1], BeforeValidator(_version)] = Field(
+        description="Version of the language.", examples=[1]
+    )
+    title: str = Field("", description="What a person calls the model; no meaning.", examples=["AMM on digits"])
+    notes: Notes = Field("", description="Readings and remarks, a text or a list of them; no meaning.")
+    constants: dict[str, Number] = Field(
+        default_factory=dict,
+        description="Numbers by name, for use wherever a number stands; one may use those before it.",
+        examples=[{"K": 10}],
+    )
+    data: Data = Field(description="Where examples come from and how they are split.", examples=[{"dataset": "digits"}])
+    variables: dict[str, Variable] = Field(
+        min_length=1,
+        description="The variables of the model by name, with type and size.",
+        examples=[{"z": {"type": "real", "size": 16}}],
+    )
+    networks: dict[str, Network] = Field(min_length=1, description="The layer tables by name.")
+    distributions: dict[str, Distribution] = Field(
+        min_length=1,
+        description="The factorizations by name, each a mapping of factors, or the name of another to be drawn again.",
+        examples=[{"q": {"q(x)": "data", "q(y|x)": "encoder.y", "q(z|x)": "encoder.z"}}],
+    )
+    games: dict[str, Game] = Field(
+        min_length=1,
+        description="The adversarial games by name.",
+        examples=[{"joint": {"match": ["q", "p"], "discriminator": "critic.p", "objective": "jensen_shannon"}}],
+    )
+    training: Training = Field(description="How the networks are trained.")
+    evaluation: Evaluation = Field(
+        default_factory=Evaluation, description="How a run is evaluated.", examples=[{"every_epochs": 5}]
+    )
+    published: tuple[Published, ...] = Field(
+        (),
+        description="Numbers from the literature, shown beside a run's own.",
+        examples=[[{"metric": "clustering_error", "value": 3.32, "std": 0.39, "trials": 10, "source": "Table 1"}]],
+    )
 
     _source: SourceMap = PrivateAttr()
     _written: dict[str, Any] = PrivateAttr()

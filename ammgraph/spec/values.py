@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     InstanceOf,
     ModelWrapValidatorHandler,
     ValidationError,
@@ -23,7 +24,8 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from ammgraph.spec.notation import (
     LARGEST_COUNT,
@@ -124,16 +126,37 @@ def integer_of(value: object, info: ValidationInfo, offset: int = 0) -> int:
     return int(exact)
 
 
-NUMBER_SCHEMA = WithJsonSchema({"type": ["number", "string"]})
-INTEGER_SCHEMA = WithJsonSchema({"type": ["integer", "string"]})
-Number = Annotated[float, BeforeValidator(number_of), NUMBER_SCHEMA]
-Integer = Annotated[int, BeforeValidator(integer_of), INTEGER_SCHEMA]
-Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT), BeforeValidator(integer_of), INTEGER_SCHEMA]
-Positive = Annotated[float, Field(gt=0), BeforeValidator(number_of), NUMBER_SCHEMA]
-Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(number_of), NUMBER_SCHEMA]
-Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(integer_of), INTEGER_SCHEMA]
-Whole = Annotated[int, Field(ge=0, le=LARGEST_COUNT), BeforeValidator(integer_of), INTEGER_SCHEMA]
-NonNegative = Annotated[float, Field(ge=0), BeforeValidator(number_of), NUMBER_SCHEMA]
+# Regular expressions of the notation for the JSON schema: they let through all that `notation` takes, and little more.
+_NAME = "[A-Za-z][A-Za-z0-9_]*"
+_NUMERAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_OPERAND = rf"[-(\s]*(?:{_NUMERAL}|{_NAME})[)\s]*"
+_ARITHMETIC = rf"{_OPERAND}(?:[-+*/]{_OPERAND})*"
+_ATOM = rf"\s*(?:zeros\s*\({_ARITHMETIC}\)|{_NAME})\s*"
+_BINDING = rf"\s*{_NAME}\s*=\s*{_NAME}\s*"
+_SUMMAND = rf"\s*(?:{_NUMERAL}(?:\s*/\s*{_NUMERAL})?\s*\*?)?\s*{_NAME}\s*"
+_NAMES = rf"\s*{_NAME}\s*(?:,\s*{_NAME}\s*)*"
+REFERENCE_PATTERN = rf"^\s*{_NAME}\s*(?:\({_BINDING}(?:,{_BINDING})*\))?\s*\.\s*{_NAME}\s*$"
+FACTOR_PATTERN = rf"^\s*{_NAME}\s*\({_NAMES}(?:\|{_NAMES})?\)\s*$"
+PRIOR_PATTERN = rf"^\s*(?:uniform|normal)\s*\({_ARITHMETIC},{_ARITHMETIC}\)\s*$"
+IDENTIFIER_PATTERN = f"^{_NAME}$"
+ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{_ARITHMETIC}$"}
+
+
+class OrArithmetic:
+    """In the JSON schema: a number with its range, or a text with arithmetic of constants."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema), ARITHMETIC_SCHEMA]}
+
+
+Number = Annotated[float, BeforeValidator(number_of), OrArithmetic()]
+Integer = Annotated[int, BeforeValidator(integer_of), OrArithmetic()]
+Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT), BeforeValidator(integer_of), OrArithmetic()]
+Positive = Annotated[float, Field(gt=0), BeforeValidator(number_of), OrArithmetic()]
+Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(number_of), OrArithmetic()]
+Seed = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(integer_of), OrArithmetic()]
+Whole = Annotated[int, Field(ge=0, le=LARGEST_COUNT), BeforeValidator(integer_of), OrArithmetic()]
+NonNegative = Annotated[float, Field(ge=0), BeforeValidator(number_of), OrArithmetic()]
 
 
 @dataclass(frozen=True)
@@ -180,8 +203,16 @@ def at_least_zero(value: float) -> float:
     return value
 
 
+_POINT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, ARITHMETIC_SCHEMA]}
+_POINTS_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "array", "items": _POINT_SCHEMA, "minItems": 2, "maxItems": 2},
+}
 Scheduled = Annotated[
-    InstanceOf[Schedule], BeforeValidator(_schedule), WithJsonSchema({"type": ["number", "string", "array"]})
+    InstanceOf[Schedule],
+    BeforeValidator(_schedule),
+    WithJsonSchema({"anyOf": [*_POINT_SCHEMA["anyOf"], _POINTS_SCHEMA]}),
 ]
 
 
@@ -209,6 +240,19 @@ ACTIVATIONS: dict[str, bool] = {
     "softplus": False,
     "straight_through": False,
     "tanh": False,
+}
+ACTIVATION_MEANINGS: dict[str, str] = {
+    "elu": "x for x > 0, else exp(x) - 1",
+    "expn": "exp(x / 2) * eps, eps ~ N(0, 1): noise of log-variance x (eq. 20 of the AMM paper); 0 in mean mode",
+    "gumbel_softmax": "softmax((x + Gumbel noise) / t) over channels, t > 0 the number: a relaxed sample",
+    "gumbel_straight_through": "one-hot of argmax(x + Gumbel noise), an exact sample; gradient as `gumbel_softmax t`",
+    "leaky_relu": "x for x > 0, else s x, s >= 0 the number",
+    "relu": "max(x, 0)",
+    "sigmoid": "1 / (1 + exp(-x)); as the row of a variable scored as Bernoulli, drawn as its mean",
+    "softmax": "exp(x_k) / sum_j exp(x_j) over channels: a probability vector, no sample",
+    "softplus": "log(1 + exp(x))",
+    "straight_through": "one-hot of argmax(x) over channels; gradient of softmax(x)",
+    "tanh": "(exp(x) - exp(-x)) / (exp(x) + exp(-x)), in [-1, 1]",
 }
 GUMBEL_ACTIVATIONS = ("gumbel_softmax", "gumbel_straight_through")
 CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", *GUMBEL_ACTIVATIONS)
@@ -292,11 +336,34 @@ def _side(value: object) -> Side:
     return Side(tuple((float(weight), name) for weight, name in summands))
 
 
-Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), WithJsonSchema({"type": "string"})]
-ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), WithJsonSchema({"type": "string"})]
-PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), WithJsonSchema({"type": "string"})]
-ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), WithJsonSchema({"type": "string"})]
-SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), WithJsonSchema({"type": "string"})]
+def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[str] = ()) -> WithJsonSchema:
+    """A text of a pattern; the words are what an editor proposes."""
+    any_text: dict[str, Any] = {"type": "string", "pattern": pattern}
+    if not words:
+        return WithJsonSchema(any_text)
+    proposed: dict[str, Any] = {"enum": list(words)}
+    if meanings:
+        proposed["enumDescriptions"] = list(meanings)
+    return WithJsonSchema({"anyOf": [proposed, any_text]})
+
+
+_WITH_NUMBER = {"leaky_relu": "leaky_relu 0.2", "gumbel_softmax": "gumbel_softmax 0.5"}
+_WITH_NUMBER["gumbel_straight_through"] = "gumbel_straight_through 1"
+_ACTIVATION_SCHEMA = _text_schema(
+    rf"^\s*(?:(?:{'|'.join(n for n in ACTIVATIONS if not ACTIVATIONS[n])})\s*"
+    rf"|(?:{'|'.join(_WITH_NUMBER)}) {_ARITHMETIC})$",
+    words=[_WITH_NUMBER.get(name, name) for name in ACTIVATIONS],
+    meanings=list(ACTIVATION_MEANINGS.values()),
+)
+_POOL_SCHEMA = _text_schema(rf"^\s*(?:max|avg) {_ARITHMETIC}$", words=("max 2", "avg 2"))
+_INPUT_SCHEMA = _text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
+_SIDE_SCHEMA = _text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
+
+Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), _INPUT_SCHEMA]
+ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
+PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
+ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), _text_schema(REFERENCE_PATTERN)]
+SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), _SIDE_SCHEMA]
 
 
 class Model(BaseModel):
