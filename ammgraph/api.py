@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 
-from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, load_data
+from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
 from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.quality import QualityOptions
-from ammgraph.evaluation.results import Evaluation
+from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.runs import check_plan, load_model
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import Plan
@@ -29,7 +30,7 @@ from ammgraph.nn.model import Model
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint, record, run
-from ammgraph.train.memory import check_memory
+from ammgraph.train.memory import check_memory, explained
 from ammgraph.train.run import Precision, RunOptions
 from ammgraph.train.streams import counts_labels, initial_model
 from ammgraph.train.trainer import Report, Trainer
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 GLANCE = 2000
 LOG_EVERY = 50
 CHECKPOINT_SECONDS = 60.0
+# Ctrl-C, a supervisor's request, a terminal that is closed.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PathLike = str | os.PathLike[str]
 
@@ -223,7 +226,8 @@ def new_training(
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
     again = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
     again += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
-    settings = replace(settings, command=settings.command or shlex.join(again))
+    command = settings.command or shlex.join(again)
+    settings = replace(settings, command=command, data_sha256=fingerprints(dataset))
     with run.locked(folder):
         written = self_contained(spec, settings.data_dir)
         run.create(folder, settings, written, plan_text(trainer.plan), trainer.device)
@@ -238,15 +242,29 @@ def resumed_training(
     directory = data_dir or _folder(settings.data_dir)
     trainer, dataset = _trainer(load_spec(folder / "spec.json", overrides), settings, device, directory, download)
     with run.locked(folder):
-        step = 0
-        if checkpoint.has_checkpoint(folder / "checkpoints"):
-            step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
-            for problem in passed_over:
-                logger.warning(f"{problem}; an older checkpoint is used")
-            check_plan(folder, trainer.plan, state)
-            trainer.load_state_dict(state)
-        record.cut(folder / "metrics.jsonl", step)
+        _go_on(folder, settings, trainer, dataset)
         yield Training(folder, settings, trainer, dataset)
+
+
+def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Dataset) -> None:
+    state = None
+    if checkpoint.has_checkpoint(folder / "checkpoints"):
+        _, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+        for problem in passed_over:
+            logger.warning(f"{problem}; an older checkpoint is used")
+        check_plan(folder, trainer.plan, state)
+    changed = changed_splits(settings.data_sha256, dataset)
+    if changed:
+        raise RunError(
+            f"the {' and '.join(SPLITS[name] for name in changed)} images are not those that {folder} began with (now "
+            f"{dataset.description}); give those with `--data-dir`, or begin a new run. To go on with other data all "
+            f"the same, take `data_sha256` out of {folder / 'run.json'}"
+        )
+    if state is not None:
+        trainer.load_state_dict(state)
+    damaged = record.cut(folder / "metrics.jsonl", trainer.step)
+    if damaged:
+        logger.warning(f"{folder / 'metrics.jsonl'}: damaged lines were left out: {damaged}")
 
 
 def train(training: Training, report: Report | None, stop: Callable[[], bool]) -> bool:
@@ -274,15 +292,18 @@ def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM ask for a stop after the step at hand; a second Ctrl-C stops at once."""
+    """Ctrl-C, SIGTERM and a closed terminal ask for a stop after the step at hand; a second signal, if it is Ctrl-C,
+    stops at once. `timeout` and batch systems send SIGTERM twice. What is ignored, as under `nohup`, stays ignored.
+    """
     received: list[int] = []
 
     def ask(number: int, _frame: object) -> None:
-        if received:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    asking = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in asking}
     try:
         yield received
     finally:
@@ -311,7 +332,8 @@ def _trainer(
     if chosen.type == "cuda":
         torch.set_float32_matmul_precision("high")
     dataset = load_data(plan.data, data_dir, download)
-    return Trainer(plan, dataset, settings.seed, chosen, settings.precision), dataset
+    with explained(plan, settings.precision, "building the networks"):
+        return Trainer(plan, dataset, settings.seed, chosen, settings.precision), dataset
 
 
 def _folder(path: PathLike | None) -> Path | None:

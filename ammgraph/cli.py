@@ -1,5 +1,6 @@
 """The verbs and their exit codes: 0 good, 1 the spec or the run is wrong, 2 usage, 3 a bug of ours, 130 interrupted,
-143 terminated. Results go to stdout, everything else to stderr; beside this module only `session` and `trials` print.
+143 terminated, 129 the terminal was closed. Results go to stdout, everything else to stderr; beside this module only
+`session` and `trials` print.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ammgraph import __version__
 from ammgraph.arguments import SECTIONS, Run, parser
-from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, render
+from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, is_out_of_memory, render
 
 if TYPE_CHECKING:
     from ammgraph.graph.plan import Plan
@@ -50,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _close_output()
             print(f"error: {error}", file=sys.stderr)
+            return 1
+        if is_out_of_memory(error):
+            reason = str(error).partition("\n")[0]
+            print(f"error: out of memory{f': {reason}' if reason else ''}", file=sys.stderr)
             return 1
         traceback.print_exc()
         print(

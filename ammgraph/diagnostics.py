@@ -175,3 +175,9 @@ def _excerpt(span: Span, sources: Mapping[str, str]) -> list[str]:
         f"{span.line:>{gutter}}  | {text}",
         f"{' ' * gutter}  | {indent}{carets}",
     ]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, numpy, torch or CUDA raised this for want of memory; torch's CPU says so in words alone."""
+    words = ("DefaultCPUAllocator", "not enough memory", "out of memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in f"{type(error).__name__} {error}" for word in words)

@@ -12,32 +12,35 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO, cast
 
 from ammgraph import api
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.text import plan_hash
 from ammgraph.spec.load import load_spec
 from ammgraph.train import run
 from ammgraph.train.trainer import Trainer
 
 
 def train_run(options: argparse.Namespace) -> int:
-    """`ammgraph train`: 0 at the end of the plan, 130 or 143 where it was stopped and saved."""
+    """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
     with _opened(options) as training:
-        trainer, folder = training.trainer, training.folder
+        trainer, folder, first = training.trainer, training.folder, training.trainer.step
         say(_headline(training))
         started = time.monotonic()
         with api.stop_signals() as stopped, _display(trainer, folder) as show:
             finished = api.train(training, show, stop=lambda: bool(stopped))
-    if not finished:
-        say(f"stopped at step {trainer.step:,}; go on with\n  {_resume_command(folder, options)}")
+    if stopped:
+        where = "before the evaluation" if finished else f"at step {trainer.step:,}"
+        say(f"stopped {where}; go on with\n  {_resume_command(folder, options)}")
         return 128 + stopped[0]
     say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
     download = not options.no_download
-    found = api.evaluate(folder, device=options.device, data_dir=options.data_dir, download=download)
+    found = _evaluated(training) if first == trainer.step else None
+    found = found or api.evaluate(folder, device=options.device, data_dir=options.data_dir, download=download)
     print("\n".join(score_lines(folder, found)))
     return 0
 
@@ -53,6 +56,13 @@ def _opened(options: argparse.Namespace) -> AbstractContextManager[api.Training]
     settings = _resumed_settings(options, folder)
     directory = Path(options.data_dir) if options.data_dir else None
     return api.resumed_training(folder, settings, options.set, options.device, directory, download)
+
+
+def _evaluated(training: api.Training) -> Evaluation | None:
+    """What a run that had come to its end before was found to be, if it was evaluated there."""
+    found, (split, _) = results.read(training.folder), training.dataset.scored()
+    state = (training.trainer.step, plan_hash(training.trainer.plan))
+    return replace(found, split=split) if found and found.of(split) and (found.step, found.plan) == state else None
 
 
 def score_lines(folder: Path, found: Evaluation) -> list[str]:
@@ -103,10 +113,36 @@ def _resume_command(folder: Path, options: argparse.Namespace) -> str:
 
 def say(text: str) -> None:
     """A line to stderr, if anyone still reads it: training goes on without."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    print(text, file=_Screen(sys.stderr), flush=True)
+
+
+class _Screen:
+    """A file that nobody may read any more: a pipe without a reader, a closed terminal, a full disk.
+
+    From the first line that cannot be written on, all goes nowhere; what a buffer kept would spoil the exit code.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        with self._given_up():
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._given_up():
+            self._file.flush()
+
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
 
 
 def _headline(training: api.Training) -> str:
@@ -132,14 +168,14 @@ class Show(Protocol):
 @contextmanager
 def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
     """A progress bar on a terminal, plain lines elsewhere; TensorBoard files where it is installed."""
-    board = _tensorboard(folder)
+    board = _tensorboard(folder, trainer.step)
     if not sys.stderr.isatty():
         yield lambda line: _show_plain(trainer, line, board)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        console = Console(file=cast(TextIO, _Screen(sys.stderr)))
         columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=console, expand=True) as progress:
             task = progress.add_task("", total=trainer.last_step, completed=trainer.step)
@@ -200,12 +236,12 @@ def _evaluation_text(line: dict[str, Any]) -> str:
     return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({line['evaluation']['examples']:,} images)"
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
 
 def _write_board(board: Any, line: dict[str, Any]) -> None:

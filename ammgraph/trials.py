@@ -20,13 +20,14 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from ammgraph.api import self_contained, stop_signals
+from ammgraph.api import STOPPING, self_contained, stop_signals
 from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
 from ammgraph.graph.compile import compile_spec
 from ammgraph.session import new_settings, say, train_run
 from ammgraph.spec.load import load_spec
+from ammgraph.train import files
 from ammgraph.train.run import RunOptions, choose_device, locked, new_folder, spec_text
 from ammgraph.train.trainer import Trainer
 
@@ -55,7 +56,7 @@ def train_trials(options: argparse.Namespace) -> int:
     A trial that fails is reported and does not keep the others from being trained.
 
     Returns:
-        0 when all have come to their end; 1 where one has failed; 130 or 143 where they were stopped.
+        0 when all have come to their end; 1 where one has failed; 129, 130 or 143 where they were stopped.
 
     Raises:
         RunError: nothing was trained, for the reason told.
@@ -90,7 +91,8 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     if settings.seed + options.trials > 2**63:
         raise RunError(f"{options.trials} seeds from {settings.seed} on go beyond 2^63 - 1")
     named = Path(options.run_dir) if options.run_dir else None
-    if named is not None and named.is_dir() and any(named.iterdir()):
+    # A kill between the spec and `trials.json` leaves the spec alone.
+    if named is not None and named.is_dir() and {entry.name for entry in named.iterdir()} - {"spec"}:
         raise RunError(
             f"{named} is not empty; go on with `ammgraph train --resume {shlex.quote(str(named))}`, or name another"
         )
@@ -103,9 +105,9 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     folder = named or new_folder(Path("runs"), settings.name)
     path = _spec_of(folder, trials)
     try:
-        path.parent.mkdir(parents=True)
-        path.write_text(spec_text(self_contained(spec, settings.data_dir)), encoding="utf-8")
-        (folder / FILE).write_text(json.dumps(asdict(trials), indent=1) + "\n", encoding="utf-8")
+        files.make_folder(path.parent)
+        files.write(path, spec_text(self_contained(spec, settings.data_dir)).encode())
+        files.write(folder / FILE, (json.dumps(asdict(trials), indent=1) + "\n").encode())
     except OSError as error:
         raise RunError(f"cannot write the folder of trials {folder}: {error.strerror or error}") from error
     return folder, trials
@@ -208,7 +210,7 @@ def _report(folder: Path, seed: int, code: int) -> None:
         say(f"seed {seed} has come to its end")
         return
     log = _log_of(folder, seed)
-    if code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+    if code in [shown for number in STOPPING for shown in (-number, 128 + number)]:
         say(f"seed {seed} was stopped; see {log}")
         return
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -123,7 +123,7 @@ def test_a_trial_that_fails_keeps_no_other_from_being_trained(ammgraph: Run, mon
         at_step(patch, 2, fail)
         code, out, err = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", *SHORT)
     assert code == 1
-    assert "\nerror: seed 0: a value is not finite\ntrial 2 of 2, seed 1\n" in err
+    assert "\nerror: seed 0: a value is not finite; no checkpoint was written yet\ntrial 2 of 2, seed 1\n" in err
     assert err.endswith("go on with all trials by\n  ammgraph train --resume t\n")
     assert "standard deviation" not in out
     assert state_of(Path("t/seed-1"))["step"] == 3

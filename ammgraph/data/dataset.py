@@ -3,7 +3,9 @@
 What is held out and what is labelled depends on `data.seed` alone: never on torch's generators, nor on each other.
 """
 
+import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +73,20 @@ def load_data(data: Data, directory: Path | None, download: bool = True) -> Data
     return Dataset(data.dataset, train, validation, records.test, labeled, records.classes, description)
 
 
+def fingerprints(dataset: Dataset) -> dict[str, str]:
+    """Split -> SHA-256 of its images and labels: what a run was begun with, to be told from anything else."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return {name: _sha256(split) for name, split in splits.items() if split is not None}
+
+
+def changed_splits(before: Mapping[str, str] | None, dataset: Dataset) -> list[str]:
+    """The splits that are not what their fingerprints `before` say; none where nothing is known of before."""
+    if before is None:
+        return []
+    now = fingerprints(dataset)
+    return [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+
+
 def class_frequencies(dataset: Dataset) -> Tensor:
     """p(y = k) = n_k / n over the n labelled examples: the `empirical` prior, float64, shape (classes,).
 
@@ -81,6 +97,14 @@ def class_frequencies(dataset: Dataset) -> Tensor:
         raise RunError("the prior `empirical` counts the labelled examples, but `data.labeled` is not declared; add it")
     labels = dataset.train.labels[dataset.labeled]
     return torch.bincount(labels, minlength=len(dataset.classes)).double() / len(labels)
+
+
+def _sha256(split: Split) -> str:
+    found = hashlib.sha256()
+    for tensor in (split.images, split.labels):
+        found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def _read(data: Data, directory: Path | None, download: bool) -> Records:

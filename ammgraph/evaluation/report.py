@@ -46,7 +46,7 @@ from ammgraph.evaluation.views import ViewOptions, collect_views
 from ammgraph.graph.plan import Plan
 from ammgraph.graph.text import plan_hash
 from ammgraph.spec.schema import Published
-from ammgraph.train import record
+from ammgraph.train import files, record
 
 
 @dataclass(frozen=True)
@@ -355,11 +355,8 @@ def _duration(records: Sequence[Record]) -> str:
 
 def _write(path: Path, content: bytes) -> Path:
     """Write a file, whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        files.write(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     return path

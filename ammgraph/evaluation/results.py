@@ -12,6 +12,7 @@ from typing import Any
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
+from ammgraph.train import files
 
 FILE = "evaluation.json"
 FORMAT = 1
@@ -151,12 +152,9 @@ def write(folder: Path, evaluation: Evaluation) -> Path:
         RunError: the disk refuses.
     """
     path = folder / FILE
-    temporary = path.with_suffix(".new")
     try:
-        temporary.write_text(json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        files.write(path, (json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n").encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror}") from error
     return path
 

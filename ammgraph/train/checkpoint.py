@@ -1,13 +1,13 @@
 """Checkpoints: written aside, flushed, renamed, with a checksum; the newest valid one is found by itself.
 
-A checkpoint is `step-N.pt` with `step-N.sha256` beside it, which is written last: without it the file does not count.
-Only tensors and plain data are in it, and nothing else is ever loaded from it.
+A checkpoint is `step-N.pt` with its checksum `step-N.sha256`, which is written first: a kill between the two leaves a
+checksum without a file, and a file without its checksum is damage. Only tensors and plain data are in it, and nothing
+else is ever loaded from it.
 """
 
 import contextlib
 import hashlib
 import io
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ammgraph.diagnostics import RunError
+from ammgraph.train import files
 
 KEPT = 2
 
@@ -30,16 +31,16 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     content = buffer.getvalue()
     path = folder / f"step-{step:09d}.pt"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
-        _write(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
+        files.make_folder(folder)
+        files.write(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
+        files.write(path, content)
     except OSError as error:
         raise RunError(
             f"cannot write the checkpoint {path}: {error.strerror or error}; earlier checkpoints are untouched"
         ) from error
-    kept = {f"step-{old:09d}" for old in [old for old in _steps(folder) if old <= step][-KEPT:]}
-    # The checksum goes first: without it the rest does not count, and if this is cut short it goes the next time.
-    for suffix in (".sha256", ".pt", ".new"):
+    kept = {f"step-{old:09d}" for old in [old for old in _steps(folder, ".pt") if old <= step][-KEPT:]}
+    # The checksum goes last: alone it is no checkpoint, and if this is cut short it goes the next time.
+    for suffix in (".pt", ".sha256", ".new"):
         for other in folder.glob(f"step-*{suffix}"):
             if other.name.partition(".")[0] not in kept:
                 with contextlib.suppress(OSError):
@@ -54,9 +55,9 @@ def load_newest(folder: Path) -> tuple[int, dict[str, Any], list[str]]:
         RunError: there is none.
     """
     passed_over: list[str] = []
-    for step in reversed(_steps(folder)):
+    for step in sorted({*_steps(folder, ".pt"), *_steps(folder, ".sha256")}, reverse=True):
         path = folder / f"step-{step:09d}.pt"
-        problem, state = _load(path)
+        problem, state = _load(path, step)
         if state is not None:
             return step, state, passed_over
         passed_over.append(f"{path.name} {problem}")
@@ -66,43 +67,34 @@ def load_newest(folder: Path) -> tuple[int, dict[str, Any], list[str]]:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether any checkpoint was ever finished here."""
-    return bool(_steps(folder))
+    return bool(_steps(folder, ".pt"))
 
 
-def _load(path: Path) -> tuple[str, dict[str, Any] | None]:
+def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
     try:
         content = path.read_bytes()
-        expected = path.with_suffix(".sha256").read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return "was not finished, or was removed", None
     except OSError as error:
         return f"cannot be read: {error.strerror}", None
+    try:
+        expected = path.with_suffix(".sha256").read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        return f"is damaged: its checksum cannot be read: {error.strerror}", None
     if hashlib.sha256(content).hexdigest() != expected:
         return "is damaged: its checksum differs", None
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a foreign file makes the reader do, it is not a checkpoint of ours
         return f"is no checkpoint: {type(error).__name__}", None
-    return ("", state) if isinstance(state, dict) else ("is no checkpoint", None)
+    if not isinstance(state, dict):
+        return "is no checkpoint", None
+    if state.get("step", step) != step:
+        return f"is no checkpoint of step {step}", None
+    return "", state
 
 
-def _steps(folder: Path) -> list[int]:
+def _steps(folder: Path, suffix: str) -> list[int]:
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    matches = [re.fullmatch(r"step-(\d{9,})\.sha256", name) for name in names]
+    matches = [re.fullmatch(rf"step-(\d{{9,}})\{suffix}", name) for name in names]
     return sorted(int(match.group(1)) for match in matches if match)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write aside, flush to the disk, rename: the file is there whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -1,11 +1,13 @@
-"""Whether a step fits into the machine, asked before anything is allocated."""
+"""Whether a step fits into the machine, asked before anything is allocated; and what is said where memory ends."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, is_out_of_memory
 from ammgraph.graph.cost import Precision, bytes_text, memory, memory_text
 from ammgraph.graph.plan import Plan
 
@@ -33,6 +35,26 @@ def check_memory(plan: Plan, device: torch.device, precision: Precision = "float
         f"a step needs about {bytes_text(needed.total)} of memory ({memory_text(needed)}; "
         f"row `{row}` of `{network}` the most, {bytes_text(share)}), and {device} has {bytes_text(there)}; {advice}"
     )
+
+
+@contextmanager
+def explained(plan: Plan, precision: Precision, doing: str) -> Iterator[None]:
+    """Turn what Python, torch and CUDA raise where memory ends into an error that says what takes it.
+
+    Raises:
+        RunError: memory ended.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        needed, reason = memory(plan, precision), " ".join(str(error).partition("\n")[0].split())[:200]
+        raise RunError(
+            f"out of memory while {doing}{f' ({reason})' if reason else ''}; with `training.batch_size` "
+            f"{plan.epoch_batch:,} a step is estimated to need {bytes_text(needed.total)} ({memory_text(needed)}), "
+            "beside the data and the program; give the process more memory, or begin another run with smaller batches"
+        ) from error
 
 
 def memory_of(device: torch.device) -> int:

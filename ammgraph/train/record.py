@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
+from ammgraph.train import files
 
 
 class Recorder:
@@ -81,11 +82,14 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         RunError: the disk refuses.
     """
+    new = not path.exists()
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(as_json(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            files.sync_folder(path.parent)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -96,29 +100,38 @@ def as_json(record: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file; a last line that was cut off is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+    """All lines of a metrics file; lines that are damaged, or were cut off, are left out."""
+    return [record for record in _lines(path) if record is not None]
 
 
-def cut(path: Path, step: int) -> None:
+def cut(path: Path, step: int) -> int:
     """Forget the lines after `step`: a run that resumes there writes them again.
+
+    Returns:
+        How many lines before the last were damaged, and are forgotten too. A last line may have been cut off.
 
     Raises:
         RunError: the disk refuses; the lines are untouched.
     """
-    kept = [record for record in read(path) if record["step"] <= step]
-    temporary = path.with_suffix(".new")
+    lines = _lines(path)
+    kept = [record for record in lines if record is not None and record["step"] <= step]
     try:
-        temporary.write_text("".join(as_json(record) + "\n" for record in kept), encoding="utf-8")
-        temporary.replace(path)
+        files.write(path, "".join(as_json(record) + "\n" for record in kept).encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    return lines[:-1].count(None)
+
+
+def _lines(path: Path) -> list[dict[str, Any] | None]:
+    """Every line, None where it is no record; JSON as it is written here is ASCII."""
+    found: list[dict[str, Any] | None] = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:  # no JSON, or no UTF-8
+            record = None
+        found.append(record if isinstance(record, dict) and isinstance(record.get("step"), int) else None)
+    return found
 
 
 def _finite(value: Any) -> Any:

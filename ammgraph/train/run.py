@@ -2,10 +2,12 @@
 
 spec.json         the resolved spec: after `extends` and `--set`
 plan.txt          the plan as text
-run.json          seed, precision, data folder, how often to log and save, the command
 environment.json  versions, device, threads
+run.json          seed, precision, data folder, what the data were, how often to log and save, the command
 metrics.jsonl     one line a record
 checkpoints/      the newest states
+
+`run.json` is written last: a folder without it holds no run, whatever else a kill has left there.
 """
 
 import contextlib
@@ -27,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision as Precision
+from ammgraph.train import checkpoint, files
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class RunOptions:
     log_every: int
     checkpoint_seconds: float
     command: str
+    data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -51,7 +55,9 @@ def new_folder(parent: Path, name: str) -> Path:
     for number in itertools.count(1):
         folder = parent / f"{name}-{number}"
         try:
-            folder.mkdir(parents=True)  # which fails where another process was faster
+            files.make_folder(parent)
+            folder.mkdir()  # which fails where another process was faster
+            files.sync_folder(parent)
             return folder
         except FileExistsError:
             if not parent.is_dir():
@@ -67,16 +73,22 @@ def create(folder: Path, options: RunOptions, written: dict[str, Any], plan: str
     Raises:
         RunError: the folder holds a run already, or cannot be written.
     """
-    if (folder / "spec.json").exists():
+    if (folder / "run.json").exists():
         raise RunError(
             f"{folder} holds a run already; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, "
             "or name another"
         )
+    if checkpoint.has_checkpoint(folder / "checkpoints"):
+        raise RunError(f"{folder} holds checkpoints of a run whose run.json is gone; name another")
+    contents = {
+        "spec.json": spec_text(written),
+        "plan.txt": plan,
+        "environment.json": json.dumps(environment(device), indent=1) + "\n",
+        "run.json": json.dumps(asdict(options), indent=1) + "\n",
+    }
     try:
-        (folder / "spec.json").write_text(spec_text(written), encoding="utf-8")
-        (folder / "plan.txt").write_text(plan, encoding="utf-8")
-        (folder / "run.json").write_text(json.dumps(asdict(options), indent=1) + "\n", encoding="utf-8")
-        (folder / "environment.json").write_text(json.dumps(environment(device), indent=1) + "\n", encoding="utf-8")
+        for name, text in contents.items():
+            files.write(folder / name, text.encode())
     except OSError as error:
         raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
 
@@ -95,7 +107,13 @@ def read_options(folder: Path) -> RunOptions:
     try:
         return TypeAdapter(RunOptions).validate_json((folder / "run.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{folder} is no run directory: it has no run.json") from error
+        begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
+        advice = (
+            f"; it was stopped before it began: train its spec with `--run-dir {shlex.quote(str(folder))}`"
+            if begun
+            else ""
+        )
+        raise RunError(f"{folder} is no run directory: it has no run.json{advice}") from error
     except OSError as error:
         raise RunError(f"cannot read {folder / 'run.json'}: {error.strerror or error}") from error
     except ValidationError as error:
@@ -112,15 +130,19 @@ def locked(folder: Path) -> Iterator[None]:
         RunError: another process trains there, or the directory cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         file = (folder / "lock").open("w")
     except OSError as error:
         raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(f"another process is training in {folder}") from error
+        except OSError as error:
+            raise RunError(
+                f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
+            ) from error
         yield
 
 

@@ -10,11 +10,12 @@ import torch
 
 from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
+from ammgraph.graph.cost import Precision
 from ammgraph.graph.plan import NetworkPlan, Plan
 from ammgraph.graph.text import plan_hash
 from ammgraph.nn.model import Model
 from ammgraph.spec.schema import Adam, Sgd
-from ammgraph.train import checkpoint, record
+from ammgraph.train import checkpoint, memory, record
 from ammgraph.train.step import take_turn
 from ammgraph.train.streams import Feed, Noise, initial_model
 
@@ -26,7 +27,7 @@ class Trainer:
     """Everything that changes while a plan is trained: weights, optimizers, averages, streams, the step."""
 
     def __init__(
-        self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, precision: str = "float32"
+        self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, precision: Precision = "float32"
     ) -> None:
         self.plan, self.device, self.precision = plan, device, precision
         dtype = _dtype(precision)
@@ -180,9 +181,10 @@ def fit(
             report(line)
 
     while trainer.step < trainer.last_step:
-        trainer.advance()
-        at_end = trainer.step == trainer.last_step
         try:
+            with memory.explained(trainer.plan, trainer.precision, f"training step {trainer.step + 1}"):
+                trainer.advance()
+            at_end = trainer.step == trainer.last_step
             if trainer.step % log_every == 0 or at_end:
                 values = trainer.recorder.flush()
                 rate = (trainer.step - first) / (time.monotonic() - started)

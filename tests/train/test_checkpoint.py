@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ammgraph.diagnostics import RunError
-from ammgraph.train import checkpoint
+from ammgraph.train import checkpoint, files
 
 
 def state(step: int) -> dict[str, object]:
@@ -56,7 +56,23 @@ def test_a_file_without_its_checksum_does_not_count(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, state(1))
     path = checkpoint.save(tmp_path, 2, state(2))
     path.with_suffix(".sha256").unlink()
-    assert checkpoint.load_newest(tmp_path)[::2] == (1, [])
+    assert checkpoint.load_newest(tmp_path)[::2] == (
+        1,
+        ["step-000000002.pt is damaged: its checksum cannot be read: No such file or directory"],
+    )
+
+
+def test_files_that_are_copied_without_their_checksums_are_neither_used_nor_taken_for_none(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, state(1)).with_suffix(".sha256").unlink()
+    assert checkpoint.has_checkpoint(tmp_path)
+    with pytest.raises(RunError, match=r"step-000000001\.pt is damaged: its checksum cannot be read"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_refused(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, 1, state(1))
+    write(tmp_path, 2, path.read_bytes())
+    assert checkpoint.load_newest(tmp_path)[::2] == (1, ["step-000000002.pt is no checkpoint of step 2"])
 
 
 def test_a_folder_that_is_absent_or_empty_holds_none(tmp_path: Path) -> None:
@@ -100,7 +116,7 @@ def test_a_damaged_checksum_is_noticed(tmp_path: Path) -> None:
 def test_a_file_that_vanished_is_passed_over(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, state(1))
     checkpoint.save(tmp_path, 2, state(2)).unlink()
-    assert checkpoint.load_newest(tmp_path)[2] == ["step-000000002.pt cannot be read: No such file or directory"]
+    assert checkpoint.load_newest(tmp_path)[2] == ["step-000000002.pt was not finished, or was removed"]
 
 
 def test_where_none_is_usable_the_error_says_why_of_each(tmp_path: Path) -> None:
@@ -162,23 +178,32 @@ def test_a_full_disk_leaves_the_earlier_ones_and_no_rest(tmp_path: Path, monkeyp
     assert checkpoint.load_newest(tmp_path)[0] == 1
 
 
-def test_a_crash_before_the_checksum_leaves_the_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.save(tmp_path, 1, state(1))
-    write_file = checkpoint._write
+def test_a_crash_after_the_checksum_leaves_the_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_file = files.write
 
     def crash(path: Path, content: bytes) -> None:
-        if path.suffix == ".sha256":
+        if path.suffix == ".pt":
             raise KeyboardInterrupt
         write_file(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write", crash)
+        patch.setattr(files, "write", crash)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path / "first", 1, state(1))
+    assert not checkpoint.has_checkpoint(tmp_path / "first")
+    checkpoint.save(tmp_path, 1, state(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", crash)
         with pytest.raises(KeyboardInterrupt):
             checkpoint.save(tmp_path, 2, state(2))
-    assert "step-000000002.pt" in names(tmp_path)
-    assert checkpoint.load_newest(tmp_path)[::2] == (1, [])
+    assert checkpoint.load_newest(tmp_path)[::2] == (1, ["step-000000002.pt was not finished, or was removed"])
     checkpoint.save(tmp_path, 3, state(3))
-    assert [name for name in names(tmp_path) if name.endswith(".pt")] == ["step-000000001.pt", "step-000000003.pt"]
+    assert [name for name in names(tmp_path) if name != "first"] == [
+        "step-000000001.pt",
+        "step-000000001.sha256",
+        "step-000000003.pt",
+        "step-000000003.sha256",
+    ]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

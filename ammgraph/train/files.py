@@ -1,0 +1,44 @@
+"""Files that survive a kill and a power cut: written aside, flushed, renamed, and so is the folder's entry of them."""
+
+import os
+from pathlib import Path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, and on the disk when this returns.
+
+    Raises:
+        OSError: the disk refuses; what was there before is untouched.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there; on the disk when this returns.
+
+    Raises:
+        OSError: the disk refuses, or a file is in the way.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries: without this a power cut forgets files that are on the disk themselves."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
