@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_run(tiny_run: Path, labeled_run: Path) -> None:
     [
         (lambda _: {"weights": torch.zeros(2)}, "holds a checkpoint that ammgraph did not write"),
         (lambda state: {"plan": state["plan"]}, "does not hold this model's weights"),
-        (lambda state: {**state, "model": {"a": torch.zeros(1)}}, "does not hold this model's weights"),
+        (lambda state: {**state, "step": 4, "model": {"a": torch.zeros(1)}}, "does not hold this model's weights"),
     ],
 )
 def test_a_checkpoint_of_another_program(tiny_run: Path, change, message: str) -> None:
