@@ -327,13 +327,19 @@ def _trainer(
     spec: Spec, settings: RunOptions, device: str, data_dir: Path | None, download: bool
 ) -> tuple[Trainer, Dataset]:
     plan = compile_spec(spec)
-    chosen = run.choose_device(device)
+    chosen = training_device(device)
     check_memory(plan, chosen, settings.precision)
-    if chosen.type == "cuda":
-        torch.set_float32_matmul_precision("high")
     dataset = load_data(plan.data, data_dir, download)
     with explained(plan, settings.precision, "building the networks"):
         return Trainer(plan, dataset, settings.seed, chosen, settings.precision), dataset
+
+
+def training_device(name: str) -> torch.device:
+    """The device, set for training: matrix products may use TensorFloat-32."""
+    device = run.choose_device(name)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return device
 
 
 def _folder(path: PathLike | None) -> Path | None:

@@ -69,6 +69,11 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
         "deviation",
     )
     found.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="a few steps that leave no file: gradients, memory and time measured; absent data are made up",
+    )
+    found.add_argument(
         "--precision", choices=("float32", "bfloat16", "float64"), help="of the arithmetic (default: float32)"
     )
     found.add_argument("--log-every", type=_positive, metavar="STEPS", help="steps between two lines (default: 50)")

@@ -1,6 +1,6 @@
 """The verbs and their exit codes: 0 good, 1 the spec or the run is wrong, 2 usage, 3 a bug of ours, 130 interrupted,
 143 terminated, 129 the terminal was closed. Results go to stdout, everything else to stderr; beside this module only
-`session` and `trials` print.
+`session`, `dry_run` and `trials` print.
 """
 
 import argparse
@@ -142,9 +142,12 @@ def show(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train a spec, or go on with a run; with `--trials` several seeds of it."""
+    from ammgraph.dry_run import dry_run
     from ammgraph.session import train_run
     from ammgraph.trials import is_trials, train_trials
 
+    if options.dry_run:
+        return dry_run(options)
     if options.trials or (options.resume and is_trials(Path(options.resume))):
         return train_trials(options)
     return train_run(options)

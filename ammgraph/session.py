@@ -37,7 +37,7 @@ def train_run(options: argparse.Namespace) -> int:
         where = "before the evaluation" if finished else f"at step {trainer.step:,}"
         say(f"stopped {where}; go on with\n  {_resume_command(folder, options)}")
         return 128 + stopped[0]
-    say(f"trained {trainer.step:,} steps; this session took {_clock(time.monotonic() - started)}")
+    say(f"trained {trainer.step:,} steps; this session took {clock(time.monotonic() - started)}")
     download = not options.no_download
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate(folder, device=options.device, data_dir=options.data_dir, download=download)
@@ -196,7 +196,7 @@ def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
     if "evaluation" in line:
         say(_evaluation_text(line))
     else:
-        left = _clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
+        left = clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
         head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}"
         say(f"{head}  {_losses_text(trainer, line)}  {left} left")
     _write_board(board, line)
@@ -252,7 +252,8 @@ def _write_board(board: Any, line: dict[str, Any]) -> None:
             board.add_scalar(name, value, line["step"])
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """3661 -> `1:01:01`, 59.6 -> `1:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

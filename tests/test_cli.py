@@ -717,3 +717,40 @@ def test_torch_is_told_nothing_about_threads(ammgraph: Run) -> None:
     threads = torch.get_num_threads()
     ammgraph("train", TINY, "--set", "training.steps=1")
     assert torch.get_num_threads() == threads
+
+
+# ------------------------------------------------------------------------------------------------ train --dry-run
+
+
+def test_a_dry_run_measures_and_leaves_no_file(ammgraph: Run) -> None:
+    code, out, err = ammgraph("train", TINY, "--dry-run")
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["joint", "generator", "components"] in [line[:3] for line in lines]
+    assert ["decoder", "1,281"] in [line[:2] for line in lines]
+    assert "an epoch of 40 steps, 0:0" in out
+    assert out.endswith("nothing was written\n")
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_dry_run_makes_up_data_that_are_not_at_hand(ammgraph: Run, tmp_path: Path) -> None:
+    where = ("--data-dir", tmp_path, "--set", "training.batch_size=10")
+    code, out, _ = ammgraph("train", FOLDER.parent / "specs" / "ali_mnist.yaml", "--dry-run", *where)
+    assert code == 0
+    assert "synthetic images of 1x28x28 in place of `mnist`" in out
+    assert f"MNIST is not in {tmp_path}/MNIST/raw" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_takes_a_spec_alone(ammgraph: Run, finished: Path) -> None:
+    for words in (("--resume", finished), (TINY, "--trials", "2"), (TINY, "--run-dir", "r")):
+        code, out, err = ammgraph("train", *words, "--dry-run")
+        assert (code, out) == (1, "")
+        assert "`--dry-run` tries a spec and keeps nothing; it takes no `--" in err
+
+
+def test_a_dry_run_of_what_cannot_learn_is_exit_code_1(ammgraph: Run) -> None:
+    huge = "networks.critic.layers.p.initializer={weights: {normal: 1e38}}"
+    code, out, _ = ammgraph("train", TINY, "--dry-run", "--set", huge)
+    assert code == 1
+    assert re.search(r"^error: the gradient of network `critic` is (nan|inf)$", out, re.MULTILINE)

@@ -35,7 +35,7 @@ def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
 
 
 def test_a_clock() -> None:
-    assert [session._clock(seconds) for seconds in (0, 59.4, 59.6, 3599, 3600, 36061)] == [
+    assert [session.clock(seconds) for seconds in (0, 59.4, 59.6, 3599, 3600, 36061)] == [
         "0:00",
         "0:59",
         "1:00",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.files import read_folder, read_npz
-from ammgraph.data.records import Records, Split, shape_text
+from ammgraph.data.records import DataAbsent, Records, Split, shape_text
 from ammgraph.data.standard import read_digits, read_mnist, read_svhn
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data, Labeled
@@ -64,7 +64,15 @@ def load_data(data: Data, directory: Path | None, download: bool = True) -> Data
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
     """
-    records = _read(data, directory, download)
+    return split_data(data, _read(data, directory, download))
+
+
+def split_data(data: Data, records: Records) -> Dataset:
+    """Records with what the spec holds out and what it has labelled.
+
+    Raises:
+        RunError: there are fewer examples than that takes.
+    """
     held_out = _held_out(data, len(records.train))
     train = records.train.at(_complement(held_out, len(records.train))) if len(held_out) else records.train
     validation = records.train.at(held_out) if len(held_out) else None
@@ -134,7 +142,7 @@ def _given_path(data: Data, directory: Path | None) -> Path:
             "" if given.is_absolute() else f" (a relative path starts from {'--data-dir' if directory else Path.cwd()})"
         )
         nearby = f"; {given} exists: leave out --data-dir" if directory and os.path.exists(given) else ""
-        raise RunError(f"`data.path`: there is no {path}{start}{nearby}")
+        raise DataAbsent(f"`data.path`: there is no {path}{start}{nearby}")
     return path
 
 

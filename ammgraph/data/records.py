@@ -11,6 +11,10 @@ from torch import Tensor
 from ammgraph.diagnostics import RunError
 
 
+class DataAbsent(RunError):
+    """The files of a data set are not there; nothing else is known to be wrong."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """N images (N, C, H, W) with their labels (N,), int64 in 0..classes - 1.

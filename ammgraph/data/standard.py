@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.records import Records, Split, checked_records, reading
+from ammgraph.data.records import DataAbsent, Records, Split, checked_records, reading
 from ammgraph.diagnostics import RunError
 
 # The imports inside the readers are seconds of start-up that no other data set should pay.
@@ -93,7 +93,7 @@ def _have_files(name: str, folder: Path, files: Sequence[str], advice: str, fetc
         return
     absent = f"{name} is not in {folder} (no {', '.join(missing)})"
     if fetch is None:
-        raise RunError(f"{absent}. {advice}")
+        raise DataAbsent(f"{absent}. {advice}")
     try:
         fetch()
     # Without a network, on a full disk, behind a proxy: torchvision lets pass what urllib, ssl and the system raise.

@@ -1,0 +1,170 @@
+"""A few steps that leave nothing behind: which networks each loss reaches, how strongly, in what time and memory.
+
+The gradients are those of the first step at the weights that training starts from, so that they can be held against the
+paths that the compiler has planned.
+"""
+
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ammgraph.graph.plan import GamePlan, TurnPlan
+from ammgraph.train.step import Outcome, take_turn
+from ammgraph.train.trainer import Trainer
+
+STEPS = 5  # that are timed, after one that is not
+SECONDS = 30.0  # after which no further step is begun
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The gradient that one network gets from one player's loss in one game, the game's weight included.
+
+    `through` are the samples through which the compiler says that it comes; none for a discriminator, which is reached
+    by its own logit.
+    """
+
+    turn: int  # from 1
+    game: str
+    player: Literal["discriminator", "generator"]
+    network: str
+    through: tuple[str, ...]
+    weight: float  # of the game at the first step
+    norm: float
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a few steps have shown.
+
+    `peak` and `resident` are bytes: the most that the process held during the steps, and what it held before; on CUDA
+    what torch had allocated.
+    """
+
+    reaches: tuple[Reach, ...]
+    norms: dict[str, float]  # network -> norm of the gradient that its optimizer gets
+    values: dict[str, float | list[float]]  # as the first line of `metrics.jsonl` would have them
+    seconds: tuple[float, ...]  # of every timed step
+    resident: int
+    peak: int
+
+    @property
+    def seconds_per_step(self) -> float:
+        """The median of the timed steps."""
+        return statistics.median(self.seconds)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why these networks would not learn: a gradient that is zero or not finite. Empty where all is well."""
+        found = []
+        for name, norm in self.norms.items():
+            games = [reach for reach in self.reaches if reach.network == name]
+            if not math.isfinite(norm):
+                found.append(f"the gradient of network `{name}` is {norm}")
+            elif norm == 0 and any(reach.weight for reach in games):
+                listed = ", ".join(dict.fromkeys(f"`{reach.game}`" for reach in games))
+                found.append(
+                    f"the gradient of network `{name}` is 0: a path from {listed} exists and nothing comes through it"
+                )
+        values = {name: value for name, value in self.values.items() if not name.endswith("gradient_norm")}
+        return (*found, *(f"`{name}` is {value}" for name, value in values.items() if not _finite(value)))
+
+
+def rehearse(trainer: Trainer) -> Rehearsal:
+    """Audit the first step's gradients, then time some steps; the trainer is used up.
+
+    Raises:
+        RunError: a weight is not finite after the steps.
+    """
+    resident = _begin_peak(trainer.device)
+    reaches: list[Reach] = []
+    norms: dict[str, float] = {}
+    values: dict[str, float | list[float]] = {}
+    for index, turn in enumerate(trainer.plan.turns, start=1):
+        batches, noise = trainer.feed.batches(turn), trainer.noise.of(turn)
+
+        def outcome(turn: TurnPlan, batches: object = batches, noise: object = noise) -> Outcome:
+            with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.precision == "bfloat16"):
+                return take_turn(trainer.model, trainer.plan, turn, batches, noise, 0.0)  # type: ignore[arg-type]
+
+        for game, single in _single_losses(trainer, turn):
+            role, found = single.objectives[0].role, outcome(single)
+            through = dict(game.paths) if role == "generator" else {}
+            for name in found.gradients:
+                norm = float(found.values[f"{name}/gradient_norm"])
+                reaches.append(Reach(index, game.name, role, name, through.get(name, ()), game.weight.at(0), norm))
+        whole = outcome(turn).values
+        norms |= {name.removesuffix(_NORM): float(value) for name, value in whole.items() if name.endswith(_NORM)}
+        values |= {name: value.tolist() for name, value in whole.items()}
+    rehearsal = Rehearsal(tuple(reaches), norms, values, tuple(_timed(trainer)), resident, _peak(trainer.device))
+    if not rehearsal.problems:
+        trainer.check()
+    return rehearsal
+
+
+_NORM = "/gradient_norm"
+
+
+def _single_losses(trainer: Trainer, turn: TurnPlan) -> Iterator[tuple[GamePlan, TurnPlan]]:
+    """The turn with one player's loss in one game alone, for each."""
+    for objective in turn.objectives:
+        for name in objective.games:
+            alone = replace(objective, games=(name,))
+            yield trainer.plan.game(name), replace(turn, games=(name,), objectives=(alone,))
+
+
+def _timed(trainer: Trainer) -> Iterator[float]:
+    """Seconds of each step after the first."""
+    began = time.monotonic()
+    for step in range(1 + STEPS):
+        started = _now(trainer.device)
+        trainer.advance()
+        seconds = _now(trainer.device) - started
+        if step:
+            yield seconds
+        if step and time.monotonic() - began > SECONDS:
+            return
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _begin_peak(device: torch.device) -> int:
+    """Bytes held now; from here on the peak is measured."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    with suppress(OSError):  # where the system cannot forget an earlier peak, the peak is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+    status = _status()
+    return status["VmRSS"] if status else 0
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return _status().get("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _status() -> dict[str, int]:
+    """Bytes of this process by Linux's names; empty on other systems."""
+    path = Path("/proc/self/status")
+    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return {words[0].rstrip(":"): 1024 * int(words[1]) for words in lines if words[-1] == "kB"}
+
+
+def _finite(value: float | list[float]) -> bool:
+    return all(map(math.isfinite, value)) if isinstance(value, list) else math.isfinite(value)
