@@ -273,6 +273,17 @@ def _schema(subparsers: Any) -> argparse.ArgumentParser:
     )
 
 
+def _explain(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "explain",
+        "say what a diagnostic means, with a wrong and a right example; without a code list all",
+        "ammgraph explain condition-mismatch",
+    )
+    found.add_argument("code", nargs="?", metavar="CODE", help="as in the brackets of a message")
+    return found
+
+
 _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "train": _train,
     "validate": _validate,
@@ -286,6 +297,7 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "copy": _copy,
     "new": _new,
     "schema": _schema,
+    "explain": _explain,
 }
 
 

@@ -82,11 +82,13 @@ def validate(options: argparse.Namespace) -> int:
     """Check specs; say what is wrong with each."""
     failed = 0
     reports = []
+    told: list[Diagnostic] = []
     for path in options.specs:
         try:
             spec, plan = _compile(path, options.set)
         except SpecError as error:
             failed += 1
+            told += error.diagnostics
             if options.format == "json":
                 reports.append(
                     {"spec": path, "valid": False, "errors": [as_json(found) for found in error.diagnostics]}
@@ -102,6 +104,8 @@ def validate(options: argparse.Namespace) -> int:
         print(f"{path}: valid; {_model(plan)}")
     if options.format == "json":
         print(json.dumps(reports, indent=1))
+    elif told:
+        print(f"\n{_more(told)}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -298,9 +302,17 @@ def schema(_: argparse.Namespace) -> int:
     return 0
 
 
+def explain(options: argparse.Namespace) -> int:
+    """Explain a diagnostic's code, or list all."""
+    from ammgraph import explain as explanations
+
+    print(explanations.explain(options.code) if options.code else explanations.listing())
+    return 0
+
+
 VERBS: dict[str, Run] = {
     verb.__name__: verb
-    for verb in (train, validate, show, evaluate, report, compare, sample, encode, specs, copy, new, schema)
+    for verb in (train, validate, show, evaluate, report, compare, sample, encode, specs, copy, new, schema, explain)
 }
 
 
@@ -316,7 +328,12 @@ def _print_diagnostics(error: SpecError, form: str) -> None:
     if form == "json":
         print(json.dumps([as_json(diagnostic) for diagnostic in error.diagnostics], indent=1))
     else:
-        print(f"{error}\n\n{_count(len(error.diagnostics), 'error')}", file=sys.stderr)
+        print(f"{error}\n\n{_count(len(error.diagnostics), 'error')}; {_more(error.diagnostics)}", file=sys.stderr)
+
+
+def _more(found: Sequence[Diagnostic]) -> str:
+    codes = dict.fromkeys(diagnostic.code for diagnostic in found)
+    return f"`ammgraph explain {next(iter(codes)) if len(codes) == 1 else 'CODE'}` says more"
 
 
 def _warning(diagnostic: Diagnostic, spec: "Spec") -> str:

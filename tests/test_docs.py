@@ -1,0 +1,95 @@
+"""The documents: every example runs, every output shown is what is printed, every code and key is there."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import DOCS, refreshed
+
+from ammgraph.diagnostics import CODES, WARNINGS
+from ammgraph.explain import explanations
+
+ROOT = Path(__file__).parent.parent
+UPDATE = "AMMGRAPH_UPDATE_GOLDEN"
+PAGES = sorted(DOCS.glob("*.md"))
+TABLES: dict[str, Callable[[], str]] = {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_example_runs_and_every_output_is_what_is_printed(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = page.read_text(encoding="utf-8")
+    actual = refreshed(written, tmp_path, TABLES)
+    if os.environ.get(UPDATE):
+        page.write_text(actual, encoding="utf-8")
+        return
+    difference = difflib.unified_diff(written.splitlines(), actual.splitlines(), page.name, "now", lineterm="")
+    hint = f"If the change is meant: {UPDATE}=1 pytest {Path(__file__).name}, then review the diff in git"
+    assert actual == written, "\n".join([*difference, hint])
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        if path.startswith("http"):
+            continue
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_every_page_is_in_the_table_of_contents_and_that_in_the_readme() -> None:
+    contents = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in contents] == []
+    assert "(ammgraph/docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------ codes
+
+
+def test_the_page_of_codes_has_each_once_in_the_order_of_the_list() -> None:
+    assert list(explanations()) == sorted(explanations(), key=list(CODES).index)
+    assert set(explanations()) == set(CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_code_has_its_meaning_a_wrong_example_its_message_and_a_right_one(code: str) -> None:
+    text = explanations()[code]
+    assert text.startswith(f"{CODES[code]}\n")
+    wrong, _, right = text.partition("Right:")
+    message = re.findall(r"```text\n(.*?)```", wrong, flags=re.DOTALL)[-1]
+    kind = "warning" if code in WARNINGS else "error"
+    assert re.findall(r"^(error|warning)\[([a-z-]+)\]", message, flags=re.MULTILINE) == [(kind, code)]
+    assert "Wrong:" in wrong
+    assert right.count("```") == 2
+
+
+def test_explain_prints_the_section_of_a_code(ammgraph: Any) -> None:
+    code, out, err = ammgraph("explain", "condition-mismatch")
+    assert (code, err) == (0, "")
+    assert out == f"error[condition-mismatch]\n\n{explanations()['condition-mismatch']}\n"
+    # As it is printed, it can be pasted.
+    assert ammgraph("explain", "error[condition-mismatch]") == (0, out, "")
+    assert ammgraph("explain", "support-mismatch")[1].startswith("warning[support-mismatch]\n")
+
+
+def test_explain_lists_the_codes(ammgraph: Any) -> None:
+    code, out, _ = ammgraph("explain")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(CODES)
+
+
+def test_explain_knows_no_other_code(ammgraph: Any) -> None:
+    code, out, err = ammgraph("explain", "condition-mismach")
+    assert (code, out) == (1, "")
+    assert err == "error: no diagnostic has the code `condition-mismach`; did you mean `condition-mismatch`?\n"
+    assert "`ammgraph explain` lists them" in ammgraph("explain", "E0308")[2]
