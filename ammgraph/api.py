@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ammgraph import __version__
 from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
@@ -25,15 +26,16 @@ from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.runs import check_plan, load_model
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_text
+from ammgraph.graph.text import plan_hash, plan_text
 from ammgraph.nn.model import Model
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint, record, run
 from ammgraph.train.memory import check_memory, explained
+from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.run import Precision, RunOptions
 from ammgraph.train.streams import counts_labels, initial_model
-from ammgraph.train.trainer import Report, Trainer
+from ammgraph.train.trainer import Report, Trainer, follow
 from ammgraph.train.trainer import fit as advance_to_the_end
 
 logger = logging.getLogger(__name__)
@@ -216,13 +218,16 @@ def evaluate(
 
 @contextmanager
 def new_training(
-    spec: Spec, settings: RunOptions, run_dir: Path | None, device: str, download: bool
+    spec: Spec, settings: RunOptions, run_dir: Path | None, device: str, download: bool, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its first step, in a folder that is made once everything is known to be trainable.
 
     Settings without a command get the one that trains the same again.
     """
-    trainer, dataset = _trainer(spec, settings, device, _folder(settings.data_dir), download)
+    trainer, dataset = _trainer(spec, settings, device, _folder(settings.data_dir), download, ranks)
+    if not ranks.first:
+        yield _following(run_dir, settings, trainer, dataset)
+        return
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
     again = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
     again += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
@@ -230,19 +235,31 @@ def new_training(
     settings = replace(settings, command=command, data_sha256=fingerprints(dataset))
     with run.locked(folder):
         written = self_contained(spec, settings.data_dir)
-        run.create(folder, settings, written, plan_text(trainer.plan), trainer.device)
+        run.create(folder, settings, written, plan_text(trainer.plan), trainer.device, ranks.size)
+        _hand_out(trainer)
         yield Training(folder, settings, trainer, dataset)
 
 
 @contextmanager
 def resumed_training(
-    folder: Path, settings: RunOptions, overrides: Sequence[str], device: str, data_dir: Path | None, download: bool
+    folder: Path,
+    settings: RunOptions,
+    overrides: Sequence[str],
+    device: str,
+    data_dir: Path | None,
+    download: bool,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
     directory = data_dir or _folder(settings.data_dir)
-    trainer, dataset = _trainer(load_spec(folder / "spec.json", overrides), settings, device, directory, download)
+    spec = load_spec(folder / "spec.json", overrides)
+    trainer, dataset = _trainer(spec, settings, device, directory, download, ranks)
+    if not ranks.first:
+        yield _following(folder, settings, trainer, dataset)
+        return
     with run.locked(folder):
         _go_on(folder, settings, trainer, dataset)
+        _hand_out(trainer)
         yield Training(folder, settings, trainer, dataset)
 
 
@@ -270,6 +287,8 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
 def train(training: Training, report: Report | None, stop: Callable[[], bool]) -> bool:
     """Take the steps that are left, or those until `stop`; whether the end was reached."""
     plan, dataset = training.trainer.plan, training.dataset
+    if not training.trainer.ranks.first:
+        return follow(training.trainer, stop, training.settings.log_every)
     glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
     return advance_to_the_end(
         training.trainer,
@@ -324,14 +343,43 @@ def _train_uninterrupted(training: Training, report: Report | None) -> None:
 
 
 def _trainer(
-    spec: Spec, settings: RunOptions, device: str, data_dir: Path | None, download: bool
+    spec: Spec, settings: RunOptions, device: str, data_dir: Path | None, download: bool, ranks: Ranks
 ) -> tuple[Trainer, Dataset]:
     plan = compile_spec(spec)
-    chosen = training_device(device)
-    check_memory(plan, chosen, settings.precision)
-    dataset = load_data(plan.data, data_dir, download)
-    with explained(plan, settings.precision, "building the networks"):
-        return Trainer(plan, dataset, settings.seed, chosen, settings.precision), dataset
+    chosen = training_device(ranks.device(device))
+    if ranks.size > 1 and chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    part = shard(plan, ranks.size)
+    check_memory(part, chosen, settings.precision)
+    with ranks.first_on_each_machine():
+        dataset = load_data(plan.data, data_dir, download)
+    if ranks.size > 1:
+        ranks.check_same(
+            {
+                "version of ammgraph": __version__,
+                "version of torch": torch.__version__,
+                "plan": plan_hash(plan),
+                "length": str((plan.steps, plan.epochs)),
+                "data set": f"{dataset.description} {fingerprints(dataset)}",
+                "seed": str(settings.seed),
+                "precision": settings.precision,
+                "kind of device": chosen.type,
+            }
+        )
+    with explained(part, settings.precision, "building the networks"):
+        return Trainer(plan, dataset, settings.seed, chosen, settings.precision, ranks), dataset
+
+
+def _hand_out(trainer: Trainer) -> None:
+    """Let the other processes begin where this one stands."""
+    if trainer.ranks.size > 1:
+        trainer.ranks.from_first(trainer.state_dict())
+
+
+def _following(folder: Path | None, settings: RunOptions, trainer: Trainer, dataset: Dataset) -> Training:
+    """A run in a process that writes nothing, at the step at which the first process stands."""
+    trainer.load_state_dict(trainer.ranks.from_first(None))
+    return Training(folder or Path(), settings, trainer, dataset)
 
 
 def training_device(name: str) -> torch.device:

@@ -18,6 +18,7 @@ from ammgraph.session import clock
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train.memory import check_memory, explained
+from ammgraph.train.ranks import refuse_several
 from ammgraph.train.rehearsal import Rehearsal, rehearse
 from ammgraph.train.run import Precision
 from ammgraph.train.trainer import Trainer
@@ -39,6 +40,7 @@ class DryRun:
 
 def dry_run(options: argparse.Namespace) -> int:
     """`ammgraph train --dry-run`: 0 where every network would learn, else 1."""
+    refuse_several("`--dry-run` takes one process")
     given = {"--resume": options.resume, "--trials": options.trials, "--run-dir": options.run_dir}
     wrong = next((name for name, value in given.items() if value), None)
     if wrong is not None:

@@ -6,9 +6,10 @@ Between the command line and `api`, which does the work.
 import argparse
 import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,21 +23,27 @@ from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.text import plan_hash
 from ammgraph.spec.load import load_spec
 from ammgraph.train import run
+from ammgraph.train.ranks import ALONE, Ranks, joined
 from ammgraph.train.trainer import Trainer
 
 
 def train_run(options: argparse.Namespace) -> int:
     """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
-    with _opened(options) as training:
+    with joined() as ranks, _opened(options, ranks) as training:
+        if not ranks.first:
+            return _follow(training)
         trainer, folder, first = training.trainer, training.folder, training.trainer.step
         say(_headline(training))
         started = time.monotonic()
-        with api.stop_signals() as stopped, _display(trainer, folder) as show:
-            finished = api.train(training, show, stop=lambda: bool(stopped))
-    if stopped:
-        where = "before the evaluation" if finished else f"at step {trainer.step:,}"
-        say(f"stopped {where}; go on with\n  {_resume_command(folder, options)}")
-        return 128 + stopped[0]
+        with api.stop_signals() as stopped:
+            with _display(trainer, folder) as show:
+                finished = api.train(training, show, stop=lambda: bool(stopped))
+            if stopped or not finished:
+                where = "before the evaluation" if finished else f"at step {trainer.step:,}"
+                say(f"stopped {where}; go on with\n  {_resume_command(folder, options, ranks)}")
+                if not finished:
+                    ranks.wait()
+                return _stopped_by(stopped)
     say(f"trained {trainer.step:,} steps; this session took {clock(time.monotonic() - started)}")
     download = not options.no_download
     found = _evaluated(training) if first == trainer.step else None
@@ -45,17 +52,31 @@ def train_run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(options: argparse.Namespace) -> AbstractContextManager[api.Training]:
+def _follow(training: api.Training) -> int:
+    """The run in a process that is not the first one: its part of every step, until the first one has saved."""
+    with api.stop_signals() as stopped:
+        if api.train(training, None, stop=lambda: bool(stopped)):
+            return 0
+        training.trainer.ranks.wait()
+        return _stopped_by(stopped)
+
+
+def _stopped_by(received: Sequence[int]) -> int:
+    """The exit code of a run that was asked to stop, be it by a signal to another one of its processes."""
+    return 128 + (received[0] if received else signal.SIGTERM)
+
+
+def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager[api.Training]:
     """The run that is asked for: a new one, or one that goes on."""
     download = not options.no_download
     if not options.resume:
         folder = Path(options.run_dir) if options.run_dir else None
         spec = load_spec(options.spec, options.set)
-        return api.new_training(spec, new_settings(options), folder, options.device, download)
+        return api.new_training(spec, new_settings(options, ranks), folder, options.device, download, ranks)
     folder = Path(options.resume)
     settings = _resumed_settings(options, folder)
     directory = Path(options.data_dir) if options.data_dir else None
-    return api.resumed_training(folder, settings, options.set, options.device, directory, download)
+    return api.resumed_training(folder, settings, options.set, options.device, directory, download, ranks)
 
 
 def _evaluated(training: api.Training) -> Evaluation | None:
@@ -77,7 +98,7 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
     return [*results.lines(found), *(["published:", *published] if published else [])]
 
 
-def new_settings(options: argparse.Namespace) -> run.RunOptions:
+def new_settings(options: argparse.Namespace, ranks: Ranks = ALONE) -> run.RunOptions:
     """What a new run is asked to be."""
     return run.RunOptions(
         name=Path(options.spec).stem,
@@ -86,7 +107,7 @@ def new_settings(options: argparse.Namespace) -> run.RunOptions:
         data_dir=str(Path(options.data_dir).absolute()) if options.data_dir else None,
         log_every=options.log_every or api.LOG_EVERY,
         checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
-        command=shlex.join(["ammgraph", *sys.argv[1:]]),
+        command=shlex.join(ranks.command(["ammgraph", *sys.argv[1:]])),
     )
 
 
@@ -101,14 +122,14 @@ def _resumed_settings(options: argparse.Namespace, resumed: Path) -> run.RunOpti
     return replace(settings, **{name: value for name, value in changed.items() if value is not None})
 
 
-def _resume_command(folder: Path, options: argparse.Namespace) -> str:
+def _resume_command(folder: Path, options: argparse.Namespace, ranks: Ranks = ALONE) -> str:
     """What goes on with a run as it was started; seed, precision and the like stand in the run directory."""
     words = ["ammgraph", "train", "--resume", str(folder)]
     if options.device != "auto":
         words += ["--device", options.device]
     for override in options.set if options.resume else ():
         words += ["--set", override]
-    return shlex.join(words)
+    return shlex.join(ranks.command(words))
 
 
 def say(text: str) -> None:
@@ -148,13 +169,15 @@ class _Screen:
 def _headline(training: api.Training) -> str:
     trainer, settings = training.trainer, training.settings
     plan = trainer.plan
+    processes = trainer.ranks.size
+    where = str(trainer.device) if processes == 1 else f"{processes} processes on {trainer.device.type}"
     sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
     return (
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"
         f"  size    {plan.parameters:,} parameters\n"
         f"  data    {training.dataset.description}\n"
-        f"  run     {training.folder}, seed {settings.seed}, {trainer.device}, {settings.precision}, "
+        f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
         f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
     )
 

@@ -28,6 +28,7 @@ from ammgraph.graph.compile import compile_spec
 from ammgraph.session import new_settings, say, train_run
 from ammgraph.spec.load import load_spec
 from ammgraph.train import files
+from ammgraph.train.ranks import refuse_several
 from ammgraph.train.run import RunOptions, choose_device, locked, new_folder, spec_text
 from ammgraph.train.trainer import Trainer
 
@@ -62,6 +63,7 @@ def train_trials(options: argparse.Namespace) -> int:
         RunError: nothing was trained, for the reason told.
         SpecError: the spec is wrong.
     """
+    refuse_several("trials are trained by one process each, side by side with `--device cuda:0,cuda:1`")
     devices = options.device.split(",")
     chosen = [choose_device(name) for name in devices]
     folder, trials = (_begun if options.resume else _begin)(options)

@@ -133,6 +133,7 @@ def compile_spec(spec: Spec) -> Plan:
         steps=spec.training.steps,
         momentum=spec.training.batchnorm.momentum,
         epsilon=spec.training.batchnorm.epsilon,
+        statistics=spec.training.batchnorm.statistics,
         data=spec.data,
         evaluation=spec.evaluation,
         published=tuple(

@@ -335,6 +335,7 @@ class Plan:
     steps: int | None
     momentum: float  # of batch norm
     epsilon: float
+    statistics: Literal["batch", "process"]  # what batch norm takes them over, where several processes share a batch
     data: Data
     evaluation: Evaluation
     published: tuple[Published, ...]

@@ -173,7 +173,9 @@ def step_text(plan: Plan) -> str:
         times = f" x {turn.steps}" if turn.steps > 1 else ""
         lines.append(f"  turn{times}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}")
         lines += [f"    {line}" for line in _turn_lines(plan, turn)]
-    lines.append(f"  batch norm: momentum {number_text(plan.momentum)}, epsilon {number_text(plan.epsilon)}")
+    settings = f"momentum {number_text(plan.momentum)}, epsilon {number_text(plan.epsilon)}"
+    own = "; statistics of each process's part of the batch" if plan.statistics == "process" else ""
+    lines.append(f"  batch norm: {settings}{own}")
     return "\n".join(lines)
 
 

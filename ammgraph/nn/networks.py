@@ -54,6 +54,7 @@ class Network(nn.Module):
         self.plan, self.momentum, self.epsilon = plan, momentum, epsilon
         self.plans = {row.name: row for row in plan.rows}
         self.rows = nn.ModuleDict({f"row_{row.name}": Row(row) for row in plan.rows})
+        self.batch_norm: Callable[..., Tensor] = F.batch_norm
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw every weight as its row says; biases are constants, batch norm starts as the identity."""
@@ -110,7 +111,7 @@ class Network(nn.Module):
             x = _operate(plan, x, row.weight, row.bias)
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
-            x = F.batch_norm(
+            x = self.batch_norm(
                 x,
                 row.running_mean if moving else None,
                 row.running_variance if moving else None,

@@ -423,6 +423,11 @@ class BatchNorm(Model):
         0.1, description="Weight of the new batch in the running statistics.", examples=[0.1]
     )
     epsilon: Positive = Field(1e-5, description="Added to the variance.", examples=[1e-5])
+    statistics: Literal["batch", "process"] = Field(
+        "batch",
+        description="With several processes: of the whole batch, or of each process's part of it.",
+        examples=["process"],
+    )
 
 
 def _is_mapping(value: object) -> str:

@@ -67,7 +67,9 @@ def new_folder(parent: Path, name: str) -> Path:
     raise AssertionError("numbers do not end")
 
 
-def create(folder: Path, options: RunOptions, written: dict[str, Any], plan: str, device: torch.device) -> None:
+def create(
+    folder: Path, options: RunOptions, written: dict[str, Any], plan: str, device: torch.device, processes: int = 1
+) -> None:
     """Begin a run in a directory that is locked.
 
     Raises:
@@ -83,7 +85,7 @@ def create(folder: Path, options: RunOptions, written: dict[str, Any], plan: str
     contents = {
         "spec.json": spec_text(written),
         "plan.txt": plan,
-        "environment.json": json.dumps(environment(device), indent=1) + "\n",
+        "environment.json": json.dumps(environment(device, processes), indent=1) + "\n",
         "run.json": json.dumps(asdict(options), indent=1) + "\n",
     }
     try:
@@ -165,7 +167,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """Versions and hardware, for the record."""
     return {
         "ammgraph": __version__,
@@ -173,6 +175,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "executable": sys.executable,

@@ -68,10 +68,17 @@ def take_turn(
     for game in games:
         scalars[game.name] = _losses(model, game, passes, draws, noise, epoch, values)
     gradients = _gradients(model, turn, scalars)
-    for network, found in gradients.items():
-        values[f"{network}/gradient_norm"] = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+    values |= gradient_norms(gradients)
     values |= _uses(plan, draws)
     return Outcome(gradients, {name: value.detach() for name, value in values.items()})
+
+
+def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    """||g||_2 of each network's gradient over all of its parameters."""
+    return {
+        f"{network}/gradient_norm": torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+        for network, found in gradients.items()
+    }
 
 
 def _pass(model: Model, critic: CriticPass, draws: Mapping[str, Draw], noise: Tensors, games: list[GamePlan]) -> _Pass:

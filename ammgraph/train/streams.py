@@ -16,6 +16,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.graph.plan import FromData, FromPrior, Plan, TurnPlan
 from ammgraph.nn.model import Model, build, draw_noise, one_hot
 from ammgraph.spec.schema import Empirical
+from ammgraph.train.ranks import ALONE, Ranks
 
 # The position of a purpose is part of the seed: append, never reorder.
 PURPOSES = ("initialization", "data", "prior", "sample", "dropout", "penalty", "evaluation")
@@ -30,8 +31,16 @@ def stream_seed(seed: int, purpose: str, index: int = 0) -> int:
 class Feed:
     """Batches for every factor that comes from data: draw -> variable -> tensor, on the device."""
 
-    def __init__(self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._plan, self._dtype = plan, dtype
+    def __init__(
+        self,
+        plan: Plan,
+        dataset: Dataset,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._plan, self._dtype, self._ranks = plan, dtype, ranks
         self._train = dataset.train.to(device)
         self._samplers: dict[str, Sampler] = {}
         self._origins = [
@@ -67,11 +76,12 @@ class Feed:
         return 1
 
     def batches(self, turn: TurnPlan) -> dict[str, dict[str, Tensor]]:
-        """The next batch of every draw of a turn."""
+        """The next batch of every draw of a turn, this process's part of it."""
         found: dict[str, dict[str, Tensor]] = {}
         for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
             if draw.name in turn.draws:
-                found.setdefault(draw.name, {}).update(self._records(origin, next(sampler)))
+                indices = self._ranks.part(next(sampler), [draw.batch_size])
+                found.setdefault(draw.name, {}).update(self._records(origin, indices))
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,10 +106,14 @@ class Feed:
 
 
 class Noise:
-    """The random tensors of every turn, drawn from one generator for each purpose."""
+    """The random tensors of every turn, drawn from one generator for each purpose.
 
-    def __init__(self, seed: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
+    Of several processes each draws all and takes its part, so that an example's noise depends on no number of
+    processes.
+    """
+
+    def __init__(self, plan: Plan, seed: int, device: torch.device, dtype: torch.dtype, ranks: Ranks = ALONE) -> None:
+        self._plan, self._device, self._dtype, self._ranks = plan, device, dtype, ranks
         self._generators = {
             stream: torch.Generator(device).manual_seed(stream_seed(seed, stream))
             for stream in ("prior", "sample", "dropout", "penalty")
@@ -107,9 +121,15 @@ class Noise:
 
     def of(self, turn: TurnPlan) -> dict[str, Tensor]:
         """New random tensors for every site of a turn, by name."""
-        return {
-            site.name: draw_noise(site, self._generators[site.stream], self._device, self._dtype) for site in turn.sites
+        joined = {
+            critic.evaluation.name: [self._plan.draw(name).batch_size for name in critic.draws]
+            for critic in turn.passes
         }
+        found = {}
+        for site in turn.sites:
+            drawn = draw_noise(site, self._generators[site.stream], self._device, self._dtype)
+            found[site.name] = self._ranks.part(drawn, joined.get(site.name.rpartition("/")[0], [site.batch]))
+        return found
 
     def state_dict(self) -> dict[str, Tensor]:
         """Where every generator stands."""

@@ -13,10 +13,12 @@ from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision
 from ammgraph.graph.plan import NetworkPlan, Plan
 from ammgraph.graph.text import plan_hash
+from ammgraph.nn import synchronized
 from ammgraph.nn.model import Model
 from ammgraph.spec.schema import Adam, Sgd
 from ammgraph.train import checkpoint, memory, record
-from ammgraph.train.step import take_turn
+from ammgraph.train.ranks import ALONE, Ranks, shard
+from ammgraph.train.step import Outcome, gradient_norms, take_turn
 from ammgraph.train.streams import Feed, Noise, initial_model
 
 Evaluate = Callable[[Model], dict[str, Any]]
@@ -27,9 +29,16 @@ class Trainer:
     """Everything that changes while a plan is trained: weights, optimizers, averages, streams, the step."""
 
     def __init__(
-        self, plan: Plan, dataset: Dataset, seed: int, device: torch.device, precision: Precision = "float32"
+        self,
+        plan: Plan,
+        dataset: Dataset,
+        seed: int,
+        device: torch.device,
+        precision: Precision = "float32",
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.plan, self.device, self.precision = plan, device, precision
+        self.plan, self.device, self.precision, self.ranks = plan, device, precision, ranks
+        self._part = shard(plan, ranks.size)
         dtype = _dtype(precision)
         model = initial_model(plan, seed, dataset).to(device=device, dtype=dtype)
         # Channels last: a step of Tables 3-6 takes a fifth less on a CPU, and tensor cores want it on a GPU.
@@ -38,8 +47,11 @@ class Trainer:
         self.optimizers = {
             network.name: _optimizer(network, self.model) for network in plan.networks if network.parameters
         }
-        self.feed = Feed(plan, dataset, seed, device, dtype)
-        self.noise = Noise(seed, device, dtype)
+        if ranks.size > 1 and plan.statistics == "batch":
+            for network in plan.networks:
+                self.model.network(network.name).batch_norm = synchronized.batch_norm
+        self.feed = Feed(plan, dataset, seed, device, dtype, ranks)
+        self.noise = Noise(plan, seed, device, dtype, ranks)
         self.recorder = record.Recorder()
         self.step = 0
         self.steps_per_epoch = self.feed.steps_per_epoch
@@ -67,7 +79,9 @@ class Trainer:
                 else:
                     noise = self.noise.of(turn) | noise
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                    outcome = take_turn(self.model, self.plan, turn, batches, noise, self.epoch)
+                    outcome = take_turn(self.model, self._part, turn, batches, noise, self.epoch)
+                if self.ranks.size > 1:
+                    outcome = self._of_all(outcome)
                 self._update(outcome.gradients)
                 values |= outcome.values
         self._average()
@@ -125,6 +139,19 @@ class Trainer:
         self.feed.load_state_dict(state["feed"])
         self.noise.load_state_dict(state["noise"])
         self.recorder.load_state_dict(state["recorder"], self.device)
+
+    @torch.no_grad()
+    def _of_all(self, outcome: Outcome) -> Outcome:
+        """The means over the processes, each of which knows its part of the batch: the gradients of the whole batch."""
+        gradients = [gradient for found in outcome.gradients.values() for gradient in found]
+        own = self.plan.networks if self.plan.statistics == "process" else ()
+        buffers = [buffer for plan in own for buffer in self.model.network(plan.name).buffers()]
+        mean = iter(self.ranks.average([*gradients, *outcome.values.values(), *buffers]))
+        averaged = {name: [next(mean) for _ in found] for name, found in outcome.gradients.items()}
+        values = {name: next(mean) for name in outcome.values}
+        for buffer in buffers:
+            buffer.copy_(next(mean))
+        return Outcome(averaged, values | gradient_norms(averaged))
 
     def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
         for name, found in gradients.items():
@@ -192,7 +219,7 @@ def fit(
             if evaluate is not None and (trainer.step % between == 0 or at_end):
                 trainer.check()
                 write({"evaluation": evaluate(trainer.evaluated)})
-            stopped = stop()
+            stopped = trainer.ranks.any(stop())
             if at_end or stopped or time.monotonic() - saved > checkpoint_seconds:
                 trainer.check()
                 checkpoint.save(checkpoints, trainer.step, trainer.state_dict())
@@ -205,6 +232,23 @@ def fit(
             )
             raise RunError(f"{error}; {kept}") from error
         if stopped and not at_end:
+            return False
+    return True
+
+
+def follow(trainer: Trainer, stop: Callable[[], bool], log_every: int) -> bool:
+    """Take the steps of `fit` in a process that is not the first one; whether the end was reached.
+
+    Raises:
+        RunError: a value is not finite, or another process has ended.
+    """
+    while trainer.step < trainer.last_step:
+        with memory.explained(trainer.plan, trainer.precision, f"training step {trainer.step + 1}"):
+            trainer.advance()
+        at_end = trainer.step == trainer.last_step
+        if trainer.step % log_every == 0 or at_end:
+            trainer.recorder.flush()
+        if trainer.ranks.any(stop()) and not at_end:
             return False
     return True
 

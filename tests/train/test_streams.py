@@ -20,7 +20,7 @@ def feed_of(path: Path, *overrides: str, seed: int = 0, dtype: torch.dtype = tor
 
 
 def noise_of(plan: Plan, seed: int = 0) -> Noise:
-    return Noise(seed, CPU, torch.float32)
+    return Noise(plan, seed, CPU, torch.float32)
 
 
 # ------------------------------------------------------------------------------------------------ seeds
