@@ -108,13 +108,13 @@ def forward_cost(plan: Plan) -> dict[str, int]:
             network = plan.network(critic.evaluation.network)
             examples = sum(plan.draw(name).batch_size for name in critic.draws)
             total[network.name] += turn.steps * examples * _rows_cost(network, critic.rows)
-        for name in turn.games:
+        for name in turn.penalized:
             game = plan.game(name)
             for penalty in game.penalties:
                 if penalty.evaluation is not None:
                     network = plan.network(penalty.evaluation.network)
                     examples = plan.draw(game.real[0][1]).batch_size
-                    total[network.name] += turn.steps * examples * _rows_cost(network, penalty.rows)
+                    total[network.name] += turn.steps * examples * _rows_cost(network, penalty.rows) // penalty.every
     return total
 
 
@@ -161,7 +161,7 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
         own = any(penalty.evaluation is None for game, _ in critic.sides for penalty in plan.game(game).penalties)
         for row in (network.row(name) for name in critic.rows):
             rows[network.name, row.name] += (1 + own) * width * examples * _kept(row)
-    for game in (plan.game(name) for name in turn.games):
+    for game in (plan.game(name) for name in turn.penalized):
         for penalty in game.penalties:
             if penalty.evaluation is not None:
                 network = plan.network(penalty.evaluation.network)

@@ -1,6 +1,7 @@
 """Games: who plays against whom, through which samples each gradient flows, and what one turn consists of."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
@@ -176,11 +177,12 @@ def plan_game(
     penalties = []
     if game.gradient_penalty is not None:
         evaluation = EvaluationPlan(f"{name}.penalty/{call_text(reference)}", reference.owner, tuple(reads.items()))
-        penalties.append(PenaltyPlan("gradient_penalty", game.gradient_penalty.lambda_, evaluation, rows))
+        every = game.gradient_penalty.every
+        penalties.append(PenaltyPlan("gradient_penalty", game.gradient_penalty.lambda_, evaluation, rows, every))
     if game.roth_penalty is not None:
-        penalties.append(PenaltyPlan("roth_penalty", game.roth_penalty.gamma))
+        penalties.append(PenaltyPlan("roth_penalty", game.roth_penalty.gamma, every=game.roth_penalty.every))
     if game.r1_penalty is not None:
-        penalties.append(PenaltyPlan("r1_penalty", game.r1_penalty.gamma))
+        penalties.append(PenaltyPlan("r1_penalty", game.r1_penalty.gamma, every=game.r1_penalty.every))
     paths = gradient_paths(game, reads, draws)
     return GamePlan(
         name=name,
@@ -273,6 +275,8 @@ def plan_turns(
         used = _used_draws(active, draws)
         passes = _critic_passes(spec, active, networks, tables)
         order = tuple(name for name in draws if name in used)
+        learning = {name for objective in objectives if objective.role == "discriminator" for name in objective.games}
+        penalized = tuple(game for game in active if game.name in learning)
         turns.append(
             TurnPlan(
                 update=turn.update,
@@ -282,7 +286,7 @@ def plan_turns(
                 passes=passes,
                 games=tuple(game.name for game in active),
                 objectives=objectives,
-                sites=_sites(active, passes, [draws[name] for name in order], draws, networks),
+                sites=_sites(penalized, passes, [draws[name] for name in order], draws, networks),
             )
         )
     return tuple(turns)
@@ -475,7 +479,7 @@ def _merged(side: Side) -> tuple[tuple[float, str], ...]:
 
 
 def _sites(
-    games: Sequence[GamePlan],
+    penalized: Sequence[GamePlan],
     passes: Sequence[CriticPass],
     turn_draws: Sequence[DrawPlan],
     draws: Mapping[str, DrawPlan],
@@ -495,14 +499,14 @@ def _sites(
     for critic in passes:
         batch = sum(draws[name].batch_size for name in critic.draws)
         sites += _row_sites(critic.evaluation, networks[critic.evaluation.network], critic.rows, batch, "dropout")
-    for game in games:
+    for game in penalized:
         for penalty in game.penalties:
             if penalty.evaluation is not None:
                 batch = draws[game.real[0][1]].batch_size
-                sites.append(Site(f"{penalty.evaluation.name}/coefficient", "uniform", "penalty", batch, (1, 1, 1)))
-                sites += _row_sites(
-                    penalty.evaluation, networks[penalty.evaluation.network], penalty.rows, batch, "penalty"
-                )
+                found = [Site(f"{penalty.evaluation.name}/coefficient", "uniform", "penalty", batch, (1, 1, 1))]
+                network = networks[penalty.evaluation.network]
+                found += _row_sites(penalty.evaluation, network, penalty.rows, batch, "penalty")
+                sites += [replace(site, every=penalty.every) for site in found]
     return tuple(sites)
 
 

@@ -130,6 +130,7 @@ class Site:
     batch: int
     shape: tuple[int, ...]
     dropout: float = 0.0
+    every: int = 1  # drawn in every so many steps
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,7 @@ class PenaltyPlan:
     weight: Schedule
     evaluation: EvaluationPlan | None = None
     rows: tuple[str, ...] = ()
+    every: int = 1  # steps from one time that it is taken to the next; it then weighs so much more
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,14 @@ class TurnPlan:
     games: tuple[str, ...]
     objectives: tuple[ObjectivePlan, ...]
     sites: tuple[Site, ...]
+
+    @property
+    def penalized(self) -> tuple[str, ...]:
+        """The games whose penalties are taken: those whose discriminator learns in this turn."""
+        learning = {
+            name for objective in self.objectives if objective.role == "discriminator" for name in objective.games
+        }
+        return tuple(name for name in self.games if name in learning)
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,12 @@ def step_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def ordinal(number: int) -> str:
+    """2 -> `2nd`."""
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
 def density_text(density: Density) -> str:
     """The density of a factor, in terms of rows."""
     if density.kind == "normal":
@@ -215,10 +221,11 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
         rows.append(
             ("pass", critic.evaluation.name, f"{' | '.join(critic.draws)}, {count} examples as one batch: {sides}")
         )
-    for game in turn.games:
+    for game in turn.penalized:
         for penalty in plan.game(game).penalties:
             where = "its own pass, statistics kept" if penalty.evaluation is not None else "the loss's own pass"
-            rows.append(("penalty", f"{game}/{penalty.kind}", where))
+            lazily = "" if penalty.every == 1 else f", in every {ordinal(penalty.every)} step, {penalty.every} times"
+            rows.append(("penalty", f"{game}/{penalty.kind}", f"{where}{lazily}"))
     for objective in turn.objectives:
         rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.games)}, {objective.role}"))
     masks = sum(site.kind == "mask" for site in turn.sites)

@@ -225,7 +225,8 @@ def _draw_row(
     for local, variable in evaluation.bindings:
         if variable in samples:
             values.setdefault(local, samples[variable])
-    rows = [row for row in origin.closure if row not in values]  # factors before this one may not have been drawn
+    # Factors before this one may not have been drawn; a row that is folded into its reader leaves `.raw` alone.
+    rows = [row for row in origin.closure if row not in values and f"{row}.raw" not in values]
     model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
     return values[origin.row]
 

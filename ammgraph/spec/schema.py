@@ -304,13 +304,24 @@ class Network(Model):
 # ---------------------------------------------------------------------------------------- games
 
 
-class GradientPenalty(Model):
+class Penalty(Model):
+    """A penalty on the gradient of the logit."""
+
+    every: Count = Field(
+        1,
+        description="Take the penalty in every so many steps, multiplied by this number: the same on average at less "
+        "cost (lazy regularization, Karras et al. 2020).",
+        examples=[16],
+    )
+
+
+class GradientPenalty(Penalty):
     """E[(||grad d(x^, y^, z^)||_2 - 1)^2] between the i-th REAL and the i-th FAKE, eq. 18, on the logit."""
 
     lambda_: Scheduled = Field(alias="lambda", description="Weight of the penalty.", examples=[10])
 
 
-class Regularizer(Model):
+class Regularizer(Penalty):
     """A penalty with a weight gamma, at the loss's own points."""
 
     gamma: Scheduled = Field(description="Weight; the term enters as gamma / 2.", examples=[0.1])

@@ -1,18 +1,18 @@
 """One turn of training: draw, pass the discriminators, take every gradient at that point. Pure: all noise is handed in.
 
-The forward pass is shared by both players; each set of networks that minimises the same sum of games takes one backward
-pass, in which only its own parameters' gradients are computed.
+The chain rule is cut at a discriminator's logits and at the samples that it reads: losses -> logits, logits -> samples
+and the discriminator's parameters (`ammgraph.train.legs`), samples -> the parameters of the networks that drew them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.plan import CriticPass, FromNetwork, GamePlan, PenaltyPlan, Plan, TurnPlan
-from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits, sample_draw
+from ammgraph.graph.plan import FromNetwork, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
 from ammgraph.nn.objectives import (
     OBJECTIVES,
@@ -23,28 +23,39 @@ from ammgraph.nn.objectives import (
     roth_penalty,
     squared_norms,
 )
+from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
+
+Gradients = dict[str, list[Tensor]]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a turn found: gradients by network, in the order of its parameters, and values to log, all on the device."""
 
-    gradients: dict[str, list[Tensor]]
+    gradients: Gradients
     values: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """Logits of one discriminator pass, by draw, and the inputs they came from where a penalty needs them."""
+class _Moment:
+    """What every part of a turn looks up."""
 
-    plan: CriticPass
-    logits: dict[str, Tensor]
-    inputs: dict[str, Tensor]
-    joint: Tensor
+    model: Model
+    plan: Plan
+    turn: TurnPlan
+    noise: Tensors
+    epoch: float
+    step: int
+
+    def parameters(self, networks: Sequence[str]) -> list[Tensor]:
+        return [parameter for name in networks for parameter in self.model.network(name).parameters()]
+
+    def objectives(self, role: str) -> list[ObjectivePlan]:
+        return [objective for objective in self.turn.objectives if objective.role == role]
 
 
 def take_turn(
-    model: Model, plan: Plan, turn: TurnPlan, data: Mapping[str, Tensors], noise: Tensors, epoch: float
+    model: Model, plan: Plan, turn: TurnPlan, data: Mapping[str, Tensors], noise: Tensors, epoch: float, step: int = 0
 ) -> Outcome:
     """The gradients of one turn, all taken at the same point (Algorithm 1).
 
@@ -53,23 +64,26 @@ def take_turn(
         plan: the compiled spec.
         turn: the turn to take.
         data: draw -> variable -> tensor, for the factors that come from data.
-        noise: random tensors by site, every site of the turn.
+        noise: random tensors by site, every site of the turn that is due at this step.
         epoch: for weights that change with time.
+        step: for penalties that are not taken in every step.
     """
-    moves_samples = any(objective.role == "generator" for objective in turn.objectives)
-    draws: dict[str, Draw] = {}
-    with torch.set_grad_enabled(moves_samples):
-        for name in turn.draws:
-            draws[name] = sample_draw(model, plan.draw(name), data.get(name, {}), noise, Mode.TRAIN, draws)
-    games = [plan.game(name) for name in turn.games]
-    passes = [_pass(model, critic, draws, noise, games) for critic in turn.passes]
+    now = _Moment(model, plan, turn, noise, epoch, step)
     values: dict[str, Tensor] = {}
-    scalars = {}
-    for game in games:
-        scalars[game.name] = _losses(model, game, passes, draws, noise, epoch, values)
-    gradients = _gradients(model, turn, scalars)
+    draws = _draw(now, data, values)
+    gradients: Gradients = {}
+    reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("generator")}
+    for owner in dict.fromkeys(critic.evaluation.network for critic in turn.passes):
+        _play(now, owner, draws, gradients, reached, values)
+    while reached:
+        objective, ends = reached.popitem()
+        samples, cotangents = map(list, zip(*ends, strict=True))
+        flat = now.parameters(objective.networks)
+        found = torch.autograd.grad(samples, flat, cotangents, retain_graph=bool(reached), allow_unused=True)
+        _add(now, gradients, objective, found)
+    for objective in now.objectives("discriminator"):
+        _penalize_between(now, objective, draws, gradients, values)
     values |= gradient_norms(gradients)
-    values |= _uses(plan, draws)
     return Outcome(gradients, {name: value.detach() for name, value in values.items()})
 
 
@@ -81,31 +95,60 @@ def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _pass(model: Model, critic: CriticPass, draws: Mapping[str, Draw], noise: Tensors, games: list[GamePlan]) -> _Pass:
-    inputs = critic_inputs(critic, draws)
-    names = {name for name, _ in critic.sides}
-    if any(penalty.evaluation is None for game in games if game.name in names for penalty in game.penalties):
-        inputs = {local: value if value.requires_grad else value.requires_grad_() for local, value in inputs.items()}
-    joint = critic_logits(model, critic.evaluation, critic.row, critic.rows, inputs, noise, Mode.TRAIN)
-    parts = joint.split([draws[name].batch for name in critic.draws])
-    return _Pass(critic, dict(zip(critic.draws, parts, strict=True)), inputs, joint)
+def _draw(now: _Moment, data: Mapping[str, Tensors], values: dict[str, Tensor]) -> dict[str, Draw]:
+    """Every draw of the turn, without the rows that it computed on the way: what no gradient needs is freed."""
+    draws: dict[str, Draw] = {}
+    with torch.set_grad_enabled(bool(now.objectives("generator"))):
+        for name in now.turn.draws:
+            plan = now.plan.draw(name)
+            draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
+            values |= _uses(now.plan, name, draw)
+            draws[name] = replace(draw, rows={})
+    return draws
 
 
-def _losses(
-    model: Model,
-    game: GamePlan,
-    passes: list[_Pass],
+def _play(
+    now: _Moment,
+    owner: str,
     draws: Mapping[str, Draw],
-    noise: Tensors,
-    epoch: float,
+    gradients: Gradients,
+    reached: Mapping[ObjectivePlan, Reached],
     values: dict[str, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """(what the discriminator minimises, what the sides' networks minimise), the game's weight included."""
-    found: dict[str, _Pass] = {
-        side: critic for critic in passes for name, side in critic.plan.sides if name == game.name
+) -> None:
+    """The games of one discriminator: its gradient, and what its samples get from each of the other players' losses."""
+    games = [game for game in map(now.plan.game, now.turn.games) if game.discriminator.owner == owner]
+    learns = next((objective for objective in now.objectives("discriminator") if owner in objective.networks), None)
+    own = [(game, penalty) for game, penalty in _penalties(now, learns) if penalty.evaluation is None]
+    due = [(game, penalty) for game, penalty in own if now.step % penalty.every == 0]
+    critics = [critic for critic in now.turn.passes if critic.evaluation.network == owner]
+    passes = [pass_critic(now.model, critic, draws, now.noise, sloped=bool(due)) for critic in critics]
+    losses = {game.name: _losses(game, passes, now.epoch, values) for game in games}
+    penalties = []
+    for game, penalty in own:
+        value = _own_penalty(game, penalty, passes) if (game, penalty) in due else losses[game.name][0].new_zeros(())
+        values[f"{game.name}/{penalty.kind}"] = penalty.every * value
+        penalties.append(_weight(game, penalty, now.epoch) * value)
+    against = None if learns is None else torch.stack([losses[name][0] for name in learns.games]).sum()
+    sides = {
+        objective: torch.stack([losses[game.name][1] for game in games if game.name in objective.games]).sum()
+        for objective in reached
+        if any(game.name in objective.games for game in games)
     }
-    real = [(weight, found["real"].logits[draw]) for weight, draw in game.real]
-    fake = [(weight, found["fake"].logits[draw]) for weight, draw in game.fake]
+    parameters = [] if learns is None else now.parameters([owner])
+    found, ends = pull_back(passes, parameters, against, list(sides.values()), penalties if due else [])
+    if learns is not None:
+        _add(now, gradients, learns, found)
+    for objective, more in zip(sides, ends, strict=True):
+        reached[objective].extend(more)
+
+
+def _losses(game: GamePlan, passes: Sequence[Pass], epoch: float, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """(what the discriminator minimises, what the sides' networks minimise), the game's weight included."""
+    found = {
+        side: critic.split(critic.logits) for critic in passes for name, side in critic.plan.sides if name == game.name
+    }
+    real = [(weight, found["real"][draw]) for weight, draw in game.real]
+    fake = [(weight, found["fake"][draw]) for weight, draw in game.fake]
     objective = OBJECTIVES[game.objective]
     against = discriminator_loss(objective, real, fake)
     sides = generator_loss(objective, real, fake)
@@ -114,30 +157,51 @@ def _losses(
     hits = [(logits > 0).float().mean() for _, logits in real] + [(logits < 0).float().mean() for _, logits in fake]
     values[f"{game.name}/accuracy"] = torch.stack(hits).mean()
     weight = game.weight.at(epoch)
-    for penalty in game.penalties:
-        value = _penalty(model, game, penalty, found, draws, noise)
-        values[f"{game.name}/{penalty.kind}"] = value
-        against = against + penalty.weight.at(epoch) * value
     return weight * against, weight * sides
 
 
-def _penalty(
-    model: Model,
-    game: GamePlan,
-    penalty: PenaltyPlan,
-    passes: Mapping[str, _Pass],
-    draws: Mapping[str, Draw],
-    noise: Tensors,
-) -> Tensor:
-    if penalty.kind == "gradient_penalty":
-        return _interpolated_penalty(model, game, penalty, draws, noise)
-    real = _norms(passes["real"], [draw for _, draw in game.real])
+def _penalties(now: _Moment, objective: ObjectivePlan | None) -> list[tuple[GamePlan, PenaltyPlan]]:
+    """The penalties that a discriminator minimises: none where it does not learn."""
+    games = [] if objective is None else [now.plan.game(name) for name in objective.games]
+    return [(game, penalty) for game in games for penalty in game.penalties]
+
+
+def _weight(game: GamePlan, penalty: PenaltyPlan, epoch: float) -> float:
+    return game.weight.at(epoch) * penalty.weight.at(epoch) * penalty.every
+
+
+def _own_penalty(game: GamePlan, penalty: PenaltyPlan, passes: Sequence[Pass]) -> Tensor:
+    """Roth's or R1, at the samples of the loss's own passes."""
+    terms: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
+    for critic in passes:
+        logits, norms = critic.split(critic.joint), critic.split(squared_norms(critic.slopes))
+        for name, side in critic.plan.sides:
+            if name == game.name:
+                terms[side] = {draw: (logits[draw], norms[draw]) for draw in critic.plan.draws}
     if penalty.kind == "r1_penalty":
-        return r1_penalty([(weight, real[draw][1]) for weight, draw in game.real])
-    fake = _norms(passes["fake"], [draw for _, draw in game.fake])
+        return r1_penalty([(weight, terms["real"][draw][1]) for weight, draw in game.real])
     return roth_penalty(
-        [(weight, *real[draw]) for weight, draw in game.real], [(weight, *fake[draw]) for weight, draw in game.fake]
+        [(weight, *terms["real"][draw]) for weight, draw in game.real],
+        [(weight, *terms["fake"][draw]) for weight, draw in game.fake],
     )
+
+
+def _penalize_between(
+    now: _Moment, objective: ObjectivePlan, draws: Mapping[str, Draw], gradients: Gradients, values: dict[str, Tensor]
+) -> None:
+    """Add the gradients of the penalties that take a pass of their own."""
+    parameters = now.parameters(objective.networks)
+    for game, penalty in _penalties(now, objective):
+        if penalty.evaluation is None:
+            continue
+        name = f"{game.name}/{penalty.kind}"
+        if now.step % penalty.every:
+            values[name] = values[f"{game.name}/discriminator"].new_zeros(())
+            continue
+        value = _interpolated_penalty(now.model, game, penalty, draws, now.noise)
+        values[name] = penalty.every * value
+        loss = _weight(game, penalty, now.epoch) * value
+        _add(now, gradients, objective, torch.autograd.grad(loss, parameters, allow_unused=True))
 
 
 def _interpolated_penalty(
@@ -157,52 +221,35 @@ def _interpolated_penalty(
     return gradient_penalty(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
 
 
-def _norms(critic: _Pass, wanted: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Logits and squared gradient norms of the loss's own pass, by draw."""
-    gradients = torch.autograd.grad(critic.joint.sum(), list(critic.inputs.values()), create_graph=True)
-    sizes = [len(critic.logits[draw]) for draw in critic.plan.draws]
-    norms = dict(zip(critic.plan.draws, squared_norms(gradients).split(sizes), strict=True))
-    return {draw: (critic.logits[draw], norms[draw]) for draw in wanted}
+def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Sequence[Tensor | None]) -> None:
+    """Add one objective's gradients, listed for all its networks, to those of each network."""
+    rest = iter(found)
+    for name in objective.networks:
+        owned = now.parameters([name])
+        new = [next(rest) for _ in owned]
+        if not owned:
+            continue
+        if all(gradient is None for gradient in new):
+            raise RunError(
+                f"no gradient of {', '.join(objective.games)} reaches `{name}`, although the plan has a path; "
+                "this is a bug"
+            )
+        filled = [torch.zeros_like(p) if g is None else g for p, g in zip(owned, new, strict=True)]
+        gradients[name] = list(torch._foreach_add(gradients[name], filled)) if name in gradients else filled
 
 
-def _gradients(model: Model, turn: TurnPlan, scalars: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, list[Tensor]]:
-    gradients: dict[str, list[Tensor]] = {}
-    for index, objective in enumerate(turn.objectives):
-        loss = torch.stack([scalars[game][objective.role == "generator"] for game in objective.games]).sum()
-        parameters = {name: list(model.network(name).parameters()) for name in objective.networks}
-        flat = [parameter for owned in parameters.values() for parameter in owned]
-        last = index == len(turn.objectives) - 1
-        found = iter(torch.autograd.grad(loss, flat, retain_graph=not last, allow_unused=True))
-        for name, owned in parameters.items():
-            new = [next(found) for _ in owned]
-            if owned and all(gradient is None for gradient in new):
-                raise RunError(
-                    f"no gradient of {', '.join(objective.games)} reaches `{name}`, although the plan has a path; "
-                    "this is a bug"
-                )
-            filled = [torch.zeros_like(p) if g is None else g for p, g in zip(owned, new, strict=True)]
-            earlier = gradients.get(name)
-            gradients[name] = filled if earlier is None else [a + b for a, b in zip(earlier, filled, strict=True)]
-    return {name: found for name, found in gradients.items() if found}
-
-
-def _uses(plan: Plan, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
+def _uses(plan: Plan, name: str, draw: Draw) -> dict[str, Tensor]:
     """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn."""
     values = {}
-    for name, draw in draws.items():
-        for factor in plan.draw(name).factors:
-            origin = factor.origin
-            if not (isinstance(origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
-                continue
-            rows = draw.rows[origin.evaluation.name]
-            mean = factor.density.mean
-            logits = (
-                (rows[f"{origin.row}.raw"] if mean is None else evaluate_input(mean, rows)).detach().flatten(1).float()
-            )
-            log_probabilities = torch.log_softmax(logits, dim=1)
-            chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-            values[f"{name}.{factor.variables[0]}/use"] = chosen.mean(0)
-            values[f"{name}.{factor.variables[0]}/entropy"] = (
-                -(log_probabilities.exp() * log_probabilities).sum(1).mean()
-            )
+    for factor in plan.draw(name).factors:
+        origin = factor.origin
+        if not (isinstance(origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
+            continue
+        rows = draw.rows[origin.evaluation.name]
+        mean = factor.density.mean
+        logits = (rows[f"{origin.row}.raw"] if mean is None else evaluate_input(mean, rows)).detach().flatten(1).float()
+        log_probabilities = torch.log_softmax(logits, dim=1)
+        chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+        values[f"{name}.{factor.variables[0]}/use"] = chosen.mean(0)
+        values[f"{name}.{factor.variables[0]}/entropy"] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
     return values

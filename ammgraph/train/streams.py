@@ -3,6 +3,7 @@
 Streams never share a generator: adding a metric, another evaluation or another order of data moves no other stream.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -119,14 +120,16 @@ class Noise:
             for stream in ("prior", "sample", "dropout", "penalty")
         }
 
-    def of(self, turn: TurnPlan) -> dict[str, Tensor]:
-        """New random tensors for every site of a turn, by name."""
+    def of(self, turn: TurnPlan, step: int = 0, known: Collection[str] = ()) -> dict[str, Tensor]:
+        """New random tensors, by name, for every site of a turn that is due at `step` and not `known` already."""
         joined = {
             critic.evaluation.name: [self._plan.draw(name).batch_size for name in critic.draws]
             for critic in turn.passes
         }
         found = {}
         for site in turn.sites:
+            if step % site.every or site.name in known:
+                continue
             drawn = draw_noise(site, self._generators[site.stream], self._device, self._dtype)
             found[site.name] = self._ranks.part(drawn, joined.get(site.name.rpartition("/")[0], [site.batch]))
         return found

@@ -75,11 +75,11 @@ class Trainer:
         for turn in self.plan.turns:
             for _ in range(turn.steps):
                 if turn.redraw:
-                    batches, noise = self.feed.batches(turn), self.noise.of(turn)
+                    batches, noise = self.feed.batches(turn), self.noise.of(turn, self.step)
                 else:
-                    noise = self.noise.of(turn) | noise
+                    noise |= self.noise.of(turn, self.step, noise)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                    outcome = take_turn(self.model, self._part, turn, batches, noise, self.epoch)
+                    outcome = take_turn(self.model, self._part, turn, batches, noise, self.epoch, self.step)
                 if self.ranks.size > 1:
                     outcome = self._of_all(outcome)
                 self._update(outcome.gradients)

@@ -211,6 +211,25 @@ def test_every_random_tensor_of_a_step_is_a_site_with_a_name_of_its_own() -> Non
     }
 
 
+def test_a_turn_in_which_no_discriminator_learns_takes_no_penalty_and_draws_none_of_its_noise() -> None:
+    text = """
+        games: {joint: {match: [q, p], discriminator: critic.d, objective: hinge, gradient_penalty: {lambda: 1}}}
+        training: {schedule: [{update: [critic]}, {update: [encoder, components, decoder]}]}
+        """
+    of_critic, of_generators = plan_of(text).turns
+    assert (of_critic.penalized, of_generators.penalized) == (("joint",), ())
+    assert {site.name for site in of_critic.sites if site.stream == "penalty"} == {"joint.penalty/critic/coefficient"}
+    assert not [site.name for site in of_generators.sites if site.stream == "penalty"]
+
+
+def test_a_lazy_penalty_s_noise_is_drawn_when_it_is_taken() -> None:
+    penalty = "gradient_penalty: {lambda: 1, every: 4}"
+    text = f"games: {{joint: {{match: [q, p], discriminator: critic.d, objective: hinge, {penalty}}}}}"
+    (turn,) = plan_of(text).turns
+    assert {site.every for site in turn.sites if site.stream == "penalty"} == {4}
+    assert {site.every for site in turn.sites if site.stream != "penalty"} == {1}
+
+
 def test_gumbel_noise_is_a_site_and_a_noise_shared_by_two_factors_is_one() -> None:
     text = """
         networks:

@@ -68,6 +68,7 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
         for penalty in ("gradient_penalty: {lambda", "roth_penalty: {gamma", "r1_penalty: {gamma")
     ),
     ((), GAME % ("q", "p", "p", ", roth_penalty: {gamma: 1}"), GAME % ("q", "p", "p", ", r1_penalty: {gamma: 1}")),
+    ((), "games.joint.gradient_penalty.every=1", "games.joint.gradient_penalty.every=2"),
     *(
         ((), "games.joint.objective=jensen_shannon", f"games.joint.objective={objective}")
         for objective in ("minimax", "wasserstein", "least_squares", "hinge")

@@ -91,6 +91,64 @@ def test_an_activation_is_its_formula(activation: str) -> None:
     assert close(found, ACTIVATIONS[activation](x))
 
 
+FOLDED = (
+    "h: {input: x, channels: 3, width: 1, activation: leaky_relu 0.3}",
+    "g: {input: h, channels: 2, width: 2, dropout: 0.2}",
+)
+
+
+def test_a_leaky_relu_that_one_dropout_reads_is_one_product_with_it_and_has_the_same_derivatives() -> None:
+    network, x = encoder(*FOLDED), normal(6, 2, 4, 4).requires_grad_()
+    mask = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(3)) < 0.8
+    found = compute(network, x, {"e/g.mask": mask})
+    assert "h" not in found
+    h = F.conv2d(x, row(network, "h").weight, row(network, "h").bias)
+    assert close(found["h.raw"], h)
+    expected = F.conv2d(F.leaky_relu(h, 0.3) * mask / 0.8, row(network, "g").weight, row(network, "g").bias)
+    assert close(found["g"], expected)
+    weights = list(network.parameters())[:4]
+    slopes = [torch.autograd.grad(value.square().sum(), x, create_graph=True)[0] for value in (found["g"], expected)]
+    assert close(*slopes)
+    second = [torch.autograd.grad(slope.square().sum(), weights, retain_graph=True) for slope in slopes]
+    assert all(close(a, b) for a, b in zip(*second, strict=True))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("h: {input: x, activation: leaky_relu 0.3}", "g: {input: h, channels: 2, width: 2}"),
+        ("h: {input: x, activation: leaky_relu 0.3}", "g: {input: h + x, channels: 2, width: 2, dropout: 0.2}"),
+        ("h: {input: x, activation: tanh}", "g: {input: h, channels: 2, width: 2, dropout: 0.2}"),
+        (
+            "h: {input: x, activation: leaky_relu 0.3, pool: max 2}",
+            "g: {input: h, channels: 2, width: 2, dropout: 0.2}",
+        ),
+        (
+            "h: {input: x, activation: leaky_relu 0.3}",
+            "g: {input: h, channels: 2, width: 2, dropout: 0.2}",
+            "f: {input: h, channels: 2, width: 2}",
+            "e: {input: f + g}",
+        ),
+    ],
+    ids=["no dropout", "a sum", "another activation", "a pool", "two readers"],
+)
+def test_other_rows_keep_their_value(rows: tuple[str, ...]) -> None:
+    network = encoder(*rows)
+    shapes = {plan.name: plan.in_shape for plan in network.plan.rows}
+    mask = torch.ones(6, *shapes["g"], dtype=torch.bool)
+    assert "h" in compute(network, normal(6, 2, 4, 4), {"e/g.mask": mask})
+
+
+def test_a_folded_row_keeps_its_value_where_its_reader_is_not_computed_or_nothing_is_dropped() -> None:
+    network, x = encoder(*FOLDED), normal(6, 2, 4, 4)
+    alone: dict[str, Tensor] = {"x": x}
+    network.compute(["h"], alone, 6, {}, "e", Mode.TRAIN)
+    evaluated = compute(network, x, mode=Mode.EVAL)
+    assert close(alone["h"], evaluated["h"])
+    network.compute(["g"], alone, 6, {"e/g.mask": torch.ones(6, 3, 4, 4, dtype=torch.bool)}, "e", Mode.TRAIN)
+    assert "g" in alone
+
+
 def test_softmax_is_over_channels() -> None:
     x = normal(6, 5, 1, 1)
     found = compute(encoder("h: {input: x, activation: softmax}", channels=5, size=1), x)["h"]

@@ -17,6 +17,7 @@ KINDS = {
     "simultaneous": (TINY, ()),
     "alternating and averaged": (TINY, (ALTERNATING, EMA, "evaluation.weights=ema")),
     "labelled stream smaller than its batch": (LABELED, ("evaluation.every_epochs=1/8",)),
+    "a penalty that is not taken in every step": (TINY, ("games.joint.gradient_penalty.every=3",)),
     "weights that change with time": (
         TINY,
         ("games.joint.weight=[[0, 1], [1/4, 2]]", "training.optimizers.default.learning_rate=[[0, 1e-3], [1/4, 1e-4]]"),

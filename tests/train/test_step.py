@@ -4,99 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
+from one_step import GENERATORS, NETWORKS, SPEC, Step, flat, same
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
-from ammgraph.nn.model import Model, build, draw_noise
 from ammgraph.nn.objectives import OBJECTIVES
-from ammgraph.spec.load import load_text
-from ammgraph.train.step import Outcome, take_turn
-
-SPEC = """
-ammgraph: 1
-data: {dataset: npz, path: images.npz}
-variables:
-  x: {type: image, shape: [1, 2, 2]}
-  y: {type: categorical, size: 3}
-  z: {type: real, size: 2}
-networks:
-  encoder:
-    layers:
-      h: {input: x, op: linear, channels: 6, batchnorm: true, activation: tanh}
-      y: {input: h, op: linear, channels: 3, activation: softmax}
-      z_mu: {input: h | y, op: linear, channels: 2, dropout: 0.25}
-      z_sigma: {input: h, op: linear, channels: 2, activation: expn}
-      z: {input: z_mu + z_sigma}
-  components:
-    layers:
-      z_mu: {input: y, op: linear, channels: 2}
-      z_sigma: {input: y, op: linear, channels: 2, activation: expn}
-      z: {input: z_mu + z_sigma}
-  decoder:
-    layers:
-      h: {input: y | z, op: linear, channels: 6, batchnorm: true, activation: tanh}
-      x: {input: h, op: conv_transpose, channels: 1, width: 2, activation: sigmoid}
-  critic:
-    layers:
-      of_x: {input: x, op: linear, channels: 6, activation: tanh}
-      h: {input: of_x | y | z, op: linear, channels: 6, dropout: 0.25, activation: tanh}
-      p: {input: h, op: linear, channels: 1}
-distributions:
-  q:
-    q(x): data
-    q(y|x): encoder.y
-    "q(z|x,y)": encoder.z
-  p:
-    p(y): [0.5, 0.3, 0.2]
-    p(z|y): components.z
-    "p(x|y,z)": decoder.x
-games:
-  joint: {match: [q, p], discriminator: critic.p, objective: jensen_shannon}
-training:
-  batch_size: 5
-  epochs: 1
-  optimizers: {default: {name: adam, learning_rate: 1e-3}}
-  initializer: {weights: {normal: 0.8}, biases: 0.1}
-"""
-NETWORKS = ("encoder", "components", "decoder", "critic")
-GENERATORS = ("encoder", "components", "decoder")
-
-
-class Step:
-    """A model with one batch and one set of noise for every turn of its plan."""
-
-    def __init__(self, *overrides: str, text: str = SPEC, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.plan: Plan = compile_spec(load_text(text, overrides=overrides))
-        self.model: Model = build(self.plan, generator).double()
-        batch = self.plan.draws[0].batch_size
-        image = torch.rand(batch, 1, 2, 2, generator=generator, dtype=torch.float64)
-        self.data = {draw.name: {"x": image} for draw in self.plan.draws}
-        self.noise: dict[str, Tensor] = {}
-        for turn in self.plan.turns:
-            for site in turn.sites:
-                if site.name not in self.noise:
-                    self.noise[site.name] = draw_noise(site, generator, torch.device("cpu"), torch.float64)
-
-    def take(self, turn: int = 0, epoch: float = 0.0) -> Outcome:
-        return take_turn(self.model, self.plan, self.plan.turns[turn], self.data, self.noise, epoch)
-
-    def parameters(self, networks: Sequence[str]) -> list[Tensor]:
-        return [parameter for name in networks for parameter in self.model.network(name).parameters()]
-
-    def move(self, networks: Sequence[str], direction: Sequence[Tensor], length: float) -> None:
-        with torch.no_grad():
-            for parameter, part in zip(self.parameters(networks), direction, strict=True):
-                parameter.add_(part, alpha=length)
-
-
-def flat(outcome: Outcome, networks: Sequence[str]) -> list[Tensor]:
-    return [gradient for name in networks for gradient in outcome.gradients[name]]
-
-
-def same(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float = 1e-12) -> bool:
-    return all(torch.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in zip(found, expected, strict=True))
+from ammgraph.train.step import Outcome
 
 
 def weighted(outcome: Outcome, terms: dict[str, float]) -> float:
@@ -288,6 +199,32 @@ def test_a_discriminator_s_own_turn_takes_the_same_penalty(kind: str) -> None:
     together, apart = Step(penalized(kind)), Step(penalized(kind), ALTERNATING)
     apart.data, apart.noise = together.data, together.noise
     assert same(apart.take(turn=0).gradients["critic"], together.take().gradients["critic"])
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_a_turn_of_the_generators_takes_no_penalty(kind: str) -> None:
+    apart, plain = Step(penalized(kind), ALTERNATING), Step(ALTERNATING)
+    apart.noise = {name: value for name, value in apart.noise.items() if ".penalty" not in name}
+    plain.data, plain.noise = apart.data, apart.noise
+    found = apart.take(turn=1)
+    assert f"joint/{kind}" not in found.values
+    assert same(flat(found, GENERATORS), flat(plain.take(turn=1), GENERATORS))
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_a_lazy_penalty_is_taken_in_every_nth_step_n_times(kind: str) -> None:
+    plain, always, lazy = Step(), Step(penalized(kind)), Step(penalized(kind), f"games.joint.{kind}.every=3")
+    without, once = plain.take().gradients["critic"], always.take()
+    expected = [a + 3 * (b - a) for a, b in zip(without, once.gradients["critic"], strict=True)]
+    for step in (0, 3, 6):
+        taken = lazy.take(step=step)
+        assert same(taken.gradients["critic"], expected)
+        assert taken.values[f"joint/{kind}"].item() == pytest.approx(3 * once.values[f"joint/{kind}"].item())
+    for step in (1, 2, 4, 5):
+        skipped = lazy.take(step=step)
+        assert same(skipped.gradients["critic"], without)
+        assert same(flat(skipped, GENERATORS), flat(once, GENERATORS))
+        assert skipped.values[f"joint/{kind}"].item() == 0
 
 
 def test_joint_and_separate_batches_of_a_discriminator_without_batch_norm_are_the_same() -> None:

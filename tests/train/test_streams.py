@@ -99,6 +99,24 @@ def test_networks_added_or_changed_do_not_move_data_or_noise() -> None:
     assert one["joint/critic/h.mask"].shape != two["joint/critic/h.mask"].shape  # h drops the wider row's elements
 
 
+def test_noise_that_is_not_due_or_was_drawn_before_is_not_drawn() -> None:
+    plan = plan_of(TINY, "games.joint.gradient_penalty.every=3")
+    (turn,) = plan.turns
+    lazy = {site.name for site in turn.sites if site.stream == "penalty"}
+    everything = {site.name for site in turn.sites}
+    noise = noise_of(plan)
+    assert [set(noise.of(turn, step)) for step in range(4)] == [
+        everything,
+        everything - lazy,
+        everything - lazy,
+        everything,
+    ]
+    before = noise.state_dict()
+    assert noise.of(turn, 0, everything) == {}
+    assert differences(noise.state_dict(), before) == []
+    assert set(noise.of(turn, 0, everything - {"p/y"})) == {"p/y"}
+
+
 def test_all_noise_is_new_at_every_step() -> None:
     plan = plan_of(TINY)
     noise = noise_of(plan)

@@ -150,9 +150,9 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Every call of a turn: its update list, the weights, data and noise it began with."""
     calls: list[dict[str, Any]] = []
 
-    def turn(model: Any, plan: Any, turn: Any, data: Any, noise: Any, epoch: float) -> Outcome:
+    def turn(model: Any, plan: Any, turn: Any, data: Any, noise: Any, epoch: float, step: int) -> Outcome:
         weights = {name: [p.detach().clone() for p in model.network(name).parameters()] for name in NETWORKS}
-        outcome = take_turn(copy.deepcopy(model), plan, turn, data, noise, epoch)
+        outcome = take_turn(copy.deepcopy(model), plan, turn, data, noise, epoch, step)
         calls.append(
             {
                 "update": turn.update,
@@ -160,10 +160,11 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 "data": data,
                 "noise": noise,
                 "epoch": epoch,
+                "step": step,
                 "gradients": outcome.gradients,
             }
         )
-        return take_turn(model, plan, turn, data, noise, epoch)
+        return take_turn(model, plan, turn, data, noise, epoch, step)
 
     monkeypatch.setattr(trainer, "take_turn", turn)
     return calls
@@ -205,12 +206,13 @@ def test_simultaneous_updates_take_all_gradients_at_the_same_point(monkeypatch: 
             torch.testing.assert_close(now, before - 0.25 * gradient)
 
 
-def test_a_turn_is_told_the_epoch_in_which_its_step_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_is_told_its_step_and_the_epoch_in_which_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spied(monkeypatch)
     it = trainer_of(TINY, "training.batch_size=400")
     for _ in range(5):
         it.advance()
     assert [call["epoch"] for call in calls] == [0, 0.25, 0.5, 0.75, 1]
+    assert [call["step"] for call in calls] == [0, 1, 2, 3, 4]
 
 
 def test_gradients_do_not_stay_in_the_weights() -> None:
