@@ -304,27 +304,28 @@ class Network(Model):
 # ---------------------------------------------------------------------------------------- games
 
 
-class Penalty(Model):
-    """A penalty on the gradient of the logit."""
-
-    every: Count = Field(
-        1,
+Every = Annotated[
+    Count,
+    Field(
         description="Take the penalty in every so many steps, multiplied by this number: the same on average at less "
         "cost (lazy regularization, Karras et al. 2020).",
         examples=[16],
-    )
+    ),
+]
 
 
-class GradientPenalty(Penalty):
+class GradientPenalty(Model):
     """E[(||grad d(x^, y^, z^)||_2 - 1)^2] between the i-th REAL and the i-th FAKE, eq. 18, on the logit."""
 
     lambda_: Scheduled = Field(alias="lambda", description="Weight of the penalty.", examples=[10])
+    every: Every = 1
 
 
-class Regularizer(Penalty):
+class Regularizer(Model):
     """A penalty with a weight gamma, at the loss's own points."""
 
     gamma: Scheduled = Field(description="Weight; the term enters as gamma / 2.", examples=[0.1])
+    every: Every = 1
 
 
 Objective = Literal["jensen_shannon", "minimax", "wasserstein", "least_squares", "hinge"]
