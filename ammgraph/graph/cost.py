@@ -38,7 +38,8 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
                  1, else 0), and its average where any network is averaged; twice the channels of a batch norm
     activations  for each row computed, at its batch size: its sum or concatenation, its input after dropout and the
                  scaled mask, the results of the operation, batch norm, activation and pool; twice that in a penalty,
-                 whose gradient is differentiated again; a row's result alone where no gradient flows through it
+                 whose gradient is differentiated again; a row's result alone where no gradient flows through it; of the
+                 losses' passes and each penalty's own pass, one after the other, what needs most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -161,14 +162,15 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
         own = any(penalty.evaluation is None for game, _ in critic.sides for penalty in plan.game(game).penalties)
         for row in (network.row(name) for name in critic.rows):
             rows[network.name, row.name] += (1 + own) * width * examples * _kept(row)
+    alternatives = [rows]  # a penalty's own pass begins when the backward passes of the losses have ended
     for game in (plan.game(name) for name in turn.penalized):
         for penalty in game.penalties:
             if penalty.evaluation is not None:
                 network = plan.network(penalty.evaluation.network)
                 examples = plan.draw(game.real[0][1]).batch_size
-                for row in (network.row(name) for name in penalty.rows):
-                    rows[network.name, row.name] += 2 * width * examples * _kept(row)
-    return common, rows
+                held = {(network.name, row): 2 * width * examples * _kept(network.row(row)) for row in penalty.rows}
+                alternatives.append(Counter(held))
+    return common, max(alternatives, key=Counter.total)
 
 
 def _kept(row: RowPlan) -> int:
