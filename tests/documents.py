@@ -56,18 +56,18 @@ def refreshed(page: str, folder: Path, tables: Mapping[str, Callable[[], str]] |
     pieces, last = [], 0
     for block in BLOCK.finditer(page):
         kind, text = block[1], block[2]
-        before = page[last : block.start()].rstrip().splitlines()
-        lead = before[-1] if before else ""
+        lead = page[last : block.start()].rstrip().rpartition("\n")[2]  # empty right behind another block
         pieces.append(page[last : block.start()])
         last = block.end()
-        if kind == "text" and output:
-            text, output = output.rstrip() + "\n", ""
+        if kind == "text" and output and not lead:
+            text = output.rstrip() + "\n"
         elif kind == "yaml":
             output = _spec(text, lead, folder)
         elif kind == "console":
             output = _commands(text, wrong=lead == "Wrong:")
         elif kind == "python":
             _python(text, lead, folder)
+        output = "" if kind == "text" else output
         pieces.append(f"```{kind}\n{text}```")
     found = "".join([*pieces, page[last:]])
     for name, table in (tables or {}).items():

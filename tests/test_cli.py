@@ -231,7 +231,7 @@ def test_looking_at_a_spec_never_loads_torch(arguments: tuple[object, ...]) -> N
     found = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=True
     )
-    assert found.stderr == "[]\n"
+    assert found.stderr.splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

@@ -1,22 +1,25 @@
 """The documents: every example runs, every output shown is what is printed, every code and key is there."""
 
 import difflib
+import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from documents import DOCS, refreshed
+from language_tables import DEFINITIONS, PARTS, SECTIONS, activations_table, keys_table, sources_table
 
 from ammgraph.diagnostics import CODES, WARNINGS
 from ammgraph.explain import explanations
+from ammgraph.spec.load import load_text
+from ammgraph.spec.source import parse, plain
 
 ROOT = Path(__file__).parent.parent
 UPDATE = "AMMGRAPH_UPDATE_GOLDEN"
 PAGES = sorted(DOCS.glob("*.md"))
-TABLES: dict[str, Callable[[], str]] = {}
+TABLES = {"keys": keys_table, "activations": activations_table, "sources": sources_table}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -47,10 +50,72 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
 
 
+def test_the_base_spec_is_shown_whole() -> None:
+    assert f"```yaml\n{(DOCS / 'base.yaml').read_text(encoding='utf-8')}```" in (DOCS / "language.md").read_text(
+        "utf-8"
+    )
+
+
 def test_every_page_is_in_the_table_of_contents_and_that_in_the_readme() -> None:
     contents = (DOCS / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in contents] == []
     assert "(ammgraph/docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------ keys
+
+
+def test_the_reference_has_every_section_of_the_schema() -> None:
+    sections = {name for name in DEFINITIONS if not name.endswith("Variant")}
+    assert sections == set(SECTIONS) | PARTS
+
+
+# Where a section stands in `every_key.yaml`.
+STANDS: dict[str, tuple[str | int, ...]] = {
+    "Spec": (),
+    "Data": ("data",),
+    "Labeled": ("data", "labeled"),
+    "ImageVariable": ("variables", "x"),
+    "CategoricalVariable": ("variables", "y"),
+    "RealVariable": ("variables", "z"),
+    "Network": ("networks", "encoder"),
+    "TableDefaults": ("networks", "encoder", "defaults"),
+    "Row": ("networks", "encoder", "layers", "h"),
+    "RowInitializer": ("networks", "encoder", "layers", "h", "initializer"),
+    "MixtureSource": ("distributions", "p", "p(z|y)"),
+    "Mixture": ("distributions", "p", "p(z|y)", "mixture"),
+    "RandomMeans": ("distributions", "p", "p(z|y)", "mixture", "means"),
+    "Game": ("games", "joint"),
+    "GradientPenalty": ("games", "joint", "gradient_penalty"),
+    "Regularizer": ("games", "joint", "roth_penalty"),
+    "Training": ("training",),
+    "Adam": ("training", "optimizers", "default"),
+    "Sgd": ("training", "optimizers", "encoder"),
+    "RmsProp": ("training", "optimizers", "critic"),
+    "Initializer": ("training", "initializer"),
+    "Weights": ("training", "initializer", "weights"),
+    "BatchNorm": ("training", "batchnorm"),
+    "Turn": ("training", "schedule", 0),
+    "Evaluation": ("evaluation",),
+    "Published": ("published", 0),
+}
+EXCLUDED: dict[str, tuple[str, ...]] = {"steps": ("epochs",), "epochs": ("steps",), "dataset": ("path",)}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_example_of_a_key_stands_in_a_spec_that_loads(section: str) -> None:
+    tree, _ = parse((ROOT / "tests" / "spec" / "every_key.yaml").read_text(encoding="utf-8"), "every_key.yaml")
+    assert tree is not None
+    for key, schema in DEFINITIONS[section]["properties"].items():
+        for example in schema.get("examples", []):
+            spec = place = plain(tree)
+            for step in STANDS[section]:
+                place = place[step]
+            removed = [name for name in place if name != key] if section == "Weights" else EXCLUDED.get(key, ())
+            for name in removed:
+                place.pop(name, None)
+            place[key] = example
+            load_text(json.dumps(spec))
 
 
 # ------------------------------------------------------------------------------------------------ codes

@@ -7,6 +7,8 @@ something inherited can be removed: the same definitions once more, as variants.
 import json
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
 from ammgraph.spec.merge import is_unit
 from ammgraph.spec.names import RESERVED
 from ammgraph.spec.schema import Spec
@@ -23,6 +25,13 @@ EXTENDS = {
     "examples": ["amm_mnist.yaml"],
 }
 _TO_BE_REMOVED = {"type": "null", "description": "Removes the inherited value."}
+
+
+class _InOrder(GenerateJsonSchema):
+    """Keys as the models have them, not by alphabet."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
 
 
 def json_schema() -> Schema:
@@ -46,7 +55,7 @@ def schema_text() -> str:
 
 def definitions() -> Schema:
     """The schema of each section by name, and of its variant in a spec that extends another."""
-    written = Spec.model_json_schema(by_alias=True)
+    written = Spec.model_json_schema(by_alias=True, schema_generator=_InOrder)
     found = {name: _plain(definition) for name, definition in written.pop("$defs").items()}
     found["Spec"] = _plain(written)
     found["Arithmetic"] = {**ARITHMETIC_SCHEMA, "description": "Arithmetic of numbers and constants, `2 * (K + 1)`."}

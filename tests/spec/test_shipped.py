@@ -34,7 +34,10 @@ def test_the_wheel_holds_every_package_and_the_specs() -> None:
     packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     assert set(tool["packages"]) == packages | {"ammgraph.specs"}
     assert tool["package-dir"]["ammgraph.specs"] == "specs"
-    assert tool["package-data"]["ammgraph.specs"] == ["*.yaml"]
+    assert tool["package-data"] == {
+        "ammgraph": ["docs/*.md", "docs/*.yaml"],
+        "ammgraph.specs": ["*.yaml", "*.schema.json"],
+    }
 
 
 def test_a_bare_name_is_a_shipped_spec_unless_there_is_such_a_file(
