@@ -261,17 +261,19 @@ def specs(options: argparse.Namespace) -> int:
 
 def copy(options: argparse.Namespace) -> int:
     """Copy a spec that ships."""
-    from ammgraph.spec.shipped import copy_spec
+    from ammgraph.spec.shipped import copy_spec, write_schema
 
-    for path in copy_spec(options.name, Path(options.path) if options.path else None):
-        print(path)
+    copied = copy_spec(options.name, Path(options.path) if options.path else None)
+    for path in (*copied, write_schema(copied[0].parent)):
+        if path is not None:
+            print(path)
     return 0
 
 
 def new(options: argparse.Namespace) -> int:
     """Write a spec from two factorizations."""
     from ammgraph.graph.sketch import new_spec
-    from ammgraph.spec.shipped import write_new
+    from ammgraph.spec.shipped import write_new, write_schema
     from ammgraph.spec.skeleton import Typed
 
     typed = Typed(
@@ -286,6 +288,7 @@ def new(options: argparse.Namespace) -> int:
     path = shlex.quote(options.path)
     text, plan = new_spec(typed, options.path, shlex.join(["ammgraph", *options.command]))
     write_new(Path(options.path), text.encode())
+    write_schema(Path(options.path).parent)
     print(f"{options.path}: {_model(plan)}")
     print("\nNext:")
     print(f"  ammgraph show {path}")

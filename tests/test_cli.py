@@ -149,7 +149,7 @@ def test_specs_lists_what_ships_with_its_published_numbers(ammgraph: Run) -> Non
 
 
 def test_a_copy_validates_and_is_not_overwritten(ammgraph: Run) -> None:
-    assert ammgraph("copy", "amm_mnist_q1", "mine.yaml") == (0, "mine.yaml\namm_mnist.yaml\n", "")
+    assert ammgraph("copy", "amm_mnist_q1", "mine.yaml") == (0, "mine.yaml\namm_mnist.yaml\nammgraph.schema.json\n", "")
     code, out, _ = ammgraph("validate", "mine.yaml")
     assert (code, out[:19]) == (0, "mine.yaml: valid; q")
     code, out, err = ammgraph("copy", "amm_mnist_q1", "mine.yaml")

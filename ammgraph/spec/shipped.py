@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ammgraph.diagnostics import RunError, nearest, stop_if
+from ammgraph.spec.json_schema import SCHEMA_FILE, schema_text
 from ammgraph.spec.merge import read_chain
 
 _PACKAGE = Path(__file__).parent.parent
@@ -56,6 +57,19 @@ def copy_spec(name: str, target: Path | None = None) -> tuple[Path, ...]:
     for place in new:
         write_new(place, places[place].read_bytes())
     return tuple(new)
+
+
+def write_schema(folder: Path) -> Path | None:
+    """Write `ammgraph.schema.json`, which a spec's first line names, beside specs; None where it lies there already.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    path = folder / SCHEMA_FILE
+    if path.exists():
+        return None
+    write_new(path, schema_text().encode())
+    return path
 
 
 def write_new(path: Path, content: bytes) -> None:

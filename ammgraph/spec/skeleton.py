@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, SpecError, did_you_mean, stop_if
+from ammgraph.spec.json_schema import SCHEMA_LINE
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
 from ammgraph.spec.tables import Rows, Size, critic_rows, factor_rows, size_text
 
@@ -228,6 +229,7 @@ def _written(
     labels = any(len(placed.factor.variables) > 1 for side in sides.values() for placed in side)
     products = ["  ".join(str(placed.factor) for placed in side) for side in sides.values()]
     page = _Page()
+    page.line(SCHEMA_LINE)
     page.line(f"# {products[0]}   against   {products[1]}")
     page.line(f"# Made by: {command}")
     page.line(f"# Run: ammgraph train {file}")

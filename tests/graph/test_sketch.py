@@ -10,6 +10,7 @@ from tiny import trainer_of
 from ammgraph.diagnostics import SpecError
 from ammgraph.graph.plan import FromNetwork, Plan
 from ammgraph.graph.sketch import new_spec
+from ammgraph.spec.json_schema import SCHEMA_LINE
 from ammgraph.spec.skeleton import Typed
 
 AMM = Typed("q(x) q(z|x) q(y|x,z)", "p(y) p(z|y) p(x|y,z)", image=(("", (1, 28, 28)),))
@@ -212,6 +213,7 @@ def test_too_few_categories_for_the_labels_are_told_at_the_option() -> None:
 def test_the_skeleton_explains_itself() -> None:
     text, _ = new_spec(AMM, "mine.yaml", "ammgraph new mine.yaml ...")
     assert text.startswith(
-        "# q(x)  q(z|x)  q(y|x,z)   against   p(y)  p(z|y)  p(x|y,z)\n# Made by: ammgraph new mine.yaml ..."
+        f"{SCHEMA_LINE}\n# q(x)  q(z|x)  q(y|x,z)   against   p(y)  p(z|y)  p(x|y,z)\n"
+        "# Made by: ammgraph new mine.yaml ..."
     )
     assert "\n# Run: ammgraph train mine.yaml\n" in text

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -259,9 +258,14 @@ def test_an_optimizer_of_a_network_takes_from_the_default_what_it_leaves_out() -
     assert not loads(wrong)
 
 
-def test_a_copy_beside_the_schema_names_it(tmp_path: Path) -> None:
-    """The first line is a relative path: `ammgraph schema > ammgraph.schema.json` beside a spec is all it needs."""
-    shutil.copy(SPECS[0], tmp_path / "mine.yaml")
-    (tmp_path / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
-    name = (tmp_path / "mine.yaml").read_text(encoding="utf-8").splitlines()[0].rpartition("=")[2]
-    assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == json_schema()
+def test_a_copy_and_a_new_spec_find_the_schema_beside_them(ammgraph: Any, tmp_path: Path) -> None:
+    ammgraph("copy", "amm_digits", tmp_path / "copied.yaml")
+    ammgraph("new", tmp_path / "new.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)", "--image", "1x8x8")
+    for name in ("copied.yaml", "new.yaml"):
+        assert (tmp_path / name).read_text(encoding="utf-8").splitlines()[0] == SCHEMA_LINE
+        assert list(validator().iter_errors(written(tmp_path / name))) == []
+    assert (tmp_path / SCHEMA_FILE).read_text(encoding="utf-8") == schema_text()
+    # A schema of their own is left alone.
+    (tmp_path / SCHEMA_FILE).write_text("{}", encoding="utf-8")
+    ammgraph("copy", "ali_mnist", tmp_path)
+    assert (tmp_path / SCHEMA_FILE).read_text(encoding="utf-8") == "{}"
