@@ -313,6 +313,9 @@ def _set(found: argparse.ArgumentParser) -> None:
         metavar="A.B=VALUE",
         help="write one value of the spec, after `extends`; `null` removes; may be repeated",
     )
+    found.add_argument(
+        "--allow-outside", action="store_true", help="let `extends` lead out of the spec's folder, in a spec you trust"
+    )
 
 
 def _data(found: argparse.ArgumentParser) -> None:

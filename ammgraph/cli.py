@@ -85,7 +85,7 @@ def validate(options: argparse.Namespace) -> int:
     told: list[Diagnostic] = []
     for path in options.specs:
         try:
-            spec, plan = _compile(path, options.set)
+            spec, plan = _compile(path, options)
         except SpecError as error:
             failed += 1
             told += error.diagnostics
@@ -123,7 +123,7 @@ def show(options: argparse.Namespace) -> int:
         variables_text,
     )
 
-    spec, plan = _compile(options.spec, options.set)
+    spec, plan = _compile(options.spec, options)
     if options.plan:
         print(plan_text(plan), end="")
         return 0
@@ -319,11 +319,11 @@ VERBS: dict[str, Run] = {
 }
 
 
-def _compile(path: str, overrides: Sequence[str]) -> "tuple[Spec, Plan]":
+def _compile(path: str, options: argparse.Namespace) -> "tuple[Spec, Plan]":
     from ammgraph.graph.compile import compile_spec
     from ammgraph.spec.load import load_spec
 
-    spec = load_spec(Path(path), overrides)
+    spec = load_spec(Path(path), options.set, allow_outside=options.allow_outside)
     return spec, compile_spec(spec)
 
 

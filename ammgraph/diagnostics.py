@@ -7,6 +7,7 @@ A `Diagnostic` is data; `render` is its one text form. Rules yield diagnostics, 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Self
 
 # What each code means, for `ammgraph explain`.
 CODES: dict[str, str] = {
@@ -69,6 +70,8 @@ CODES: dict[str, str] = {
     # warnings
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
+MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
+_LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
 WARNINGS = ("support-mismatch",)  # told, but no error
 
 
@@ -107,13 +110,39 @@ class Diagnostic:
 
 
 class SpecError(Exception):
-    """A spec that is not a model: every problem that its stage could see, in the order of position."""
+    """A spec that is not a model: problems of one stage by position, at most `MOST_PROBLEMS`."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> None:
         unique = dict.fromkeys(diagnostics)
-        self.diagnostics = tuple(sorted(unique, key=lambda diagnostic: (diagnostic.span, diagnostic.code)))
+        found = sorted(unique, key=lambda diagnostic: (diagnostic.span, diagnostic.code))
+        self.diagnostics = tuple(found[:MOST_PROBLEMS])
         self.sources = dict(sources)
-        super().__init__("\n\n".join(render(diagnostic, self.sources) for diagnostic in self.diagnostics))
+        texts = [render(diagnostic, self.sources) for diagnostic in self.diagnostics]
+        texts += [f"there are more problems than these {MOST_PROBLEMS}"] if len(found) > MOST_PROBLEMS else []
+        super().__init__("\n\n".join(texts))
+
+
+class Problems(list[Diagnostic]):
+    """The problems of a stage, which ends at once where there are more than anyone reads."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        super().__init__()
+        self.sources = sources
+
+    def append(self, found: Diagnostic) -> None:
+        """One more.
+
+        Raises:
+            SpecError: it is one too many.
+        """
+        super().append(found)
+        if len(self) > MOST_PROBLEMS:
+            raise SpecError(self, self.sources)
+
+    def __iadd__(self, found: Iterable[Diagnostic]) -> Self:  # type: ignore[override]
+        for problem in found:
+            self.append(problem)
+        return self
 
 
 class RunError(Exception):
@@ -144,11 +173,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
     """The text of a diagnostic: code, message, place, the line verbatim with carets, found, expected, hint, notes."""
-    lines = [f"error[{diagnostic.code}]: {diagnostic.message}", *_excerpt(diagnostic.span, sources)]
+    lines = [f"error[{diagnostic.code}]: {_clipped(diagnostic.message)}", *_excerpt(diagnostic.span, sources)]
     for label in ("found", "expected", "hint"):
         text = getattr(diagnostic, label)
         if text:
-            lines.append(f"   = {label}: {text}")
+            lines.append(f"   = {label}: {_clipped(text)}")
     for note in diagnostic.notes:
         lines += [f"note: {note.message}", *_excerpt(note.span, sources)]
     return "\n".join(lines)
@@ -159,6 +188,10 @@ def as_json(diagnostic: Diagnostic) -> dict[str, object]:
     return asdict(diagnostic)
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+
+
 def _excerpt(span: Span, sources: Mapping[str, str]) -> list[str]:
     lines = sources.get(span.file, "").split("\n")
     if not 1 <= span.line <= len(lines):
@@ -166,7 +199,12 @@ def _excerpt(span: Span, sources: Mapping[str, str]) -> list[str]:
     text = lines[span.line - 1].rstrip("\r")
     gutter = len(str(span.line))
     start = min(span.column, len(text) + 1)
-    carets = "^" * max(1, min(span.end_column, len(text) + 1) - start)
+    end = min(span.end_column, len(text) + 1)
+    if len(text) > _LONGEST_LINE:
+        cut = max(0, start - 1 - _LONGEST_LINE // 3)
+        text = text[cut : cut + _LONGEST_LINE]
+        start, end = start - cut, min(end - cut, len(text) + 1)
+    carets = "^" * max(1, end - start)
     # A tab stays a tab, so that the carets stand under what they mean.
     indent = "".join("\t" if character == "\t" else " " for character in text[: start - 1])
     return [

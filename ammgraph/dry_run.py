@@ -46,7 +46,7 @@ def dry_run(options: argparse.Namespace) -> int:
     if wrong is not None:
         raise RunError(f"`--dry-run` tries a spec and keeps nothing; it takes no `{wrong}`")
     shown = try_spec(
-        load_spec(options.spec, options.set),
+        load_spec(options.spec, options.set, allow_outside=options.allow_outside),
         seed=options.seed or 0,
         device=options.device,
         precision=options.precision or "float32",

@@ -71,7 +71,7 @@ def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager
     download = not options.no_download
     if not options.resume:
         folder = Path(options.run_dir) if options.run_dir else None
-        spec = load_spec(options.spec, options.set)
+        spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
         return api.new_training(spec, new_settings(options, ranks), folder, options.device, download, ranks)
     folder = Path(options.resume)
     settings = _resumed_settings(options, folder)

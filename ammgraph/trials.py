@@ -98,7 +98,7 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
         raise RunError(
             f"{named} is not empty; go on with `ammgraph train --resume {shlex.quote(str(named))}`, or name another"
         )
-    spec = load_spec(Path(options.spec), options.set)
+    spec = load_spec(Path(options.spec), options.set, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
     directory = Path(settings.data_dir) if settings.data_dir else None
     dataset = load_data(plan.data, directory, download=not options.no_download)

@@ -68,7 +68,8 @@ def test_it_is_the_run_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_path_stands_for_its_spec_and_the_run_says_how_it_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(f"ammgraph: 1\nextends: {TINY}\ntraining: {{steps: 1}}\n")
+    (tmp_path / "tiny.yaml").write_bytes(TINY.read_bytes())
+    path.write_text("ammgraph: 1\nextends: tiny.yaml\ntraining: {steps: 1}\n")
     run = ammgraph.fit(path, run_dir=tmp_path / "run", seed=3)
     settings = ammgraph.api.run.read_options(run.folder)
     assert settings.name == "mine"

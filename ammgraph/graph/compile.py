@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ammgraph.diagnostics import Diagnostic, stop_if
+from ammgraph.diagnostics import Problems, stop_if
 from ammgraph.graph.calls import (
     Use,
     call_text,
@@ -64,8 +64,8 @@ def compile_spec(spec: Spec) -> Plan:
     Raises:
         SpecError: the spec is not a model; every problem of the first stage that found one.
     """
-    problems: list[Diagnostic] = []
     texts = spec.source.texts
+    problems = Problems(texts)
 
     variables = plan_variables(spec)
     found = {name: order_rows(spec, name, problems) for name in spec.networks}

@@ -16,28 +16,34 @@ from ammgraph.spec.source import Entry, Scalar, Table, plain, source_map
 from ammgraph.spec.translate import diagnostics_of
 
 
-def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Spec:
+def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Spec:
     """The spec in a file, with what it extends merged in and overrides (`a.b=VALUE`) written last.
+
+    Args:
+        path: the file.
+        overrides: as after `--set`.
+        allow_outside: whether `extends` may lead out of the file's folder, which a stranger's spec should not.
 
     Raises:
         SpecError: the spec is wrong; it holds all problems of the first stage that found any.
     """
-    return _load(os.fspath(path), overrides, None)
+    return _load(os.fspath(path), overrides, None, allow_outside)
 
 
 def load_text(text: str, file: str = "spec.yaml", overrides: Sequence[str] = ()) -> Spec:
     """The spec in a text, as if it stood in `file`, against which `extends` is resolved."""
-    return _load(file, overrides, text)
+    return _load(file, overrides, text, allow_outside=False)
 
 
-def _load(file: str, overrides: Sequence[str], text: str | None) -> Spec:
-    written, problems = read_chain(file, overrides, text)
+def _load(file: str, overrides: Sequence[str], text: str | None, allow_outside: bool) -> Spec:
+    written, problems = read_chain(file, overrides, text, allow_outside)
     texts = written.texts
     stop_if(problems, texts)
     tree, problems = merge(written)
     stop_if(problems, texts)
     tree, problems = canonical_factors(tree, texts)
-    stop_if([*check_names(tree), *problems], texts)
+    problems += check_names(tree)
+    stop_if(problems, texts)
     constants, problems = constant_values(tree, texts)
     stop_if(problems, texts)
     resolved = _with_default_optimizer(tree)

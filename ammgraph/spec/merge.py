@@ -8,11 +8,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ammgraph.diagnostics import Diagnostic, Span, did_you_mean, nearest
+from ammgraph.diagnostics import Diagnostic, Problems, Span, did_you_mean, nearest
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
 from ammgraph.spec.source import LARGEST_FILE, Entry, Items, Node, Scalar, Table, decode, parse, printable
 
 OVERRIDES = "--set"  # the name of the file whose lines are the overrides
+LONGEST_CHAIN = 20
 NOT_INHERITED = ("extends", "title", "notes", "published")
 
 
@@ -33,8 +34,11 @@ class Written:
     texts: dict[str, str]
 
 
-def read_chain(file: str, overrides: Sequence[str], text: str | None = None) -> tuple[Written, list[Diagnostic]]:
+def read_chain(
+    file: str, overrides: Sequence[str], text: str | None = None, allow_outside: bool = False
+) -> tuple[Written, list[Diagnostic]]:
     """Read a spec (from `text` where it is given), the specs that it extends and the overrides."""
+    inside = None if allow_outside or "\0" in file else os.path.realpath(os.path.dirname(file))
     trees: list[Table] = []
     texts: dict[str, str] = {}
     problems: list[Diagnostic] = []
@@ -50,7 +54,7 @@ def read_chain(file: str, overrides: Sequence[str], text: str | None = None) -> 
         if not isinstance(tree, Table):
             break
         trees.append(tree)
-        name, place, found = _parent(tree, name, list(texts))
+        name, place, found = _parent(tree, name, list(texts), inside)
         problems += found
     texts[OVERRIDES] = "\n".join(printable(argument.replace("\n", " ")) for argument in overrides)
     read = [_override(argument, line) for line, argument in enumerate(overrides, start=1)]
@@ -60,7 +64,7 @@ def read_chain(file: str, overrides: Sequence[str], text: str | None = None) -> 
 
 def merge(written: Written) -> tuple[Table, list[Diagnostic]]:
     """The one tree of a chain and its overrides."""
-    problems: list[Diagnostic] = []
+    problems = Problems(written.texts)
     tree = Table({}, written.trees[-1].span)
     for child in written.trees:
         inherited = {name: entry for name, entry in tree.entries.items() if name not in NOT_INHERITED}
@@ -104,8 +108,13 @@ def _no_mapping(tree: Node | None, file: str) -> Diagnostic:
     return Diagnostic("wrong-type", "a spec is a mapping", tree.span, found=found, expected=expected)
 
 
-def _parent(tree: Table, file: str, chain: Sequence[str]) -> tuple[str | None, Span | None, list[Diagnostic]]:
-    """The file that a spec extends, the place where it says so, and what is wrong with that."""
+def _parent(
+    tree: Table, file: str, chain: Sequence[str], inside: str | None
+) -> tuple[str | None, Span | None, list[Diagnostic]]:
+    """The file that a spec extends, the place where it says so, and what is wrong with that.
+
+    Links resolved, it lies in the folder `inside`, the first spec's, or below; anywhere where that is None.
+    """
     entry = tree.entries.get("extends")
     if entry is None or _is_null(entry.value):
         return None, None, []
@@ -125,6 +134,15 @@ def _parent(tree: Table, file: str, chain: Sequence[str]) -> tuple[str | None, S
     if any(os.path.realpath(name) == os.path.realpath(earlier) for earlier in chain if "\0" not in name):
         circle = " -> ".join(f"`{printable(link)}`" for link in [*chain, name])
         return None, None, [Diagnostic("extends", "a spec extends itself", span, found=circle)]
+    if len(chain) == LONGEST_CHAIN:
+        return None, None, [Diagnostic("extends", f"more than {LONGEST_CHAIN} specs extend each other", span)]
+    if inside is not None and "\0" not in name:
+        real = os.path.realpath(name)
+        if os.path.commonpath([inside, real]) != inside:
+            message = "`extends` leads out of the spec's folder"
+            expected, hint = "a file in the folder of the spec or below", "`--allow-outside` lets a spec that you trust"
+            found = f"`{printable(os.path.relpath(real, inside))}`"
+            return None, None, [Diagnostic("extends", message, span, found=found, expected=expected, hint=hint)]
     return name, span, []
 
 

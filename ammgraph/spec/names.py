@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Note, Problems, did_you_mean
 from ammgraph.spec.notation import Factor, NotationError, parse_factor, parse_number
 from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
 
@@ -16,6 +16,7 @@ RESERVED = (
     *("data", "uniform", "normal", "empirical", "mixture", "bayes", "zeros", "parameter"),
     *("E", "H", "KL", "log", "stop", "default"),
 )
+LONGEST_NAME = 64
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NAMED = ("constants", "variables", "networks", "distributions", "games")
 
@@ -39,7 +40,7 @@ def check_names(tree: Table) -> Iterator[Diagnostic]:
 
 def canonical_factors(tree: Table, texts: Mapping[str, str]) -> tuple[Table, list[Diagnostic]]:
     """The tree with canonical factor keys, and the factors that are none, are double or have another's letter."""
-    problems: list[Diagnostic] = []
+    problems = Problems(texts)
     distributions = table_at(tree, "distributions")
     order = {name: place for place, name in enumerate(table_at(tree, "variables").entries)}
     entries = {}
@@ -59,7 +60,7 @@ def canonical_factors(tree: Table, texts: Mapping[str, str]) -> tuple[Table, lis
 def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fraction], list[Diagnostic]]:
     """The constants' exact values; each may use those written before it."""
     values: dict[str, Fraction] = {}
-    problems: list[Diagnostic] = []
+    problems = Problems(texts)
     constants = table_at(tree, "constants").entries
     for name, entry in constants.items():
         node = entry.value
@@ -90,8 +91,9 @@ def table_at(node: Node, *path: str) -> Table:
 
 
 def _is_identifier(name: str, entry: Entry) -> Iterator[Diagnostic]:
-    if not _IDENTIFIER.fullmatch(name):
+    if not _IDENTIFIER.fullmatch(name) or len(name) > LONGEST_NAME:
         expected = "a letter, then letters, digits and `_`"
+        expected += f", at most {LONGEST_NAME} characters" if len(name) > LONGEST_NAME else ""
         yield Diagnostic("bad-name", f"`{name}` is not a name", entry.key_span, expected=expected)
 
 

@@ -7,17 +7,19 @@ as written. What makes a spec ambiguous (duplicate keys, empty values, aliases, 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import yaml
 
-from ammgraph.diagnostics import Diagnostic, Note, Span
+from ammgraph.diagnostics import MOST_PROBLEMS, Diagnostic, Note, Span
 from ammgraph.spec.yaml_errors import in_plain_words
 
 Path: TypeAlias = tuple[str | int, ...]
 Event: TypeAlias = Any  # a yaml.Event; its stubs know neither anchors and tags nor that marks are there
 
-LARGEST_FILE = 1 << 20  # bytes
+LARGEST_FILE = 1 << 17  # bytes; the largest that a person ever wrote has 10,000
+MOST_ENTRIES = 1000  # of one mapping or list
 DEEPEST_NESTING = 40
 
 _LONGEST_NUMBER = 200  # characters; a longer one stays text, and the notation refuses it
@@ -144,7 +146,7 @@ def scalar(text: str) -> str | int | float | bool | None:
 def decode(content: bytes, file: str) -> tuple[str, list[Diagnostic]]:
     """The text of a file, its lines ended by a newline alone, and what is wrong with its bytes."""
     if len(content) > LARGEST_FILE:
-        message = "the file is larger than 1 MiB"
+        message = "the file is larger than 128 KiB"
         return "", [Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), expected="a few kilobytes of YAML")]
     text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     try:
@@ -164,7 +166,7 @@ def parse(text: str, file: str) -> tuple[Node | None, list[Diagnostic]]:
             f"character U+{ord(match[0]):04X} cannot stand in a spec",
             _end_of(text[: match.start()], file),
         )
-        for match in _UNPRINTABLE.finditer(text)
+        for match in islice(_UNPRINTABLE.finditer(text), MOST_PROBLEMS + 1)
     ]
     if problems:
         return None, problems
@@ -205,6 +207,10 @@ class _Composer:
             self._report("yaml-syntax", "an escape in the text after this names no character", self.last)
         except _TooDeep:
             self._refuse("nesting this deep", self.last, f"at most {DEEPEST_NESTING} levels")
+        except _TooLong:
+            self._refuse(f"a mapping or a list of more than {MOST_ENTRIES:,} entries", self.last, "")
+        except _TooMany:
+            pass
         return tree
 
     def _start(self, event: Event) -> None:
@@ -248,6 +254,8 @@ class _Composer:
             if isinstance(event, yaml.SequenceEndEvent):
                 return Items(tuple(values), self._first_line(span, event, [value.span for value in values]))
             values.append(self._node(event, depth + 1))
+            if len(values) > MOST_ENTRIES:
+                raise _TooLong
             if _is_empty(event):
                 hint = "take the `-` or the comma away, or write the value"
                 self._report("empty-value", "an entry of the list is empty", values[-1].span, hint)
@@ -259,7 +267,9 @@ class _Composer:
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
                 return Table(entries, self._first_line(span, event, spans))
-            key_span = self._span(event)
+            self.last = key_span = self._span(event)
+            if len(entries) == MOST_ENTRIES:
+                raise _TooLong
             name = self._key(event, depth)
             value_event = next(self.events)
             value = self._node(value_event, depth + 1)
@@ -301,6 +311,8 @@ class _Composer:
 
     def _report(self, code: str, message: str, span: Span, hint: str = "", *notes: Note) -> None:
         self.problems.append(Diagnostic(code, message, span, hint=hint, notes=notes))
+        if len(self.problems) > MOST_PROBLEMS:
+            raise _TooMany
 
     def _span(self, event: Event) -> Span:
         start, end = event.start_mark, event.end_mark
@@ -322,6 +334,14 @@ class _Composer:
 
 class _TooDeep(Exception):
     """Mappings and lists in each other beyond `DEEPEST_NESTING`."""
+
+
+class _TooLong(Exception):
+    """A mapping or a list of more than `MOST_ENTRIES` entries."""
+
+
+class _TooMany(Exception):
+    """More problems than are told."""
 
 
 def _is_empty(event: Event) -> bool:

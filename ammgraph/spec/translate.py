@@ -9,14 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ammgraph.diagnostics import CODES, Diagnostic, did_you_mean, nearest
+from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, did_you_mean, nearest
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
 
 
 def diagnostics_of(error: ValidationError, data: object, source: SourceMap) -> list[Diagnostic]:
     """The diagnostics of a validation that failed on `data`."""
-    return [_diagnostic(line, data, source) for line in error.errors(include_url=False) if not _is_echo(line)]
+    lines = [line for line in error.errors(include_url=False) if not _is_echo(line)]
+    return [_diagnostic(line, data, source) for line in lines[: MOST_PROBLEMS + 1]]
 
 
 def _is_echo(line: Mapping[str, Any]) -> bool:

@@ -196,7 +196,7 @@ def test_bytes_are_decoded_with_their_line_ends_made_one():
         "unreadable-spec", "byte 0xff is not UTF-8", Span("a.yaml", 2, 6, 7), expected="a text in UTF-8"
     )
     assert decode(b"#" * LARGEST_FILE, "a.yaml")[1] == []
-    assert decode(b"#" * (LARGEST_FILE + 1), "a.yaml")[1][0].message == "the file is larger than 1 MiB"
+    assert decode(b"#" * (LARGEST_FILE + 1), "a.yaml")[1][0].message == "the file is larger than 128 KiB"
 
 
 def test_long_spec_is_read_fast():
