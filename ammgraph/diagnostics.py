@@ -139,7 +139,7 @@ class Problems(list[Diagnostic]):
         if len(self) > MOST_PROBLEMS:
             raise SpecError(self, self.sources)
 
-    def __iadd__(self, found: Iterable[Diagnostic]) -> Self:  # type: ignore[override]
+    def __iadd__(self, found: Iterable[Diagnostic]) -> Self:  # type: ignore[override, misc]
         for problem in found:
             self.append(problem)
         return self
