@@ -75,7 +75,9 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
     """
     _check_shape(plan, pixels)
     device = next(model.parameters()).device
-    readouts = [readout for readout in plan.readouts if _from_image_alone(plan.draw(readout.draw), read_by(readout))]
+    readouts = [
+        readout for readout in plan.readouts if _from_image_alone(plan.draw(readout.draw), read_by(plan, readout))
+    ]
     latents = _latents(plan)
     if not readouts and not latents:
         raise RunError("this model infers nothing from an image alone: its distributions also take labels, or no image")

@@ -14,7 +14,16 @@ from torch import Tensor
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
-from ammgraph.graph.plan import DrawPlan, FromData, FromDraw, FromNetwork, Plan, ReadoutPlan, ReconstructionPlan
+from ammgraph.graph.plan import (
+    BayesPlan,
+    DrawPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    Plan,
+    ReadoutPlan,
+    ReconstructionPlan,
+)
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
@@ -98,7 +107,7 @@ def category_scores(
     `drawn` spares inferring what is already inferred: a draw of the readout's distribution that holds what it reads.
     """
     draw = plan.draw(readout.draw)
-    drawn = drawn or infer(model, plan, draw, read_by(readout), images, labels)
+    drawn = drawn or infer(model, plan, draw, read_by(plan, readout), images, labels)
     factor = draw.factor_of(readout.variable)
     assert isinstance(factor.origin, FromNetwork)
     rows = drawn.rows[factor.origin.evaluation.name]
@@ -157,12 +166,19 @@ def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
         return plan.draw(readout.draw).factor_of(readout.variable).text
     assert readout.bayes is not None
     head = readout.bayes.draw.partition("_")[0]
-    return f"{head}({readout.variable}|{','.join(readout.bayes.evidence)})"
+    return f"{head}({readout.variable}|{','.join(_known(plan, readout.bayes))})"
 
 
-def read_by(readout: ReadoutPlan) -> set[str]:
-    """The variables that a readout's rules look at: itself, and the evidence of eq. 19."""
-    return {readout.variable, *(readout.bayes.evidence if readout.bayes is not None else ())}
+def read_by(plan: Plan, readout: ReadoutPlan) -> set[str]:
+    """The variables that a readout's rules look at: itself, and what eq. 19 takes as known."""
+    return {readout.variable, *(_known(plan, readout.bayes) if readout.bayes is not None else ())}
+
+
+def _known(plan: Plan, bayes: BayesPlan) -> tuple[str, ...]:
+    """The evidence of eq. 19, and the conditions beside the category that its densities have."""
+    draw = plan.draw(bayes.draw)
+    given = [name for evidence in bayes.evidence for name in draw.factor_of(evidence).given if name != bayes.variable]
+    return tuple(dict.fromkeys([*bayes.evidence, *given]))
 
 
 def _infer_all(
@@ -171,7 +187,7 @@ def _infer_all(
     """One mean-mode draw of every distribution that a readout or a reconstruction infers from."""
     wanted: dict[str, set[str]] = {}
     for readout in plan.readouts:
-        wanted.setdefault(readout.draw, set()).update(read_by(readout))
+        wanted.setdefault(readout.draw, set()).update(read_by(plan, readout))
     for item in items:
         wanted.setdefault(item.infer, set()).update(plan.draw(item.generate).factor_of(item.variable).given)
     return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}

@@ -199,6 +199,26 @@ def test_noise_that_inference_reads_stands_at_its_mean(prior: str, mean: float) 
     torch.testing.assert_close(scores, expected)
 
 
+def test_evidence_below_a_second_latent_is_scored_given_that_latent() -> None:
+    plan = plan_of(
+        "variables.w={type: real, size: 1}",
+        "networks.top={layers: {w: {input: z, channels: 1, width: 1}}}",
+        "networks.components.layers.z_mu.input=y | w",
+        "networks.critic.layers.p.input=h | y | z | w",
+        "distributions.q={q(x): data, q(y|x): encoder.y, q(z|x): encoder.z, q(w|z): top.w}",
+        "distributions.p={p(y): uniform, p(w): normal, 'p(z|y,w)': components.z, 'p(x|y,z)': decoder.x}",
+    )
+    # z is the place of the white pixel, w = 2 z, and the components' means are c_k + w / 4.
+    weights = Z | {"components_z_mu": [[*Z["components_z_mu"][0], 0.25]]}
+    model = model_of(plan, encoder_a=IDENTITY, top_w=[[2.0]], **weights)
+    scores = module.category_scores(model, plan, plan.readouts[0], patterns([3, 0]), torch.tensor([0, 0]))["/bayes"]
+    distances = [[(place - center - 2 * place / 4) ** 2 for center in (0.2, 1.4, 1.6, 5.0)] for place in (3, 0)]
+    expected = math.log(1 / 4) - 0.5 * math.log(2 * math.pi) - 0.5 * torch.tensor(distances)
+    torch.testing.assert_close(scores, expected)
+    assert module.rule_text(plan, plan.readouts[0], "bayes") == "p(y|z,w)"
+    assert "y/bayes/nmi" in evaluate(model, plan, TEN)
+
+
 def test_samples_of_another_distribution_are_inferred_there() -> None:
     plan = plan_of(
         "distributions.r={r(x): data, r(z): q.z, r(y|x): encoder.y}",
