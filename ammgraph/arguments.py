@@ -8,6 +8,7 @@ from ammgraph import __version__
 from ammgraph.spec.shipped import spec_path
 
 SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
+DRAWN = ("distributions", "step")  # the sections that are pictures too
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -100,13 +101,19 @@ def _show(subparsers: Any) -> argparse.ArgumentParser:
     found = _verb(
         subparsers,
         "show",
-        "print the factorizations, shapes, games, step, LaTeX and cost of a spec",
-        "ammgraph show specs/amm_mnist.yaml --section latex",
+        "print or draw what a spec means: factorizations, layer tables, games, step, LaTeX, cost",
+        "ammgraph show specs/amm_mnist.yaml --format svg > amm_mnist.svg",
     )
     found.add_argument("spec", type=spec_path, metavar="SPEC")
     _set(found)
     found.add_argument("--section", action="append", choices=SECTIONS, help="only this; may be repeated")
     found.add_argument("--plan", action="store_true", help="the plan alone, as runs store and compare it")
+    found.add_argument(
+        "--format",
+        choices=("text", "json", "svg", "mermaid", "dot"),
+        default="text",
+        help="json: the whole plan; svg, mermaid, dot: the models of q and p, and the flow of a step (default: text)",
+    )
     return found
 
 

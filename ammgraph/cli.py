@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ammgraph import __version__
-from ammgraph.arguments import SECTIONS, Run, parser
+from ammgraph.arguments import DRAWN, SECTIONS, Run, parser
 from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, is_out_of_memory, render
 
 if TYPE_CHECKING:
@@ -111,37 +111,51 @@ def validate(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print what the compiler made of a spec."""
-    from ammgraph.graph.cost import cost_text
-    from ammgraph.graph.latex import latex
-    from ammgraph.graph.text import (
-        data_text,
-        distributions_text,
-        game_text,
-        network_text,
-        plan_text,
-        step_text,
-        variables_text,
-    )
-
     spec, plan = _compile(options.spec, options)
-    if options.plan:
-        print(plan_text(plan), end="")
-        return 0
-    sections = {
-        "distributions": lambda: "\n\n".join((data_text(plan), variables_text(plan), distributions_text(plan))),
-        "networks": lambda: "\n\n".join(network_text(network) for network in plan.networks),
-        "games": lambda: "\n\n".join(game_text(game) for game in plan.games),
-        "step": lambda: step_text(plan),
-        "latex": lambda: latex(plan).rstrip(),
-        "cost": lambda: cost_text(plan),
-    }
-    chosen = options.section or SECTIONS
-    if not options.section:
-        print(plan.title or options.spec, end="\n\n")
-    print("\n\n".join(sections[name]() for name in chosen))
+    print(_shown(plan, options), end="")
     for warning in plan.warnings:
         print(f"\n{_warning(warning, spec)}", file=sys.stderr)
     return 0
+
+
+def _shown(plan: "Plan", options: argparse.Namespace) -> str:
+    from ammgraph.graph.drawing import figure_svg
+    from ammgraph.graph.markup import dot, mermaid
+    from ammgraph.graph.text import plan_text
+
+    chosen = options.section or SECTIONS
+    if options.plan and (options.section or options.format != "text"):
+        raise RunError("`--plan` is the whole plan as text: it takes neither `--section` nor `--format`")
+    if options.plan:
+        return plan_text(plan)
+    if options.format == "json":
+        from ammgraph.graph.as_json import as_json as plan_json
+
+        if options.section:
+            raise RunError("`--format json` is the whole plan: it takes no `--section`")
+        return json.dumps(plan_json(plan), indent=1) + "\n"
+    if options.format != "text":
+        if options.section and not set(chosen) <= set(DRAWN):
+            raise RunError(f"`--format {options.format}` draws the sections {' and '.join(DRAWN)} only")
+        draw = {"svg": figure_svg, "mermaid": mermaid, "dot": dot}[options.format]
+        return draw(plan, "distributions" in chosen, "step" in chosen)
+    head = "" if options.section else f"{plan.title or options.spec}\n\n"
+    return head + "\n\n".join(_section(plan, name) for name in chosen) + "\n"
+
+
+def _section(plan: "Plan", name: str) -> str:
+    from ammgraph.graph.cost import cost_text, row_memory
+    from ammgraph.graph.latex import latex
+    from ammgraph.graph.text import data_text, distributions_text, game_text, network_text, step_text, variables_text
+
+    if name == "distributions":
+        return "\n\n".join((data_text(plan), variables_text(plan), distributions_text(plan)))
+    if name == "networks":
+        memory = row_memory(plan)
+        return "\n\n".join(network_text(network, memory[network.name]) for network in plan.networks)
+    if name == "games":
+        return "\n\n".join(game_text(game) for game in plan.games)
+    return {"step": step_text, "latex": latex, "cost": cost_text}[name](plan).rstrip()
 
 
 def train(options: argparse.Namespace) -> int:

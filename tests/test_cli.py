@@ -208,6 +208,46 @@ def test_show_prints_one_section(section: str, ammgraph: Run) -> None:
     assert len(out) < len(whole) - 100
 
 
+def test_show_draws_and_prints_nothing_else(ammgraph: Run) -> None:
+    for form, opening in (("svg", "<svg xmlns="), ("mermaid", "flowchart LR\n"), ("dot", "digraph {\n")):
+        code, out, err = ammgraph("show", TINY, "--format", form)
+        assert (code, err, out[: len(opening)]) == (0, "", opening)
+        _, models, _ = ammgraph("show", TINY, "--format", form, "--section", "distributions")
+        _, step, _ = ammgraph("show", TINY, "--format", form, "--section", "step")
+        assert "generator loss" not in models
+        assert "uniform" in models
+        assert "generator loss" in step
+        assert "real in joint" not in step
+
+
+def test_show_gives_the_whole_plan_to_tools(ammgraph: Run) -> None:
+    code, out, err = ammgraph("show", TINY, "--format", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["cost"]["parameters"] == 4224
+
+
+def test_warnings_leave_the_output_alone(ammgraph: Run) -> None:
+    code, out, err = ammgraph("show", TINY, "--format", "json", "--set", "variables.x.range=[-1, 1]")
+    assert code == 0
+    assert err.lstrip().startswith("warning[support-mismatch]")
+    assert [warning["code"] for warning in json.loads(out)["warnings"]] == ["support-mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--plan", "--format", "svg"),
+            "`--plan` is the whole plan as text: it takes neither `--section` nor `--format`",
+        ),
+        (("--format", "json", "--section", "games"), "`--format json` is the whole plan: it takes no `--section`"),
+        (("--format", "dot", "--section", "games"), "`--format dot` draws the sections distributions and step only"),
+    ],
+)
+def test_forms_of_show_that_exclude_each_other(arguments: tuple[str, ...], message: str, ammgraph: Run) -> None:
+    assert ammgraph("show", TINY, *arguments) == (1, "", f"error: {message}\n")
+
+
 def test_show_plan_is_what_a_run_stores(ammgraph: Run, finished: Path) -> None:
     code, out, _ = ammgraph("show", "--plan", TINY)
     assert code == 0

@@ -57,10 +57,15 @@ def test_the_commands_of_the_readme_do_what_it_says(folder: Path) -> None:
             extra = SHORT
         if "DATA" in words:
             extra += ("--set", "data.validation=20", "--set", "training.batch_size=20", "--no-download")
-        result = _run(folder, *words[1:], *extra)
+        target = words[words.index(">") + 1] if ">" in words else None
+        result = _run(folder, *(words[1:-2] if target else words[1:]), *extra)
         # The one wrong spec of the README shows what the compiler says.
         expected = 1 if words[1] == "validate" else 0
         assert result.returncode == expected, f"{command}\n{result.stdout}{result.stderr}"
+        if target is not None:
+            picture = f"specs/results/{target}"
+            assert f"]({picture})" in README
+            assert result.stdout == (ROOT / picture).read_text(encoding="utf-8")
 
 
 def test_the_wrong_factor_of_the_readme_is_explained_where_it_stands(folder: Path) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from ammgraph.evaluation.diagram import diagram_svg, same_model
 from ammgraph.evaluation.mathematics import formula_html
 from ammgraph.evaluation.page import Markup, Table, code_block, details, element, join, paragraph, section, text
-from ammgraph.graph.latex import discriminator_loss, factorization, generator_loss, value_function
+from ammgraph.graph.diagram import flows, same_model
+from ammgraph.graph.drawing import flow_svg, model_svg
+from ammgraph.graph.latex import VALUED, discriminator_loss, factorization, generator_loss, value_function
 from ammgraph.graph.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, shape_text
 from ammgraph.graph.text import optimizer_text, step_text
 from ammgraph.spec.notation import number_text
@@ -21,7 +22,7 @@ def model_section(plan: Plan, notes: Sequence[str]) -> Markup:
         _variables(plan),
         *(_game(plan, game) for game in plan.games),
         _networks(plan),
-        details("One step of training, as it is executed", code_block(step_text(plan))),
+        details("One step of training, as it is executed", *_steps(plan), code_block(step_text(plan))),
         _notes(notes),
     )
 
@@ -40,11 +41,15 @@ def _diagrams(plan: Plan) -> Markup:
         else:
             alike.append(draw)
     figures = [
-        f"<figure>{diagram_svg(plan, group[0])}<figcaption>{_diagram_caption(group)}</figcaption></figure>"
+        f"<figure>{model_svg(plan, group[0])}<figcaption>{_diagram_caption(group)}</figcaption></figure>"
         for group in groups
     ]
     legend = paragraph("Shaded: taken from the data. Beside each variable: the network or the prior that draws it.")
     return join([Markup(f'<div class="models">{"".join(figures)}</div>'), legend])
+
+
+def _steps(plan: Plan) -> list[Markup]:
+    return [Markup(f'<div class="wide-diagram" tabindex="0">{flow_svg(flow)}</div>') for flow in flows(plan)]
 
 
 def _diagram_caption(group: Sequence[DrawPlan]) -> Markup:
@@ -67,7 +72,7 @@ def _variables(plan: Plan) -> Markup:
 
 
 def _game(plan: Plan, game: GamePlan) -> Markup:
-    formulas = [value_function(game)] if game.objective in ("jensen_shannon", "minimax") else []
+    formulas = [value_function(game)] if game.objective in VALUED else []
     reads = ", ".join(variable for _, variable in game.reads)
     opening = (
         f"{game.discriminator} reads {reads} and tells {_side(game.real)} (real) from {_side(game.fake)} (fake). "

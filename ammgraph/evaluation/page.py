@@ -144,10 +144,10 @@ code.formula{font-size:.85rem;overflow-wrap:anywhere;line-height:1.5}
 .models figure{flex:1 1 260px;margin:0;display:flex;flex-direction:column;justify-content:flex-end;
 border:1px solid var(--line);border-radius:8px;padding:14px;background:var(--tint)}
 .diagram{display:block;width:100%;height:auto;margin:0 auto}
-.diagram .node{fill:var(--paper);stroke:var(--ink);stroke-width:1.4}.diagram .observed{fill:var(--shade)}
-.diagram .edge{fill:none;stroke:var(--ink);stroke-width:1.4}.diagram .head{fill:var(--ink)}
-.diagram .name{fill:var(--ink);font-family:Georgia,"Times New Roman",serif;font-style:italic;text-anchor:middle}
-.diagram .source{fill:var(--soft);font-size:12px}
+.diagram .node{fill:var(--paper);stroke:var(--ink)}.diagram .observed{fill:var(--shade)}
+.diagram .edge{stroke:var(--ink)}.diagram .head,.diagram .name{fill:var(--ink)}.diagram .source{fill:var(--soft)}
+.diagram .plate,.diagram .box{stroke:var(--line)}.diagram .box{fill:var(--paper)}
+.wide-diagram{overflow-x:auto;margin:.7rem 0}.wide-diagram .diagram{min-width:820px}
 figcaption{font-size:.88rem;color:var(--soft);line-height:1.45;margin-top:.5rem;overflow-wrap:anywhere}
 figcaption strong{color:var(--ink)}
 .plates{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:30px 26px;align-items:start}

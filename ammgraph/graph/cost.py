@@ -79,6 +79,14 @@ def check_memory(spec: Spec, plan: Plan) -> list[Diagnostic]:
     ]
 
 
+def row_memory(plan: Plan) -> dict[str, dict[str, str]]:
+    """Network -> row -> what the row takes of a step's memory, as text."""
+    found: dict[str, dict[str, str]] = {network.name: {} for network in plan.networks}
+    for network, row, share in memory(plan).rows:
+        found[network][row] = bytes_text(share)
+    return found
+
+
 def memory_text(found: Memory) -> str:
     """What the memory is for, as in `weights with gradients and optimizer states 18 MiB, activations 484 MiB`."""
     return (

@@ -2,7 +2,7 @@ r"""A plan as mathematics: the factorizations, each game's value function, each 
 
 from collections.abc import Sequence
 
-from ammgraph.graph.plan import DrawPlan, GamePlan, PenaltyPlan, Plan
+from ammgraph.graph.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan
 from ammgraph.spec.notation import number_text, parse_factor
 from ammgraph.spec.schema import Schedule
 
@@ -21,15 +21,21 @@ LOSSES = {
 }
 
 
+VALUED = ("jensen_shannon", "minimax", "wasserstein")  # objectives with one value, for which both players play
+
+
 def latex(plan: Plan) -> str:
     r"""Lines of LaTeX (amsmath), one formula a line; \zeta is softplus, d the logit, \sigma the sigmoid."""
     lines = ["% factorizations"]
     lines += [factorization(draw) for draw in plan.draws]
     for game in plan.games:
         lines += ["", f"% game {game.name}"]
-        if game.objective in ("jensen_shannon", "minimax"):
+        if game.objective in VALUED:
             lines.append(value_function(game))
         lines += [discriminator_loss(game), generator_loss(game)]
+    for index, turn in enumerate(plan.turns, start=1):
+        lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
+        lines += [player(objective) for objective in turn.objectives]
     return "\n".join(lines) + "\n"
 
 
@@ -43,11 +49,13 @@ def factorization(draw: DrawPlan) -> str:
 
 
 def value_function(game: GamePlan) -> str:
-    """V(D, G) = E_q[log D(x, y, z)] + E_p[log(1 - D(x, y, z))], eq. 13."""
-    arguments = _arguments(game)
-    real = " + ".join(_expectation(weight, draw, rf"\log D({arguments})") for weight, draw in game.real)
-    fake = " + ".join(_expectation(weight, draw, rf"\log(1 - D({arguments}))") for weight, draw in game.fake)
-    return rf"V_{{{_word(game.name)}}}(D, G) = {real} + {fake}, \quad D = \sigma(d)"
+    """V(D, G) = E_q[log D(x, y, z)] + E_p[log(1 - D(x, y, z))], eq. 13; of Wasserstein's E_q[d] - E_p[d]."""
+    arguments, head = _arguments(game), rf"V_{{{_word(game.name)}}}"
+    if game.objective == "wasserstein":
+        fakes = [_expectation(weight, draw, f"d({arguments})") for weight, draw in game.fake]
+        return f"{head}(d, G) = {' - '.join([_sum(game.real, f'd({arguments})'), *fakes])}"
+    real, fake = _sum(game.real, rf"\log D({arguments})"), _sum(game.fake, rf"\log(1 - D({arguments}))")
+    return rf"{head}(D, G) = {real} + {fake}, \quad D = \sigma(d)"
 
 
 def discriminator_loss(game: GamePlan) -> str:
@@ -61,6 +69,18 @@ def generator_loss(game: GamePlan) -> str:
     """What the networks on both sides minimise."""
     _, _, on_real, on_fake = LOSSES[game.objective]
     return rf"\mathcal{{L}}^{{G}}_{{{_word(game.name)}}} = {_weighted(game.weight, _sides(game, on_real, on_fake))}"
+
+
+def player(objective: ObjectivePlan) -> str:
+    """Which parameters minimise which sum of losses, in one turn."""
+    letter = "D" if objective.role == "discriminator" else "G"
+    parameters = ", ".join(rf"\theta_{{{_word(name)}}}" for name in objective.networks)
+    losses = " + ".join(rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in objective.games)
+    return rf"\min_{{{parameters}}} \; {losses}"
+
+
+def _sum(side: Sequence[tuple[float, str]], inner: str) -> str:
+    return " + ".join(_expectation(weight, draw, inner) for weight, draw in side)
 
 
 def _sides(game: GamePlan, on_real: str, on_fake: str) -> list[str]:

@@ -1,7 +1,8 @@
 """A plan as plain text, in stable order with aligned columns: what `show --plan` prints and goldens hold."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from ammgraph.graph.plan import (
     Density,
@@ -91,8 +92,8 @@ def distributions_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def network_text(network: NetworkPlan) -> str:
-    """A layer table with shapes, parameters and multiply-adds of one example."""
+def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) -> str:
+    """A layer table with shapes, parameters, multiply-adds of one example and, where it is given, memory of a step."""
     averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
     head = f"network {network.name}: {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
     rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
@@ -108,7 +109,10 @@ def network_text(network: NetworkPlan) -> str:
         )
         for row in network.rows
     ]
-    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5))])
+    if memory is not None:
+        column = ["memory", *("" for _ in network.inputs), *(memory.get(row.name, "-") for row in network.rows)]
+        rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
+    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5, 6))])
 
 
 def layer_text(row: RowPlan) -> str:
@@ -146,7 +150,6 @@ def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
 
 def game_text(game: GamePlan) -> str:
     """Both sides, both players with what each minimises, and through which samples the gradient flows."""
-    on = ROLE_LOSS[game.objective]
     lines = [
         f"game {game.name}: {_side(game.real)} (REAL) against {_side(game.fake)} (FAKE), "
         f"weight {game.weight}, {game.objective}",
@@ -158,12 +161,27 @@ def game_text(game: GamePlan) -> str:
         "r1_penalty": "1/2 E_REAL |grad d|^2",
     }
     extra = "".join(f" + {penalty.weight} {penalties[penalty.kind]}" for penalty in game.penalties)
-    players = [(game.discriminator.owner, f"minimises {_terms(on[0], on[1], game)}{extra}")]
+    players = [(game.discriminator.owner, f"minimises {loss_text(game, 'discriminator')}{extra}")]
     players += [
-        (network, f"minimises {_terms(on[2], on[3], game)} through {', '.join(samples)}")
+        (network, f"minimises {loss_text(game, 'generator')} through {', '.join(samples)}")
         for network, samples in game.paths
     ]
     return "\n".join(lines + table(players))
+
+
+def loss_text(game: GamePlan, role: Literal["discriminator", "generator"]) -> str:
+    """What a role minimises in a game, without penalties: `E_q sp(-d) + E_p sp(d)`.
+
+    A loss that begins with a minus lends it to its term.
+    """
+    on_real, on_fake = ROLE_LOSS[game.objective][:2] if role == "discriminator" else ROLE_LOSS[game.objective][2:]
+    text = ""
+    for side, loss in ((game.real, on_real), (game.fake, on_fake)):
+        for weight, draw in side:
+            sign = ("- " if loss.startswith("-") else "+ ") if text else loss[: loss.startswith("-")]
+            factor = "" if weight == 1 else f"{number_text(weight)} "
+            text += f"{' ' if text else ''}{sign}{factor}E_{draw} {loss.removeprefix('-')}"
+    return text
 
 
 def step_text(plan: Plan) -> str:
@@ -261,17 +279,6 @@ def _means(factor: FactorPlan) -> list[str]:
         return []
     lines = [", ".join(number_text(value) for value in mean) for mean in prior.means]
     return [f"mean {index}: {line}" for index, line in enumerate(lines)]
-
-
-def _terms(on_real: str, on_fake: str, game: GamePlan) -> str:
-    """E_q sp(-d) + E_p sp(d); a loss that begins with a minus lends it to its term."""
-    text = ""
-    for side, loss in ((game.real, on_real), (game.fake, on_fake)):
-        for weight, draw in side:
-            sign = ("- " if loss.startswith("-") else "+ ") if text else loss[: loss.startswith("-")]
-            factor = "" if weight == 1 else f"{number_text(weight)} "
-            text += f"{' ' if text else ''}{sign}{factor}E_{draw} {loss.removeprefix('-')}"
-    return text
 
 
 def _binding(local: str, variable: str) -> str:

@@ -10,7 +10,6 @@ from evaluation.shown import images, untrained, write_spec
 
 from ammgraph.evaluation import figures
 from ammgraph.evaluation.curves import Curve, Curves, Panel, UsePanel
-from ammgraph.evaluation.diagram import diagram_svg
 from ammgraph.evaluation.figures import STYLE, draw, draw_curves
 from ammgraph.evaluation.mathematics import formula_html, piece_svg, pieces_of
 from ammgraph.evaluation.views import MatrixView, SamplesView, ViewOptions, collect_views
@@ -112,13 +111,3 @@ def test_formulas_are_cut_before_relations_and_sums_and_brackets_are_opened() ->
 
 def test_a_piece_is_well_formed_svg_in_the_colour_of_the_text() -> None:
     ElementTree.fromstring(piece_svg(r"= \frac{1}{2} x_{1}"))
-
-
-def test_a_graph_shades_data_and_draws_an_arrow_for_each_condition(tmp_path: Path) -> None:
-    _, plan = untrained(write_spec(tmp_path, "amm"))
-    for draw_plan, observed in ((plan.draw("q"), 1), (plan.draw("p"), 0)):
-        svg = diagram_svg(plan, draw_plan)
-        ElementTree.fromstring(svg)
-        assert svg.count("<circle") == 3
-        assert svg.count("observed") == observed
-        assert svg.count("<polygon") == sum(len(factor.given) for factor in draw_plan.factors)

@@ -45,6 +45,9 @@ def test_the_formulas_of_a_plan_by_hand() -> None:
         r" - 1)^2\right]",
         r"\mathcal{L}^{G}_{\mathrm{joint}} = \mathbb{E}_{q}\left[\zeta(d(x, y, z))\right]"
         r" + \mathbb{E}_{p}\left[\zeta(-d(x, y, z))\right]",
+        r"\min_{\theta_{\mathrm{critic}}} \; \mathcal{L}^{D}_{\mathrm{joint}}",
+        r"\min_{\theta_{\mathrm{encoder}}, \theta_{\mathrm{components}}, \theta_{\mathrm{decoder}}} \;"
+        r" \mathcal{L}^{G}_{\mathrm{joint}}",
     ]
 
 
@@ -85,7 +88,7 @@ def test_weights_that_change_with_time_are_functions_of_it() -> None:
 def test_a_value_function_stands_where_there_is_one() -> None:
     for objective in OBJECTIVES:
         plan = plan_of(TINY, f"games.joint.objective={objective}")
-        has_value = objective in ("jensen_shannon", "minimax")
+        has_value = objective in ("jensen_shannon", "minimax", "wasserstein")
         assert any(formula.startswith("V_") for formula in formulas(latex(plan))) == has_value
 
 
