@@ -307,6 +307,7 @@ def new(options: argparse.Namespace) -> int:
     print("\nNext:")
     print(f"  ammgraph show {path}")
     print(f"  ammgraph show {path} --format svg > {shlex.quote(str(Path(options.path).with_suffix('.svg')))}")
+    print(f"  ammgraph train {path} --dry-run")
     print(f"  ammgraph train {path}")
     return 0
 

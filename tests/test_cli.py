@@ -258,7 +258,7 @@ def test_show_of_a_wrong_spec_says_what_is_wrong_on_stderr(ammgraph: Run) -> Non
     code, out, err = ammgraph("show", BAD)
     assert (code, out) == (1, "")
     assert "error[duplicate-key]" in err
-    assert re.search(r"\n\n\d errors?\n$", err)
+    assert re.search(r"\n\n1 error; `ammgraph explain duplicate-key` says more\n$", err)
 
 
 @pytest.mark.parametrize("arguments", [("validate", TINY, BAD), ("show", TINY), ("show", "--plan", TINY)])

@@ -176,7 +176,7 @@ def _game(game: GamePlan) -> Json:
         "discriminator": str(game.discriminator),
         "reads": [{"name": name, "variable": variable} for name, variable in game.reads],
         "penalties": [
-            {"kind": p.kind, "weight": _schedule(p.weight), "own_pass": p.evaluation is not None}
+            {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": p.evaluation is not None}
             for p in game.penalties
         ],
         "gradients": [{"network": network, "through": list(samples)} for network, samples in game.paths],
@@ -215,8 +215,14 @@ def _evaluation(evaluation: EvaluationPlan) -> Json:
 
 
 def _site(site: Site) -> Json:
-    shape = list(site.shape)
-    return {"name": site.name, "kind": site.kind, "batch": site.batch, "shape": shape, "dropout": site.dropout}
+    return {
+        "name": site.name,
+        "kind": site.kind,
+        "batch": site.batch,
+        "shape": list(site.shape),
+        "dropout": site.dropout,
+        "every": site.every,
+    }
 
 
 def _readout(readout: ReadoutPlan) -> Json:

@@ -124,8 +124,9 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
         for penalty in [penalty for penalty in game.penalties if penalty.evaluation is not None]:
             edges += [(draws[name], len(boxes)) for name in game.draws]
             penalties.setdefault(game.name, []).append(len(boxes))
-            where = f"its own pass, between {' and '.join(game.draws)}"
-            boxes.append(Box("pass", f"{penalty.kind.replace('_', ' ')}, {game.name}", (where,)))
+            lines = [f"its own pass, between {' and '.join(game.draws)}"]
+            lines += [f"in every {penalty.every}th step, {penalty.every} times"] if penalty.every > 1 else []
+            boxes.append(Box("pass", f"{penalty.kind.replace('_', ' ')}, {game.name}", tuple(lines)))
     losses: list[tuple[ObjectivePlan, int]] = []
     for objective in turn.objectives:
         for name in objective.games:

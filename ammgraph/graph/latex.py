@@ -90,6 +90,12 @@ def _sides(game: GamePlan, on_real: str, on_fake: str) -> list[str]:
 
 
 def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
+    """A penalty's term; n 1_{n | t} before one that is taken in every nth step t."""
+    often = "" if penalty.every == 1 else rf"{penalty.every} \, 1_{{{penalty.every} \mid t}} \, "
+    return often + _penalty_term(game, penalty)
+
+
+def _penalty_term(game: GamePlan, penalty: PenaltyPlan) -> str:
     arguments, weight = _arguments(game), _schedule(penalty.weight, r"\lambda")
     gradient = rf"\nabla_{{{arguments}}} d({arguments})"
     if penalty.kind == "gradient_penalty":

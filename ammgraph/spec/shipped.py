@@ -10,6 +10,7 @@ from ammgraph.spec.merge import read_chain
 
 _PACKAGE = Path(__file__).parent.parent
 # In a wheel they lie in the package, in a checkout beside it.
+SCHEMA = "ammgraph.schema.json"  # which the first line of every shipped spec names, for editors
 FOLDERS = (_PACKAGE / "specs", _PACKAGE.parent / "specs")
 
 
@@ -27,14 +28,14 @@ def spec_path(text: str) -> str:
 
 
 def copy_spec(name: str, target: Path | None = None) -> tuple[Path, ...]:
-    """Copy a shipped spec, comments and all, and beside it the specs that it extends.
+    """Copy a shipped spec, comments and all, and beside it the specs that it extends and the schema for editors.
 
     Args:
         name: the spec, as in `amm_mnist`.
         target: the new file, or a folder; `NAME.yaml` here unless given.
 
     Returns:
-        The files written, the spec itself first. A parent that lies there already, unchanged, is not written.
+        The files written, the spec itself first. What lies there already, unchanged, is not written.
 
     Raises:
         RunError: there is no such spec, or a file of another content is in the way; then nothing is written.
@@ -45,8 +46,9 @@ def copy_spec(name: str, target: Path | None = None) -> tuple[Path, ...]:
     target = Path() if target is None else target
     first = target / f"{name}.yaml" if target.is_dir() else target
     chain = _chain(specs[name])
-    places = {first: chain[0], **{first.parent / parent.name: parent for parent in chain[1:]}}
-    if len(places) < len(chain):
+    schema = [beside for beside in [chain[0].parent / SCHEMA] if beside.exists()]
+    places = {first: chain[0], **{first.parent / beside.name: beside for beside in [*chain[1:], *schema]}}
+    if len(places) < len(chain) + len(schema):
         raise RunError(f"`{first}` has the name of a spec that `{name}` extends: give it another")
     new = [place for place, source in places.items() if place == first or not _same(place, source)]
     for place in new:

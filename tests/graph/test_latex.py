@@ -131,7 +131,16 @@ def test_the_printed_losses_are_those_that_run(objective: str, weight: int) -> N
 
 # ------------------------------------------------------------------------------------------------ well-formed
 
-PENALTIES = ("gradient_penalty: {lambda: 0.01}", "roth_penalty: {gamma: 2e-6}", "r1_penalty: {gamma: 3}")
+def test_a_lazy_penalty_says_when_it_is_taken() -> None:
+    lazy, often = (
+        plan_of(TINY, f"games.joint.gradient_penalty={{lambda: 3, every: {every}}}").game("joint") for every in (16, 1)
+    )
+    assert module.discriminator_loss(lazy) == module.discriminator_loss(often).replace(
+        r" + 3 \, ", r" + 16 \, 1_{16 \mid t} \, 3 \, "
+    )
+
+
+PENALTIES = ("gradient_penalty: {lambda: 0.01, every: 4}", "roth_penalty: {gamma: 2e-6}", "r1_penalty: {gamma: 3}")
 VARIANTS = [
     *((path, ()) for path in SPECS),
     *((TINY, (f"games.joint.objective={objective}",)) for objective in OBJECTIVES),

@@ -57,6 +57,8 @@ def test_a_copy_is_the_same_model_with_the_same_comments(name: str, tmp_path: Pa
     first, *parents = copy_spec(name, tmp_path / "mine.yaml")
     assert first == tmp_path / "mine.yaml"
     assert first.read_bytes() == shipped_specs()[name].read_bytes()
+    *parents, schema = parents
+    assert schema.name in first.read_text().splitlines()[0]
     assert {path.stem for path in parents} <= set(shipped_specs()) - {name}
     copied, original = (compile_spec(load_spec(path)) for path in (first, shipped_specs()[name]))
     assert plan_hash(copied) == plan_hash(original)
@@ -64,9 +66,13 @@ def test_a_copy_is_the_same_model_with_the_same_comments(name: str, tmp_path: Pa
 
 def test_a_copy_has_the_shipped_name_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert copy_spec("amm_mnist_q1") == (Path("amm_mnist_q1.yaml"), Path("amm_mnist.yaml"))
+    assert copy_spec("amm_mnist_q1") == (
+        *(Path("amm_mnist_q1.yaml"), Path("amm_mnist.yaml")),
+        Path("ammgraph.schema.json"),
+    )
     (tmp_path / "folder").mkdir()
-    assert copy_spec("ali_mnist", tmp_path / "folder") == (tmp_path / "folder" / "ali_mnist.yaml",)
+    folder = tmp_path / "folder"
+    assert copy_spec("ali_mnist", folder) == (folder / "ali_mnist.yaml", folder / "ammgraph.schema.json")
     # What is extended is there already, as it ships.
     assert copy_spec("amm_mnist_q2") == (Path("amm_mnist_q2.yaml"),)
 
