@@ -131,6 +131,7 @@ def test_the_printed_losses_are_those_that_run(objective: str, weight: int) -> N
 
 # ------------------------------------------------------------------------------------------------ well-formed
 
+
 def test_a_lazy_penalty_says_when_it_is_taken() -> None:
     lazy, often = (
         plan_of(TINY, f"games.joint.gradient_penalty={{lambda: 3, every: {every}}}").game("joint") for every in (16, 1)
