@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ammgraph.graph.plan import (
     CriticPass,
@@ -171,8 +170,9 @@ def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors)
 
 
 def one_hot(labels: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Labels (B,) as one-hot vectors (B, size, 1, 1)."""
-    return F.one_hot(labels, size).to(dtype)[:, :, None, None]
+    """Labels (B,) as one-hot vectors (B, size, 1, 1). `F.one_hot` would fetch their range from the device."""
+    vectors = torch.zeros(len(labels), size, dtype=dtype, device=labels.device)
+    return vectors.scatter_(1, labels[:, None], 1.0)[:, :, None, None]
 
 
 def draw_noise(site: Site, generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> Tensor:
