@@ -1,5 +1,6 @@
 """The tools: scripts that can be run, and a benchmark whose loops run for every kind of game."""
 
+import itertools
 import json
 import math
 import os
@@ -27,7 +28,7 @@ def bench() -> Iterator[ModuleType]:
         import bench
 
         yield bench
-    for name in ("bench", "plain"):
+    for name in ("bench", "growth", "plain"):
         sys.modules.pop(name)
 
 
@@ -139,3 +140,62 @@ def test_the_peak_is_a_rate(bench: ModuleType) -> None:
     peak = bench.matrix_multiply_peak(64)
     assert math.isfinite(peak)
     assert peak > 1e6
+
+
+def test_a_cell_of_a_table_of_growth(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(bench, monkeypatch, capsys, TINY, "--batch-size", 10, "--repeat", 2, "--cell")
+    found = json.loads(out)
+    assert (found["batch_size"], found["passes"], found["penalty_passes"]) == (10, 1, 1)
+    assert found["seconds_an_example"] == pytest.approx(found["seconds"] / 10, abs=1e-6)
+    assert found["peak_memory_mib"] > 50
+
+
+def test_growth_over_settings_is_a_process_for_each_combination(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    def measured(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        cell = {"seconds": 0.5, "seconds_an_example": 0.05, "passes": 1, "penalty_passes": 2, "peak_memory_mib": 7}
+        return subprocess.CompletedProcess(command, 0, json.dumps(cell), "")
+
+    monkeypatch.setattr(bench.growth.subprocess, "run", measured)
+    grid = ("--scale", "constants.K=10,20", "--scale", "training.batch_size+training.steps=3,4")
+    _, out, _ = run(bench, monkeypatch, capsys, TINY, *grid, "--set", "data.validation=7")
+    settings = [[b for a, b in itertools.pairwise(command) if a == "--set"] for command in commands]
+    assert settings == [
+        ["data.validation=7", f"constants.K={k}", f"training.batch_size={n}", f"training.steps={n}"]
+        for k in (10, 20)
+        for n in (3, 4)
+    ]
+    head, *lines = out.splitlines()
+    assert head.split() == ["seconds", "a", "step", "ms", "an", "example", "passes", "penalties", "MiB"]
+    assert [line.split()[:2] for line in lines] == [
+        [f"constants.K={k}", f"training.batch_size+training.steps={n}"] for k in (10, 20) for n in (3, 4)
+    ]
+    assert lines[0].split()[2:] == ["0.5000", "50.000", "1", "2", "7"]
+    code, _, err = run(bench, monkeypatch, capsys, TINY, "--scale", "constants.K")
+    assert code == 2
+    assert "expected A.B=VALUE,VALUE" in err
+
+
+def test_more_games_between_the_same_draws_take_no_more_passes_of_the_discriminator(bench: ModuleType) -> None:
+    one, two, three = bench.growth.games_axis(str(TINY), [], 3)
+    assert [name for name, _ in (one, two, three)] == ["1 game", "2 games", "3 games"]
+    plans = [plan_of(TINY, *overrides) for _, overrides in (one, two, three)]
+    assert [len(plan.games) for plan in plans] == [1, 2, 3]
+    cells = [bench.growth.cell(plan, 1.0, 2048) for plan in plans]
+    assert [(found["passes"], found["penalty_passes"]) for found in cells] == [(1, 1), (1, 2), (1, 3)]
+
+
+def test_an_epoch_is_timed_with_the_share_of_its_data(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(bench, monkeypatch, capsys, TINY, "--batch-size", 400, "--epoch", "--precision", "bfloat16")
+    found = json.loads(out)
+    assert (found["steps"], found["precision"]) == (4, "bfloat16")
+    assert 0 < found["data_share"] < 1
+    assert found["data_seconds"] < found["seconds"]

@@ -1,10 +1,14 @@
 """Times the planned step against plain PyTorch loops of the same model, in one process, interleaved.
 
     tools/bench specs/amm_mnist.yaml --batch-size 100 --repeat 7
+    tools/bench specs/amm_mnist.yaml --scale constants.K=10,100 --scale training.batch_size=16,512
+    tools/bench specs/amm_mnist.yaml --games 3
+    tools/bench specs/amm_mnist.yaml --epoch --data-dir DIR
 
 Prints medians, ratios, examples a second, peak memory (each variant in a process of its own), the time of the compiler,
 and the share of the machine's measured matrix-multiply peak that the planned step reaches. Data are random: what is
-timed is the step, from a batch of images to updated weights.
+timed is the step, from a batch of images to updated weights. `--scale` and `--games` print how the planned step alone
+grows; `--epoch` times one epoch of the spec's own data.
 """
 
 import argparse
@@ -20,6 +24,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+import growth
 import plain
 
 from ammgraph.data.dataset import Dataset
@@ -48,12 +53,31 @@ def main() -> None:
         help=f"of {','.join(VARIANTS)} (default: all but float64)",
     )
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--scale", action="append", default=[], type=growth.axis, metavar="A.B=VALUE,VALUE")
+    parser.add_argument("--games", type=int, metavar="N", help="the first game, played 1 to N times on the same draws")
+    parser.add_argument("--epoch", action="store_true", help="one epoch of the spec's data, end to end")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float64"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--cell", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.epoch:
+        print(json.dumps(growth.epoch(options), indent=1))
+        return
+    if options.scale or options.games:
+        axes = [growth.games_axis(options.spec, options.set, options.games)] if options.games else []
+        records = growth.table(options, [*axes, *options.scale])
+        print(json.dumps(records, indent=1) if options.json else growth.text(records))
+        return
     started = time.perf_counter()
     plan = compile_spec(load_spec(options.spec, [f"training.batch_size={options.batch_size}", *options.set]))
     compile_seconds = time.perf_counter() - started
+    if options.cell:
+        name = "planned" if options.precision == "float32" else f"planned-{options.precision}"
+        (seconds,) = interleaved(steps(plan, [name]), options.repeat).values()
+        print(json.dumps(growth.cell(plan, statistics.median(seconds), peak_resident_kib())))
+        return
     if options.memory_of:
         step = steps(plan, [options.memory_of])[options.memory_of]
         for _ in range(2):
