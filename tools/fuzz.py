@@ -9,6 +9,7 @@ specs with one to four changes. The work is done in a process that is replaced w
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import sys
 import time
@@ -26,7 +27,8 @@ from examine import Verdict, examine  # noqa: E402
 from generate import generated  # noqa: E402
 from mutate import mutant  # noqa: E402
 
-HANGS_AFTER = 30.0  # seconds without an answer
+HANGS_AFTER = 15.0  # seconds of processor without an answer: a machine that is busy hangs nobody
+ASLEEP_AFTER = 600.0  # seconds without an answer
 DEAD = ("hangs", "the process died")
 SMALL = (
     ROOT / "tests" / "tiny.yaml",
@@ -76,7 +78,7 @@ def fuzz(seed: int, examples: int, seconds: float) -> dict[str, object]:
         there.close()
         while number < examples and time.monotonic() - started < seconds:
             try:
-                verdict = here.recv() if here.poll(HANGS_AFTER) else Verdict("failure", "hangs")
+                verdict = here.recv() if _answers(here, worker.pid or 0) else Verdict("failure", "hangs")
             except EOFError:
                 verdict = Verdict("failure", "the process died")
             outcomes[verdict.outcome] += 1
@@ -102,6 +104,23 @@ def fuzz(seed: int, examples: int, seconds: float) -> dict[str, object]:
         "minutes": round((time.monotonic() - started) / 60, 1),
         "failures": shown + failures[20:],
     }
+
+
+def _answers(here: Connection, pid: int) -> bool:
+    """Whether an answer comes before the worker has computed, or slept, for too long."""
+    began, first = time.monotonic(), _processor_seconds(pid)
+    while not here.poll(1.0):
+        if _processor_seconds(pid) - first > HANGS_AFTER or time.monotonic() - began > ASLEEP_AFTER:
+            return False
+    return True
+
+
+def _processor_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0  # it has died, and the pipe says so
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _work(answers: Connection, seed: int, first: int, last: int) -> None:

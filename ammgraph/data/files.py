@@ -1,5 +1,6 @@
 """Readers of a user's own data: `.npz` files and folders of images by class. Never touches a network."""
 
+import math
 import os
 import zipfile
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ammgraph.data.records import Records, Split, checked_records, entries, reading, shape_text
+from ammgraph.data.records import Records, Split, checked_records, entries, machine_memory, reading, shape_text
 from ammgraph.diagnostics import RunError, did_you_mean
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -67,6 +68,16 @@ def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
 
 
 def _npz_array(path: Path, file: Any, key: str) -> Array:
+    # Arrays may be compressed a thousandfold, and a header may claim what is not there: look before unpacking.
+    with file.zip.open(f"{key}.npy" if f"{key}.npy" in file.zip.namelist() else key) as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(member)
+    if (size := math.prod(shape) * dtype.itemsize) > machine_memory():
+        raise RunError(
+            f"{path}: `{key}` is {_tuple(shape)} of {dtype}, {size / 2**30:,.1f} GiB, "
+            f"and the machine has {machine_memory() / 2**30:,.1f} GiB of memory"
+        )
     try:
         return np.asarray(file[key])
     except ValueError as error:
@@ -290,5 +301,5 @@ def _npz_images_alone(path: Path) -> torch.Tensor:
             key = names[0] if len(names) == 1 else next((key for key in _IMAGE_KEYS if key in names), None)
             if key is None:
                 raise RunError(f"{path}: which array holds images? found {', '.join(names) or 'nothing'}; {advice}")
-            layout = str(file["layout"]) if "layout" in file.files else None
+            layout = str(_npz_array(path, file, "layout")) if "layout" in file.files else None
             return _npz_images(path, key, _npz_array(path, file, key), layout)

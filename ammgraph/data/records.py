@@ -1,5 +1,6 @@
 """What every reader returns: images and labels as checked tensors. Knows no data set, no split and no spec."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
+
+# Where a container's limit stands: version 2 and version 1 of control groups.
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class DataAbsent(RunError):
@@ -100,6 +104,13 @@ def reading(what: str, advice: str) -> Iterator[None]:
     # zlib.error, AssertionError, MemoryError over a damaged header: parsers of foreign files raise almost anything.
     except Exception as error:
         raise RunError(f"cannot read {what} ({_one_line(error)}); {advice}") from error
+
+
+def machine_memory() -> int:
+    """Bytes that the machine has, or that its container may use."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [path.read_text().strip() for path in _LIMITS if path.exists()]
+    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
 def shape_text(shape: tuple[int, ...] | torch.Size) -> str:

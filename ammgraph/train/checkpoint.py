@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import io
 import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,9 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
     if hashlib.sha256(content).hexdigest() != expected:
         return "is damaged: its checksum differs", None
     try:
+        _check_archive(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        _check_tensors(state, len(content))
     except Exception as error:  # whatever a foreign file makes the reader do, it is not a checkpoint of ours
         return f"is no checkpoint: {type(error).__name__}", None
     if not isinstance(state, dict):
@@ -92,6 +96,35 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
     if state.get("step", step) != step:
         return f"is no checkpoint of step {step}", None
     return "", state
+
+
+def _check_archive(content: bytes) -> None:
+    """Nothing in the file grows when it is read: `torch.save` compresses nothing.
+
+    Raises:
+        ValueError: it would.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = archive.infolist()
+    if sum(part.file_size for part in parts) > len(content) or any(part.compress_type for part in parts):
+        raise ValueError("the archive holds more than the file")
+
+
+def _check_tensors(value: object, size: int) -> None:
+    """No tensor claims more than the file holds, as one with strides of 0 or a sparse one can.
+
+    Raises:
+        ValueError: one does.
+    """
+    if isinstance(value, torch.Tensor):
+        if value.layout != torch.strided or value.device.type != "cpu" or value.nbytes > size:
+            raise ValueError("a tensor is larger than the file")
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            _check_tensors(entry, size)
+    elif isinstance(value, list | tuple | set):
+        for entry in value:
+            _check_tensors(entry, size)
 
 
 def _steps(folder: Path, suffix: str) -> list[int]:

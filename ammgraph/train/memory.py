@@ -1,18 +1,14 @@
 """Whether a step fits into the machine, asked before anything is allocated; and what is said where memory ends."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
+from ammgraph.data.records import machine_memory
 from ammgraph.diagnostics import RunError, is_out_of_memory
 from ammgraph.graph.cost import Precision, bytes_text, memory, memory_text
 from ammgraph.graph.plan import Plan
-
-# Where a container's limit stands: version 2 and version 1 of control groups.
-_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def check_memory(plan: Plan, device: torch.device, precision: Precision = "float32") -> None:
@@ -61,6 +57,4 @@ def memory_of(device: torch.device) -> int:
     """Bytes that a device has: of the CPU what the machine or its container has, used or not."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = [path.read_text().strip() for path in _LIMITS if path.exists()]
-    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
+    return machine_memory()

@@ -1,7 +1,12 @@
 import io
+import os
+import pickle
 import re
+import struct
 import warnings
 import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +14,7 @@ import torch
 from PIL import Image
 
 from ammgraph.data.dataset import load_data
-from ammgraph.data.files import read_folder, read_npz
+from ammgraph.data.files import read_folder, read_images, read_npz
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data
 
@@ -187,7 +192,7 @@ def test_an_array_larger_than_the_memory_is_an_error(tmp_path):
     path = save(tmp_path / "a.npz", y_train=np.arange(4))
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("x_train.npy", header.getvalue())
-    with pytest.raises(RunError, match=r"cannot read .*Unable to allocate"):
+    with pytest.raises(RunError, match=r"`x_train` is .* of uint8, 75,437,128\.5 GiB, and the machine has"):
         read_npz(path)
 
 
@@ -314,3 +319,54 @@ def test_a_relative_path_starts_from_the_data_folder_or_the_current_one(tmp_path
 def test_a_path_to_nothing_is_an_error(dataset, tmp_path):
     with pytest.raises(RunError, match=r"there is no .*nowhere"):
         load_data(Data(dataset=dataset, path="nowhere"), tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ a stranger's file
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, ("exploded",))
+
+
+def test_an_npz_with_python_objects_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("bomb.npz", x_train=np.array([Bomb()], dtype=object), y_train=np.zeros(1, np.int64))
+    for read in (read_npz, read_images):
+        with pytest.raises(RunError, match=r"holds Python objects, which are not read because they may run code"):
+            read(Path("bomb.npz"))
+    Path("pickle.npz").write_bytes(pickle.dumps(Bomb()))
+    for read in (read_npz, read_images):
+        with pytest.raises(RunError, match=r"an \.npz file"):
+            read(Path("pickle.npz"))
+    assert not (tmp_path / "exploded").exists()
+
+
+def claims(path: Path, shape: tuple[int, ...]) -> Path:
+    """An .npz whose arrays say that they have a shape, and hold nothing."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in ("x_train", "y_train"):
+            with archive.open(f"{key}.npy", "w") as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                file.write(b"\0" * 100)
+    return path
+
+
+def test_an_npz_that_claims_a_trillion_numbers_is_refused_before_they_are_allocated(tmp_path: Path) -> None:
+    path = claims(tmp_path / "huge.npz", (10**12,))
+    for read in (read_npz, read_images):
+        with pytest.raises(
+            RunError, match=r"`x_train` is \(1000000000000,\) of uint8, 931\.3 GiB, and the machine has"
+        ):
+            read(path)
+    with pytest.raises(RunError, match="cannot read"):
+        read_npz(claims(tmp_path / "false.npz", (10**6,)))
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
+    """The header of a PNG of 200,000 x 200,000 pixels without any of them."""
+    header = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(RunError, match="decompression bomb"):
+        read_images(tmp_path / "huge.png")

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,34 @@ def test_a_pickle_bomb_is_refused_and_runs_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(RunError, match=r"step-000000003\.pt is no checkpoint"):
         checkpoint.load_newest(tmp_path)
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(10**12),
+        torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (10**12,), check_invariants=True),
+        torch.empty(10**12, device="meta"),
+    ],
+    ids=["expanded", "sparse", "meta"],
+)
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(tmp_path: Path, tensor: torch.Tensor) -> None:
+    torch.save({"step": 3, "nested": [{"weights": tensor}]}, tmp_path / "huge")
+    write(tmp_path, 3, (tmp_path / "huge").read_bytes())
+    with pytest.raises(RunError, match=r"step-000000003\.pt is no checkpoint: ValueError"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path) -> None:
+    torch.save({"step": 3, "weights": torch.zeros(1 << 22)}, tmp_path / "plain")
+    bomb = tmp_path / "bomb"
+    with zipfile.ZipFile(tmp_path / "plain") as plain, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+    assert bomb.stat().st_size < 1 << 17
+    write(tmp_path, 3, bomb.read_bytes())
+    with pytest.raises(RunError, match=r"step-000000003\.pt is no checkpoint: ValueError"):
+        checkpoint.load_newest(tmp_path)
 
 
 def test_a_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
