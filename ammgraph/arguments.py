@@ -291,6 +291,20 @@ def _explain(subparsers: Any) -> argparse.ArgumentParser:
     return found
 
 
+def _export(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "export",
+        "write a run as a program that needs PyTorch alone: model.py and weights.pt",
+        "ammgraph export runs/amm_digits-1 --output digits",
+    )
+    _run(found)
+    found.add_argument(
+        "-o", "--output", metavar="DIR", help="the folder of the export (default: `export` in the run directory)"
+    )
+    return found
+
+
 _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "train": _train,
     "validate": _validate,
@@ -300,6 +314,7 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "compare": _compare,
     "sample": _sample,
     "encode": _encode,
+    "export": _export,
     "specs": _specs,
     "copy": _copy,
     "new": _new,

@@ -328,9 +328,22 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
+def export(options: argparse.Namespace) -> int:
+    """Write a run as a program of its own."""
+    from ammgraph.export.export import export_run
+
+    folder = Path(options.run_dir)
+    for path in export_run(folder, Path(options.output) if options.output else folder / "export"):
+        print(path)
+    return 0
+
+
 VERBS: dict[str, Run] = {
     verb.__name__: verb
-    for verb in (train, validate, show, evaluate, report, compare, sample, encode, specs, copy, new, schema, explain)
+    for verb in (
+        *(train, validate, show, evaluate, report, compare, sample, encode, export),
+        *(specs, copy, new, schema, explain),
+    )
 }
 
 

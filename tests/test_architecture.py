@@ -24,7 +24,7 @@ from ammgraph.spec.schema import ACTIVATIONS, Activation, Adam, Data, Operation,
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ammgraph"
 ORDER = (
-    *("diagnostics", "spec", "data", "graph", "nn", "train", "evaluation"),
+    *("diagnostics", "spec", "data", "graph", "nn", "train", "evaluation", "export"),
     *("api", "explain", "arguments", "session"),  # api ties train and evaluation together
     *("dry_run", "trials", "cli", "__main__"),
 )

@@ -22,7 +22,7 @@ from ammgraph.evaluation import classifier, quality
 from ammgraph.train import checkpoint, run
 
 COMMANDS = (
-    *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode"),
+    *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode", "export"),
     *("specs", "copy", "new"),
 )
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"

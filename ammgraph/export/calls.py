@@ -1,0 +1,151 @@
+"""Which functions the classes of an export have, and who calls them with what: a plan comes in, calls go out.
+
+Rows that are drawn from one evaluation one after another become one function of the network, so that they share masks
+and batch statistics as in training. Where another factor comes between them, the second function is handed the rows of
+the first that it reads.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from ammgraph.diagnostics import RunError
+from ammgraph.graph.plan import CriticPass, DrawPlan, EvaluationPlan, FactorPlan, FromNetwork, NetworkPlan, Plan
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of a network: the rows that it computes, from which names, and which of them it returns.
+
+    `probabilities` are categorical rows whose probabilities it returns after these.
+    """
+
+    network: str
+    given: tuple[str, ...]
+    rows: tuple[str, ...]
+    returns: tuple[str, ...]
+    probabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function called within one evaluation: an argument for each name given, a name for each row returned."""
+
+    function: Function
+    evaluation: str
+    arguments: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+Step: TypeAlias = Call | FactorPlan  # a factor that no network draws
+
+
+def draw_steps(plan: Plan, factors: Sequence[FactorPlan]) -> tuple[Step, ...]:
+    """What draws these factors, in their order."""
+    groups: list[tuple[EvaluationPlan, list[FactorPlan]] | FactorPlan] = []
+    for factor in factors:
+        if not isinstance(factor.origin, FromNetwork):
+            groups.append(factor)
+            continue
+        last = groups[-1] if groups else None
+        if isinstance(last, tuple) and last[0].name == factor.origin.evaluation.name:
+            last[1].append(factor)
+        else:
+            groups.append((factor.origin.evaluation, [factor]))
+    steps: list[Step] = []
+    computed: dict[tuple[str, str], int] = {}  # evaluation, row -> the step that computes it
+    for group in groups:
+        if isinstance(group, FactorPlan):
+            steps.append(group)
+            continue
+        evaluation, drawn = group
+        closure = dict.fromkeys(row for factor in drawn for row in _origin(factor).closure)
+        rows = tuple(row for row in closure if (evaluation.name, row) not in computed)
+        given = _given(plan, evaluation, rows)
+        variables = dict(evaluation.bindings)
+        for name in given:
+            if name not in variables:
+                _also_return(steps, computed[evaluation.name, name], name)
+        computed |= {(evaluation.name, row): len(steps) for row in rows}
+        returns = tuple(_origin(factor).row for factor in drawn)
+        function = Function(evaluation.network, given, rows, returns)
+        arguments = tuple(variables.get(name, _carried(evaluation, name)) for name in given)
+        steps.append(Call(function, evaluation.name, arguments, tuple(factor.variables[0] for factor in drawn)))
+    return tuple(steps)
+
+
+def critic_call(evaluation: EvaluationPlan, row: str, rows: Sequence[str], plan: Plan) -> Call:
+    """One pass of a discriminator; the arguments are variables."""
+    given = _given(plan, evaluation, rows)
+    function = Function(evaluation.network, given, tuple(rows), (row,))
+    return Call(function, evaluation.name, tuple(dict(evaluation.bindings)[name] for name in given), ("d",))
+
+
+def pass_call(plan: Plan, critic: CriticPass) -> Call:
+    """A pass over the samples of draws."""
+    return critic_call(critic.evaluation, critic.row, critic.rows, plan)
+
+
+def needed_factors(draw: DrawPlan) -> tuple[FactorPlan, ...]:
+    """The factors that a step of training draws."""
+    return tuple(factor for factor in draw.factors if factor.needed)
+
+
+def names_of(functions: Iterable[Function], discriminators: Iterable[str]) -> dict[Function, str]:
+    """A name for every function: `forward` for a network's only one, else what it draws or infers."""
+    by_network: dict[str, list[Function]] = {}
+    for function in dict.fromkeys(functions):
+        by_network.setdefault(function.network, []).append(function)
+    critics, names = set(discriminators), {}
+    for network, found in by_network.items():
+        if len(found) == 1:
+            names[found[0]] = "forward"
+            continue
+        taken: set[str] = set()
+        for function in found:
+            verb = "infer" if function.probabilities else "logit" if network in critics else "draw"
+            name = "_".join((verb, *function.returns, *function.probabilities))
+            for candidate in (name, "_".join((name, "given", *function.given)), *(f"{name}_{n}" for n in range(2, 99))):
+                if candidate not in taken:
+                    taken.add(candidate)
+                    names[function] = candidate
+                    break
+    return names
+
+
+def _given(plan: Plan, evaluation: EvaluationPlan, rows: Sequence[str]) -> tuple[str, ...]:
+    """The names that these rows read and do not compute: variables in the plan's order, then rows."""
+    network = plan.network(evaluation.network)
+    reads = dict.fromkeys(name for row in rows for name in network.row(row).reads if name not in rows)
+    if not reads:
+        raise RunError(
+            f"network `{evaluation.network}` is evaluated as `{evaluation.name}` without any input; "
+            "an export needs one, to know the size of a batch"
+        )
+    order = [variable.name for variable in plan.variables]
+    variables = dict(evaluation.bindings)
+    return tuple(sorted(reads, key=lambda name: order.index(variables[name]) if name in variables else len(order)))
+
+
+def _also_return(steps: list[Step], index: int, row: str) -> None:
+    call = steps[index]
+    assert isinstance(call, Call)
+    if row not in call.function.returns:
+        function = replace(call.function, returns=(*call.function.returns, row))
+        carried = f"{call.function.network}_{row}"
+        steps[index] = replace(call, function=function, results=(*call.results, carried))
+
+
+def _carried(evaluation: EvaluationPlan, row: str) -> str:
+    return f"{evaluation.network}_{row}"
+
+
+def _origin(factor: FactorPlan) -> FromNetwork:
+    assert isinstance(factor.origin, FromNetwork)
+    return factor.origin
+
+
+def shape_of(network: NetworkPlan, name: str) -> tuple[int, int, int]:
+    """The shape of a row, or of a name that the network reads from outside."""
+    inputs = dict(network.inputs)
+    return inputs[name] if name in inputs else network.row(name).out_shape

@@ -1,0 +1,67 @@
+"""A run directory comes in; `model.py`, `weights.pt` and, if asked for, ONNX files go out. The run is not changed."""
+
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.runs import load_model
+from ammgraph.export.model import constant_attributes, network_attributes
+from ammgraph.export.networks import attributes
+from ammgraph.export.source import model_source
+from ammgraph.graph.plan import Plan
+from ammgraph.nn.model import Model
+
+SOURCE, WEIGHTS = "model.py", "weights.pt"
+
+
+def export_run(folder: Path, output: Path) -> tuple[Path, ...]:
+    """Write the newest checkpoint of a run as a program that needs PyTorch alone; the files written.
+
+    Args:
+        folder: the run directory.
+        output: the folder of the export, which is made if need be.
+
+    Raises:
+        RunError: as `load_model`; an export stands there already; the files cannot be written.
+    """
+    loaded = load_model(folder, torch.device("cpu"))
+    kept = [name for name in (SOURCE, WEIGHTS) if (output / name).exists()]
+    if kept:
+        raise RunError(f"{output / kept[0]} exists, and may have been edited; name another folder with `--output`")
+    averaged = ", averaged" if loaded.weights == "ema" else ""
+    origin = f"Its weights are those of a run of `{loaded.settings.name}` after {loaded.step:,} steps{averaged}."
+    source = model_source(loaded.plan, loaded.model, loaded.title, origin)
+    buffer = io.BytesIO()
+    torch.save(exported_weights(loaded.plan, loaded.model), buffer)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / SOURCE).write_text(source, encoding="utf-8")
+        (output / WEIGHTS).write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise RunError(f"cannot write the export to {output}: {error.strerror or error}") from error
+    return output / SOURCE, output / WEIGHTS
+
+
+def exported_weights(plan: Plan, model: Model) -> dict[str, Tensor]:
+    """The weights by the names that the exported classes give them."""
+    weights: dict[str, Tensor] = {}
+    for network in plan.networks:
+        own, prefix = attributes(network), network_attributes(plan)[network.name]
+        for row in network.rows:
+            source = model.network(network.name).row(row.name)
+            layer, norm = f"{prefix}.{own.get(row.name)}", f"{prefix}.{own.get(f'{row.name}_norm')}"
+            found = {
+                f"{layer}.weight": source.weight,
+                f"{layer}.bias": source.bias,
+                f"{norm}.weight": source.gain,
+                f"{norm}.bias": source.shift,
+                f"{norm}.running_mean": source.running_mean,
+                f"{norm}.running_var": source.running_variance,
+                f"{norm}.num_batches_tracked": torch.tensor(0) if row.batchnorm else None,
+            }
+            weights |= {name: value.detach().clone().contiguous() for name, value in found.items() if value is not None}
+    constants = constant_attributes(plan, model).items()
+    return weights | {attribute: model.constant(site).clone() for site, (attribute, _) in constants}

@@ -1,0 +1,145 @@
+"""The functions that exported code brings along. They are copied as they stand here, those that are called.
+
+What is used without being defined here, as `NOISE`, stands in the export itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Noise = dict[str, Tensor]
+NOISE: dict[str, tuple[str, int, tuple[int, ...], float]] = {}
+
+
+def draw_noise(prefix: str = "", batch: int = 0, masks: bool = True) -> Noise:
+    """New random tensors for the sites that begin with `prefix`.
+
+    Without `batch` in the numbers of a step of training; without `masks` nothing is
+    dropped, as samples of a trained model want it.
+    """
+    noise = {}
+    for name, (kind, examples, shape, rate) in NOISE.items():
+        if not name.startswith(prefix) or (kind == "mask" and not masks):
+            continue
+        uniform = torch.rand(batch or examples, *shape)
+        if kind == "normal":
+            noise[name] = torch.randn_like(uniform)
+        elif kind == "gumbel":
+            noise[name] = -torch.log(-torch.log(uniform.clamp(1e-30, 1 - 1e-7)))
+        else:
+            noise[name] = (uniform >= rate) if kind == "mask" else uniform
+    return noise
+
+
+def part(noise: Noise, evaluation: str) -> Noise:
+    """The noise of one evaluation of a network, by row."""
+    start = f"{evaluation}/"
+    return {n.removeprefix(start): v for n, v in noise.items() if n.startswith(start)}
+
+
+def vector(x: Tensor) -> Tensor:
+    """(B, n) as B x n x 1 x 1."""
+    return x[:, :, None, None]
+
+
+def zeros(like: Tensor, channels: int) -> Tensor:
+    """Zeros of B x channels x 1 x 1."""
+    return like.new_zeros(len(like), channels, 1, 1)
+
+
+def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
+    """Multiply by mask / (1 - rate); without a mask nothing is dropped."""
+    return x if mask is None else x * (mask.to(x.dtype) / (1 - rate))
+
+
+def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
+    """Give exp(x / 2) eps, eps ~ N(0, 1): noise of log-variance x; 0 without eps."""
+    if eps is None:
+        return torch.zeros_like(log_variance)
+    return torch.exp(0.5 * log_variance) * eps
+
+
+def straight_through(logits: Tensor) -> Tensor:
+    """A one-hot vector of the largest logit, with the gradient of the softmax."""
+    soft = torch.softmax(logits, dim=1)
+    largest = soft.argmax(dim=1, keepdim=True)
+    hard = torch.zeros_like(soft).scatter(1, largest, 1.0)
+    return hard + (soft - soft.detach())
+
+
+def gumbel_softmax(logits: Tensor, temperature: float, gumbel: Tensor | None) -> Tensor:
+    """softmax((logits + gumbel) / temperature); without noise gumbel is 0."""
+    noisy = logits if gumbel is None else logits + gumbel
+    return torch.softmax(noisy / temperature, dim=1)
+
+
+def gumbel_straight_through(logits: Tensor, t: float, g: Tensor | None) -> Tensor:
+    """A one-hot sample at temperature t with noise g, with the softmax's gradient."""
+    return straight_through((logits if g is None else logits + g) / t)
+
+
+def categorical(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot samples, B x K x 1 x 1, by the inverse distribution function."""
+    size = len(probabilities)
+    cumulated = probabilities.cumsum(0) / probabilities.sum()
+    index = torch.searchsorted(cumulated, uniform.to(cumulated.dtype), right=True)
+    return vector(F.one_hot(index.clamp(max=size - 1), size).to(uniform.dtype))
+
+
+def interpolated(real: Tensor, fake: Tensor, coefficient: Tensor) -> Tensor:
+    """Real + a (fake - real), one coefficient a for each example."""
+    return torch.lerp(real.detach(), fake.detach(), coefficient).requires_grad_()
+
+
+def gradient_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """E (|grad d| - 1)^2, one norm over all inputs; Gulrajani et al. 2017."""
+    gradients = torch.autograd.grad(logits.sum(), list(inputs), create_graph=True)
+    joint = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
+    return (torch.linalg.vector_norm(joint, dim=1) - 1).square().mean()
+
+
+def tracked(x: Tensor) -> Tensor:
+    """The tensor, such that a gradient with respect to it can be taken."""
+    return x if x.requires_grad else x.detach().requires_grad_()
+
+
+def squared_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """|grad d|^2 of each example, over all inputs."""
+    gradients = torch.autograd.grad(logits.sum(), list(inputs), create_graph=True)
+    return sum((g.flatten(1).square().sum(1) for g in gradients), torch.zeros(()))
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Batch norm by batch statistics that leave the running ones as they are."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+
+
+def scheduled(epoch: float, points: Sequence[tuple[float, float]]) -> float:
+    """A number by epoch: linear between points (epoch, value), constant outside."""
+    earlier = [point for point in points if point[0] <= epoch]
+    later = [point for point in points if point[0] > epoch]
+    if not earlier or not later:
+        return (earlier[-1] if earlier else later[0])[1]
+    (start, first), (end, last) = earlier[-1], later[0]
+    return first + (last - first) * (epoch - start) / (end - start)
+
+
+def in_characters(images: Tensor, low: float, high: float) -> str:
+    """Images side by side, a character for each pixel."""
+    shades = " .:-=+*#%@"
+    grey = ((images.mean(1) - low) / (high - low)).clamp(0, 1)
+    places = (grey * (len(shades) - 1)).round().int().tolist()
+    lines = [["".join(shades[p] for p in row) for row in image] for image in places]
+    return "\n".join("  ".join(parts) for parts in zip(*lines, strict=True))

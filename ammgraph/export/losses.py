@@ -1,0 +1,250 @@
+"""What every player of every game minimises, as code: passes of the discriminators, objectives, penalties."""
+
+from collections.abc import Mapping, Sequence
+
+from ammgraph.export.calls import Call, Function, critic_call, pass_call
+from ammgraph.export.code import WIDTH, call, docstring, number, text, variable_name
+from ammgraph.graph.plan import CriticPass, GamePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.spec.values import Schedule
+
+_INDENT = " " * 8
+# objective -> what an example with logit d costs: the discriminator on REAL and on FAKE, the sides on REAL and on FAKE
+_COSTS = {
+    "jensen_shannon": ("F.softplus(-{d})", "F.softplus({d})", "F.softplus({d})", "F.softplus(-{d})"),
+    "minimax": ("F.softplus(-{d})", "F.softplus({d})", "-F.softplus(-{d})", "-F.softplus({d})"),
+    "wasserstein": ("-{d}", "{d}", "{d}", "-{d}"),
+    "least_squares": ("0.5 * ({d} - 1) ** 2", "0.5 * {d}**2", "0.5 * {d}**2", "0.5 * ({d} - 1) ** 2"),
+    "hinge": ("F.relu(1 - {d})", "F.relu(1 + {d})", "{d}", "-{d}"),
+}
+
+
+def turn_names(plan: Plan) -> dict[int, str]:
+    """The name of the function of losses of each turn: `losses`, or `losses_1`, `losses_2`, ..."""
+    if len(plan.turns) == 1:
+        return {0: "losses"}
+    return {index: f"losses_{index + 1}" for index in range(len(plan.turns))}
+
+
+def critic_calls(plan: Plan) -> list[Call]:
+    """Every pass of a discriminator, those of penalties included."""
+    found = []
+    for turn in plan.turns:
+        found += [pass_call(plan, critic) for critic in turn.passes]
+        for game in (plan.game(name) for name in turn.games):
+            for penalty in game.penalties:
+                if penalty.evaluation is not None:
+                    found.append(_penalty_call(plan, game, penalty))
+    return found
+
+
+def minimised_by(plan: Plan, turn: TurnPlan) -> dict[str, list[str]]:
+    """Network -> the losses whose sum it minimises in a turn."""
+    found: dict[str, list[str]] = {}
+    for objective in turn.objectives:
+        for network in objective.networks:
+            found.setdefault(network, []).extend(f"{game}/{objective.role}" for game in objective.games)
+    return found
+
+
+def losses_code(plan: Plan, names: Mapping[Function, str], networks: Mapping[str, str]) -> list[str]:
+    """A function of losses for every turn of a step."""
+    lines: list[str] = []
+    for index, turn in enumerate(plan.turns):
+        lines += ["", *_turn(plan, turn, turn_names(plan)[index], names, networks)]
+    return lines
+
+
+def _turn(
+    plan: Plan, turn: TurnPlan, name: str, names: Mapping[Function, str], networks: Mapping[str, str]
+) -> list[str]:
+    games = [plan.game(game) for game in turn.games]
+    changing = any(not _is_constant(s) for game in games for s in (game.weight, *(p.weight for p in game.penalties)))
+    parameters = ["self", *(f"{variable_name(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
+    parameters += ["epoch: float = 0.0"] if changing else []
+    lines = call(f"def {name}", parameters, "    ", " -> dict[str, Tensor]:")
+    who = "\n".join(f"- {network}: {' + '.join(losses)}" for network, losses in minimised_by(plan, turn).items())
+    draws = ", ".join(f"`{draw}`" for draw in turn.draws)
+    lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
+    lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
+    logits: dict[tuple[str, str, str], str] = {}  # game, side, draw -> the name of its logits
+    for index, critic in enumerate(turn.passes):
+        suffix = _suffix(turn, index)
+        lines += ["", *_pass(plan, critic, suffix, games, names, networks)]
+        for owner, side in critic.sides:
+            logits |= {(owner, side, draw): f"d_{draw}{suffix}" for draw in critic.draws}
+    passes = {(owner, side): n for n, critic in enumerate(turn.passes) for owner, side in critic.sides}
+    for game in games:
+        where = {side: passes[game.name, side] for side in ("real", "fake")}
+        lines += ["", *_game(plan, turn, game, logits, where, names, networks)]
+    return [*lines, f"{_INDENT}return losses"]
+
+
+def _suffix(turn: TurnPlan, index: int) -> str:
+    """What tells the names of one pass from those of another: its game, or its number."""
+    if len(turn.passes) == 1:
+        return ""
+    games = [{game for game, _ in critic.sides} for critic in turn.passes]
+    alone = len(games[index]) == 1 and games.count(games[index]) == 1
+    return f"_{next(iter(games[index]))}" if alone else f"_{index + 1}"
+
+
+def _pass(
+    plan: Plan,
+    critic: CriticPass,
+    suffix: str,
+    games: Sequence[GamePlan],
+    names: Mapping[Function, str],
+    networks: Mapping[str, str],
+) -> list[str]:
+    """One batch through a discriminator: `at` are its inputs, `d` its logits, `d_q` those of q's samples."""
+    step, own = pass_call(plan, critic), {game for game, _ in critic.sides}
+    tracked = any(p.evaluation is None for game in games if game.name in own for p in game.penalties)
+    sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
+    variables = [text(name) for name in step.arguments]
+    joined = [f"{variable_name(draw)}[v]" for draw in critic.draws]
+    value = joined[0] if len(joined) == 1 else f"torch.cat([{', '.join(joined)}])"
+    value = f"tracked({value})" if tracked else value
+    first = text(step.arguments[0])
+    lines = [f"{_INDENT}# d = {critic.evaluation.network}.{critic.row}({', '.join(step.arguments)}) of {sides}"]
+    lines += _comprehension(f"at{suffix}", value, "v", variables)
+    lines += _critic(step, f"d{suffix}", f"*at{suffix}", names, networks)
+    if len(critic.draws) == 1:
+        return [*lines, f"{_INDENT}d_{critic.draws[0]}{suffix} = d{suffix}"]
+    parts = ", ".join(f"d_{draw}{suffix}" for draw in critic.draws)
+    draws = [variable_name(draw) for draw in critic.draws]
+    lines += _comprehension(f"sizes{suffix}", f"len(draw[{first}])", "draw", draws)
+    return [*lines, f"{_INDENT}{parts} = d{suffix}.split(sizes{suffix})"]
+
+
+def _comprehension(name: str, value: str, variable: str, over: Sequence[str]) -> list[str]:
+    """`name = [value for variable in (over)]` on one line, or three, or four."""
+    loop = f"for {variable} in ({', '.join(over)}{',' if len(over) == 1 else ''})"
+    line, inner = f"{_INDENT}{name} = [{value} {loop}]", f"{_INDENT}    "
+    if len(line) <= WIDTH:
+        return [line]
+    body = [f"{inner}{value} {loop}"]
+    return [f"{_INDENT}{name} = [", *(body if len(body[0]) <= WIDTH else [inner + value, inner + loop]), f"{_INDENT}]"]
+
+
+def _critic(
+    step: Call, target: str, inputs: str, names: Mapping[Function, str], networks: Mapping[str, str]
+) -> list[str]:
+    method = names[step.function]
+    head = f"self.{networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
+    return call(f"{target} = {head}", [inputs, f"part(noise, {text(step.evaluation)})"], _INDENT, ".flatten()")
+
+
+def _game(
+    plan: Plan,
+    turn: TurnPlan,
+    game: GamePlan,
+    logits: Mapping[tuple[str, str, str], str],
+    where: Mapping[str, int],
+    names: Mapping[Function, str],
+    networks: Mapping[str, str],
+) -> list[str]:
+    costs = _COSTS[game.objective]
+    sides = [(weight, logits[game.name, "real", draw]) for weight, draw in game.real]
+    others = [(weight, logits[game.name, "fake", draw]) for weight, draw in game.fake]
+
+    def mean(cost_real: str, cost_fake: str) -> list[str]:
+        terms = [(weight, cost_real.format(d=d)) for weight, d in sides]
+        terms += [(weight, cost_fake.format(d=d)) for weight, d in others]
+        return [f"{_times(weight)}torch.mean({cost})" for weight, cost in terms]
+
+    real, fake = _side(game.real), _side(game.fake)
+    lines = [f"{_INDENT}# Game {game.name}: {real} (REAL) against {fake} (FAKE), {game.objective}"]
+    lines += _assign("discriminator", mean(costs[0], costs[1]))
+    for penalty in game.penalties:
+        lines += _penalty(plan, turn, game, penalty, logits, where, names, networks)
+        factor = _weight(penalty.weight)
+        lines.append(f"{_INDENT}discriminator = discriminator + {factor}penalty")
+    lines += _assign("generator", mean(costs[2], costs[3]))
+    weight = _weight(game.weight)
+    lines.append(f'{_INDENT}losses["{game.name}/discriminator"] = {weight}discriminator')
+    lines.append(f'{_INDENT}losses["{game.name}/generator"] = {weight}generator')
+    return lines
+
+
+def _assign(name: str, terms: Sequence[str]) -> list[str]:
+    """A sum; summand by summand where it does not fit into a line."""
+    line = f"{_INDENT}{name} = {' + '.join(terms)}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"{_INDENT}{name} = {terms[0]}", *(f"{_INDENT}{name} = {name} + {term}" for term in terms[1:])]
+
+
+def _penalty(
+    plan: Plan,
+    turn: TurnPlan,
+    game: GamePlan,
+    penalty: PenaltyPlan,
+    logits: Mapping[tuple[str, str, str], str],
+    where: Mapping[str, int],
+    names: Mapping[Function, str],
+    networks: Mapping[str, str],
+) -> list[str]:
+    if penalty.evaluation is not None:
+        return _interpolated(plan, game, penalty, names, networks)
+    lines: list[str] = []
+    norms: dict[tuple[int, str], str] = {}
+    for index in sorted(set(where.values())):
+        critic, suffix = turn.passes[index], _suffix(turn, index)
+        if penalty.kind == "r1_penalty" and index != where["real"]:
+            continue
+        parts = ", ".join(f"norm_{draw}{suffix}" for draw in critic.draws)
+        tail = f".split(sizes{suffix})" if len(critic.draws) > 1 else ""
+        lines.append(f"{_INDENT}{parts} = squared_norms(d{suffix}, at{suffix}){tail}")
+        norms |= {(index, draw): f"norm_{draw}{suffix}" for draw in critic.draws}
+    if penalty.kind == "r1_penalty":
+        terms = [f"{_times(weight / 2)}torch.mean({norms[where['real'], draw]})" for weight, draw in game.real]
+        return [*lines, *_assign("penalty", terms)]
+    terms = []
+    for side, share in (("real", "(1 - torch.sigmoid({d})) ** 2"), ("fake", "torch.sigmoid({d}) ** 2")):
+        for weight, draw in game.real if side == "real" else game.fake:
+            factor = share.format(d=logits[game.name, side, draw])
+            terms.append(f"{_times(weight / 2)}torch.mean({factor} * {norms[where[side], draw]})")
+    return [*lines, *_assign("penalty", terms)]
+
+
+def _interpolated(
+    plan: Plan, game: GamePlan, penalty: PenaltyPlan, names: Mapping[Function, str], networks: Mapping[str, str]
+) -> list[str]:
+    """Eq. 18 between the i-th REAL and the i-th FAKE."""
+    step = _penalty_call(plan, game, penalty)
+    real, fake = variable_name(game.real[0][1]), variable_name(game.fake[0][1])
+    evaluation = step.evaluation
+    variables = [text(name) for name in step.arguments]
+    critic = networks[step.function.network]
+    lines = [f"{_INDENT}a = noise[{text(f'{evaluation}/coefficient')}]"]
+    lines += _comprehension("between", f"interpolated({real}[v], {fake}[v], a)", "v", variables)
+    if any(row.batchnorm for row in plan.network(step.function.network).rows):
+        lines.append(f"{_INDENT}with statistics_kept(self.{critic}):")
+        lines += [f"    {line}" for line in _critic(step, "d_between", "*between", names, networks)]
+    else:
+        lines += _critic(step, "d_between", "*between", names, networks)
+    return [*lines, f"{_INDENT}penalty = gradient_penalty(d_between, between)"]
+
+
+def _penalty_call(plan: Plan, game: GamePlan, penalty: PenaltyPlan) -> Call:
+    assert penalty.evaluation is not None
+    return critic_call(penalty.evaluation, game.discriminator.name, penalty.rows, plan)
+
+
+def _side(side: Sequence[tuple[float, str]]) -> str:
+    return " + ".join(f"{_times(weight).replace('*', '').replace('  ', ' ')}{draw}" for weight, draw in side)
+
+
+def _times(weight: float) -> str:
+    return "" if weight == 1 else f"{number(weight)} * "
+
+
+def _weight(schedule: Schedule) -> str:
+    if _is_constant(schedule):
+        return _times(schedule.at(0))
+    points = ", ".join(f"({number(epoch)}, {number(value)})" for epoch, value in schedule.points)
+    return f"scheduled(epoch, [{points}]) * "
+
+
+def _is_constant(schedule: Schedule) -> bool:
+    return len({value for _, value in schedule.points}) == 1

@@ -1,0 +1,266 @@
+"""The model as a class: its networks, what its distributions draw, and what can be asked of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ammgraph.evaluation.synthesis import ancestry, generating_draw, inferring_draw, sampling_sites
+from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
+from ammgraph.export.code import attribute_names, call, class_name, docstring, number, text, variable_name
+from ammgraph.export.networks import has_hidden_probabilities
+from ammgraph.graph.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromPrior, Plan, Site
+from ammgraph.nn.model import Model
+from ammgraph.spec.schema import Mixture, Normal, Uniform
+
+_INDENT = " " * 8
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A function of the model that draws: `sample` draws everything that an image needs, also what no step does."""
+
+    name: str
+    draw: DrawPlan
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A function of the model that gives means and probabilities: `infer` from an image, `generate` an image."""
+
+    name: str
+    draw: DrawPlan
+    given: tuple[str, ...]
+    steps: tuple[Step, ...]
+    results: tuple[str, ...]
+
+
+def drawings(plan: Plan) -> list[Drawing]:
+    """What a step draws; and of images that come from priors all that they need, if a step does not draw it."""
+    found = []
+    for draw in plan.draws:
+        if any(draw.name in turn.draws for turn in plan.turns):
+            found.append(Drawing(f"draw_{draw.name}", draw, draw_steps(plan, needed_factors(draw))))
+    sampled = sampled_draw(plan)
+    if sampled is not None:
+        draw, factors = sampled
+        if not all(factor.needed for factor in factors) or all(item.draw != draw for item in found):
+            found.append(Drawing(f"sample_{draw.name}", draw, draw_steps(plan, factors)))
+    return found
+
+
+def sampled_draw(plan: Plan) -> tuple[DrawPlan, tuple[FactorPlan, ...]] | None:
+    """The distribution that draws images from priors, and the factors that it takes for that."""
+    for variable in plan.variables:
+        draw = generating_draw(plan, variable.name) if variable.kind == "image" else None
+        if draw is not None:
+            return draw, ancestry(draw, variable.name)
+    return None
+
+
+def extra_sites(plan: Plan) -> list[Site]:
+    """The random tensors that sampling takes and no step does."""
+    sampled = sampled_draw(plan)
+    if sampled is None:
+        return []
+    draw, factors = sampled
+    known = {site.name for turn in plan.turns for site in turn.sites}
+    return [site for site in sampling_sites(plan, factors, draw.batch_size) if site.name not in known]
+
+
+def askings(plan: Plan) -> list[Asking]:
+    """Inference from an image alone, one function for each distribution; images from their latents."""
+    wanted: dict[str, list[str]] = {}
+    for variable in plan.variables:
+        readouts = [readout for readout in plan.readouts if readout.variable == variable.name]
+        draw = plan.draw(readouts[0].draw) if readouts else inferring_draw(plan, variable.name)
+        if variable.kind != "image" and draw is not None and _from_image(draw, variable.name):
+            wanted.setdefault(draw.name, []).append(variable.name)
+    found = []
+    for name, variables in wanted.items():
+        draw = plan.draw(name)
+        needed = {factor for variable in variables for factor in ancestry(draw, variable)}
+        factors = tuple(factor for factor in draw.factors if factor in needed)
+        drawn = [factor for factor in factors if not isinstance(factor.origin, FromData)]
+        given = tuple(v for factor in factors if isinstance(factor.origin, FromData) for v in factor.variables)
+        if any(not _by_network(factor) for factor in drawn):
+            continue
+        steps = _with_probabilities(plan, draw_steps(plan, drawn), variables)
+        results = tuple(v.name for v in plan.variables if v.name in variables)
+        found.append(Asking("infer" if len(wanted) == 1 else f"infer_{name}", draw, given, steps, results))
+    for variable in plan.variables:
+        draw = generating_draw(plan, variable.name) if variable.kind == "image" else None
+        if draw is not None and draw.factor_of(variable.name).given:
+            factor = draw.factor_of(variable.name)
+            steps = draw_steps(plan, [factor])
+            found.append(Asking(f"generate_{variable.name}", draw, factor.given, steps, (variable.name,)))
+    return found
+
+
+def model_code(plan: Plan, model: Model, names: Mapping[Function, str], losses: Sequence[str]) -> list[str]:
+    """The class `Model`; `losses` are the lines of its functions of losses."""
+    networks = network_attributes(plan)
+    lines = ["class Model(nn.Module):"]
+    lines += docstring("The networks, and what is drawn with them, inferred by them and minimised.", "    ")
+    lines += ["", "    def __init__(self) -> None:", f"{_INDENT}super().__init__()"]
+    lines += [f"{_INDENT}self.{networks[network.name]} = {class_name(network.name)}()" for network in plan.networks]
+    for attribute, shape in constant_attributes(plan, model).values():
+        size = ", ".join(map(str, shape))
+        lines += call("self.register_buffer", [text(attribute), f"torch.zeros({size})"], _INDENT)
+    for drawing in drawings(plan):
+        lines += ["", *_drawing_code(plan, drawing, names, networks, model)]
+    for asking in askings(plan):
+        lines += ["", *_asking_code(plan, asking, names, networks)]
+    return [*lines, *losses]
+
+
+def network_attributes(plan: Plan) -> dict[str, str]:
+    """Network -> attribute of the model."""
+    own = {drawing.name for drawing in drawings(plan)} | {asking.name for asking in askings(plan)}
+    turns = {f"losses_{index}" for index in range(1, len(plan.turns) + 1)}
+    return attribute_names([network.name for network in plan.networks], own | turns | {"losses"})
+
+
+def constant_attributes(plan: Plan, model: Model) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Site of a prior with a constant -> (attribute of the model, shape)."""
+    sites = [
+        factor.origin.site.name
+        for draw in plan.draws
+        for factor in draw.factors
+        if isinstance(factor.origin, FromPrior) and _has_constant(plan, factor)
+    ]
+    names = attribute_names([f"{site.replace('/', '_')}_constant" for site in sites], network_attributes(plan).values())
+    attributes = zip(sites, names.values(), strict=True)
+    return {site: (attribute, tuple(model.constant(site).shape)) for site, attribute in attributes}
+
+
+def _has_constant(plan: Plan, factor: FactorPlan) -> bool:
+    assert isinstance(factor.origin, FromPrior)
+    return isinstance(factor.origin.prior, Mixture) or plan.variable(factor.variables[0]).kind == "categorical"
+
+
+def _drawing_code(
+    plan: Plan, drawing: Drawing, names: Mapping[Function, str], networks: Mapping[str, str], model: Model
+) -> list[str]:
+    data: list[str] = []
+    others: list[str] = []
+    body: list[str] = []
+    drawn: list[str] = []
+    constants = constant_attributes(plan, model)
+    for step in drawing.steps:
+        if isinstance(step, Call):
+            body += call_code(step, names, networks, "self", _INDENT)
+            drawn += [name for name in step.results if any(name == variable.name for variable in plan.variables)]
+            continue
+        drawn += step.variables
+        if isinstance(step.origin, FromData):
+            data += step.variables
+        elif isinstance(step.origin, FromDraw):
+            others.append(step.origin.draw)
+            taken = f'{variable_name(step.origin.draw)}["{step.origin.variable}"]'
+            body.append(f"{_INDENT}{variable_name(step.variables[0])} = {taken}")
+        else:
+            body += _prior(step, constants)
+    said = [factor.text for factor in drawing.draw.factors if set(factor.variables) & set(drawn)]
+    parameters = ["self", *(f"{variable_name(name)}: Tensor" for name in data)]
+    parameters += [f"{variable_name(name)}: dict[str, Tensor]" for name in dict.fromkeys(others)] + ["noise: Noise"]
+    lines = _signature(drawing.name, parameters, "dict[str, Tensor]")
+    lines += docstring(" ".join(said), _INDENT)
+    lines += body
+    pairs = [f'"{name}": {variable_name(name)}' for name in drawn]
+    returned = f"{_INDENT}return {{{', '.join(pairs)}}}"
+    return [*lines, returned]
+
+
+def _asking_code(plan: Plan, asking: Asking, names: Mapping[Function, str], networks: Mapping[str, str]) -> list[str]:
+    parameters = ["self", *(f"{variable_name(name)}: Tensor" for name in asking.given)]
+    lines = _signature(asking.name, parameters, "dict[str, Tensor]")
+    said = ", ".join(asking.draw.factor_of(name).text for name in asking.results)
+    kinds = {plan.variable(name).kind for name in asking.results}
+    what = {"categorical": "probabilities", "real": "means", "image": "means"}
+    sentence = " and ".join(dict.fromkeys(what[kind] for kind in sorted(kinds, reverse=True)))
+    shapes = ", ".join(f"{name} (B, {plan.variable(name).shape[0]})" for name in asking.results)
+    if kinds == {"image"}:
+        shapes = "vectors (B, n) in, an image out"
+    lines += docstring(f"The {sentence} of {said}: {shapes}. For `model.eval()`.", _INDENT)
+    lines.append(f"{_INDENT}noise: Noise = {{}}")
+    for name in asking.given:
+        if plan.variable(name).kind != "image":
+            lines.append(f"{_INDENT}{variable_name(name)} = vector({variable_name(name)})")
+    for step in asking.steps:
+        assert isinstance(step, Call)
+        lines += call_code(step, names, networks, "self", _INDENT)
+    told = {name for step in asking.steps if isinstance(step, Call) for name in step.results}
+    values = []
+    for name in asking.results:
+        value = probabilities_of(name) if probabilities_of(name) in told else variable_name(name)
+        values.append(f'"{name}": {value}' + ("" if plan.variable(name).kind == "image" else ".flatten(1)"))
+    return [*lines, f"{_INDENT}return {{{', '.join(values)}}}"]
+
+
+def call_code(
+    step: Call, names: Mapping[Function, str], networks: Mapping[str, str], owner: str, indent: str
+) -> list[str]:
+    """`y, z = self.encoder.draw_y_z(x, part(noise, "q/encoder"))`."""
+    method = names[step.function]
+    target = ", ".join(variable_name(result) for result in step.results)
+    head = f"{target} = {owner}.{networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
+    arguments = [*(variable_name(name) for name in step.arguments), f"part(noise, {text(step.evaluation)})"]
+    return call(head, arguments, indent)
+
+
+def _signature(name: str, parameters: Sequence[str], result: str) -> list[str]:
+    return call(f"def {name}", parameters, "    ", f" -> {result}:")
+
+
+def _prior(factor: FactorPlan, constants: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[str]:
+    assert isinstance(factor.origin, FromPrior)
+    prior, site = factor.origin.prior, factor.origin.site.name
+    name, noise = variable_name(factor.variables[0]), f"noise[{text(site)}]"
+    if site in constants and not isinstance(prior, Mixture):
+        return call(f"{name} = categorical", [f"self.{constants[site][0]}", noise], _INDENT)
+    if isinstance(prior, Mixture):
+        means = f"{variable_name(factor.origin.given)}.flatten(1) @ self.{constants[site][0]}"
+        return [f"{_INDENT}{name} = vector({means}) + {number(prior.scale)} * {noise}"]
+    if isinstance(prior, Uniform) and prior.bounds is not None:
+        low, high = prior.bounds
+        return [f"{_INDENT}{name} = {number(low)} + {number(high - low)} * {noise}"]
+    assert isinstance(prior, Normal)
+    standard = (prior.mean, prior.scale) == (0, 1)
+    value = noise if standard else f"{number(prior.mean)} + {number(prior.scale)} * {noise}"
+    return [f"{_INDENT}{name} = {value}"]
+
+
+def _with_probabilities(plan: Plan, steps: Sequence[Step], wanted: Sequence[str]) -> tuple[Step, ...]:
+    """Categories are told as probabilities; as samples too where a later function reads them, or as nothing else."""
+    told: list[Step] = []
+    for index, step in enumerate(steps):
+        assert isinstance(step, Call)
+        function, network = step.function, plan.network(step.function.network)
+        soft = {
+            row
+            for row, name in zip(function.returns, step.results, strict=True)
+            if name in wanted and has_hidden_probabilities(network, row)
+        }
+        read = {name for later in steps[index + 1 :] if isinstance(later, Call) for name in later.arguments}
+        pairs = list(zip(function.returns, step.results, strict=True))
+        kept = [(row, name) for row, name in pairs if row not in soft or name in read]
+        more = [(row, probabilities_of(name)) for row, name in pairs if row in soft]
+        function = replace(function, returns=tuple(row for row, _ in kept), probabilities=tuple(row for row, _ in more))
+        told.append(replace(step, function=function, results=tuple(name for _, name in [*kept, *more])))
+    return tuple(told)
+
+
+def probabilities_of(variable: str) -> str:
+    """The name of a categorical variable's probabilities beside its sample."""
+    return f"{variable}_probabilities"
+
+
+def _by_network(factor: FactorPlan) -> bool:
+    return not isinstance(factor.origin, FromData | FromPrior | FromDraw)
+
+
+def _from_image(draw: DrawPlan, variable: str) -> bool:
+    """The variable is inferred from images alone."""
+    factors = ancestry(draw, variable)
+    fields = {field for f in factors if isinstance(f.origin, FromData) for _, field in f.origin.fields}
+    return fields == {"image"} and _by_network(draw.factor_of(variable))

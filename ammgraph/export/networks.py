@@ -1,0 +1,173 @@
+"""A layer table as a class: its layers by the names of their rows, and a straight-line function for each use."""
+
+from collections.abc import Mapping
+
+from ammgraph.export.calls import Function, shape_of
+from ammgraph.export.code import WIDTH, attribute_names, call, class_name, commented, docstring, number, variable_name
+from ammgraph.graph.plan import NetworkPlan, RowPlan, shape_text
+from ammgraph.spec.notation import Named, Zeros
+from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS
+
+_INDENT = " " * 8
+
+
+def attributes(network: NetworkPlan) -> dict[str, str]:
+    """Row -> attribute of its layer, and `ROW_norm` -> attribute of its batch norm."""
+    wanted = [name for row in network.rows for name in ([row.name] if row.op else [])]
+    norms = [f"{row.name}_norm" for row in network.rows if row.batchnorm]
+    return attribute_names(list(dict.fromkeys([*wanted, *norms])), {"part"})
+
+
+def network_code(network: NetworkPlan, functions: Mapping[Function, str], momentum: float, epsilon: float) -> list[str]:
+    """The class of a network."""
+    own = attributes(network)
+    reads = ", ".join(f"{name} {shape_text(shape)}" for name, shape in network.inputs)
+    lines = [f"class {class_name(network.name)}(nn.Module):"]
+    lines += docstring(f"Network `{network.name}`: reads {reads}; {network.parameters:,} parameters.", "    ")
+    lines += ["", "    def __init__(self) -> None:", f"{_INDENT}super().__init__()"]
+    for row in network.rows:
+        if row.op is not None:
+            lines += _layer(row, own[row.name])
+        if row.batchnorm:
+            numbers = [str(row.inner_shape[0])]
+            numbers += [] if epsilon == 1e-5 else [f"eps={number(epsilon)}"]
+            numbers += [] if momentum == 0.1 else [f"momentum={number(momentum)}"]
+            lines += call(f"self.{own[f'{row.name}_norm']} = nn.BatchNorm2d", numbers, _INDENT)
+    for function, name in functions.items():
+        lines += ["", *_function(network, function, name, own)]
+    return lines
+
+
+def _layer(row: RowPlan, attribute: str) -> list[str]:
+    inside, outside = row.in_shape[0], row.inner_shape[0]
+    if row.op == "linear":
+        arguments = [str(inside * row.in_shape[1] * row.in_shape[2]), str(outside)]
+        kind = "Linear"
+    else:
+        arguments = [str(inside), str(outside), str(row.width)]
+        arguments += [f"stride={row.stride}"] if row.stride != 1 else []
+        arguments += [f"padding={row.padding}"] if row.padding else []
+        kind = "Conv2d" if row.op == "conv" else "ConvTranspose2d"
+    arguments += [] if row.bias else ["bias=False"]
+    return call(f"self.{attribute} = nn.{kind}", arguments, _INDENT)
+
+
+def _function(network: NetworkPlan, function: Function, name: str, own: Mapping[str, str]) -> list[str]:
+    parameters = ["self", *(f"{variable_name(given)}: Tensor" for given in function.given), "noise: Noise"]
+    count = len(function.returns) + len(function.probabilities)
+    result = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+    given = ", ".join(f"{name} {shape_text(shape_of(network, name))}" for name in function.given)
+    told = [f"{row} {shape_text(network.row(row).out_shape)}" for row in function.returns]
+    told += [f"the probabilities of {row} {shape_text(network.row(row).out_shape)}" for row in function.probabilities]
+    lines = call(f"def {name}", parameters, "    ", f" -> {result}:")
+    lines += docstring(f"{given} -> {', '.join(told)}.", _INDENT)
+    like = variable_name(function.given[0])
+    for row_name in function.rows:
+        row = network.row(row_name)
+        lines += _row(network, row, own, like, function)
+    values = [variable_name(row) for row in function.returns]
+    values += [f"torch.softmax({_logits(network, row)}, dim=1)" for row in function.probabilities]
+    return [*lines, f"{_INDENT}return {', '.join(values)}"]
+
+
+def has_hidden_probabilities(network: NetworkPlan, row: str) -> bool:
+    """The row's probabilities are not its value without noise: it is a hard or a tempered category."""
+    activation = network.row(row).activation
+    return activation is not None and activation.name in CATEGORICAL_ACTIVATIONS and activation.name != "softmax"
+
+
+def _row(network: NetworkPlan, row: RowPlan, own: Mapping[str, str], like: str, function: Function) -> list[str]:
+    """Dropout, operation, batch norm, activation, pool: nested as far as they fit into a line."""
+    target, lines = variable_name(row.name), []
+    value = _input(network, row, like)
+
+    def wrap(before: str, after: str) -> None:
+        nonlocal value
+        if len(_INDENT) + len(target) + 3 + len(before) + len(value) + len(after) > WIDTH and value != target:
+            lines.append(f"{_INDENT}{target} = {value}")
+            value = target
+        value = f"{before}{value}{after}"
+
+    if row.dropout:
+        wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
+    if row.op == "linear":
+        wrap(f"vector(self.{own[row.name]}(torch.flatten(", ", 1)))")
+    elif row.op is not None:
+        wrap(f"self.{own[row.name]}(", ")")
+    if row.batchnorm:
+        wrap(f"self.{own[f'{row.name}_norm']}(", ")")
+    if row.activation is not None:
+        if row.name in function.probabilities:
+            if value != _logits(network, row.name):
+                lines += commented(f"{_INDENT}{_logits(network, row.name)} = {value}", shape_text(row.out_shape))
+                value = _logits(network, row.name)
+            others = (name for other in function.rows for name in network.row(other).reads)
+            if row.name not in (*function.returns, *others):
+                return lines
+        wrap(*_activation(row))
+    if row.pool is not None:
+        wrap(f"F.{row.pool.kind}_pool2d(", f", {row.pool.size})")
+    *before, last = [*lines, f"{_INDENT}{target} = {value}"]
+    if len(last) > WIDTH:
+        return [*before, f"{_INDENT}# {shape_text(row.out_shape)}", *_long(target, value)]
+    return [*before, *commented(last, shape_text(row.out_shape))]
+
+
+def _logits(network: NetworkPlan, row: str) -> str:
+    """The name of what a categorical row's activation acts on: the row that it reads, if it does nothing else to it."""
+    plan = network.row(row)
+    plain = plan.op is None and not plan.dropout and not plan.batchnorm
+    if plain and len(plan.input.parts) == 1 and len(plan.input.parts[0]) == 1 and plan.reads:
+        return variable_name(plan.reads[0])
+    return attribute_names([f"{row}_logits"], [other.name for other in network.rows])[f"{row}_logits"]
+
+
+def _long(target: str, value: str) -> list[str]:
+    """A sum or a concatenation that does not fit into a line."""
+    if value.startswith("torch.cat(["):
+        parts = value.removeprefix("torch.cat([").removesuffix("], dim=1)").split(", ")
+        head = [f"{_INDENT}{target} = torch.cat(", f"{_INDENT}    [", *(f"{_INDENT}        {part}," for part in parts)]
+        return [*head, f"{_INDENT}    ],", f"{_INDENT}    dim=1,", f"{_INDENT})"]
+    first, *rest = value.split(" + ")
+    return [f"{_INDENT}{target} = (", f"{_INDENT}    {first}", *(f"{_INDENT}    + {x}" for x in rest), f"{_INDENT})"]
+
+
+def _input(network: NetworkPlan, row: RowPlan, like: str) -> str:
+    """Sums, then concatenation along channels, for which a vector is repeated over height and width."""
+    sums = [" + ".join(_atom(atom, like) for atom in part) for part in row.input.parts]
+    if len(sums) == 1:
+        return sums[0]
+    height, width = row.in_shape[1:]
+    parts = []
+    for part, value in zip(row.input.parts, sums, strict=True):
+        small = (height, width) != (1, 1) and all(_is_vector(network, atom) for atom in part)
+        value = f"({value})" if small and len(part) > 1 else value
+        parts.append(f"{value}.expand(-1, -1, {height}, {width})" if small else value)
+    return f"torch.cat([{', '.join(parts)}], dim=1)"
+
+
+def _atom(atom: Named | Zeros, like: str) -> str:
+    return f"zeros({like}, {atom.channels})" if isinstance(atom, Zeros) else variable_name(atom.name)
+
+
+def _is_vector(network: NetworkPlan, atom: Named | Zeros) -> bool:
+    return isinstance(atom, Zeros) or shape_of(network, atom.name)[1:] == (1, 1)
+
+
+def _activation(row: RowPlan) -> tuple[str, str]:
+    """What stands before and behind the value."""
+    assert row.activation is not None
+    name, parameter = row.activation.name, number(row.activation.parameter or 0.0)
+    if name in ("gumbel_softmax", "gumbel_straight_through"):
+        return f"{name}(", f', {parameter}, noise.get("{row.name}.gumbel"))'
+    return {
+        "expn": ("expn(", f', noise.get("{row.name}.eps"))'),
+        "leaky_relu": ("F.leaky_relu(", f", {parameter})"),
+        "softmax": ("torch.softmax(", ", dim=1)"),
+        "straight_through": ("straight_through(", ")"),
+        "relu": ("F.relu(", ")"),
+        "elu": ("F.elu(", ")"),
+        "tanh": ("torch.tanh(", ")"),
+        "sigmoid": ("torch.sigmoid(", ")"),
+        "softplus": ("F.softplus(", ")"),
+    }[name]

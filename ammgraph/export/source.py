@@ -1,0 +1,161 @@
+"""A plan as a Python program: `model_source` puts its parts together."""
+
+import ast
+import inspect
+import re
+from collections.abc import Sequence
+
+from ammgraph import __version__
+from ammgraph.export import helpers
+from ammgraph.export.calls import Call, Function, names_of
+from ammgraph.export.code import docstring, number, text
+from ammgraph.export.losses import critic_calls, losses_code
+from ammgraph.export.model import askings, drawings, extra_sites, model_code, network_attributes, sampled_draw
+from ammgraph.export.networks import network_code
+from ammgraph.graph.plan import Plan
+from ammgraph.nn.model import Model
+
+
+def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
+    """The program: helpers, a class for every network, the model, noise, loading, and something to see when it is run.
+
+    Args:
+        plan: the compiled spec.
+        model: the networks; their constants' shapes are asked for, no weight is.
+        title: of the model.
+        origin: where the weights come from, in words.
+    """
+    names = _function_names(plan)
+    networks = network_attributes(plan)
+    body: list[str] = []
+    for network in plan.networks:
+        own = {function: name for function, name in names.items() if function.network == network.name}
+        body += ["", "", *network_code(network, own, plan.momentum, plan.epsilon)]
+    body += ["", "", *model_code(plan, model, names, losses_code(plan, names, networks))]
+    end = [*_noise_code(plan), "", "", *_LOAD, "", "", *_main(plan)]
+    used = _helpers("\n".join([*body, *end]))
+    head = _head(plan, title, origin)
+    return "\n".join([*head, *_imports("\n".join([*used, *body, *end])), *used, *body, "", "", *end]) + "\n"
+
+
+def _function_names(plan: Plan) -> dict[Function, str]:
+    steps = [step for drawing in drawings(plan) for step in drawing.steps]
+    steps += [step for asking in askings(plan) for step in asking.steps]
+    critics = critic_calls(plan)
+    functions = [step.function for step in [*steps, *critics] if isinstance(step, Call)]
+    return names_of(functions, [call.function.network for call in critics])
+
+
+def _head(plan: Plan, title: str, origin: str) -> list[str]:
+    sides = "\n".join(f"    {draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    games = "\n".join(
+        f"    {game.name}: {game.discriminator} tells {' + '.join(draw for _, draw in game.real)} from "
+        f"{' + '.join(draw for _, draw in game.fake)}"
+        for game in plan.games
+    )
+    return docstring(
+        f"{title}\n\n{sides}\n\n{games}\n\n"
+        f"Written by ammgraph {__version__}, which it does not need. {origin}\n\n"
+        "Every tensor is B x C x H x W, a vector of n is B x n x 1 x 1; the comment behind a row is its C x H x W. "
+        "Everything random is handed in by name, as `draw_noise` gives it; without its noise a row takes its mean "
+        "and drops nothing. `model.train()` and `model.eval()` decide about batch norm alone.",
+        "",
+    )
+
+
+def _imports(code: str) -> list[str]:
+    lines = ["", "from pathlib import Path", "", "import torch"]
+    if "Sequence[" in code or "Iterator[" in code:
+        wanted = [name for name in ("Iterator", "Sequence") if f"{name}[" in code]
+        lines.insert(1, f"from collections.abc import {', '.join(wanted)}")
+    if "@contextmanager" in code:
+        lines.insert(2, "from contextlib import contextmanager")
+    lines.append("from torch import Tensor, nn")
+    lines += ["from torch.nn import functional as F"] if re.search(r"\bF\.", code) else []
+    return [*lines, "", "Noise = dict[str, Tensor]"]
+
+
+def _helpers(code: str) -> list[str]:
+    """The source of every helper that the code calls, and that these call, in the order of their module."""
+    functions = {
+        node.name: ast.get_source_segment(inspect.getsource(helpers), node, padded=False) or ""
+        for node in ast.parse(inspect.getsource(helpers)).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    wanted: set[str] = set()
+    open_texts = [code]
+    while open_texts:
+        called = set(re.findall(r"\b(\w+)\(", open_texts.pop())) & set(functions) - wanted
+        wanted |= called
+        open_texts += [functions[name] for name in called]
+    lines: list[str] = []
+    for name in functions:
+        if name in wanted:
+            lines += ["", "", *inspect.getsource(getattr(helpers, name)).rstrip().split("\n")]
+    return lines
+
+
+def _noise_code(plan: Plan) -> list[str]:
+    sites = {site.name: site for turn in plan.turns for site in turn.sites}
+    sites |= {site.name: site for site in extra_sites(plan)}
+    lines = [
+        "# Every random tensor of a step: kind, examples, shape of one example, rate of dropout.",
+        "NOISE: dict[str, tuple[str, int, tuple[int, ...], float]] = {",
+    ]
+    for site in sites.values():
+        sizes = ", ".join(map(str, site.shape)) + ("," if len(site.shape) == 1 else "")
+        entry = f'"{site.kind}", {site.batch}, ({sizes}), {number(site.dropout)}'
+        lines.append(f"    {text(site.name)}: ({entry}),")
+    return [*lines, "}"]
+
+
+_LOAD = [
+    'WEIGHTS = Path(__file__).with_name("weights.pt")',
+    "",
+    "",
+    "def load(path: Path = WEIGHTS) -> Model:",
+    '    """The model with its weights, for evaluation."""',
+    "    model = Model()",
+    "    model.load_state_dict(torch.load(path, weights_only=True))",
+    "    return model.eval()",
+]
+
+
+def _main(plan: Plan) -> list[str]:
+    lines = ["def main() -> None:"]
+    sampled = sampled_draw(plan)
+    body = ["model = load()", 'print(f"{sum(p.numel() for p in model.parameters()):,} weights")']
+    said = "Count the weights"
+    inferring = [asking for asking in askings(plan) if asking.name.startswith("infer")]
+    if sampled is not None:
+        said += ", draw some images"
+        draw, factors = sampled
+        function = [drawing.name for drawing in drawings(plan) if drawing.draw == draw][-1]
+        variable = plan.variable(factors[-1].variables[0])
+        low, high = variable.range or (0.0, 1.0)
+        parameters = [text(f"{draw.name}/"), "batch=4", "masks=False"]
+        body += [
+            f"noise = draw_noise({', '.join(parameters)})",
+            "with torch.no_grad():",
+            f"    samples = model.{function}(noise)",
+            f'images = samples["{variable.name}"]',
+            f"print(in_characters(images, {number(low)}, {number(high)}))",
+        ]
+        if inferring and inferring[0].given == (variable.name,):
+            said += ", tell what is inferred from them"
+            body += _inferred(inferring[0].name, "images", inferring[0].results)
+    elif inferring:
+        said += ", tell what is inferred from a grey image"
+        shape = ", ".join(map(str, plan.variable(inferring[0].given[0]).shape))
+        body += _inferred(inferring[0].name, f"torch.full((1, {shape}), 0.5)", inferring[0].results)
+    lines += docstring(f"{said}.", "    ")
+    return [*lines, *(f"    {line}" for line in body), "", "", 'if __name__ == "__main__":', "    main()"]
+
+
+def _inferred(function: str, value: str, results: Sequence[str]) -> list[str]:
+    return [
+        "with torch.no_grad():",
+        f"    inferred = model.{function}({value})",
+        "for name, values in inferred.items():",
+        "    print(name, tuple(values.shape), values[0, :8].tolist())",
+    ]

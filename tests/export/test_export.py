@@ -1,0 +1,234 @@
+"""Exported programs: they run where ammgraph is not, and give the outputs and losses of what they were made from."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import ALTERNATING, LABELED, TINY
+from tiny_runs import Run, files_of, make_run
+from torch import Tensor
+
+from ammgraph.data.synthetic import synthetic_data
+from ammgraph.evaluation.evaluate import category_scores, infer
+from ammgraph.evaluation.synthesis import inferring_draw
+from ammgraph.export.export import exported_weights
+from ammgraph.export.source import model_source
+from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.plan import Plan
+from ammgraph.nn.model import Model, build, draw_noise, sample_draw
+from ammgraph.nn.networks import Mode
+from ammgraph.spec.load import load_spec
+from ammgraph.train.step import take_turn
+from ammgraph.train.streams import Feed
+
+SPECS = Path(__file__).parent.parent.parent / "specs"
+SMALL = ("training.batch_size=4", "training.initializer.weights={kaiming_normal: 0.2}")
+CPU = torch.device("cpu")
+
+# What a person does with an export, in a process that cannot import ammgraph.
+PROGRAM = """
+import sys, torch
+sys.modules["ammgraph"] = None
+sys.path.insert(0, ".")
+import model as exported
+given = torch.load("given.pt", weights_only=True)
+model = exported.load().to(given["dtype"])
+found = {}
+with torch.no_grad():
+    for name, inputs in given["inferred"].items():
+        found[name] = getattr(model, name)(*inputs)
+model.train()
+draws = {}
+for turn, (sides, data) in enumerate(zip(given["draws"], given["data"])):
+    for name in sides:
+        draws[name] = getattr(model, f"draw_{name}")(*data.get(name, {}).values(), given["noise"][turn])
+    losses = model.losses if len(given["draws"]) == 1 else getattr(model, f"losses_{turn + 1}")
+    found[f"losses {turn}"] = losses(*(draws[name] for name in sides), given["noise"][turn])
+found["draws"] = draws
+found["sites"] = {name: list(value.shape) for name, value in exported.draw_noise().items()}
+torch.save(found, "found.pt")
+"""
+
+
+def untrained(plan: Plan) -> Model:
+    """Random weights, and running statistics and gains that are not those of the beginning."""
+    generator = torch.Generator().manual_seed(0)
+    model = build(plan, generator, torch.full((10,), 0.1))
+    for name, value in model.state_dict().items():
+        if name.rpartition(".")[2] in ("gain", "shift", "running_mean", "running_variance"):
+            value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+    return model
+
+
+def expected(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
+    """The same from ammgraph: first the answers, then the losses, for these move the running statistics."""
+    found: dict[str, Any] = {}
+    images = next(iter(given["inferred"]["infer"]))
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    with torch.no_grad():
+        found["infer"] = {}
+        for readout in plan.readouts:
+            scores = category_scores(model, plan, readout, images, labels)[""]
+            found["infer"][readout.variable] = torch.softmax(scores, dim=1)
+        for variable in plan.variables:
+            draw = inferring_draw(plan, variable.name)
+            if variable.kind == "real" and draw is not None:
+                found["infer"][variable.name] = (
+                    infer(model, plan, draw, {variable.name}, images, labels).samples[variable.name].flatten(1)
+                )
+        latents = given["inferred"]["generate_x"]
+        draw = next(draw for draw in plan.draws if draw.produces("x") and draw.factor_of("x").given)
+        conditions = {
+            name: value[:, :, None, None] for name, value in zip(draw.factor_of("x").given, latents, strict=True)
+        }
+        only = frozenset({"x"})
+        drawn = sample_draw(model, draw, {}, {}, Mode.EVAL, given=conditions, batch=4, only=only)
+        found["generate_x"] = {"x": drawn.samples["x"]}
+    found["draws"] = {}
+    for index, turn in enumerate(plan.turns):
+        noise, data = given["noise"][index], given["data"][index]
+        others: dict[str, Any] = {}
+        for name in turn.draws:
+            kept = {key: value.clone() for key, value in model.state_dict().items()}
+            others[name] = sample_draw(model, plan.draw(name), data.get(name, {}), noise, Mode.TRAIN, others)
+            found["draws"][name] = others[name].samples
+            model.load_state_dict(kept)
+        values = take_turn(model, plan, turn, data, noise, 0.0).values
+        losses = {}
+        for game in (plan.game(name) for name in turn.games):
+            penalties = [p.weight.at(0) * values[f"{game.name}/{p.kind}"] for p in game.penalties]
+            against = values[f"{game.name}/discriminator"] + sum(penalties)
+            losses[f"{game.name}/discriminator"] = game.weight.at(0) * against
+            losses[f"{game.name}/generator"] = game.weight.at(0) * values[f"{game.name}/generator"]
+        found[f"losses {index}"] = losses
+    return found
+
+
+def compare(path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> None:
+    plan = compile_spec(load_spec(path, overrides))
+    model = untrained(plan).to(dtype)
+    (folder / "model.py").write_text(model_source(plan, model, plan.title, "Its weights are random."))
+    torch.save(exported_weights(plan, model), folder / "weights.pt")
+    shape = plan.variable("x").shape
+    feed = Feed(plan, synthetic_data(plan.data, shape, 10, 400), 0, CPU, dtype)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(4, *shape, generator=generator).to(dtype)
+    draw = next(draw for draw in plan.draws if draw.produces("x") and draw.factor_of("x").given)
+    sizes = [plan.variable(name).shape[0] for name in draw.factor_of("x").given]
+    given = {
+        "dtype": dtype,
+        "inferred": {
+            "infer": [images],
+            "generate_x": [torch.rand(4, size, generator=generator).to(dtype) for size in sizes],
+        },
+        "draws": [list(turn.draws) for turn in plan.turns],
+        "data": [feed.batches(turn) for turn in plan.turns],
+        "noise": [{s.name: draw_noise(s, generator, CPU, dtype) for s in turn.sites} for turn in plan.turns],
+    }
+    torch.save(given, folder / "given.pt")
+    wanted = expected(model, plan, given)
+    subprocess.run([sys.executable, "-c", PROGRAM], cwd=folder, check=True)
+    found = torch.load(folder / "found.pt", weights_only=True)
+    # A site's tensor has the shape that a step of training gives it.
+    for noise in given["noise"]:
+        assert {name: list(value.shape) for name, value in noise.items()}.items() <= found["sites"].items()
+    close(found, wanted, 1e-6 if dtype == torch.float32 else 1e-12)
+
+
+def close(found: Any, wanted: Any, tolerance: float) -> None:
+    if isinstance(wanted, Tensor):
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+        return
+    for name, value in wanted.items():
+        close(found[name], value, tolerance)
+
+
+@pytest.mark.parametrize("name", ["amm_digits", "amm_mnist_q1"])
+def test_an_export_has_the_outputs_and_losses_of_its_run(name: str, tmp_path: Path) -> None:
+    compare(SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["amm_mnist", "amm_mnist_fixed_prior", "amm_mnist_q2", "samm_mnist", "samm_svhn_q1"])
+def test_the_larger_ones_too(name: str, tmp_path: Path) -> None:
+    compare(SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
+
+
+@pytest.mark.parametrize("name", ["amm_mnist", "amm_mnist_q1", "samm_svhn"])
+def test_in_single_precision_to_a_millionth(name: str, tmp_path: Path) -> None:
+    compare(SPECS / f"{name}.yaml", tmp_path, torch.float32, "training.batch_size=4")
+
+
+VARIANTS = {
+    "alternating turns": (TINY, ALTERNATING),
+    "two games in one pass": (LABELED,),
+    "penalties at the loss's own points": (TINY, "games.joint={match: [q, p], discriminator: critic.p, "
+        "objective: hinge, weight: [[0, 0.3], [5, 1]], roth_penalty: {gamma: 2}, r1_penalty: {gamma: 3}}"),
+    "separate batches": (TINY, "games.joint.batch=separate", "games.joint.objective=least_squares"),
+    "batch norm in a critic under eq. 18": (TINY, "networks.critic.layers.h.batchnorm=true",
+        "games.joint.objective=minimax"),
+    "Wasserstein, other statistics": (TINY, "games.joint.objective=wasserstein",
+        "training.batchnorm={momentum: 0.3, epsilon: 1e-3}"),
+    "a hard category, names that Python has": (TINY, "networks.encoder.layers.y.activation=straight_through",
+        "networks.decoder.layers.type={input: z, channels: 16, width: 1, activation: tanh}",
+        "networks.decoder.layers.lambda={input: zeros(16), activation: softplus}",
+        "networks.decoder.layers.h.input=type + lambda | y"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_what_a_spec_can_say_is_exported(variant: str, tmp_path: Path) -> None:
+    path, *overrides = VARIANTS[variant]
+    compare(path, tmp_path, torch.float64, *overrides)
+
+
+@pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
+def test_the_code_of_every_spec_is_formatted(tmp_path: Path) -> None:
+    for path in [*SPECS.glob("*.yaml"), TINY, LABELED]:
+        plan = compile_spec(load_spec(path))
+        model = build(plan, torch.Generator(), torch.full((10,), 0.1))
+        source = model_source(plan, model, plan.title, "Its weights are random.")
+        (tmp_path / f"{path.stem}.py").write_text(source)
+        assert "import ammgraph" not in source
+        assert "from ammgraph" not in source
+    ruff = [str(Path(sys.executable).parent / "ruff")]
+    for words in (["check"], ["format", "--check", "--diff"]):
+        done = subprocess.run([*ruff, *words, "--isolated", tmp_path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command_writes_a_program_that_runs_by_itself(ammgraph: Run, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", TINY)
+    before = files_of(folder)
+    code, out, err = ammgraph("export", folder, "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert out.split() == [str(tmp_path / "out" / "model.py"), str(tmp_path / "out" / "weights.pt")]
+    assert files_of(folder) == before
+    said = " ".join((tmp_path / "out" / "model.py").read_text().split())
+    assert "Its weights are those of a run of `tiny` after 3 steps." in said
+    hidden = 'import sys, runpy; sys.modules["ammgraph"] = None; runpy.run_path("model.py", run_name="__main__")'
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], cwd=tmp_path / "out", capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == "4,224 weights"
+    assert [len(line) for line in lines[1:9]] == [4 * 8 + 3 * 2] * 8
+    assert lines[9].startswith("y (4, 10) [")
+    assert lines[10].startswith("z (4, 4) [")
+
+
+def test_an_export_is_not_overwritten(ammgraph: Run, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", TINY)
+    assert ammgraph("export", folder)[0] == 0
+    (folder / "export" / "model.py").write_text("mine")
+    code, out, err = ammgraph("export", folder)
+    assert (code, out) == (1, "")
+    assert err.endswith("model.py exists, and may have been edited; name another folder with `--output`\n")
+    assert (folder / "export" / "model.py").read_text() == "mine"
