@@ -117,6 +117,21 @@ def _show(subparsers: Any) -> argparse.ArgumentParser:
     return found
 
 
+def _diff(subparsers: Any) -> argparse.ArgumentParser:
+    found = _verb(
+        subparsers,
+        "diff",
+        "what changes from one spec, or run, to another, as a model and not as text",
+        "ammgraph diff specs/ali_mnist.yaml specs/conditional_ali_mnist.yaml",
+    )
+    found.add_argument("first", type=spec_path, metavar="A", help="a spec, or a run directory")
+    found.add_argument("second", type=spec_path, metavar="B")
+    _set(found)
+    found.add_argument("--exit-code", action="store_true", help="exit with 1 where they differ; else 0 in any case")
+    _format(found)
+    return found
+
+
 def _evaluate(subparsers: Any) -> argparse.ArgumentParser:
     found = _verb(
         subparsers,
@@ -309,6 +324,7 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
     "train": _train,
     "validate": _validate,
     "show": _show,
+    "diff": _diff,
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,

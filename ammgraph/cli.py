@@ -158,6 +158,23 @@ def _section(plan: "Plan", name: str) -> str:
     return {"step": step_text, "latex": latex, "cost": cost_text}[name](plan).rstrip()
 
 
+def diff(options: argparse.Namespace) -> int:
+    """Print what changes from one model to another."""
+    from ammgraph.graph.difference import difference_json, difference_text, differences
+
+    (spec, plan), (other_spec, other) = _compile(options.first, options), _compile(options.second, options)
+    changes = differences((spec, plan), (other_spec, other))
+    if options.format == "json":
+        print(json.dumps(difference_json(changes, plan, other), indent=1))
+    elif not changes:
+        print(f"{options.first} and {options.second} are the same model")
+    else:
+        colours = {"+": "32", "-": "31", "~": "33"} if sys.stdout.isatty() and "NO_COLOR" not in os.environ else {}
+        for line in difference_text(changes, plan, other):
+            print(f"\033[{colours[line[0]]}m{line}\033[0m" if line[0] in colours else line)
+    return 1 if changes and options.exit_code else 0
+
+
 def train(options: argparse.Namespace) -> int:
     """Train a spec, or go on with a run; with `--trials` several seeds of it."""
     from ammgraph.dry_run import dry_run
@@ -342,7 +359,7 @@ VERBS: dict[str, Run] = {
     verb.__name__: verb
     for verb in (
         *(train, validate, show, evaluate, report, compare, sample, encode, export),
-        *(specs, copy, new, schema, explain),
+        *(diff, specs, copy, new, schema, explain),
     )
 }
 

@@ -23,7 +23,7 @@ from ammgraph.train import checkpoint, run
 
 COMMANDS = (
     *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode", "export"),
-    *("specs", "copy", "new"),
+    *("diff", "specs", "copy", "new"),
 )
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
 
@@ -124,6 +124,36 @@ def test_validate_takes_overrides(ammgraph: Run) -> None:
     assert code == 1
     assert "--set:1:" in out
     assert "poker" in out
+
+
+# ------------------------------------------------------------------------------------------------ diff
+
+
+def test_diff_tells_models_apart_and_exits_with_1_only_where_asked(ammgraph: Run) -> None:
+    code, out, err = ammgraph("diff", "amm_mnist", "amm_mnist_fixed_prior")
+    assert (code, err) == (0, "")
+    assert out == (
+        "~ prior of z: network components.z -> {mixture: {means: {normal: 1, seed: 0}, scale: 1}}\n"
+        "- network components: 5 rows, 9,152 parameters\n"
+        "  parameters: 1,164,183 -> 1,155,031\n"
+    )
+    assert ammgraph("diff", "--exit-code", "amm_mnist", "amm_mnist_fixed_prior")[0] == 1
+    code, out, err = ammgraph("diff", "--exit-code", TINY, TINY)
+    assert (code, out, err) == (0, f"{TINY} and {TINY} are the same model\n", "")
+    code, out, _ = ammgraph("diff", "--format", "json", "amm_mnist", "amm_mnist_k20")
+    assert (code, json.loads(out)["same"]) == (0, False)
+
+
+def test_diff_takes_a_run(ammgraph: Run, finished: Path) -> None:
+    code, out, err = ammgraph("diff", finished, finished / "spec.json")
+    assert (code, err) == (0, "")
+    assert out.endswith("are the same model\n")
+
+
+def test_diff_of_a_wrong_spec_says_what_is_wrong(ammgraph: Run) -> None:
+    code, out, err = ammgraph("diff", TINY, BAD)
+    assert (code, out) == (1, "")
+    assert "error[duplicate-key]" in err
 
 
 # ------------------------------------------------------------------------------------------------ specs, copy, new

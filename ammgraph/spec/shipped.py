@@ -21,7 +21,10 @@ def shipped_specs() -> dict[str, Path]:
 
 
 def spec_path(text: str) -> str:
-    """The file that SPEC means: one that there is, else the shipped spec of that bare name, else the text as it is."""
+    """The file that SPEC means: that of a run, one that there is, a shipped one's bare name, else the text as it is."""
+    of_run = os.path.join(text, "spec.json")
+    if os.path.isfile(of_run):
+        return of_run
     if os.path.exists(text) or os.path.basename(text) != text:
         return text
     return os.fspath(shipped_specs().get(text, text))

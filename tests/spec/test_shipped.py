@@ -96,3 +96,8 @@ def test_an_unknown_name_gets_the_nearest(tmp_path: Path) -> None:
         copy_spec("amm_mnits", tmp_path)
     with pytest.raises(RunError, match="`ammgraph specs` lists them"):
         copy_spec("zzz", tmp_path)
+
+
+def test_a_run_directory_means_its_spec(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text("{}")
+    assert spec_path(str(tmp_path)) == str(tmp_path / "spec.json")
