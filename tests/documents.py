@@ -4,7 +4,7 @@ In a page, in order and in one folder that holds `base.yaml`:
 
     ```yaml      a whole spec, or a fragment that extends base.yaml; "`NAME.yaml`:" before it is the file's name. It is
                  valid, unless "Wrong:" stands before it.
-    ```console   commands. `ammgraph` runs in this process.
+    ```console   commands. `ammgraph` runs in this process; what `torchrun` would run is parsed.
     ```python    runs.
     ```text      after commands, or after a wrong spec: what is printed.
 
@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ammgraph import cli
+from ammgraph.arguments import parser
 
 DOCS = Path(__file__).parent.parent / "ammgraph" / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
@@ -31,9 +32,11 @@ def command(line: str) -> tuple[int, str]:
     words = shlex.split(line.partition(" > ")[0])
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = 0
         if words[0] == "python":
             runpy.run_path(words[1])
-            code = 0
+        elif words[0] == "torchrun":
+            parser(cli.VERBS).parse_args(words[words.index("ammgraph") + 1 :])
         else:
             assert words[0] == "ammgraph", line
             try:
