@@ -134,7 +134,8 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
             if objective.role == "discriminator":
                 edges += [(place, len(boxes)) for place in penalties.get(name, ())]
         losses.append((objective, len(boxes)))
-        boxes.append(Box("loss", f"{objective.role} loss", tuple(_losses(plan, objective))))
+        of = f" of {', '.join(objective.games)}" if len(plan.games) > 1 else ""
+        boxes.append(Box("loss", f"{objective.role} loss{of}", tuple(_losses(plan, objective))))
     for networks, places in _updates(turn, losses):
         rates = dict.fromkeys(_optimizer(plan, name) for name in networks)
         edges += [(place, len(boxes)) for place in places]

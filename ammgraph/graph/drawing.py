@@ -42,8 +42,9 @@ def figure_svg(plan: Plan, models: bool = True, steps: bool = True) -> str:
     if steps:
         parts += [_flow(flow) for flow in flows(plan)]
     title = [label(plan.title, 18, "name", INK, bold=True)] if plan.title else []
-    legend = label("Shaded: from the data. Beside each variable: the network or the prior that draws it.", SOURCE)
-    page = below([*title, *parts, *([legend] if models else [])], 26)
+    legend = ["Shaded: from the data. Beside each variable: the network or the prior that draws it."] if models else []
+    legend += ["E_q: mean over the examples of q; d: the discriminator's logit; sp: softplus."] if steps else []
+    page = below([*title, *parts, below([label(line, SOURCE) for line in legend], 2)], 26)
     page = page.at(20, 20)
     page = Picture(page.width + 20, page.height + 20, page.elements)
     sides = ", ".join(" ".join(factor.text for factor in draw.factors) for draw in plan.draws)
