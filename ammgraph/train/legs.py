@@ -144,15 +144,16 @@ def _backward(
 
 
 def _leaves(passes: Sequence[Pass]) -> list[Tensor]:
-    return [leaf for critic in passes for leaf in critic.inputs]
+    """The inputs that something asks a gradient of: a pass of its own over data or a prior alone has none."""
+    return [leaf for critic in passes for leaf in critic.inputs if leaf.requires_grad]
 
 
 def _reached(passes: Sequence[Pass], pulled: Sequence[Tensor | None], ratios: Sequence[Tensor] | None) -> Reached:
     """What each sample that networks drew gets; example b of a pass times its ratio."""
     rest, reached = iter(pulled), []
     for place, critic in enumerate(passes):
-        for sample in critic.samples:
-            gradient = next(rest)
+        for sample, leaf in zip(critic.samples, critic.inputs, strict=True):
+            gradient = next(rest) if leaf.requires_grad else None
             if gradient is None or not sample.requires_grad:
                 continue
             if ratios is not None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from one_step import GENERATORS, NETWORKS, SPEC, Step, flat, same
+from tiny import TINY, trainer_of
 
 from ammgraph.nn.objectives import OBJECTIVES
 from ammgraph.train.step import Outcome
@@ -246,6 +247,19 @@ def test_a_discriminator_s_batch_norm_sees_the_batch_that_the_game_says(batch: s
         for kind in ("joint", "separate")
     )
     assert not torch.allclose(joint.values["joint/discriminator"], separate.values["joint/discriminator"])
+
+
+@pytest.mark.parametrize("penalty", ["", ", r1_penalty: {gamma: 1}"])
+def test_a_pass_of_its_own_over_a_prior_alone_has_nobody_to_teach(penalty: str) -> None:
+    """The second game's FAKE is p(y), which no network draws; its REAL is q(y|x)."""
+    trainers = []
+    for batch in ("joint", "separate"):
+        game = f"{{match: [q, p], discriminator: labels.d, objective: hinge, batch: {batch}{penalty}}}"
+        network = "networks.labels.layers.d={input: y, channels: 1, width: 1}"
+        trainers.append(trainer_of(TINY, network, f"games.second={game}", precision="float64"))
+        trainers[-1].advance()
+    joint, separate = (list(trainer.model.parameters()) for trainer in trainers)
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(joint, separate, strict=True))
 
 
 # --------------------------------------------------------------------------------------------- what a turn leaves alone

@@ -1,4 +1,4 @@
-"""What theory says of a game between known densities, reached by training: log 4 for identical sides, else log 4 - 2 JSD.
+"""What theory says of a game of known densities, reached by training: log 4 for equal sides, else log 4 - 2 JSD.
 
 q = N(0, 1) and p = N(m, 1): the best logit is d*(z) = log q(z) / p(z) = m^2 / 2 - m z, which a linear row can be.
 """
@@ -134,7 +134,7 @@ def test_another_order_of_data_leaves_weights_and_noise_as_they_are() -> None:
 def test_other_noise_leaves_the_order_of_data_as_it_is() -> None:
     turn = plan_of(TINY).turns[0]
     first, other = trainer_of(TINY, seed=3), trainer_of(TINY, seed=3)
-    other.noise = Noise(4, CPU, torch.float32)
+    other.noise = Noise(plan_of(TINY), 4, CPU, torch.float32)
     for trainer in (first, other):
         trainer.advance()
     assert torch.equal(first.feed.batches(turn)["q"]["x"], other.feed.batches(turn)["q"]["x"])
