@@ -277,6 +277,11 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
             f"{dataset.description}); give those with `--data-dir`, or begin a new run. To go on with other data all "
             f"the same, take `data_sha256` out of {folder / 'run.json'}"
         )
+    began = run.processes_of(folder)
+    if trainer.plan.statistics == "process" and began != trainer.ranks.size:
+        raise RunError(
+            f"the run began with {began} processes, each with its own statistics of batch norm; go on with as many"
+        )
     if state is not None:
         trainer.load_state_dict(state)
     damaged = record.cut(folder / "metrics.jsonl", trainer.step)

@@ -192,10 +192,14 @@ def refuse_several(why: str) -> None:
 
 def _speaks(ranks: Ranks, told: distributed.Store) -> bool:
     """Whether this process is the one that tells what went wrong: the first one where it has met it, else any one."""
-    if not ranks.first:
-        with contextlib.suppress(RuntimeError):  # nobody has said anything
-            told.wait(["told"], COURTESY)
-    return bool(told.add("told", 1) == 1)
+    try:
+        if not ranks.first:
+            with contextlib.suppress(distributed.DistStoreError):  # nobody has said anything
+                told.wait(["told"], COURTESY)
+                return False
+        return bool(told.add("told", 1) == 1)
+    except RuntimeError:  # whoever kept the store is gone
+        return True
 
 
 def _exit_code(error: BaseException) -> int:

@@ -2,7 +2,7 @@
 
 spec.json         the resolved spec: after `extends` and `--set`
 plan.txt          the plan as text
-environment.json  versions, device, threads
+environment.json  versions, device, processes, threads
 run.json          seed, precision, data folder, what the data were, how often to log and save, the command
 metrics.jsonl     one line a record
 checkpoints/      the newest states
@@ -122,6 +122,14 @@ def read_options(folder: Path) -> RunOptions:
         problem = error.errors()[0]
         place = "".join(f"`{part}`: " for part in problem["loc"])
         raise RunError(f"{folder / 'run.json'} is damaged: {place}{problem['msg']}") from error
+
+
+def processes_of(folder: Path) -> int:
+    """With how many processes a run began; 1 where it was not recorded."""
+    try:
+        return int(json.loads((folder / "environment.json").read_bytes())["processes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
 
 
 @contextlib.contextmanager

@@ -132,3 +132,13 @@ def test_a_device_that_is_not_there_is_refused(name: str, message: str) -> None:
 def test_the_automatic_device_is_cuda_where_there_is_one() -> None:
     assert run.choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert run.choose_device("cpu") == CPU
+
+
+def test_the_number_of_processes_is_that_a_run_began_with(tmp_path: Path) -> None:
+    run.create(tmp_path, OPTIONS, {}, "", CPU, processes=3)
+    assert run.processes_of(tmp_path) == 3
+    for text in ("", "[]", "{}", '{"processes": "many"}'):  # of an older version, or damaged
+        (tmp_path / "environment.json").write_text(text)
+        assert run.processes_of(tmp_path) == 1
+    (tmp_path / "environment.json").unlink()
+    assert run.processes_of(tmp_path) == 1
