@@ -24,6 +24,7 @@ STEPS = 4
 KINDS = {
     "every kind of noise, a penalty's own pass": (TINY, ()),
     "alternating and averaged": (TINY, (ALTERNATING, EMA)),
+    "a penalty in every other step": (TINY, ("games.joint.gradient_penalty.every=2",)),
     "two games, batches of different sizes": (LABELED, (UNEQUAL,)),
     "batch norm under penalties": (TINY, (CRITIC_NORM, ROTH)),
     "batch norm of each process": (TINY, (OWN, EMA)),
