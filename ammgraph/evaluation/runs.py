@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.data.dataset import Dataset, changed_splits, load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import Plan
@@ -38,7 +38,7 @@ class LoadedModel:
     settings: RunOptions
     step: int
     weights: Literal["ema", "last"]
-    warnings: tuple[str, ...]  # newer checkpoints that could not be used
+    warnings: tuple[str, ...]  # newer checkpoints that could not be used, data that are not those of the run
 
     @property
     def title(self) -> str:
@@ -109,6 +109,9 @@ def load_run(folder: Path, device: torch.device, data_dir: str | None = None, do
     dataset = load_data(loaded.plan.data, Path(directory) if directory else None, download)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
+    for split in changed_splits(loaded.settings.data_sha256, dataset):
+        fields["warnings"] += (f"the {split} split is not the one that the run began with",)
+        logger.warning(fields["warnings"][-1])
     return LoadedRun(**fields, dataset=dataset)
 
 
