@@ -106,7 +106,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(tmp_path: Path,
     {again} 2> again.txt && cp -r disk/run saved
     """
     words = ["unshare", "-rm", "bash", "-ec", script]
-    subprocess.run(words, cwd=tmp_path, env=environment(), check=True, timeout=120, stdout=subprocess.DEVNULL)
+    subprocess.run(words, cwd=tmp_path, env=environment(), check=True, timeout=300, stdout=subprocess.DEVNULL)
     assert (tmp_path / "code.txt").read_text() == "1\n"
     said = (tmp_path / "full.txt").read_text().splitlines()[-1]
     assert said.startswith("error: cannot write the checkpoint disk/run/checkpoints/step-000000003.pt: No space left")
@@ -511,7 +511,7 @@ def test_a_closed_terminal_saves_and_exits_129(tmp_path: Path) -> None:
     while b"accuracy" not in seen:
         seen += os.read(ours, 10_000)
     os.close(ours)
-    assert process.wait(timeout=60) == 129
+    assert process.wait(timeout=300) == 129
     assert checkpoint.load_newest(tmp_path / "run" / "checkpoints")[0] > 0
 
 
@@ -519,7 +519,7 @@ def test_progress_that_cannot_be_written_keeps_nobody_from_training(tmp_path: Pa
     words = command("train", TINY, "--run-dir", "run", *STEPS, *EVERY)
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=full, timeout=60, check=False
+            words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=full, timeout=300, check=False
         )
     assert done.returncode == 0
     assert done.stdout.startswith(b"on 1,600 training images:\n")
@@ -533,15 +533,15 @@ def test_out_of_memory_names_the_batch_size_and_what_the_plan_estimated(tmp_path
     """The machine has the memory, the process may not take it."""
     more = ("training.batch_size=1600", "networks.decoder.layers.h.channels=20000")
     code = (
-        "import resource, sys; from ammgraph import cli\n"
-        "cli.main(['train', sys.argv[2], '--set', 'training.steps=1'])\n"  # what is loaded once is loaded
+        "import resource, sys, ammgraph; from ammgraph import cli\n"
+        "ammgraph.fit(ammgraph.load_spec(sys.argv[2], ['training.steps=1']))\n"  # what is loaded once is loaded
         "taken = resource.getpagesize() * int(open('/proc/self/statm').read().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (taken + (1 << 26),) * 2)\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     words = [sys.executable, "-c", code, "train", TINY, *STEPS, *(word for value in more for word in ("--set", value))]
     done = subprocess.run(
-        [str(word) for word in words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+        [str(word) for word in words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=600
     )
     said = done.stderr.splitlines()[-1]
     assert done.returncode == 1, done.stderr

@@ -5,15 +5,19 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from tiny import ALTERNATING, LABELED, TINY, plan_of
+from tiny_runs import make_run
+
+from ammgraph.train import checkpoint, record
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path for path in (ROOT / "tools").iterdir() if path.is_file() and not path.suffix)
@@ -48,7 +52,7 @@ def run(
 
 
 def test_there_are_tools() -> None:
-    assert {path.name for path in SCRIPTS} >= {"ammgraph", "bench", "check", "setup", "test"}
+    assert {path.name for path in SCRIPTS} >= {"ammgraph", "bench", "check", "crash", "setup", "test"}
 
 
 @pytest.mark.parametrize("path", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda path: path.name)
@@ -199,3 +203,88 @@ def test_an_epoch_is_timed_with_the_share_of_its_data(
     assert (found["steps"], found["precision"]) == (4, "bfloat16")
     assert 0 < found["data_share"] < 1
     assert found["data_seconds"] < found["seconds"]
+
+
+# ------------------------------------------------------------------------------------------------ crash
+
+
+@pytest.fixture(scope="module")
+def crash() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        import crash
+
+        yield crash
+    sys.modules.pop("crash")
+
+
+def test_a_few_kills_lose_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, ROOT / "tools" / "crash.py", TINY, "--kills", 5, "--steps", 13, "--folder", tmp_path]
+    done = subprocess.run([str(word) for word in [*words, "--json"]], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr or done.stdout
+    found = json.loads(done.stdout)
+    assert found["tried"] == found["survived"] == sum(found["moments"].values()) >= 5
+    assert (found["lost"], found["problems"]) == (0, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_crash_would_lose_is_found(crash: ModuleType, tmp_path: Path) -> None:
+    """The comparison can fail: bits, a gap, a repeated step, another evaluation, a file left behind, no checkpoint."""
+    whole = make_run(tmp_path / "whole", TINY)
+    for step in (1, 2, 3):
+        record.append(whole / "metrics.jsonl", {"step": step, "epoch": 0.1, "seconds_per_step": step, "a/loss": 0.5})
+    (whole / "evaluation.json").write_text("{}")
+    lines = (whole / "metrics.jsonl").read_text().splitlines(keepends=True)
+    place = whole / "checkpoints"
+
+    def problems(change: Callable[[Path], object]) -> list[str]:
+        folder = shutil.copytree(whole, tmp_path / "other", dirs_exist_ok=True)
+        change(folder)
+        found = crash.differences(whole, folder)
+        shutil.rmtree(folder)
+        return found
+
+    def one_bit(folder: Path) -> None:
+        _, state, _ = checkpoint.load_newest(place)
+        moment = state["optimizers"]["critic"]["state"][0]["exp_avg"].view(torch.int32)
+        moment.view(-1)[0] ^= 1
+        checkpoint.save(folder / "checkpoints", 3, state)
+
+    metrics = "metrics.jsonl"
+    assert problems(lambda folder: None) == []
+    assert (
+        problems(lambda folder: (folder / metrics).write_text("".join(lines).replace('step": 3,', 'step": 4,'))) != []
+    )
+    assert problems(one_bit) == ["the states differ in /optimizers/critic/state/0/exp_avg"]
+    gap, twice = "".join(lines[:-1]), "".join([*lines, lines[-1]])
+    assert problems(lambda folder: (folder / metrics).write_text(gap))[0] == "metrics.jsonl has the steps [1, 2]"
+    assert (
+        problems(lambda folder: (folder / metrics).write_text(twice))[0] == "metrics.jsonl has the steps [1, 2, 3, 3]"
+    )
+    evaluated_twice = "".join([lines[0], *lines])
+    assert problems(lambda folder: (folder / metrics).write_text(evaluated_twice)) == ["metrics.jsonl has other lines"]
+    assert problems(lambda folder: (folder / "evaluation.json").write_text("[]")) == ["evaluation.json differs"]
+    assert problems(lambda folder: (folder / "a.new").write_text("")) == ["left behind: a.new"]
+    assert "no usable checkpoint" in problems(lambda folder: shutil.rmtree(folder / "checkpoints"))[0]
+
+
+def test_where_a_kill_has_hit(crash: ModuleType, tmp_path: Path) -> None:
+    saved = tmp_path / "checkpoints"
+    saved.mkdir()
+    assert crash.moment(tmp_path) == "before the run was begun"
+    (tmp_path / "spec.json.new").touch()
+    assert crash.moment(tmp_path) == "writing the run's description"
+    (tmp_path / "spec.json.new").rename(tmp_path / "run.json")
+    assert crash.moment(tmp_path) == "before the first checkpoint"
+    for name, said in (
+        ("step-000000001.sha256.new", "writing a checksum"),
+        ("step-000000001.sha256", "between a checksum and its checkpoint"),
+        ("step-000000001.pt.new", "writing a checkpoint"),
+        ("step-000000001.pt", "elsewhere"),
+    ):
+        (saved / name).touch()
+        assert crash.moment(tmp_path) == said
+        if name.endswith(".new"):
+            (saved / name).unlink()
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    assert crash.moment(tmp_path) == "within a line of the metrics"

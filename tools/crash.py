@@ -96,7 +96,8 @@ def crash(options: argparse.Namespace, folder: Path) -> Counts:
     warm_up(options)
     whole = folder / "whole"
     command = [sys.executable, "-m", "ammgraph", "train", *words, "--run-dir", str(whole)]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    here = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}  # the same ammgraph as in the forks
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, env=here)
     life = Life(words, folder / "timed", folder / "log")
     begun = time.monotonic()
     life.start()
@@ -191,11 +192,13 @@ def one_run(
     """Kill, resume, kill, ... to the end of the plan: how many kills, and what went wrong."""
     kills = 0
     while True:
+        begun = (life.folder / "run.json").exists()
         life.start()
-        # About ten lives a run; the first ones end early, for there is but one beginning.
-        longest = 1.2 * start_up if kills < 2 else start_up + training / 5
+        # About ten lives a run. There is but one beginning: the first two lives end early, no later one is aimed at it.
+        # Lives become longer, so that a machine that has become slower comes to an end too.
+        longest = 1.2 * start_up if kills < 2 else 1.05**kills * (start_up + training / 5)
         life.wait(choose.uniform(0, longest))
-        if choose.random() < 0.5:
+        if choose.random() < 0.5 and (begun or kills < 2):
             life.wait(WRITE_PATIENCE, lambda: half_written(life.folder), pause=0)
         if not life.kill():
             problems = [] if life.code == 0 else [f"exit code {life.code}: {life.said().strip().splitlines()[-1:]}"]

@@ -218,7 +218,9 @@ def fit(
                 write({"seconds_per_step": round(1 / rate, 5), **values})
             if evaluate is not None and (trainer.step % between == 0 or at_end):
                 trainer.check()
-                write({"evaluation": evaluate(trainer.evaluated)})
+                with memory.explained(trainer.plan, trainer.precision, f"evaluating step {trainer.step}"):
+                    found = evaluate(trainer.evaluated)
+                write({"evaluation": found})
             stopped = trainer.ranks.any(stop())
             if at_end or stopped or time.monotonic() - saved > checkpoint_seconds:
                 trainer.check()
