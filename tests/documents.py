@@ -5,8 +5,8 @@ In a page, in order and in one folder that holds `base.yaml`:
     ```yaml      a whole spec, or a fragment that extends base.yaml; "`NAME.yaml`:" before it is the file's name. It is
                  valid, unless "Wrong:" stands before it.
     ```console   commands. `ammgraph` runs in this process; what `torchrun` would run is parsed.
-    ```python    runs.
-    ```text      after commands, or after a wrong spec: what is printed.
+    ```python    runs, with the names of the blocks before it; a named file is written.
+    ```text      after commands, after Python, or after a wrong spec: what is printed.
 
 Tables between `<!-- NAME -->` and `<!-- end -->` are written by a function.
 """
@@ -56,6 +56,7 @@ def refreshed(page: str, folder: Path, tables: Mapping[str, Callable[[], str]] |
     """
     shutil.copy(DOCS / "base.yaml", folder)
     output = ""
+    names: dict[str, object] = {}
     pieces, last = [], 0
     for block in BLOCK.finditer(page):
         kind, text = block[1], block[2]
@@ -69,7 +70,7 @@ def refreshed(page: str, folder: Path, tables: Mapping[str, Callable[[], str]] |
         elif kind == "console":
             output = _commands(text, wrong=lead == "Wrong:")
         elif kind == "python":
-            _python(text, lead, folder)
+            output = _python(text, lead, folder, names)
         output = "" if kind == "text" else output
         pieces.append(f"```{kind}\n{text}```")
     found = "".join([*pieces, page[last:]])
@@ -110,9 +111,13 @@ def _message(printed: str) -> str:
     return re.sub(r"\n?^[^\n]*\.yaml: (1 error|valid).*", "", printed, flags=re.DOTALL | re.MULTILINE)
 
 
-def _python(text: str, lead: str, folder: Path) -> None:
+def _python(text: str, lead: str, folder: Path, names: dict[str, object]) -> str:
+    """Write a named file, or run what has no name and give what it prints."""
     named = re.fullmatch(r".*`([\w-]+\.py)`.*:", lead)
     if named:
         (folder / named[1]).write_text(text, encoding="utf-8")
-    else:
-        exec(compile(text, "document", "exec"), {})
+        return ""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(text, "document", "exec"), names)
+    return printed.getvalue()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_a_spec_is_compiled_without_torch() -> None:
     code = (
         "import sys, ammgraph; plan = ammgraph.compile_spec(ammgraph.load_spec('specs/amm_digits.yaml'));"
-        "ammgraph.SpecError, ammgraph.Plan;"
+        "plan._repr_html_(), plan._repr_svg_(), repr(plan), ammgraph.SpecError, ammgraph.Plan;"
         "assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -129,3 +130,42 @@ def test_errors_are_those_of_the_commands(tmp_path: Path) -> None:
         ammgraph.fit(TINY, run_dir=tmp_path / "run", device="tpu")
     assert not (tmp_path / "run").exists()
     assert torch.is_grad_enabled()
+
+
+# ------------------------------------------------------------------------------------------------ what is shown
+
+
+def test_a_spec_and_a_plan_are_a_few_lines() -> None:
+    spec = ammgraph.load_spec(LABELED)
+    assert repr(spec) == str(spec)
+    assert repr(spec).splitlines() == [
+        f"Spec: {LABELED}",
+        "  x image 1x8x8",
+        "  y categorical 10",
+        "  z real 4",
+        "  q_unlabeled = q(x) q(y|x) q(z|x)",
+        "  q_labeled = q(x,y) q(z|x)",
+        "  p_unlabeled = p(y) p(z|y) p(x|y,z)",
+        "  p_labeled = p_unlabeled",
+        "  encoder 5 rows",
+        "  components 3 rows",
+        "  decoder 2 rows",
+        "  critic 3 rows",
+        "  unlabeled q_unlabeled against p_unlabeled critic.p jensen_shannon",
+        "  labeled q_labeled against p_labeled critic.p jensen_shannon",
+    ]
+    lines = repr(ammgraph.compile_spec(ammgraph.load_spec(TINY))).splitlines()
+    assert lines[:3] == ["Plan: tiny", "  q  = q(x) q(y|x) q(z|x)", "  p  = p(y) p(z|y) p(x|y,z)"]
+    assert lines[-2].split() == ["sum", "4,224"]
+    assert lines[-1] == "  game joint  q against p  critic.p  jensen_shannon  gradient_penalty"
+
+
+def test_a_notebook_shows_tables_and_a_picture_and_no_markup_of_a_title() -> None:
+    spec = ammgraph.load_spec(TINY, ["title=<script>alert(1)</script> & more"])
+    plan = ammgraph.compile_spec(spec)
+    for shown in (spec._repr_html_(), plan._repr_html_(), plan._repr_svg_()):
+        tree = ElementTree.fromstring(shown)
+        assert "script" not in {element.tag.rpartition("}")[2] for element in tree.iter()}
+        assert "<script>alert(1)</script> & more" in "".join(tree.itertext())
+    cells = [cell.text for cell in ElementTree.fromstring(plan._repr_html_()).iter("td")]
+    assert cells[cells.index("encoder") : cells.index("encoder") + 2] == ["encoder", "1,346"]

@@ -367,6 +367,21 @@ class Plan:
         """The game of that name."""
         return next(game for game in self.games if game.name == name)
 
+    def __repr__(self) -> str:
+        from ammgraph.graph.notebook import plan_summary
+
+        return plan_summary(self)
+
+    def _repr_html_(self) -> str:
+        from ammgraph.graph.notebook import plan_html
+
+        return plan_html(self)
+
+    def _repr_svg_(self) -> str:
+        from ammgraph.graph.drawing import figure_svg
+
+        return figure_svg(self)
+
     @property
     def parameters(self) -> int:
         """Number of trained numbers of the model."""

@@ -12,6 +12,7 @@ from ammgraph.diagnostics import stop_if
 from ammgraph.spec.merge import merge, read_chain
 from ammgraph.spec.names import canonical_factors, check_names, constant_values, table_at
 from ammgraph.spec.schema import Spec
+from ammgraph.spec.shipped import spec_path
 from ammgraph.spec.source import Entry, Scalar, Table, plain, source_map
 from ammgraph.spec.translate import diagnostics_of
 
@@ -20,14 +21,14 @@ def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, al
     """The spec in a file, with what it extends merged in and overrides (`a.b=VALUE`) written last.
 
     Args:
-        path: the file.
+        path: the file, or the bare name of a spec that ships.
         overrides: as after `--set`.
         allow_outside: whether `extends` may lead out of the file's folder, which a stranger's spec should not.
 
     Raises:
         SpecError: the spec is wrong; it holds all problems of the first stage that found any.
     """
-    return _load(os.fspath(path), overrides, None, allow_outside)
+    return _load(spec_path(os.fspath(path)), overrides, None, allow_outside)
 
 
 def load_text(text: str, file: str = "spec.yaml", overrides: Sequence[str] = ()) -> Spec:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from ammgraph.spec.notation import LARGEST_COUNT
+from ammgraph.spec.notebook import Shown
 from ammgraph.spec.source import SourceMap
 from ammgraph.spec.sources import (  # noqa: F401  what the rooms behind take from here
     DataSource,
@@ -543,7 +544,7 @@ def _version(value: object) -> object:
     return value
 
 
-class Spec(Model):
+class Spec(Shown, Model):
     """A whole spec: data, variables, networks, distributions, games, training."""
 
     ammgraph: Annotated[Literal[1], BeforeValidator(_version)] = Field(

@@ -1,0 +1,46 @@
+"""How a plan looks where Python prints it: as text, and as HTML in a notebook. Whatever a spec says is escaped."""
+
+from ammgraph.graph.plan import Plan
+from ammgraph.graph.text import table
+from ammgraph.spec.notebook import html_block, html_table
+
+
+def plan_summary(plan: Plan) -> str:
+    """Title, factorizations, networks with their parameters, games."""
+    head, *networks = _networks(plan)
+    lines = [f"Plan: {plan.title}" if plan.title else "Plan"]
+    lines += table(_distributions(plan)[1:])
+    lines += table([head, *networks], right=(1, 2))
+    lines += table(_games(plan)[1:])
+    return "\n".join(lines)
+
+
+def plan_html(plan: Plan) -> str:
+    """The same as tables."""
+    sections = (_distributions(plan), _networks(plan), _games(plan))
+    return html_block(plan.title or "Plan", [html_table(head, rows) for head, *rows in sections])
+
+
+def _distributions(plan: Plan) -> list[tuple[str, ...]]:
+    rows = [(draw.name, "= " + " ".join(factor.text for factor in draw.factors)) for draw in plan.draws]
+    return [("distribution", "factors"), *rows]
+
+
+def _networks(plan: Plan) -> list[tuple[str, ...]]:
+    rows = [(network.name, f"{network.parameters:,}", f"{network.multiply_adds:,}") for network in plan.networks]
+    total = ("sum", f"{plan.parameters:,}", "")
+    return [("network", "parameters", "multiply-adds an example"), *rows, total]
+
+
+def _games(plan: Plan) -> list[tuple[str, ...]]:
+    rows = [
+        (
+            f"game {game.name}",
+            f"{' + '.join(draw for _, draw in game.real)} against {' + '.join(draw for _, draw in game.fake)}",
+            str(game.discriminator),
+            game.objective,
+            ", ".join(penalty.kind for penalty in game.penalties),
+        )
+        for game in plan.games
+    ]
+    return [("game", "real against fake", "discriminator", "objective", "penalties"), *rows]
