@@ -1,0 +1,65 @@
+"""Whatever is taken for a spec is a plan that shows, builds and steps, or diagnostics with places; never anything else.
+
+`tools/fuzz` throws as many as there is time for; here are 2,000 of them.
+"""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+TOOLS = Path(__file__).parent.parent / "tools"
+sys.path.insert(0, str(TOOLS))
+
+import fuzz  # noqa: E402
+from examine import examine  # noqa: E402
+from generate import generated  # noqa: E402
+
+SPECS = st.randoms(use_true_random=False).map(generated)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(SPECS)
+def test_a_generated_spec_validates_builds_and_steps(text: str) -> None:
+    verdict = examine(text, "generated.yaml", set())
+    assert (verdict.outcome, verdict.failure) == ("stepped", ""), text
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_two_thousand_changed_specs_give_a_plan_or_diagnostics(part: int) -> None:
+    """One in fifty of those that are models is stepped, too."""
+    stepped: set[str] = set()
+    for number in range(250 * part, 250 * (part + 1)):
+        file, text = fuzz.example(2026, number)
+        verdict = examine(text, file, None if number % 50 else stepped)
+        assert not verdict.failure, f"tools/fuzz --seed 2026 --only {number}: {verdict.failure}"
+
+
+def test_examples_are_repeated_by_their_number() -> None:
+    assert [fuzz.example(1, number) for number in range(20)] == [fuzz.example(1, number) for number in range(20)]
+    assert fuzz.example(1, 3) != fuzz.example(2, 3)
+
+
+def test_a_run_of_the_fuzzer_counts_every_example() -> None:
+    found = fuzz.fuzz(seed=5, examples=6, seconds=120)
+    assert found["examples"] == 6
+    assert sum(found["outcomes"].values()) == 6  # type: ignore[attr-defined]
+    assert found["failures"] == []
+
+
+def test_a_failure_is_cut_down_to_the_lines_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"line {number}" for number in range(40)]
+
+    def fails_with_17(text: str, file: str, stepped: object) -> fuzz.Verdict:
+        return fuzz.Verdict("failure", "seventeen") if "line 17" in text else fuzz.Verdict("invalid")
+
+    monkeypatch.setattr(fuzz, "example", lambda seed, number: ("a.yaml", "\n".join(lines)))
+    monkeypatch.setattr(fuzz, "examine", fails_with_17)
+    assert fuzz.minimal(1, 0) == "line 17"
+
+
+def test_generators_agree_with_a_plain_random_one() -> None:
+    assert generated(random.Random(4)) == generated(random.Random(4))
