@@ -126,7 +126,7 @@ def _kind(schema: dict[str, Any]) -> str:
 
 
 def _range(schema: dict[str, Any]) -> str:
-    low = f" >= {schema['minimum']}" if "minimum" in schema else ""
+    low = f" >= {schema['minimum']}" if schema.get("minimum", -1e15) > -1e15 else ""
     low = f" > {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else low
     high = f" < {schema['exclusiveMaximum']}" if schema.get("exclusiveMaximum", 1e15) < 1e15 else ""
     high = f" <= {schema['maximum']:.3g}" if schema.get("maximum", 1e15) < 1e15 else high

@@ -19,7 +19,8 @@ from ammgraph.graph.origins import KNOWN_DATA
 from ammgraph.graph.plan import NetworkPlan, RowPlan
 from ammgraph.nn.networks import Mode, Network
 from ammgraph.spec.notation import parse_input
-from ammgraph.spec.schema import ACTIVATIONS, Activation, Adam, Data, Operation, Pool, Weights
+from ammgraph.spec.schema import ACTIVATIONS, Activation, Data, Operation, Pool
+from ammgraph.spec.training import Adam, Weights
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ammgraph"

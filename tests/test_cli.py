@@ -97,7 +97,7 @@ def test_a_valid_spec_is_one_line(ammgraph: Run) -> None:
 
 def test_all_files_are_reported(ammgraph: Run) -> None:
     code, out, err = ammgraph("validate", BAD, TINY, "absent.yaml")
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, "\n`ammgraph explain CODE` says more\n")
     assert "error[duplicate-key]" in out
     assert f"{BAD}: " in out
     assert f"{TINY}: valid; " in out

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tiny import TINY, command
+from tiny import PATIENCE, TINY, command
 from tiny_runs import Run, lines_of, state_of
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,7 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     process = start(
         [*one_machine, "--set", "training.epochs=null", "--set", "training.steps=3", "--log-every", "1"], tmp_path
     )
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert err.count("trained 3 steps") == 1
     assert "2 processes on cpu" in err
@@ -61,7 +61,7 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     words = [word.replace("HOST:29400", f"localhost:{free_port()}") for word in two_machines]
     words += ["--set", "training.steps=5", "--log-every", "1"]
     machines = [start(words, tmp_path) for _ in range(2)]
-    ends = [machine.communicate(timeout=240) for machine in machines]
+    ends = [machine.communicate(timeout=PATIENCE) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], ends
     assert sum(err.count("trained 5 steps") for _, err in ends) == 1
     assert [line["step"] for line in lines_of(folder) if "evaluation" not in line] == [1, 2, 3, 4, 5]
@@ -70,12 +70,11 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
 def test_a_stop_saves_once_and_any_number_of_processes_goes_on(tmp_path: Path, ammgraph: Run) -> None:
     folder = tmp_path / "run"
     process = start(two(TINY, "--run-dir", folder, "--set", "training.steps=1000000", "--log-every", "1"), tmp_path)
-    for _ in range(2400):
-        if len(lines_of(folder)) > 3 or process.poll() is not None:
-            break
+    began = time.monotonic()
+    while len(lines_of(folder)) <= 3 and process.poll() is None and time.monotonic() - began < PATIENCE:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE)
     stopped = re.findall(r"^stopped at step ([\d,]+); go on with\n  (.*)$", err, flags=re.MULTILINE)
     assert len(stopped) == 1, err
     step = int(stopped[0][0].replace(",", ""))
@@ -101,7 +100,7 @@ def test_an_error_is_told_once_and_ends_every_process(tmp_path: Path) -> None:
         )
         for rank, size in enumerate((40, 20))
     ]
-    said = [process.communicate(timeout=120)[1] for process in processes]
+    said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1]
     assert said[1] == ""
     assert re.fullmatch(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import PATIENCE
 
 from ammgraph.cli import VERBS
 
@@ -96,7 +97,7 @@ def test_the_yaml_of_the_readme_is_that_of_a_spec_that_ships() -> None:
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ammgraph", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def _write_idx(path: Path, values: np.ndarray) -> None:

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent
 TINY = FOLDER / "tiny.yaml"
 LABELED = FOLDER / "tiny_labeled.yaml"
 CPU = torch.device("cpu")
+PATIENCE = 600.0  # seconds until a process counts as hanging: one that waits its turn on a busy machine does not hang
 
 ALTERNATING = (
     "training.schedule=[{update: [critic], steps: 2}, {update: [encoder, decoder]}, {update: [components], draw: same}]"
@@ -66,7 +67,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"OMP_NUM_THREADS": "1"}
 
 
-def run_command(*arguments: object, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_command(*arguments: object, folder: Path, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
     )

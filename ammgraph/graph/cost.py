@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 from ammgraph.diagnostics import Diagnostic
 from ammgraph.graph.plan import FromData, FromNetwork, FromPrior, NetworkPlan, Plan, RowPlan, TurnPlan
 from ammgraph.graph.text import table
-from ammgraph.spec.schema import Adam, RmsProp, Spec
+from ammgraph.spec.schema import Spec
+from ammgraph.spec.training import Adam, RmsProp
 
 LARGEST_MEMORY = 1 << 43  # bytes: more than one machine has for a step; `train` asks the machine at hand
 Precision: TypeAlias = Literal["float32", "bfloat16", "float64"]

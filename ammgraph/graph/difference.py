@@ -28,7 +28,8 @@ from ammgraph.graph.plan import (
 )
 from ammgraph.graph.text import layer_text, optimizer_text
 from ammgraph.spec.notation import Input, number_text
-from ammgraph.spec.schema import Spec, Weights
+from ammgraph.spec.schema import Spec
+from ammgraph.spec.training import Weights
 
 Part: TypeAlias = tuple[str, str, str]  # name (or ""), before, after
 Values: TypeAlias = Mapping[str, str]

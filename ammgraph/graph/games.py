@@ -26,7 +26,8 @@ from ammgraph.graph.plan import (
     shape_text,
 )
 from ammgraph.graph.rows import Table
-from ammgraph.spec.schema import Game, Side, Spec, Turn
+from ammgraph.spec.schema import Game, Side, Spec
+from ammgraph.spec.training import Turn
 
 Declarations = Mapping[str, Sequence[Declared]]
 

@@ -11,7 +11,6 @@ from ammgraph.diagnostics import Diagnostic
 from ammgraph.spec.notation import Input, Reference
 from ammgraph.spec.schema import (
     Activation,
-    Adam,
     Data,
     DataSource,
     Empirical,
@@ -21,12 +20,10 @@ from ammgraph.spec.schema import (
     Pool,
     Probabilities,
     Published,
-    RmsProp,
     Schedule,
-    Sgd,
     Uniform,
-    Weights,
 )
+from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
 from ammgraph.spec.values import GUMBEL_ACTIVATIONS
 
 Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)

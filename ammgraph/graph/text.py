@@ -19,7 +19,8 @@ from ammgraph.graph.plan import (
     shape_text,
 )
 from ammgraph.spec.notation import number_text
-from ammgraph.spec.schema import Adam, Mixture, RandomMeans, RmsProp, Sgd, Weights
+from ammgraph.spec.schema import Mixture, RandomMeans
+from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
 
 # objective -> (discriminator on REAL, on FAKE, sides on REAL, on FAKE), d the logit, sp softplus; a sign comes first
 ROLE_LOSS = {

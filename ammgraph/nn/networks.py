@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ammgraph.graph.plan import NetworkPlan, RowPlan
 from ammgraph.spec.notation import Input, Zeros
-from ammgraph.spec.schema import Weights
+from ammgraph.spec.training import Weights
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS, GUMBEL_ACTIVATIONS
 
 

@@ -17,7 +17,8 @@ from fractions import Fraction
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)|(?P<mark>[-+*/|(),.=]))"
 )
-_SMALLEST, _LARGEST = Fraction(1, 10**300), Fraction(10**300)  # a float holds what lies between
+LARGEST_NUMBER, _SMALLEST = 10**37, Fraction(1, 10**300)  # single precision ends at 3.4e38, and doubles what it draws
+NUMBERS = "a number from -1e37 to 1e37, as single precision holds"
 LARGEST_COUNT = 10**15  # what a model could never hold is refused by its memory, with the number
 _LONGEST = 200  # characters: far beyond any notation a person writes, and a bound on recursion
 
@@ -248,11 +249,10 @@ def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     while tokens.peek() in ("+", "-"):
         sign = 1 if tokens.take() == "+" else -1
         value += sign * _product(tokens, constants)
-    if value and not _SMALLEST <= abs(value) <= _LARGEST:
-        size = "large" if abs(value) > _LARGEST else "small"
-        raise NotationError(
-            f"the number is too {size}", start, tokens.last_end, expected="a number that a computer can hold"
-        )
+    if abs(value) > LARGEST_NUMBER:
+        raise NotationError("the number is too large", start, tokens.last_end, expected=NUMBERS)
+    if 0 < abs(value) < _SMALLEST:
+        raise NotationError("the number is too small", start, tokens.last_end, expected="0, or at least 1e-300")
     return value
 
 
@@ -350,7 +350,7 @@ class _Tokens:
             self.fail(self._unexpected(), expected="a number")
         digits, _, exponent = self.peek().lower().partition("e")
         if len(exponent.lstrip("+-")) > 3:
-            self.fail(f"the exponent {exponent} is too large", expected="a number that a computer can hold")
+            self.fail(f"the exponent {exponent} is too large", expected=NUMBERS)
         if len(digits) > 1 and digits[0] == "0" and digits[1] != ".":
             self.fail("a number has no leading zero", expected=f"`{self.peek().lstrip('0') or '0'}`")
         return Fraction(self.take())

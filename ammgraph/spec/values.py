@@ -29,6 +29,8 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from ammgraph.spec.notation import (
     LARGEST_COUNT,
+    LARGEST_NUMBER,
+    NUMBERS,
     Input,
     NotationError,
     Reference,
@@ -110,6 +112,8 @@ def _exact(value: object, info: ValidationInfo, what: str, offset: int = 0) -> F
         return in_notation(lambda: parse_number(value, constants_of(info)), offset)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong_type(value, what)
+    if abs(value) > LARGEST_NUMBER:
+        raise problem("out-of-range", "{place} is out of range", found=describe(value), expected=NUMBERS)
     return Fraction(repr(value))
 
 
@@ -146,7 +150,12 @@ class OrArithmetic:
     """In the JSON schema: a number with its range, or a text with arithmetic of constants."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), ARITHMETIC_SCHEMA]}
+        number = handler(schema)
+        if not number.keys() & {"minimum", "exclusiveMinimum"}:
+            number["minimum"] = -float(LARGEST_NUMBER)
+        if not number.keys() & {"maximum", "exclusiveMaximum"}:
+            number["maximum"] = float(LARGEST_NUMBER)
+        return {"anyOf": [number, ARITHMETIC_SCHEMA]}
 
 
 Number = Annotated[float, BeforeValidator(number_of), OrArithmetic()]
@@ -203,7 +212,9 @@ def at_least_zero(value: float) -> float:
     return value
 
 
-_POINT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, ARITHMETIC_SCHEMA]}
+_POINT_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": float(LARGEST_NUMBER)}, ARITHMETIC_SCHEMA]
+}
 _POINTS_SCHEMA: dict[str, Any] = {
     "type": "array",
     "minItems": 1,

@@ -15,7 +15,7 @@ from ammgraph.graph.plan import NetworkPlan, Plan
 from ammgraph.graph.text import plan_hash
 from ammgraph.nn import synchronized
 from ammgraph.nn.model import Model
-from ammgraph.spec.schema import Adam, Sgd
+from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train import checkpoint, memory, record
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.step import Outcome, gradient_norms, take_turn

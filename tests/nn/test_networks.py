@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ammgraph.graph.compile import compile_spec
 from ammgraph.nn.networks import Mode, Network, evaluate_input, expn, straight_through
 from ammgraph.spec.load import load_text
-from ammgraph.spec.notation import parse_input
+from ammgraph.spec.notation import LARGEST_NUMBER, parse_input
 
 SPEC = """
 ammgraph: 1
@@ -503,6 +503,18 @@ def test_a_row_s_own_initializer_wins() -> None:
     assert row(network, "a").bias.unique().tolist() == [0.25]
     assert row(network, "h").weight.std().item() == pytest.approx(0.5, rel=0.1)
     assert row(network, "h").bias.unique().tolist() == [-1]
+
+
+@pytest.mark.parametrize(
+    "kind", ["normal", "uniform", "xavier_normal", "xavier_uniform", "kaiming_normal", "orthogonal"]
+)
+def test_single_precision_holds_weights_of_the_largest_number_of_a_spec(kind: str) -> None:
+    network = encoder(
+        "h: {input: x, channels: 1, width: 1}", channels=1, size=1, weights=f"{{{kind}: {LARGEST_NUMBER}}}"
+    )
+    network.float().initialize(torch.Generator().manual_seed(0))
+    assert row(network, "h").weight.dtype == torch.float32
+    assert row(network, "h").weight.isfinite().all()
 
 
 def test_the_generator_decides_the_initial_weights() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ammgraph.diagnostics import SpecError
 from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.notation import Reference
-from ammgraph.spec.schema import Adam, Sgd, Spec
+from ammgraph.spec.schema import Spec
+from ammgraph.spec.training import Adam, Sgd
 from ammgraph.spec.values import Schedule
 
 BASE = Path(__file__).parent.parent / "bad_specs" / "_base.yaml"

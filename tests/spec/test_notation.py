@@ -109,7 +109,7 @@ def test_zeros_are_a_whole_number_of_channels():
         "zeros(0)": "0",
         "zeros(K / 3)": "10/3",
         "zeros(-1)": "-1",
-        "zeros(1e200)": "1e+200",
+        "zeros(1e36)": "1e+36",
     }.items():
         message = f"`zeros` takes a whole number of channels, not {channels}"
         assert error(parse_input, text, K) == (6, len(text) - 1, message)
@@ -150,7 +150,7 @@ def test_printed_fraction_is_the_fraction(value: Fraction):
     assert parse_number(number_text(value), {}) == value
 
 
-@given(st.floats(-1e200, 1e200).filter(lambda value: value == 0 or abs(value) > 1e-200))
+@given(st.floats(-1e37, 1e37).filter(lambda value: value == 0 or abs(value) > 1e-200))
 def test_printed_float_is_the_float(value: float):
     assert float(parse_number(number_text(value), {})) == value
 

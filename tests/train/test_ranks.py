@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import LABELED, TINY, differences, plan_of
+from tiny import LABELED, PATIENCE, TINY, differences, plan_of
 from torch import Tensor
 from torch.nn import functional as F
 from two_ranks import KINDS, STEPS, normalized, own_outcome, trained, trainer_of
@@ -32,7 +32,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
          tests / "train" / "two_ranks.py", folder],
         env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         check=True,
-        timeout=300,
+        timeout=PATIENCE,
     )  # fmt: skip
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(2)]
 

@@ -1,0 +1,171 @@
+"""What a person wrote under `training`, as `schema` is for the whole spec: initial weights, optimizers, turns."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from ammgraph.spec.values import (
+    Count,
+    Model,
+    NonNegative,
+    Number,
+    OrArithmetic,
+    Positive,
+    Scheduled,
+    Share,
+    number_of,
+    of_length,
+    require_one_of,
+)
+
+# ---------------------------------------------------------------------------------------- initial weights
+
+
+class Weights(Model):
+    """How weights are drawn at initialisation: exactly one of the keys."""
+
+    normal: NonNegative | None = Field(None, description="N(0, s^2), the number is s.", examples=[0.02])
+    uniform: NonNegative | None = Field(None, description="U(-a, a), the number is a.", examples=[0.05])
+    xavier_normal: Positive | None = Field(None, description="Glorot's normal; the number is the gain.", examples=[1])
+    xavier_uniform: Positive | None = Field(None, description="Glorot's uniform; the number is the gain.", examples=[1])
+    kaiming_normal: NonNegative | None = Field(
+        None, description="He's normal for a leaky ReLU whose slope is the number.", examples=[0.2]
+    )
+    orthogonal: Positive | None = Field(
+        None, description="A random orthogonal matrix; the number is the gain.", examples=[1]
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        require_one_of(tuple(type(self).model_fields), dict(self))
+        return self
+
+
+class Initializer(Model):
+    """Initial weights and biases."""
+
+    weights: Weights = Field(
+        default_factory=lambda: Weights(normal=0.02),
+        description="How weights are drawn; N(0, 0.02^2) unless given.",
+        examples=[{"normal": 0.02}],
+    )
+    biases: Number = Field(0.0, description="The constant that every bias starts from.", examples=[0])
+
+
+# ---------------------------------------------------------------------------------------- optimizers
+
+
+class Adam(Model):
+    """Adam (Kingma & Ba 2014)."""
+
+    name: Literal["adam"] = Field(description="Adam.", examples=["adam"])
+    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[2e-4])
+    betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = Field(
+        (0.9, 0.999),
+        description="Decay of the two moving averages, [beta1, beta2], per update.",
+        examples=[[0.5, 0.999]],
+    )
+    epsilon: Positive = Field(1e-8, description="Added to the root of the second moment.", examples=[1e-8])
+    weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
+
+
+class Sgd(Model):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = Field(description="Gradient descent.", examples=["sgd"])
+    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[0.01])
+    momentum: Share = Field(0.0, description="Decay of the accumulated gradient, per update.", examples=[0.9])
+    weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
+
+
+class RmsProp(Model):
+    """RMSprop (Tieleman & Hinton 2012)."""
+
+    name: Literal["rmsprop"] = Field(description="RMSprop.", examples=["rmsprop"])
+    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[1e-3])
+    decay: Share = Field(0.99, description="Decay of the average of squared gradients, per update.", examples=[0.9])
+    epsilon: Positive = Field(1e-8, description="Added to the root of that average.", examples=[1e-8])
+    weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
+
+
+Optimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
+
+
+class Turn(Model):
+    """One entry of an alternating schedule: which networks are updated, how often, in which games."""
+
+    update: tuple[str, ...] = Field(min_length=1, description="Networks updated in this turn.", examples=[["critic"]])
+    games: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Games whose losses count; all unless given.", examples=[["joint"]]
+    )
+    steps: Count = Field(1, description="How often the turn is taken in one step of training.", examples=[5])
+    draw: Literal["new", "same"] = Field(
+        "new",
+        description="`new`: data and noise of its own; `same`: those of the turn before.",
+        examples=["same"],
+    )
+
+
+class BatchNorm(Model):
+    """Batch normalisation (Ioffe & Szegedy 2015)."""
+
+    momentum: Annotated[float, Field(gt=0, le=1), BeforeValidator(number_of), OrArithmetic()] = Field(
+        0.1, description="Weight of the new batch in the running statistics.", examples=[0.1]
+    )
+    epsilon: Positive = Field(1e-5, description="Added to the variance.", examples=[1e-5])
+    statistics: Literal["batch", "process"] = Field(
+        "batch",
+        description="With several processes: of the whole batch, or of each process's part of it.",
+        examples=["process"],
+    )
+
+
+def _is_mapping(value: object) -> str:
+    return "by distribution" if isinstance(value, dict) else "one"
+
+
+BatchSize = Annotated[
+    Annotated[Count, Tag("one")] | Annotated[dict[str, Count], Field(min_length=1), Tag("by distribution")],
+    Discriminator(_is_mapping),
+]
+
+
+class Training(Model):
+    """How the networks are trained."""
+
+    batch_size: BatchSize = Field(
+        description="Examples per batch; by distribution as `{default: 100, q_labeled: 50}`.", examples=[100]
+    )
+    epochs: Positive | None = Field(
+        None, description="Length in passes through `data`; this or `steps`.", examples=[100]
+    )
+    steps: Count | None = Field(None, description="Length in steps (updates); this or `epochs`.", examples=[10000])
+    optimizers: dict[str, Optimizer] = Field(
+        min_length=1,
+        description="`default`, and networks by name, merged over the default.",
+        examples=[{"default": {"name": "adam", "learning_rate": 2e-4, "betas": [0.5, 0.999]}}],
+    )
+    initializer: Initializer = Field(
+        default_factory=Initializer,
+        description="Initial weights and biases of all rows.",
+        examples=[{"weights": {"normal": 0.02}, "biases": 0}],
+    )
+    batchnorm: BatchNorm = Field(
+        default_factory=BatchNorm, description="Constants of every batch normalisation.", examples=[{"momentum": 0.1}]
+    )
+    ema: dict[str, Share] = Field(
+        default_factory=dict,
+        description="Exponential moving average of weights: decay per step, `default` and networks by name.",
+        examples=[{"default": 0.999}],
+    )
+    schedule: tuple[Turn, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Alternating turns; absent: one turn in which every network takes its gradient at the same point.",
+        examples=[[{"update": ["critic"], "steps": 5}, {"update": ["encoder", "decoder", "components"]}]],
+    )
+
+    @model_validator(mode="after")
+    def _epochs_or_steps(self) -> Self:
+        require_one_of(("epochs", "steps"), dict(self))
+        return self
