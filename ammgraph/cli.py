@@ -320,7 +320,7 @@ def new(options: argparse.Namespace) -> int:
     text, plan = new_spec(typed, options.path, shlex.join(["ammgraph", *options.command]))
     write_new(Path(options.path), text.encode())
     write_schema(Path(options.path).parent)
-    print(f"{options.path}: {_model(plan)}")
+    print(f"{options.path}: {_model(plan)}; data: {plan.data.dataset}")
     print("\nNext:")
     print(f"  ammgraph show {path}")
     print(f"  ammgraph show {path} --format svg > {shlex.quote(str(Path(options.path).with_suffix('.svg')))}")

@@ -26,6 +26,7 @@ from ammgraph.graph.plan import (
     shape_text,
 )
 from ammgraph.graph.rows import Table
+from ammgraph.spec.merge import OVERRIDES
 from ammgraph.spec.schema import Game, Side, Spec
 from ammgraph.spec.training import Turn
 
@@ -61,7 +62,7 @@ def check_sides(spec: Spec, declared: Declarations) -> Iterator[Diagnostic]:
                 "unknown-network",
                 f"`{reference.owner}` is not a network",
                 span,
-                hint=did_you_mean(reference.owner, spec.networks),
+                hint=_removed_too(spec, name, span) or did_you_mean(reference.owner, spec.networks),
             )
         elif reference.name not in spec.networks[reference.owner].layers:
             layers = spec.networks[reference.owner].layers
@@ -69,8 +70,16 @@ def check_sides(spec: Spec, declared: Declarations) -> Iterator[Diagnostic]:
                 "unknown-row",
                 f"`{reference.owner}` has no row `{reference.name}`",
                 span,
-                hint=did_you_mean(reference.name, layers),
+                hint=_removed_too(spec, name, span) or did_you_mean(reference.name, layers),
             )
+
+
+def _removed_too(spec: Spec, game: str, span: Span) -> str:
+    """A hint for an inherited game, whose network or row the spec itself removes; nothing for a game of its own."""
+    own = next(iter(spec.source.texts))
+    if span.file in (own, OVERRIDES):
+        return ""
+    return f"`{game}` is inherited; `{game}: null` in `games` removes it too"
 
 
 def critic_reads(game: Game, table: Table, uses: Sequence[Use], name: str, variables: Variables) -> dict[str, str]:

@@ -17,6 +17,10 @@ from ammgraph.spec.tables import Rows, Size, critic_rows, factor_rows, size_text
 IMAGE_LETTERS, CATEGORICAL_LETTERS = ("x",), ("y", "c")
 CATEGORIES, DIMENSIONS = 10, 64
 DATA_BY_SHAPE = {(1, 8, 8): "digits", (1, 28, 28): "mnist", (3, 32, 32): "svhn"}
+DRAWN = {
+    "image": "networks draw images without noise in any case",
+    "categorical": "its row's activation says how a category is drawn; `straight_through` draws none but the likeliest",
+}
 EPOCHS = {"digits": 200, "mnist": 100, "svhn": 100}
 
 
@@ -106,6 +110,7 @@ def skeleton(typed: Typed, file: str, command: str) -> Skeleton:
     sizes = {name: _size(typed, name) for name in names}
     sizes = {name: size for kind in kinds for name, size in sizes.items() if size.kind == kind}
     problems += _options_name_variables(typed, names)
+    problems += _deterministic_ones_are_real(typed, sizes)
     problems += _factors_can_be_drawn(sides, sizes)
     stop_if(problems, typed.texts)
     order = {name: index for index, name in enumerate(sizes)}
@@ -182,6 +187,18 @@ def _options_name_variables(typed: Typed, names: Mapping[str, Span]) -> Iterator
                 message = f"`{option}` names `{name}`, which no factor has"
                 hint = did_you_mean(name, names)
                 yield Diagnostic("unknown-variable", message, Span(option, line, 1, len(name) + 1), hint=hint)
+
+
+def _deterministic_ones_are_real(typed: Typed, sizes: Mapping[str, Size]) -> Iterator[Diagnostic]:
+    for line, name in enumerate(typed.deterministic, start=1):
+        if name in sizes and sizes[name].kind != "real":
+            yield Diagnostic(
+                "wrong-type",
+                f"`--deterministic` names `{name}`, which is {sizes[name].kind}",
+                Span("--deterministic", line, 1, len(name) + 1),
+                expected="a real variable",
+                hint=DRAWN[sizes[name].kind],
+            )
 
 
 def _factors_can_be_drawn(sides: Mapping[str, Sequence[Placed]], sizes: Mapping[str, Size]) -> Iterator[Diagnostic]:
@@ -347,7 +364,8 @@ def _distributions(
             factor = placed.factor
             network = networks.get((head, str(factor)))
             value = f"{network}.{factor.variables[0]}" if network else _root(factor, sizes, labels)
-            page.line(f"    {factor}: {value}", (f"{factor}: {value}", placed.span))
+            remark = "  # the labels' frequencies; `uniform` uses no label here" if value == "empirical" else ""
+            page.line(f"    {factor}: {value}{remark}", (f"{factor}: {value}", placed.span))
 
 
 def _root(factor: Factor, sizes: Mapping[str, Size], labels: bool) -> str:

@@ -167,5 +167,5 @@ class Training(Model):
 
     @model_validator(mode="after")
     def _epochs_or_steps(self) -> Self:
-        require_one_of(("epochs", "steps"), dict(self))
+        require_one_of(("epochs", "steps"), dict(self), "training")
         return self

@@ -415,8 +415,8 @@ def _again(line: Mapping[str, Any], keys: tuple[str, ...]) -> InitErrorDetails:
     return InitErrorDetails(type=error, loc=line["loc"], input=line["input"], ctx=context)
 
 
-def require_one_of(keys: Sequence[str], written: Mapping[str, object], hint: str = "") -> None:
-    """Of these keys exactly one is written."""
+def require_one_of(keys: Sequence[str], written: Mapping[str, object], path: str = "") -> None:
+    """Of these keys, which stand at `path`, exactly one is written."""
     present = [key for key in keys if written.get(key) is not None]
     expected = "exactly one of " + ", ".join(f"`{key}`" for key in keys)
     if not present:
@@ -424,6 +424,7 @@ def require_one_of(keys: Sequence[str], written: Mapping[str, object], hint: str
     if len(present) > 1:
         found = " and ".join(f"`{key}`" for key in present)
         hint = f"`{present[0]}: null` removes it if it is inherited"
+        hint += f", `--set {path}.{present[0]}=null` for one run" if path else ""
         raise problem("conflicting-keys", f"{{place}} has {found}", stands_at="key", expected=expected, hint=hint)
 
 

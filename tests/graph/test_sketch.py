@@ -196,6 +196,7 @@ def test_a_circle_is_told_in_the_argument() -> None:
         ({"real": (("h", 3),)}, "unknown-variable", "--real:1:1"),
         ({"real": (("z", 3),), "categorical": (("w", 3),)}, "unknown-variable", "--categorical:1:1"),
         ({"deterministic": ("zz",)}, "unknown-variable", "--deterministic:1:1"),
+        ({"deterministic": ("z", "x")}, "wrong-type", "--deterministic:2:1"),
     ],
 )
 def test_what_is_wrong_is_told_where_it_was_typed(typed: dict[str, object], code: str, place: str) -> None:
@@ -217,3 +218,8 @@ def test_the_skeleton_explains_itself() -> None:
         "# Made by: ammgraph new mine.yaml ..."
     )
     assert "\n# Run: ammgraph train mine.yaml\n" in text
+
+
+def test_a_prior_of_label_frequencies_says_what_uses_no_label() -> None:
+    text, _ = new_spec(Typed("q(x,y) q(z|x,y)", "p(y) p(z) p(x|y,z)", data="digits"), "mine.yaml", "")
+    assert "    p(y): empirical  # the labels' frequencies; `uniform` uses no label here\n" in text
