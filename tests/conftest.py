@@ -1,6 +1,7 @@
 """Settings of every test, and a command in this process."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from ammgraph import cli
 
 # Small tensors on shared cores: several threads wait for each other longer than they compute. Read when torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests started in the background, or under nohup, inherit ignored signals, which ammgraph would respect.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
