@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ammgraph import __version__
 from ammgraph.spec.shipped import spec_path
 
+TUTORIAL = Path(__file__).parent / "docs" / "tutorial.md"
 SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
 DRAWN = ("distributions", "step")  # the sections that are pictures too
 Run = Callable[[argparse.Namespace], int]
@@ -17,7 +19,7 @@ def parser(verbs: Mapping[str, Run]) -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="ammgraph",
         description="A declarative compiler for adversarial latent-variable models.",
-        epilog="Example: ammgraph train specs/amm_digits.yaml",
+        epilog=f"Example: ammgraph train specs/amm_digits.yaml\nBegin with {TUTORIAL}",
         formatter_class=_Formatter,
     )
     found.add_argument("--version", action="version", version=f"ammgraph {__version__}")

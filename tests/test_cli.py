@@ -43,6 +43,7 @@ def test_help_names_every_command(ammgraph: Run) -> None:
     assert code == 0
     assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in COMMANDS)
     assert "Example: ammgraph train specs/amm_digits.yaml" in out
+    assert Path(re.findall(r"Begin with (.*)", out)[0]).is_file()
 
 
 def test_the_version(ammgraph: Run) -> None:

@@ -72,7 +72,7 @@ def critic_rows(read: Sequence[str], sizes: Mapping[str, Size]) -> Rows:
     joined = []
     for name, feature in zip(read, features, strict=True):
         if sizes[name].kind != "image":
-            rows.append((fresh(f"{name}1"), f"input: {_value(feature)}, channels: {HIDDEN}, width: 1, {LEAKY}"))
+            rows.append((fresh(f"{name}_h"), f"input: {_value(feature)}, channels: {HIDDEN}, width: 1, {LEAKY}"))
             feature = rows[-1][0]
         joined.append(feature)
     first, second = fresh("h1"), fresh("h2")
