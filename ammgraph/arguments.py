@@ -319,6 +319,11 @@ def _export(subparsers: Any) -> argparse.ArgumentParser:
     found.add_argument(
         "-o", "--output", metavar="DIR", help="the folder of the export (default: `export` in the run directory)"
     )
+    found.add_argument(
+        "--onnx",
+        action="store_true",
+        help="what is inferred from an image, and images from latents, as ONNX too; needs ammgraph[onnx]",
+    )
     return found
 
 

@@ -350,7 +350,8 @@ def export(options: argparse.Namespace) -> int:
     from ammgraph.export.export import export_run
 
     folder = Path(options.run_dir)
-    for path in export_run(folder, Path(options.output) if options.output else folder / "export"):
+    output = Path(options.output) if options.output else folder / "export"
+    for path in export_run(folder, output, onnx=options.onnx):
         print(path)
     return 0
 

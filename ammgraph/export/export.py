@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.runs import load_model
-from ammgraph.export.model import constant_attributes, network_attributes
+from ammgraph.export.as_onnx import onnx_programs
+from ammgraph.export.model import askings, constant_attributes, network_attributes
 from ammgraph.export.networks import attributes
 from ammgraph.export.source import model_source
 from ammgraph.graph.plan import Plan
@@ -17,32 +18,38 @@ from ammgraph.nn.model import Model
 SOURCE, WEIGHTS = "model.py", "weights.pt"
 
 
-def export_run(folder: Path, output: Path) -> tuple[Path, ...]:
+def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path, ...]:
     """Write the newest checkpoint of a run as a program that needs PyTorch alone; the files written.
 
     Args:
         folder: the run directory.
         output: the folder of the export, which is made if need be.
+        onnx: whether what can be asked of the model is written as ONNX too.
 
     Raises:
-        RunError: as `load_model`; an export stands there already; the files cannot be written.
+        RunError: as `load_model` and `onnx_programs`; an export stands there already; the files cannot be written.
     """
     loaded = load_model(folder, torch.device("cpu"))
-    kept = [name for name in (SOURCE, WEIGHTS) if (output / name).exists()]
+    asked = [f"{asking.name}.onnx" for asking in askings(loaded.plan)] if onnx else []
+    kept = [name for name in (SOURCE, WEIGHTS, *asked) if (output / name).exists()]
     if kept:
         raise RunError(f"{output / kept[0]} exists, and may have been edited; name another folder with `--output`")
     averaged = ", averaged" if loaded.weights == "ema" else ""
     origin = f"Its weights are those of a run of `{loaded.settings.name}` after {loaded.step:,} steps{averaged}."
     source = model_source(loaded.plan, loaded.model, loaded.title, origin)
+    weights = exported_weights(loaded.plan, loaded.model)
+    programs = onnx_programs(loaded.plan, source, weights) if onnx else {}
     buffer = io.BytesIO()
-    torch.save(exported_weights(loaded.plan, loaded.model), buffer)
+    torch.save(weights, buffer)
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / SOURCE).write_text(source, encoding="utf-8")
         (output / WEIGHTS).write_bytes(buffer.getvalue())
+        for name, program in programs.items():
+            program.save(output / f"{name}.onnx")
     except OSError as error:
         raise RunError(f"cannot write the export to {output}: {error.strerror or error}") from error
-    return output / SOURCE, output / WEIGHTS
+    return tuple(output / name for name in (SOURCE, WEIGHTS, *asked))
 
 
 def exported_weights(plan: Plan, model: Model) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ def vector(x: Tensor) -> Tensor:
 
 def zeros(like: Tensor, channels: int) -> Tensor:
     """Zeros of B x channels x 1 x 1."""
-    return like.new_zeros(len(like), channels, 1, 1)
+    return like.new_zeros(like.shape[0], channels, 1, 1)
 
 
 def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:

@@ -30,7 +30,7 @@ def critic_calls(plan: Plan) -> list[Call]:
     found = []
     for turn in plan.turns:
         found += [pass_call(plan, critic) for critic in turn.passes]
-        for game in (plan.game(name) for name in turn.games):
+        for game in (plan.game(name) for name in turn.penalized):
             for penalty in game.penalties:
                 if penalty.evaluation is not None:
                     found.append(_penalty_call(plan, game, penalty))
@@ -58,7 +58,8 @@ def _turn(
     plan: Plan, turn: TurnPlan, name: str, names: Mapping[Function, str], networks: Mapping[str, str]
 ) -> list[str]:
     games = [plan.game(game) for game in turn.games]
-    changing = any(not _is_constant(s) for game in games for s in (game.weight, *(p.weight for p in game.penalties)))
+    weights = [game.weight for game in games] + [p.weight for game in games for p in _penalties(turn, game)]
+    changing = not all(map(_is_constant, weights))
     parameters = ["self", *(f"{variable_name(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
     parameters += ["epoch: float = 0.0"] if changing else []
     lines = call(f"def {name}", parameters, "    ", " -> dict[str, Tensor]:")
@@ -69,7 +70,7 @@ def _turn(
     logits: dict[tuple[str, str, str], str] = {}  # game, side, draw -> the name of its logits
     for index, critic in enumerate(turn.passes):
         suffix = _suffix(turn, index)
-        lines += ["", *_pass(plan, critic, suffix, games, names, networks)]
+        lines += ["", *_pass(plan, turn, critic, suffix, games, names, networks)]
         for owner, side in critic.sides:
             logits |= {(owner, side, draw): f"d_{draw}{suffix}" for draw in critic.draws}
     passes = {(owner, side): n for n, critic in enumerate(turn.passes) for owner, side in critic.sides}
@@ -77,6 +78,11 @@ def _turn(
         where = {side: passes[game.name, side] for side in ("real", "fake")}
         lines += ["", *_game(plan, turn, game, logits, where, names, networks)]
     return [*lines, f"{_INDENT}return losses"]
+
+
+def _penalties(turn: TurnPlan, game: GamePlan) -> tuple[PenaltyPlan, ...]:
+    """A discriminator pays none where it does not learn."""
+    return game.penalties if game.name in turn.penalized else ()
 
 
 def _suffix(turn: TurnPlan, index: int) -> str:
@@ -90,6 +96,7 @@ def _suffix(turn: TurnPlan, index: int) -> str:
 
 def _pass(
     plan: Plan,
+    turn: TurnPlan,
     critic: CriticPass,
     suffix: str,
     games: Sequence[GamePlan],
@@ -98,7 +105,7 @@ def _pass(
 ) -> list[str]:
     """One batch through a discriminator: `at` are its inputs, `d` its logits, `d_q` those of q's samples."""
     step, own = pass_call(plan, critic), {game for game, _ in critic.sides}
-    tracked = any(p.evaluation is None for game in games if game.name in own for p in game.penalties)
+    tracked = any(p.evaluation is None for game in games if game.name in own for p in _penalties(turn, game))
     sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
     variables = [text(name) for name in step.arguments]
     joined = [f"{variable_name(draw)}[v]" for draw in critic.draws]
@@ -155,7 +162,7 @@ def _game(
     real, fake = _side(game.real), _side(game.fake)
     lines = [f"{_INDENT}# Game {game.name}: {real} (REAL) against {fake} (FAKE), {game.objective}"]
     lines += _assign("discriminator", mean(costs[0], costs[1]))
-    for penalty in game.penalties:
+    for penalty in _penalties(turn, game):
         lines += _penalty(plan, turn, game, penalty, logits, where, names, networks)
         factor = _weight(penalty.weight)
         lines.append(f"{_INDENT}discriminator = discriminator + {factor}penalty")

@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from answers import generated, generating, inferred, untrained
 from tiny import ALTERNATING, LABELED, TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
 from ammgraph.data.synthetic import synthetic_data
-from ammgraph.evaluation.evaluate import category_scores, infer
-from ammgraph.evaluation.synthesis import inferring_draw
 from ammgraph.export.export import exported_weights
 from ammgraph.export.source import model_source
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
-from ammgraph.nn.model import Model, build, draw_noise, sample_draw
+from ammgraph.graph.plan import CriticPass, Plan
+from ammgraph.nn.model import Model, build, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
@@ -31,7 +30,7 @@ CPU = torch.device("cpu")
 
 # What a person does with an export, in a process that cannot import ammgraph.
 PROGRAM = """
-import sys, torch
+import copy, sys, torch
 sys.modules["ammgraph"] = None
 sys.path.insert(0, ".")
 import model as exported
@@ -41,6 +40,13 @@ found = {}
 with torch.no_grad():
     for name, inputs in given["inferred"].items():
         found[name] = getattr(model, name)(*inputs)
+    found["critics"] = {}
+    for name, call in given["critics"].items():
+        for training, masks in ((False, {}), (True, call["masks"])):
+            network = copy.deepcopy(getattr(model, call["network"])).train(training)
+            one = "forward" in vars(type(network))
+            function = network if one else getattr(network, "logit_" + call["row"])
+            found["critics"][f"{name} {training}"] = function(**call["inputs"], noise=masks).flatten()
 model.train()
 draws = {}
 for turn, (sides, data) in enumerate(zip(given["draws"], given["data"])):
@@ -54,40 +60,14 @@ torch.save(found, "found.pt")
 """
 
 
-def untrained(plan: Plan) -> Model:
-    """Random weights, and running statistics and gains that are not those of the beginning."""
-    generator = torch.Generator().manual_seed(0)
-    model = build(plan, generator, torch.full((10,), 0.1))
-    for name, value in model.state_dict().items():
-        if name.rpartition(".")[2] in ("gain", "shift", "running_mean", "running_variance"):
-            value.copy_(0.5 + torch.rand(value.shape, generator=generator))
-    return model
-
-
 def expected(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
     """The same from ammgraph: first the answers, then the losses, for these move the running statistics."""
-    found: dict[str, Any] = {}
-    images = next(iter(given["inferred"]["infer"]))
-    labels = torch.zeros(len(images), dtype=torch.int64)
-    with torch.no_grad():
-        found["infer"] = {}
-        for readout in plan.readouts:
-            scores = category_scores(model, plan, readout, images, labels)[""]
-            found["infer"][readout.variable] = torch.softmax(scores, dim=1)
-        for variable in plan.variables:
-            draw = inferring_draw(plan, variable.name)
-            if variable.kind == "real" and draw is not None:
-                found["infer"][variable.name] = (
-                    infer(model, plan, draw, {variable.name}, images, labels).samples[variable.name].flatten(1)
-                )
-        latents = given["inferred"]["generate_x"]
-        draw = next(draw for draw in plan.draws if draw.produces("x") and draw.factor_of("x").given)
-        conditions = {
-            name: value[:, :, None, None] for name, value in zip(draw.factor_of("x").given, latents, strict=True)
-        }
-        only = frozenset({"x"})
-        drawn = sample_draw(model, draw, {}, {}, Mode.EVAL, given=conditions, batch=4, only=only)
-        found["generate_x"] = {"x": drawn.samples["x"]}
+    inputs = given["inferred"]
+    found: dict[str, Any] = {
+        "infer": inferred(model, plan, *inputs["infer"]),
+        "generate_x": {"x": generated(model, plan, inputs["generate_x"])},
+        "critics": logits(model, plan, given),
+    }
     found["draws"] = {}
     for index, turn in enumerate(plan.turns):
         noise, data = given["noise"][index], given["data"][index]
@@ -100,11 +80,43 @@ def expected(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
         values = take_turn(model, plan, turn, data, noise, 0.0).values
         losses = {}
         for game in (plan.game(name) for name in turn.games):
-            penalties = [p.weight.at(0) * values[f"{game.name}/{p.kind}"] for p in game.penalties]
+            paid = [(p, values[f"{game.name}/{p.kind}"]) for p in game.penalties if f"{game.name}/{p.kind}" in values]
+            penalties = [p.weight.at(0) * value for p, value in paid]
             against = values[f"{game.name}/discriminator"] + sum(penalties)
             losses[f"{game.name}/discriminator"] = game.weight.at(0) * against
             losses[f"{game.name}/generator"] = game.weight.at(0) * values[f"{game.name}/generator"]
         found[f"losses {index}"] = losses
+    return found
+
+
+def critic_call(
+    plan: Plan, critic: CriticPass, noise: dict[str, Tensor], generator: torch.Generator, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Inputs of a pass of a discriminator, by their names in it, and its masks, by row."""
+    start = f"{critic.evaluation.name}/"
+    masks = {name.removeprefix(start): mask for name, mask in noise.items() if name.startswith(start)}
+    batch = len(next(iter(masks.values()))) if masks else 6
+    inputs = {
+        local: torch.rand(batch, *plan.variable(name).shape, generator=generator).to(dtype)
+        for local, name in critic.evaluation.bindings
+    }
+    return {"network": critic.evaluation.network, "row": critic.row, "inputs": inputs, "masks": masks}
+
+
+def logits(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Tensor]:
+    """What the discriminators say of the same inputs: by running statistics without masks, then as in training."""
+    found = {}
+    for index, turn in enumerate(plan.turns):
+        for critic in turn.passes:
+            name = f"turn {index} {critic.sides}"
+            inputs = given["critics"][name]["inputs"]
+            for training, mode in ((False, Mode.EVAL), (True, Mode.TRAIN)):
+                kept = {key: value.clone() for key, value in model.state_dict().items()}
+                noise = given["noise"][index] if training else {}
+                with torch.no_grad():
+                    said = critic_logits(model, critic.evaluation, critic.row, critic.rows, inputs, noise, mode)
+                found[f"{name} {training}"] = said.flatten()
+                model.load_state_dict(kept)
     return found
 
 
@@ -117,8 +129,7 @@ def compare(path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> No
     feed = Feed(plan, synthetic_data(plan.data, shape, 10, 400), 0, CPU, dtype)
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(4, *shape, generator=generator).to(dtype)
-    draw = next(draw for draw in plan.draws if draw.produces("x") and draw.factor_of("x").given)
-    sizes = [plan.variable(name).shape[0] for name in draw.factor_of("x").given]
+    sizes = [plan.variable(name).shape[0] for name in generating(plan).factor_of("x").given]
     given = {
         "dtype": dtype,
         "inferred": {
@@ -128,6 +139,11 @@ def compare(path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> No
         "draws": [list(turn.draws) for turn in plan.turns],
         "data": [feed.batches(turn) for turn in plan.turns],
         "noise": [{s.name: draw_noise(s, generator, CPU, dtype) for s in turn.sites} for turn in plan.turns],
+    }
+    given["critics"] = {
+        f"turn {index} {critic.sides}": critic_call(plan, critic, given["noise"][index], generator, dtype)
+        for index, turn in enumerate(plan.turns)
+        for critic in turn.passes
     }
     torch.save(given, folder / "given.pt")
     wanted = expected(model, plan, given)
