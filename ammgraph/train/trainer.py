@@ -39,6 +39,8 @@ class Trainer:
     ) -> None:
         self.plan, self.device, self.precision, self.ranks = plan, device, precision, ranks
         self._part = shard(plan, ranks.size)
+        if device.type == "cpu":
+            memory.keep_pages()
         dtype = _dtype(precision)
         model = initial_model(plan, seed, dataset).to(device=device, dtype=dtype)
         # Channels last: a step of Tables 3-6 takes a fifth less on a CPU, and tensor cores want it on a GPU.

@@ -1,5 +1,9 @@
 """The estimate of a step's memory against what a step takes, and the machine that is too small."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 from tiny import CPU, LABELED, TINY, plan_of, trainer_of
 from torch.profiler import ProfilerActivity, profile
@@ -43,3 +47,27 @@ def test_a_machine_that_is_too_small_is_told_before_anything_is_allocated(monkey
 
 def test_the_machine_has_memory() -> None:
     assert 1 << 28 < memory_of(CPU) < 1 << 46
+
+
+FAULTS = """
+import resource, torch
+from ammgraph.train.memory import keep_pages
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        left = torch.ones(48 << 18) * 2  # 48 MiB, twice
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+torch.set_num_threads(1)
+print(faults())
+keep_pages()
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library's policy is left alone")
+def test_memory_that_tensors_left_is_kept_for_the_next_ones() -> None:
+    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, run.stdout.split())
+    assert given_back > 5 * (48 << 20) // (1 << 16)  # pages of at most 64 KiB
+    assert kept < given_back // 10
