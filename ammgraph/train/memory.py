@@ -63,9 +63,9 @@ def explained(plan: Plan, precision: Precision, doing: str) -> Iterator[None]:
 def keep_pages() -> None:
     """Let the process keep memory that tensors have left, for the next ones.
 
-    glibc gives the pages of large tensors back to the system and takes them anew, zeroed, in every step: half of the time
-    of `amm_mnist` at batch 512. Kept, they cost memory where tensors of many sizes come and go. Other C libraries have
-    policies of their own and are left alone.
+    glibc gives the pages of large tensors back to the system and takes them anew, zeroed, in every step: half of the
+    time of `amm_mnist` at batch 512. Kept, they cost memory where tensors of many sizes come and go. Other C libraries
+    have policies of their own and are left alone.
     """
     if platform.libc_ver()[0] == "glibc":
         c = ctypes.CDLL(None)
