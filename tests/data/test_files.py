@@ -364,9 +364,13 @@ def test_an_npz_that_claims_a_trillion_numbers_is_refused_before_they_are_alloca
 
 
 def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
-    """The header of a PNG of 200,000 x 200,000 pixels without any of them."""
+    """A PNG of 200,000 x 200,000 pixels, none of which are there."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
     header = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 0, 0, 0, 0)
-    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     with pytest.raises(RunError, match="decompression bomb"):
         read_images(tmp_path / "huge.png")
