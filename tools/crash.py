@@ -65,6 +65,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where runs are trained (default: a temporary folder)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="crash-", dir=options.folder))
     started = time.monotonic()
     try:
