@@ -49,10 +49,11 @@ def keys_table() -> str:
 
 def activations_table() -> str:
     """The activations with their formulas: of an element, then of a vector or random."""
-    last = [name for name in ACTIVATIONS if "softmax" in name or name in ("expn", "straight_through")]
+    random = ("expn", "random_affine", "straight_through")
+    last = [name for name in ACTIVATIONS if "softmax" in name or name in random]
     ordered = [*(name for name in ACTIVATIONS if name not in last), *last]
     rows = [
-        f"| `{name}{(' s' if name == 'leaky_relu' else ' t') * ACTIVATIONS[name]}` | {ACTIVATION_MEANINGS[name]} |"
+        f"| `{name}{(' t' if 'gumbel' in name else ' s') * ACTIVATIONS[name]}` | {ACTIVATION_MEANINGS[name]} |"
         for name in ordered
     ]
     return "\n".join(["| activation | of x |", "|---|---|", *rows, ""])

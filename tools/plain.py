@@ -22,7 +22,7 @@ from ammgraph.graph.plan import (
     Plan,
     RowPlan,
 )
-from ammgraph.nn.networks import straight_through
+from ammgraph.nn.networks import random_affine, straight_through
 from ammgraph.nn.objectives import OBJECTIVES
 from ammgraph.spec.notation import Zeros
 from ammgraph.spec.schema import Mixture, Normal, Uniform
@@ -66,6 +66,8 @@ def _activate(name: str, parameter: float, x: Tensor) -> Tensor:
         return F.leaky_relu(x, parameter)
     if name == "expn":
         return torch.exp(0.5 * x) * torch.randn_like(x)
+    if name == "random_affine":
+        return random_affine(x, torch.randn(len(x), 2, 3, dtype=x.dtype, device=x.device), parameter)
     if name == "softmax":
         return torch.softmax(x, 1)
     if name == "straight_through":

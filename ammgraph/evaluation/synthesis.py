@@ -144,7 +144,7 @@ def sampling_sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> l
                 row = network.row(name)
                 prefix = f"{origin.evaluation.name}/{name}"
                 if row.noise:
-                    sites.append(Site(f"{prefix}.{row.noise}", NOISE[row.noise], "sample", batch, row.inner_shape))
+                    sites.append(Site(f"{prefix}.{row.noise}", NOISE[row.noise], "sample", batch, row.noise_shape))
     return sites
 
 

@@ -62,6 +62,14 @@ def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
     return torch.exp(0.5 * log_variance) * eps
 
 
+def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
+    """Give x at u + scale (A u + b), (A | b) = eps, for every place u; x without eps."""
+    if eps is None:
+        return x
+    places = F.affine_grid(torch.eye(2, 3) + scale * eps, list(x.shape), align_corners=False)
+    return F.grid_sample(x, places, padding_mode="border", align_corners=False)
+
+
 def straight_through(logits: Tensor) -> Tensor:
     """A one-hot vector of the largest logit, with the gradient of the softmax."""
     soft = torch.softmax(logits, dim=1)

@@ -160,6 +160,8 @@ def _activation(row: RowPlan) -> tuple[str, str]:
     name, parameter = row.activation.name, number(row.activation.parameter or 0.0)
     if name in ("gumbel_softmax", "gumbel_straight_through"):
         return f"{name}(", f', {parameter}, noise.get("{row.name}.gumbel"))'
+    if name == "random_affine":
+        return "random_affine(", f', {parameter}, noise.get("{row.name}.affine"))'
     return {
         "expn": ("expn(", f', noise.get("{row.name}.eps"))'),
         "leaky_relu": ("F.leaky_relu(", f", {parameter})"),

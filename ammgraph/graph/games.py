@@ -534,5 +534,5 @@ def _row_sites(
             sites.append(Site(f"{evaluation.name}/{name}.mask", "mask", masks, batch, row.in_shape, row.dropout))
         if row.noise:
             site = f"{evaluation.name}/{name}.{row.noise}"
-            sites.append(Site(site, NOISE[row.noise], "sample", batch, row.inner_shape))
+            sites.append(Site(site, NOISE[row.noise], "sample", batch, row.noise_shape))
     return sites

@@ -32,7 +32,7 @@ Bindings: TypeAlias = tuple[tuple[str, str], ...]  # name inside a network -> va
 
 
 # A row's random tensor -> its kind of site.
-NOISE: dict[str, Literal["normal", "gumbel"]] = {"eps": "normal", "gumbel": "gumbel"}
+NOISE: dict[str, Literal["normal", "gumbel"]] = {"eps": "normal", "gumbel": "gumbel", "affine": "normal"}
 
 
 def shape_text(shape: Shape) -> str:
@@ -75,9 +75,14 @@ class RowPlan:
 
     @property
     def noise(self) -> str:
-        """The random tensor that its activation takes: `eps` for `expn`, `gumbel` for Gumbel's, else nothing."""
+        """The random tensor that its activation takes: `eps`, `affine`, `gumbel` for Gumbel's, else nothing."""
         name = "" if self.activation is None else self.activation.name
-        return "eps" if name == "expn" else "gumbel" if name in GUMBEL_ACTIVATIONS else ""
+        return "gumbel" if name in GUMBEL_ACTIVATIONS else {"expn": "eps", "random_affine": "affine"}.get(name, "")
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The shape of that random tensor for one example; (A | b) of an affine map is 2x3."""
+        return (2, 3) if self.noise == "affine" else self.inner_shape
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -209,6 +209,17 @@ def _infer_row(
             )
         )
         return None
+    if row.activation is not None and row.activation.name == "random_affine" and inner[1:] == (1, 1):
+        problems.append(
+            Diagnostic(
+                "shape-mismatch",
+                f"`random_affine` moves what stands at other positions, and row `{name}` has only one",
+                spec.source.value(*path, "activation"),
+                found=shape_text(inner),
+                expected="an image, or rows of a height and a width",
+            )
+        )
+        return None
     bias = operation is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
     common = spec.training.initializer

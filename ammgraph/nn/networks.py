@@ -5,6 +5,7 @@ Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a v
 
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Mode(Enum):
 
     TRAIN = "batch statistics, which move the running ones; masks"
     FROZEN = "batch statistics, which move nothing; masks"
-    EVAL = "running statistics; no masks; without noise every `expn` and Gumbel noise is 0"
+    EVAL = "running statistics; no masks; without noise `expn` is 0, Gumbel noise 0, an affine map the identity"
 
 
 class Row(nn.Module):
@@ -224,6 +225,8 @@ def _activate(plan: RowPlan, x: Tensor, noise: Mapping[str, Tensor], site: str, 
         return F.leaky_relu(x, parameter)
     if name == "expn":
         return expn(x, _noise(noise, f"{site}.eps", mode))
+    if name == "random_affine":
+        return random_affine(x, _noise(noise, f"{site}.affine", mode), parameter)
     if name == "softmax":
         return torch.softmax(x, dim=1)
     if name == "straight_through":
@@ -251,6 +254,56 @@ def _noise(noise: Mapping[str, Tensor], site: str, mode: Mode) -> Tensor | None:
 def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
     """ExpN(x) = exp(x / 2) * eps, eps ~ N(0, 1), eq. 20: zero-mean noise with log-variance x; 0 without eps."""
     return torch.zeros_like(log_variance) if eps is None else torch.exp(0.5 * log_variance) * eps
+
+
+def random_affine(x: Tensor, eps: Tensor | None, scale: float) -> Tensor:
+    """x'(u) = x(u + scale (A u + b)), (A | b) = eps ~ N(0, 1)^(2x3): every image shifted, turned, sheared and zoomed.
+
+    Places u = (right, down) run over [-1, 1]^2; between pixels x is bilinear, outside it is its border. x itself
+    without eps. Linear in x, and differentiable as often as asked.
+
+    Args:
+        x: B x C x H x W.
+        eps: B x 2 x 3.
+        scale: standard deviation of every entry. A shift of 0.1 is a twentieth of the width.
+    """
+    if eps is None:
+        return x
+    affine = torch.eye(2, 3, device=eps.device, dtype=eps.dtype) + scale * eps
+    return _Resample.apply(x, F.affine_grid(affine, list(x.shape), align_corners=False).to(x.dtype))
+
+
+_BILINEAR, _BORDER = 0, 1
+
+
+class _Resample(torch.autograd.Function):
+    """x at the places of a grid: linear in x, so that its derivatives are it and its transpose, in turn.
+
+    PyTorch's own sampler has a first derivative alone, and a penalty takes two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(x, grid)
+        return torch.ops.aten.grid_sampler_2d(x, grid, _BILINEAR, _BORDER, False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Spread.apply(gradient, *ctx.saved_tensors), None
+
+
+class _Spread(torch.autograd.Function):
+    """The transpose of `_Resample`; of x it uses the shape."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        wanted = (True, False)
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, x, grid, _BILINEAR, _BORDER, False, wanted)[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Resample.apply(gradient, *ctx.saved_tensors), None, None
 
 
 def straight_through(logits: Tensor) -> Tensor:

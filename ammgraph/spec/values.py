@@ -245,6 +245,7 @@ ACTIVATIONS: dict[str, bool] = {
     "gumbel_softmax": True,
     "gumbel_straight_through": True,
     "leaky_relu": True,
+    "random_affine": True,
     "relu": False,
     "sigmoid": False,
     "softmax": False,
@@ -258,12 +259,19 @@ ACTIVATION_MEANINGS: dict[str, str] = {
     "gumbel_softmax": "softmax((x + Gumbel noise) / t) over channels, t > 0 the number: a relaxed sample",
     "gumbel_straight_through": "one-hot of argmax(x + Gumbel noise), an exact sample; gradient as `gumbel_softmax t`",
     "leaky_relu": "x for x > 0, else s x, s >= 0 the number",
+    "random_affine": "x at u + s (A u + b) for each place u in [-1, 1]^2; A, b ~ N(0, 1) by example; x in mean mode",
     "relu": "max(x, 0)",
     "sigmoid": "1 / (1 + exp(-x)); as the row of a variable scored as Bernoulli, drawn as its mean",
     "softmax": "exp(x_k) / sum_j exp(x_j) over channels: a probability vector, no sample",
     "softplus": "log(1 + exp(x))",
     "straight_through": "one-hot of argmax(x) over channels; gradient of softmax(x)",
     "tanh": "(exp(x) - exp(-x)) / (exp(x) + exp(-x)), in [-1, 1]",
+}
+_WITH_NUMBER = {
+    "gumbel_softmax": "gumbel_softmax 0.5",
+    "gumbel_straight_through": "gumbel_straight_through 1",
+    "leaky_relu": "leaky_relu 0.2",
+    "random_affine": "random_affine 0.1",
 }
 GUMBEL_ACTIVATIONS = ("gumbel_softmax", "gumbel_straight_through")
 CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", *GUMBEL_ACTIVATIONS)
@@ -281,11 +289,10 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
             raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
         return Activation(name)
     if not parameter:
-        example = "0.2" if name == "leaky_relu" else "0.5"
-        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{name} {example}`")
+        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_WITH_NUMBER[name]}`")
     number = number_of(parameter, info, offset)
     if number < 0 or (name in GUMBEL_ACTIVATIONS and number == 0):
-        expected = "at least 0" if name == "leaky_relu" else "more than 0"
+        expected = "more than 0" if name in GUMBEL_ACTIVATIONS else "at least 0"
         raise problem(
             "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
         )
@@ -358,8 +365,6 @@ def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[
     return WithJsonSchema({"anyOf": [proposed, any_text]})
 
 
-_WITH_NUMBER = {"leaky_relu": "leaky_relu 0.2", "gumbel_softmax": "gumbel_softmax 0.5"}
-_WITH_NUMBER["gumbel_straight_through"] = "gumbel_straight_through 1"
 _ACTIVATION_SCHEMA = _text_schema(
     rf"^\s*(?:(?:{'|'.join(n for n in ACTIVATIONS if not ACTIVATIONS[n])})\s*"
     rf"|(?:{'|'.join(_WITH_NUMBER)}) {_ARITHMETIC})$",

@@ -60,8 +60,9 @@ def compare(folder: Path, model: Model, plan: Plan) -> None:
 # Every operation, pool and activation that inference and generation can have.
 EVERYTHING = (
     *("variables.x.shape=[1, 8, 8]", "networks.critic.layers.hx.input=x"),
-    "networks.encoder.layers={a: {input: x, channels: 3, width: 3, padding: 1, batchnorm: true, activation: elu, "
-    "pool: max 2}, b: {input: a, channels: 4, width: 3, stride: 1, padding: 1, activation: relu, pool: avg 2}, "
+    "networks.encoder.layers={u: {input: x, activation: random_affine 0.1}, "
+    "a: {input: u, channels: 3, width: 3, padding: 1, batchnorm: true, activation: elu, pool: max 2}, "
+    "b: {input: a, channels: 4, width: 3, stride: 1, padding: 1, activation: relu, pool: avg 2}, "
     "h: {input: b | zeros(2), op: linear, channels: 12, dropout: 0.2, activation: softplus}, "
     "y_a: {input: h, channels: K, width: 1}, y: {input: y_a, activation: gumbel_straight_through 0.5}, "
     "z_mu: {input: h | y, channels: 4, width: 1}, z_sigma: {input: h, channels: 4, width: 1, activation: expn}, "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.graph.compile import compile_spec
-from ammgraph.nn.networks import Mode, Network, evaluate_input, expn, straight_through
+from ammgraph.nn.networks import Mode, Network, evaluate_input, expn, random_affine, straight_through
 from ammgraph.spec.load import load_text
 from ammgraph.spec.notation import LARGEST_NUMBER, parse_input
 
@@ -190,6 +190,50 @@ def test_gumbel_softmax_is_the_softmax_of_the_noisy_logits_over_the_temperature(
     network = encoder("h: {input: x, activation: gumbel_softmax 0.5}", channels=5, size=1)
     found = compute(network, x, {"e/h.gumbel": gumbel})["h"]
     assert close(found, torch.softmax((x + gumbel) / 0.5, 1))
+
+
+# ------------------------------------------------------------------------------------------------------- affine maps
+
+
+def moved(x: Tensor, *rows: list[float], scale: float = 1.0) -> Tensor:
+    """The same (A | b) for every image."""
+    return random_affine(x, torch.tensor(rows, dtype=x.dtype).expand(len(x), 2, 3), scale)
+
+
+def test_an_affine_map_moves_turns_and_zooms_an_image() -> None:
+    x = torch.arange(32, dtype=torch.float64).reshape(2, 1, 4, 4)
+    right = moved(x, [0, 0, 1], [0, 0, 0], scale=0.5)  # half of [-1, 1]'s half: one pixel of four
+    assert close(right, x[..., [1, 2, 3, 3]])
+    assert close(moved(x, [0, 0, 0], [0, 0, -0.5]), x[..., [0, 0, 1, 2], :])
+    assert close(moved(x, [-1, -1, 0], [1, -1, 0]), torch.rot90(x, 1, (2, 3)))
+    assert close(moved(x, [-2, 0, 0], [0, -2, 0]), x.flip(2, 3))
+    assert close(moved(x, [-1, 0, 0], [0, -1, 0]), x.mean((2, 3), keepdim=True).expand_as(x)[..., :4])
+    assert close(moved(x, [0, 0, 0.25], [0, 0, 0])[..., :3], (x[..., :3] + x[..., 1:]) / 2)
+
+
+def test_every_image_has_an_affine_map_of_its_own_and_all_its_channels_the_same() -> None:
+    x, eps = normal(5, 3, 6, 4), normal(5, 2, 3)
+    found = random_affine(x, eps, 0.3)
+    for index in range(5):
+        for channel in range(3):
+            alone = random_affine(x[index : index + 1, channel : channel + 1], eps[index : index + 1], 0.3)
+            assert close(found[index, channel], alone[0, 0])
+
+
+def test_an_affine_map_is_torch_s_own_resampling_and_has_two_derivatives() -> None:
+    x, eps = normal(4, 2, 7, 5).requires_grad_(), normal(4, 2, 3)
+    grid = F.affine_grid(torch.eye(2, 3) + 0.3 * eps, [4, 2, 7, 5], align_corners=False)
+    assert close(random_affine(x, eps, 0.3), F.grid_sample(x, grid, padding_mode="border", align_corners=False))
+    assert torch.autograd.gradcheck(lambda x: random_affine(x, eps, 0.3).tanh(), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: random_affine(x, eps, 0.3).tanh(), (x,))
+
+
+def test_a_row_with_an_affine_map_leaves_the_image_in_mean_mode() -> None:
+    x, eps = normal(6, 2, 4, 4), normal(6, 2, 3)
+    network = encoder("h: {input: x, activation: random_affine 0.2}")
+    assert close(compute(network, x, {"e/h.affine": eps})["h"], random_affine(x, eps, 0.2))
+    assert compute(network, x, mode=Mode.EVAL)["h"] is x
+    assert close(compute(network, x, {"e/h.affine": eps}, Mode.EVAL)["h"], random_affine(x, eps, 0.2))
 
 
 @pytest.mark.parametrize("activation", ["expn", "sigmoid", "softmax", "straight_through", "gumbel_softmax 0.5"])

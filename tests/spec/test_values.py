@@ -91,7 +91,7 @@ def test_wrong_activation_is_marked_by_its_columns():
     assert (wrong_number["start"], wrong_number["end"]) == (12, 13)
     superfluous = refused(ActivationText, "softmax 3")
     assert (superfluous["start"], superfluous["end"]) == (8, 9)
-    for text in ("leaky_relu", "leaky_relu -1", "gumbel_softmax 0", "", 3):
+    for text in ("leaky_relu", "leaky_relu -1", "gumbel_softmax 0", "random_affine", "random_affine -0.1", "", 3):
         assert refused(ActivationText, text)["code"] in ("notation", "out-of-range", "unknown-value", "wrong-type")
 
 
