@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import FromData, Plan, TurnPlan
+from ammgraph.graph.plan import FromData, FromDraw, FromNetwork, Plan, TurnPlan
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
@@ -371,12 +371,30 @@ def test_in_algorithm_2_the_labelled_game_computes_no_row_of_y(name: str) -> Non
 
 
 def test_all_optimizers_are_those_of_section_4() -> None:
-    for name in EVERY:
+    for name in OF_THE_PAPER:
         if name.startswith(("amm_mnist", "amm_svhn", "samm")):
             for network in plan_of(name).networks:
                 assert (network.optimizer.name, network.optimizer.learning_rate.at(0)) == ("adam", 2e-4)
                 assert network.optimizer.betas == (0.5, 0.999)
                 assert all((row.weights.normal, row.biases) == (0.02, 0) for row in network.rows)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if "_pairs" in name])
+def test_a_game_of_pairs_compares_two_draws_of_y_with_one_label_twice(name: str) -> None:
+    plan = plan_of(name)
+    target, again = plan.draw("t"), plan.draw("r")
+    assert {str(target.factor_of(of).origin) for of in ("y", "y_again")} == {str(FromDraw("p", "y"))}
+    assert again.factor_of("y").origin == FromDraw("q", "y")
+    assert again.factor_of("x_again").origin == FromDraw("q", "x")
+    first, second = plan.draw("q").factor_of("y").origin, again.factor_of("y_again").origin
+    assert isinstance(first, FromNetwork)
+    assert isinstance(second, FromNetwork)
+    assert first.evaluation.network == second.evaluation.network
+    maps = [site.name for site in plan.turns[0].sites if site.name.endswith("/v.affine")]
+    assert {f"{first.evaluation.name}/v.affine", f"{second.evaluation.name}/v.affine"} <= set(maps)
+    assert len(maps) == len(set(maps))
+    trained = {network for network, _ in plan.game("pair").paths}
+    assert trained == {"classifier"} | ({"encoder"} if name.endswith("q2") else set()), "in q2 y reads z"
 
 
 # ------------------------------------------------------------------------------------------------ one turn

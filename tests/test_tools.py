@@ -17,7 +17,9 @@ import torch
 from tiny import ALTERNATING, LABELED, TINY, plan_of
 from tiny_runs import make_run
 
+from ammgraph.data.dataset import load_data
 from ammgraph.train import checkpoint, record
+from ammgraph.train.streams import initial_model
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path for path in (ROOT / "tools").iterdir() if path.is_file() and not path.suffix)
@@ -288,3 +290,64 @@ def test_where_a_kill_has_hit(crash: ModuleType, tmp_path: Path) -> None:
             (saved / name).unlink()
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
     assert crash.moment(tmp_path) == "within a line of the metrics"
+
+
+# ------------------------------------------------------------------------------------------------ labels alone
+
+
+@pytest.fixture(scope="module")
+def supervised() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        import supervised
+
+        yield supervised
+    sys.modules.pop("supervised")
+
+
+def test_labels_alone_train_the_network_of_y_and_no_other(supervised: ModuleType) -> None:
+    plan = plan_of(LABELED)
+    dataset = load_data(plan.data, None)
+    readout = next(readout for readout in plan.readouts if readout.supervised)
+    model, before = supervised.train(plan, readout, dataset, 0, 30, 100), initial_model(plan, 0, dataset)
+    changed = {
+        name
+        for (name, new), old in zip(model.named_parameters(), before.parameters(), strict=True)
+        if (new != old).any()
+    }
+    origin = plan.draw(readout.draw).factor_of(readout.variable).origin
+    assert {name.rpartition("row_")[2].partition(".")[0] for name in changed} == set(origin.closure) - {"y"} | {"y"}
+    assert all("encoder" in name for name in changed)
+
+
+def test_labels_alone_as_a_command(
+    supervised: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(supervised, monkeypatch, capsys, LABELED, "--steps", 200, "--trials", 2)
+    assert (code, err) == (0, "")
+    first, *seeds, mean = out.splitlines()
+    assert "20 labelled, 200 steps" in first
+    errors = [float(re.fullmatch(rf"seed {n}: classification error (.+) % on .+ images", seeds[n])[1]) for n in (0, 1)]
+    assert all(error < 60 for error in errors), "chance is 90"
+    assert mean.startswith(f"mean +- std (n - 1): {sum(errors) / 2:.2f} +- ")
+    with pytest.raises(SystemExit, match="no categorical variable is inferred and has labels"):
+        monkeypatch.setattr(sys, "argv", ["supervised.py", str(TINY)])
+        supervised.main()
+
+
+# ------------------------------------------------------------------------------------------------ runs condensed
+
+
+def test_a_run_is_condensed_to_one_line_an_epoch(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", TINY)
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "condense.py", folder], capture_output=True, text=True, check=True
+    )
+    head, *epochs = map(json.loads, done.stdout.splitlines())
+    assert (head["name"], head["seed"]) == ("tiny", 0)
+    measured = [line for line in metrics if "evaluation" in line]
+    assert [line["step"] for line in epochs] == [line["step"] for line in measured]
+    for line, full in zip(epochs, measured, strict=True):
+        for key, value in full["evaluation"].items():
+            assert line[key] == pytest.approx(value, rel=1e-4), key
