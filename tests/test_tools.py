@@ -330,8 +330,8 @@ def test_labels_alone_as_a_command(
     errors = [float(re.fullmatch(rf"seed {n}: classification error (.+) % on .+ images", seeds[n])[1]) for n in (0, 1)]
     assert all(error < 60 for error in errors), "chance is 90"
     assert mean.startswith(f"mean +- std (n - 1): {sum(errors) / 2:.2f} +- ")
+    monkeypatch.setattr(sys, "argv", ["supervised.py", str(TINY)])
     with pytest.raises(SystemExit, match="no categorical variable is inferred and has labels"):
-        monkeypatch.setattr(sys, "argv", ["supervised.py", str(TINY)])
         supervised.main()
 
 
