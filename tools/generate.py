@@ -181,7 +181,7 @@ def _critic(generator: random.Random, reads: tuple[str, ...], side: int) -> Rows
                 "channels": 4,
                 "width": 3,
                 "padding": 1,
-                "activation": generator.choice(REAL_ACTIVATIONS),
+                "activation": generator.choice((*REAL_ACTIVATIONS, "random_affine 0.2")),
             }
             if side % 2 == 0:
                 rows["c"]["pool"] = generator.choice(("max 2", "avg 2"))

@@ -219,9 +219,16 @@ def _reference_fits(
             span,
             found=f"row `{source.name}`",
             expected=f"a row named `{head.variables[0]}`",
-            hint="a row named like a variable is that variable: rename the row, or bind names, as in "
-            f"`{source.owner}(a=b).{source.name}`",
+            hint=f"rename the row, or draw it again from another variable, as in `{_bound(spec, source)}`",
         )
+
+
+def _bound(spec: Spec, source: Reference) -> str:
+    """The row under a binding of the first name that its network reads from outside: `encoder(x=x_again).y`."""
+    layers = spec.networks[source.owner].layers
+    outside = [atom.name for row in layers.values() for atom in row.input.names if atom.name not in layers]
+    name = outside[0] if outside else "x"
+    return f"{source.owner}({name}={name}_again).{source.name}"
 
 
 def _mixture_fits(spec: Spec, variables: Variables, factor: Declared, source: Mixture) -> Iterator[Diagnostic]:
