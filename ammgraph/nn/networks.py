@@ -269,8 +269,16 @@ def random_affine(x: Tensor, eps: Tensor | None, scale: float) -> Tensor:
     """
     if eps is None:
         return x
-    affine = torch.eye(2, 3, device=eps.device, dtype=eps.dtype) + scale * eps
-    return _Resample.apply(x, F.affine_grid(affine, list(x.shape), align_corners=False).to(x.dtype))
+    affine = (torch.eye(2, 3, device=eps.device, dtype=eps.dtype) + scale * eps)[:, None, None]
+    down, right = (_places(size, eps) for size in x.shape[2:])
+    # Not `F.affine_grid`: under autocast it multiplies matrices in bfloat16, which is a tenth of a pixel.
+    places = affine[..., 0] * right[:, None] + affine[..., 1] * down[:, None, None] + affine[..., 2]
+    return _Resample.apply(x.to(eps.dtype), places).to(x.dtype)
+
+
+def _places(size: int, like: Tensor) -> Tensor:
+    """The centres of pixels on [-1, 1]."""
+    return (2 * torch.arange(size, device=like.device, dtype=like.dtype) + 1) / size - 1
 
 
 _BILINEAR, _BORDER = 0, 1

@@ -228,6 +228,15 @@ def test_an_affine_map_is_torch_s_own_resampling_and_has_two_derivatives() -> No
     assert torch.autograd.gradgradcheck(lambda x: random_affine(x, eps, 0.3).tanh(), (x,))
 
 
+def test_an_affine_map_is_as_exact_under_autocast() -> None:
+    x, eps = normal(4, 2, 28, 28).float(), normal(4, 2, 3).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, rounded = random_affine(x, eps, 0.1), random_affine(x.bfloat16(), eps, 0.1)
+    assert close(found, random_affine(x, eps, 0.1), 1e-6)
+    assert rounded.dtype is torch.bfloat16
+    assert close(rounded.float(), found, 2e-2)
+
+
 def test_a_row_with_an_affine_map_leaves_the_image_in_mean_mode() -> None:
     x, eps = normal(6, 2, 4, 4), normal(6, 2, 3)
     network = encoder("h: {input: x, activation: random_affine 0.2}")
