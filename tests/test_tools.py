@@ -1,5 +1,6 @@
 """The tools: scripts that can be run, and a benchmark whose loops run for every kind of game."""
 
+import importlib
 import itertools
 import json
 import math
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -27,15 +29,20 @@ VARIANTS = "idiomatic,shared,planned,planned-bfloat16"
 KINDS = [(TINY, ()), (LABELED, ()), (TINY, (ALTERNATING,))]
 
 
-@pytest.fixture(scope="module")
-def bench() -> Iterator[ModuleType]:
+@contextmanager
+def tool(name: str, *imported: str) -> Iterator[ModuleType]:
+    """A module of tools/, and what it imports from there, for as long as it is used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "tools"))
-        import bench
+        yield importlib.import_module(name)
+    for other in (name, *imported):
+        sys.modules.pop(other)
 
-        yield bench
-    for name in ("bench", "growth", "plain"):
-        sys.modules.pop(name)
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[ModuleType]:
+    with tool("bench", "growth", "plain") as module:
+        yield module
 
 
 def run(
@@ -212,12 +219,8 @@ def test_an_epoch_is_timed_with_the_share_of_its_data(
 
 @pytest.fixture(scope="module")
 def crash() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        import crash
-
-        yield crash
-    sys.modules.pop("crash")
+    with tool("crash") as module:
+        yield module
 
 
 def test_a_few_kills_lose_nothing(tmp_path: Path) -> None:
@@ -297,12 +300,8 @@ def test_where_a_kill_has_hit(crash: ModuleType, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def supervised() -> Iterator[ModuleType]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        import supervised
-
-        yield supervised
-    sys.modules.pop("supervised")
+    with tool("supervised") as module:
+        yield module
 
 
 def test_labels_alone_train_the_network_of_y_and_no_other(supervised: ModuleType) -> None:

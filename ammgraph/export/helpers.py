@@ -66,7 +66,8 @@ def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
     """Give x at u + scale (A u + b), (A | b) = eps, for every place u; x without eps."""
     if eps is None:
         return x
-    places = F.affine_grid(torch.eye(2, 3) + scale * eps, list(x.shape), align_corners=False)
+    affine = torch.eye(2, 3) + scale * eps
+    places = F.affine_grid(affine, list(x.shape), align_corners=False)
     return F.grid_sample(x, places, padding_mode="border", align_corners=False)
 
 

@@ -168,8 +168,10 @@ def _game(
         lines.append(f"{_INDENT}discriminator = discriminator + {factor}penalty")
     lines += _assign("generator", mean(costs[2], costs[3]))
     weight = _weight(game.weight)
-    lines.append(f'{_INDENT}losses["{game.name}/discriminator"] = {weight}discriminator')
-    lines.append(f'{_INDENT}losses["{game.name}/generator"] = {weight}generator')
+    for player in ("discriminator", "generator"):
+        target, value = f'{_INDENT}losses["{game.name}/{player}"] = ', f"{weight}{player}"
+        fits = len(target + value) <= WIDTH
+        lines += [target + value] if fits else [f"{target}(", f"{_INDENT}    {value}", f"{_INDENT})"]
     return lines
 
 
@@ -178,7 +180,16 @@ def _assign(name: str, terms: Sequence[str]) -> list[str]:
     line = f"{_INDENT}{name} = {' + '.join(terms)}"
     if len(line) <= WIDTH:
         return [line]
-    return [f"{_INDENT}{name} = {terms[0]}", *(f"{_INDENT}{name} = {name} + {term}" for term in terms[1:])]
+    sums = [f"{_INDENT}{name} = {terms[0]}", *(f"{_INDENT}{name} = {name} + {term}" for term in terms[1:])]
+    return [part for line in sums for part in _mean_on_lines(line)]
+
+
+def _mean_on_lines(line: str) -> list[str]:
+    """`... torch.mean(value)` on one line, or three."""
+    if len(line) <= WIDTH:
+        return [line]
+    head, _, value = line.removesuffix(")").partition("torch.mean(")
+    return [f"{head}torch.mean(", f"{_INDENT}    {value}", f"{_INDENT})"]
 
 
 def _penalty(
@@ -201,7 +212,11 @@ def _penalty(
             continue
         parts = ", ".join(f"norm_{draw}{suffix}" for draw in critic.draws)
         tail = f".split(sizes{suffix})" if len(critic.draws) > 1 else ""
-        lines.append(f"{_INDENT}{parts} = squared_norms(d{suffix}, at{suffix}){tail}")
+        value = f"squared_norms(d{suffix}, at{suffix})"
+        if len(f"{_INDENT}{parts} = {value}{tail}") > WIDTH:
+            lines.append(f"{_INDENT}norms{suffix} = {value}")
+            value = f"norms{suffix}"
+        lines.append(f"{_INDENT}{parts} = {value}{tail}")
         norms |= {(index, draw): f"norm_{draw}{suffix}" for draw in critic.draws}
     if penalty.kind == "r1_penalty":
         terms = [f"{_times(weight / 2)}torch.mean({norms[where['real'], draw]})" for weight, draw in game.real]
