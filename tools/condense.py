@@ -12,8 +12,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ammgraph import __version__
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -26,7 +24,7 @@ def condensed(run: Path) -> list[dict[str, Any]]:
     """The lines of a run directory."""
     options, environment = (json.loads((run / name).read_text()) for name in ("run.json", "environment.json"))
     head = {key: options[key] for key in ("name", "seed", "precision")}
-    head |= {key: environment[key] for key in ("torch", "threads", "device")} | {"ammgraph": __version__}
+    head |= {key: environment[key] for key in ("torch", "threads", "device", "ammgraph")}
     lines, losses = [head], {}
     for text in (run / "metrics.jsonl").read_text().splitlines():
         line = json.loads(text)
