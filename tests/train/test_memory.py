@@ -60,8 +60,7 @@ def faults():
 torch.set_num_threads(1)
 print(faults())
 keep_pages()
-faults()
-print(faults())
+print(min(faults() for _ in range(5)))  # where blocks lie decides how often the heap grows before it is large enough
 """
 
 
