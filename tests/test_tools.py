@@ -338,13 +338,14 @@ def test_labels_alone_as_a_command(
 
 
 def test_a_run_is_condensed_to_one_line_an_epoch(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", TINY)
+    folder = make_run(tmp_path / "run", TINY, "constants.Z=3", "training.batch_size=50")
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "condense.py", folder], capture_output=True, text=True, check=True
     )
     head, *epochs = map(json.loads, done.stdout.splitlines())
     assert (head["name"], head["seed"]) == ("tiny", 0)
+    assert head["set"] == ["constants.Z=3", "training.batch_size=50"]
     measured = [line for line in metrics if "evaluation" in line]
     assert [line["step"] for line in epochs] == [line["step"] for line in measured]
     for line, full in zip(epochs, measured, strict=True):

@@ -1,5 +1,6 @@
 """Run directories of tiny models, for tests of what is made of a run, and what is in them."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def make_run(folder: Path, spec: Path, *overrides: str, seed: int = 0, steps: in
     """A run directory as `ammgraph train` leaves it, with one line of metrics and a checkpoint at each of two steps."""
     trainer = trainer_of(spec, *overrides, seed=seed)
     folder.mkdir(parents=True)
-    options = RunOptions(spec.stem, seed, "float32", None, 50, 60.0, "ammgraph train")
+    command = shlex.join(["ammgraph", "train", str(spec), *(word for value in overrides for word in ("--set", value))])
+    options = RunOptions(spec.stem, seed, "float32", None, 50, 60.0, command)
     run.create(folder, options, load_spec(spec, overrides).written, plan_text(trainer.plan), trainer.device)
     for _ in range(steps):
         trainer.advance()

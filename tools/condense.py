@@ -2,13 +2,14 @@
 
     tools/condense runs/amm_digits-1 > specs/results/amm_digits-0.jsonl
 
-An epoch's line has the losses of the last line of training before it, averages over `log_every` steps, and what was
-measured on the images that are looked at in training. The last line is the evaluation at the end. Numbers are rounded
-to five digits.
+The first line names the spec and what was `--set` in it. An epoch's line has the losses of the last line of training
+before it, averages over `log_every` steps, and what was measured on the images that are looked at in training. The last
+line is the evaluation at the end. Numbers are rounded to five digits.
 """
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def condensed(run: Path) -> list[dict[str, Any]]:
     options, environment = (json.loads((run / name).read_text()) for name in ("run.json", "environment.json"))
     head = {key: options[key] for key in ("name", "seed", "precision")}
     head |= {key: environment[key] for key in ("torch", "threads", "device", "ammgraph")}
+    head["set"] = overrides(options["command"])
     lines, losses = [head], {}
     for text in (run / "metrics.jsonl").read_text().splitlines():
         line = json.loads(text)
@@ -38,6 +40,13 @@ def condensed(run: Path) -> list[dict[str, Any]]:
         results = [{key: result[key] for key in KEPT if key in result} for result in found["results"]]
         lines.append({"split": found["split"], "step": found["step"], "results": results})
     return [rounded(line) for line in lines]
+
+
+def overrides(command: str) -> list[str]:
+    """What follows each `--set` of a command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--set", action="append", default=[])
+    return list(parser.parse_known_args(shlex.split(command))[0].set)
 
 
 KEPT = ("name", "variable", "by", "protocol", "fitted_on", "value")
