@@ -26,16 +26,7 @@ from ammgraph.graph.factors import (
     plan_variables,
     sampling_order,
 )
-from ammgraph.graph.games import (
-    check_games,
-    check_players,
-    check_sides,
-    check_turns,
-    critic_reads,
-    needed_variables,
-    plan_game,
-    plan_turns,
-)
+from ammgraph.graph.games import check_games, check_sides, critic_reads, needed_variables, plan_game
 from ammgraph.graph.lint import check_settings, check_unused, check_variable_rows, lint
 from ammgraph.graph.origins import check_origins, field_of
 from ammgraph.graph.plan import (
@@ -54,6 +45,7 @@ from ammgraph.graph.plan import (
     VariablePlan,
 )
 from ammgraph.graph.rows import Table, check_columns, infer_rows, order_rows, unknown_names
+from ammgraph.graph.turns import check_players, check_turns, plan_turns
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
 

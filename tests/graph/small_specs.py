@@ -12,6 +12,11 @@ from ammgraph.spec.load import load_text
 
 FOLDER = Path(__file__).parent
 
+# Both sides of the base's game a second time, and a second game between them with the same discriminator.
+AGAIN = "  q_again: q\n  p_again: p\n"
+SECOND = "games: {second: {match: [q_again, p_again], discriminator: critic.d, objective: jensen_shannon}}\n"
+TWO_GAMES = "distributions:\n" + AGAIN + SECOND
+
 
 def plan_of(text: str = "", *overrides: str) -> Plan:
     """The plan of the base with sections merged over it."""
