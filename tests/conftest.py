@@ -1,6 +1,7 @@
-"""Settings of every test, and a command in this process."""
+"""Settings of every test, a command in this process, and a run."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -29,3 +30,17 @@ def ammgraph(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
         return code, out, err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 13 steps that came to its end; tests leave it as it is."""
+    folder, spec = tmp_path_factory.mktemp("finished") / "run", Path(__file__).parent / "tiny.yaml"
+    assert cli.main(["train", str(spec), "--run-dir", str(folder), "--log-every", "5", "--seed", "2"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it to write in."""
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
