@@ -219,16 +219,18 @@ def _reference_fits(
             span,
             found=f"row `{source.name}`",
             expected=f"a row named `{head.variables[0]}`",
-            hint=f"rename the row, or draw it again from another variable, as in `{_bound(spec, source)}`",
+            hint=f"rename the row{_or_bound(spec, source)}",
         )
 
 
-def _bound(spec: Spec, source: Reference) -> str:
-    """The row under a binding of the first name that its network reads from outside: `encoder(x=x_again).y`."""
+def _or_bound(spec: Spec, source: Reference) -> str:
+    """The row under a binding of the first name that its network reads from outside, where it reads one."""
     layers = spec.networks[source.owner].layers
-    outside = [atom.name for row in layers.values() for atom in row.input.names if atom.name not in layers]
-    name = outside[0] if outside else "x"
-    return f"{source.owner}({name}={name}_again).{source.name}"
+    outside = next((atom.name for row in layers.values() for atom in row.input.names if atom.name not in layers), None)
+    if outside is None:
+        return ""
+    bound = Reference(source.owner, source.name, ((outside, f"{outside}_again"),))
+    return f", or draw it again from another variable, as in `{bound}`"
 
 
 def _mixture_fits(spec: Spec, variables: Variables, factor: Declared, source: Mixture) -> Iterator[Diagnostic]:

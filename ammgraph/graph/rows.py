@@ -198,27 +198,9 @@ def _infer_row(
     out_shape = _pooled_shape(spec, path, row, inner, problems)
     if out_shape is None:
         return None
-    if row.activation is not None and row.activation.name in CATEGORICAL_ACTIVATIONS and inner[1:] != (1, 1):
-        problems.append(
-            Diagnostic(
-                "shape-mismatch",
-                f"`{row.activation.name}` chooses among channels, but row `{name}` has more than one position",
-                spec.source.value(*path, "activation"),
-                found=shape_text(inner),
-                expected=f"{inner[0]}x1x1",
-            )
-        )
-        return None
-    if row.activation is not None and row.activation.name == "random_affine" and inner[1:] == (1, 1):
-        problems.append(
-            Diagnostic(
-                "shape-mismatch",
-                f"`random_affine` moves what stands at other positions, and row `{name}` has only one",
-                spec.source.value(*path, "activation"),
-                found=shape_text(inner),
-                expected="an image, or rows of a height and a width",
-            )
-        )
+    misplaced = _misplaced_activation(spec, path, row, inner)
+    if misplaced is not None:
+        problems.append(misplaced)
         return None
     bias = operation is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
@@ -351,6 +333,25 @@ def _pooled_shape(
         )
         return None
     return (inner[0], inner[1] // size, inner[2] // size)
+
+
+def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Diagnostic | None:
+    """Some activations act on one position alone, and some on several."""
+    name, single = row.activation.name if row.activation is not None else "", inner[1:] == (1, 1)
+    if name in CATEGORICAL_ACTIVATIONS and not single:
+        problem, expected = "chooses among channels, but row `{}` has more than one position", f"{inner[0]}x1x1"
+    elif name == "random_affine" and single:
+        problem = "moves what stands at other positions, and row `{}` has only one"
+        expected = "an image, or rows of a height and a width"
+    else:
+        return None
+    return Diagnostic(
+        "shape-mismatch",
+        f"`{name}` {problem.format(path[-1])}",
+        spec.source.value(*path, "activation"),
+        found=shape_text(inner),
+        expected=expected,
+    )
 
 
 def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:

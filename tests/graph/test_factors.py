@@ -203,6 +203,13 @@ def test_a_row_named_like_a_variable_is_drawn_somewhere() -> None:
 def test_the_row_that_draws_a_variable_has_its_name() -> None:
     problem = problems_of(distribution("q", "q(x): data", "q(y|x): encoder.a", "q(z|x): encoder.z"))[0]
     assert (problem.code, problem.found) == ("row-is-no-variable", "row `a`")
+    assert problem.hint == "rename the row, or draw it again from another variable, as in `encoder(x=x_again).a`"
+
+
+def test_a_row_that_reads_nothing_from_outside_can_only_be_renamed() -> None:
+    net = "networks: {net: {layers: {a: {input: zeros(4), width: 1, channels: 4}}}}\n"
+    problem = problems_of(net + distribution("p", "p(y): uniform", "p(z): net.a", "p(x|y,z): decoder.x"))[0]
+    assert (problem.code, problem.hint) == ("row-is-no-variable", "rename the row")
 
 
 # ------------------------------------------------------------------------------------------------ origins
