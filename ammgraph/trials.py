@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from ammgraph.api import STOPPING, self_contained, stop_signals
 from ammgraph.data.dataset import load_data
@@ -117,16 +116,8 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
 
 def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
     folder = Path(options.resume)
-    try:
-        trials = TypeAdapter(Trials).validate_json((folder / FILE).read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{folder} holds no trials: it has no {FILE}; `--resume` takes no `--trials`") from error
-    except OSError as error:
-        raise RunError(f"cannot read {folder / FILE}: {error.strerror or error}") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = "".join(f"`{part}`: " for part in problem["loc"])
-        raise RunError(f"{folder / FILE} is damaged: {place}{problem['msg']}") from error
+    absent = f"{folder} holds no trials: it has no {FILE}; `--resume` takes no `--trials`"
+    trials = files.read_as(Trials, folder / FILE, absent)
     if not trials.seeds:
         raise RunError(f"{folder / FILE} is damaged: it names no seed")
     if options.set or options.trials or options.seed is not None or options.run_dir:

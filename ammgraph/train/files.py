@@ -2,6 +2,31 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from ammgraph.diagnostics import RunError
+
+T = TypeVar("T")
+
+
+def read_as(kind: type[T], path: Path, absent: str) -> T:
+    """A dataclass from its JSON file; `absent` is said where there is none.
+
+    Raises:
+        RunError: no file, none that can be read, or other content than the dataclass's.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(absent) from error
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = "".join(f"`{part}`: " for part in problem["loc"])
+        raise RunError(f"{path} is damaged: {place}{problem['msg']}") from error
 
 
 def write(path: Path, content: bytes) -> None:

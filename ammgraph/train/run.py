@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
@@ -106,22 +105,12 @@ def read_options(folder: Path) -> RunOptions:
     Raises:
         RunError: the folder is no run directory.
     """
-    try:
-        return TypeAdapter(RunOptions).validate_json((folder / "run.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
-        advice = (
-            f"; it was stopped before it began: train its spec with `--run-dir {shlex.quote(str(folder))}`"
-            if begun
-            else ""
-        )
-        raise RunError(f"{folder} is no run directory: it has no run.json{advice}") from error
-    except OSError as error:
-        raise RunError(f"cannot read {folder / 'run.json'}: {error.strerror or error}") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = "".join(f"`{part}`: " for part in problem["loc"])
-        raise RunError(f"{folder / 'run.json'} is damaged: {place}{problem['msg']}") from error
+    begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
+    retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
+    advice = f"; it was stopped before it began: {retry}" if begun else ""
+    return files.read_as(
+        RunOptions, folder / "run.json", absent=f"{folder} is no run directory: it has no run.json{advice}"
+    )
 
 
 def processes_of(folder: Path) -> int:
