@@ -1,6 +1,7 @@
 """What every player of every game minimises, as code: passes of the discriminators, objectives, penalties."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ammgraph.export.calls import Call, Function, critic_call, pass_call
 from ammgraph.export.code import WIDTH, call, docstring, number, text, variable_name
@@ -16,6 +17,40 @@ _COSTS = {
     "least_squares": ("0.5 * ({d} - 1) ** 2", "0.5 * {d}**2", "0.5 * {d}**2", "0.5 * ({d} - 1) ** 2"),
     "hinge": ("F.relu(1 - {d})", "F.relu(1 + {d})", "{d}", "-{d}"),
 }
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The turn that is written, and what its code calls things: methods by function, networks, logits of samples."""
+
+    plan: Plan
+    turn: TurnPlan
+    methods: Mapping[Function, str]
+    networks: Mapping[str, str]
+
+    @property
+    def games(self) -> list[GamePlan]:
+        return [self.plan.game(game) for game in self.turn.games]
+
+    def penalties(self, game: GamePlan) -> tuple[PenaltyPlan, ...]:
+        """A discriminator pays none where it does not learn."""
+        return game.penalties if game.name in self.turn.penalized else ()
+
+    def pass_of(self, game: GamePlan, side: str) -> int:
+        """Which pass has the logits of a side of a game."""
+        sides = [critic.sides for critic in self.turn.passes]
+        return next(index for index, found in enumerate(sides) if (game.name, side) in found)
+
+    def logits(self, game: GamePlan, side: str, draw: str) -> str:
+        return f"d_{draw}{self.suffix(self.pass_of(game, side))}"
+
+    def suffix(self, index: int) -> str:
+        """What tells the names of one pass from those of another: its game, or its number."""
+        if len(self.turn.passes) == 1:
+            return ""
+        games = [{game for game, _ in critic.sides} for critic in self.turn.passes]
+        alone = len(games[index]) == 1 and games.count(games[index]) == 1
+        return f"_{next(iter(games[index]))}" if alone else f"_{index + 1}"
 
 
 def turn_names(plan: Plan) -> dict[int, str]:
@@ -50,15 +85,13 @@ def losses_code(plan: Plan, names: Mapping[Function, str], networks: Mapping[str
     """A function of losses for every turn of a step."""
     lines: list[str] = []
     for index, turn in enumerate(plan.turns):
-        lines += ["", *_turn(plan, turn, turn_names(plan)[index], names, networks)]
+        lines += ["", *_turn(_Scope(plan, turn, names, networks), turn_names(plan)[index])]
     return lines
 
 
-def _turn(
-    plan: Plan, turn: TurnPlan, name: str, names: Mapping[Function, str], networks: Mapping[str, str]
-) -> list[str]:
-    games = [plan.game(game) for game in turn.games]
-    weights = [game.weight for game in games] + [p.weight for game in games for p in _penalties(turn, game)]
+def _turn(scope: _Scope, name: str) -> list[str]:
+    plan, turn, games = scope.plan, scope.turn, scope.games
+    weights = [game.weight for game in games] + [p.weight for game in games for p in scope.penalties(game)]
     changing = not all(map(_is_constant, weights))
     parameters = ["self", *(f"{variable_name(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
     parameters += ["epoch: float = 0.0"] if changing else []
@@ -67,45 +100,17 @@ def _turn(
     draws = ", ".join(f"`{draw}`" for draw in turn.draws)
     lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
     lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
-    logits: dict[tuple[str, str, str], str] = {}  # game, side, draw -> the name of its logits
     for index, critic in enumerate(turn.passes):
-        suffix = _suffix(turn, index)
-        lines += ["", *_pass(plan, turn, critic, suffix, games, names, networks)]
-        for owner, side in critic.sides:
-            logits |= {(owner, side, draw): f"d_{draw}{suffix}" for draw in critic.draws}
-    passes = {(owner, side): n for n, critic in enumerate(turn.passes) for owner, side in critic.sides}
+        lines += ["", *_pass(scope, critic, scope.suffix(index))]
     for game in games:
-        where = {side: passes[game.name, side] for side in ("real", "fake")}
-        lines += ["", *_game(plan, turn, game, logits, where, names, networks)]
+        lines += ["", *_game(scope, game)]
     return [*lines, f"{_INDENT}return losses"]
 
 
-def _penalties(turn: TurnPlan, game: GamePlan) -> tuple[PenaltyPlan, ...]:
-    """A discriminator pays none where it does not learn."""
-    return game.penalties if game.name in turn.penalized else ()
-
-
-def _suffix(turn: TurnPlan, index: int) -> str:
-    """What tells the names of one pass from those of another: its game, or its number."""
-    if len(turn.passes) == 1:
-        return ""
-    games = [{game for game, _ in critic.sides} for critic in turn.passes]
-    alone = len(games[index]) == 1 and games.count(games[index]) == 1
-    return f"_{next(iter(games[index]))}" if alone else f"_{index + 1}"
-
-
-def _pass(
-    plan: Plan,
-    turn: TurnPlan,
-    critic: CriticPass,
-    suffix: str,
-    games: Sequence[GamePlan],
-    names: Mapping[Function, str],
-    networks: Mapping[str, str],
-) -> list[str]:
+def _pass(scope: _Scope, critic: CriticPass, suffix: str) -> list[str]:
     """One batch through a discriminator: `at` are its inputs, `d` its logits, `d_q` those of q's samples."""
-    step, own = pass_call(plan, critic), {game for game, _ in critic.sides}
-    tracked = any(p.evaluation is None for game in games if game.name in own for p in _penalties(turn, game))
+    step, own = pass_call(scope.plan, critic), {game for game, _ in critic.sides}
+    tracked = any(p.evaluation is None for game in scope.games if game.name in own for p in scope.penalties(game))
     sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
     variables = [text(name) for name in step.arguments]
     joined = [f"{variable_name(draw)}[v]" for draw in critic.draws]
@@ -114,7 +119,7 @@ def _pass(
     first = text(step.arguments[0])
     lines = [f"{_INDENT}# d = {critic.evaluation.network}.{critic.row}({', '.join(step.arguments)}) of {sides}"]
     lines += _comprehension(f"at{suffix}", value, "v", variables)
-    lines += _critic(step, f"d{suffix}", f"*at{suffix}", names, networks)
+    lines += _critic(scope, step, f"d{suffix}", f"*at{suffix}")
     if len(critic.draws) == 1:
         return [*lines, f"{_INDENT}d_{critic.draws[0]}{suffix} = d{suffix}"]
     parts = ", ".join(f"d_{draw}{suffix}" for draw in critic.draws)
@@ -133,26 +138,16 @@ def _comprehension(name: str, value: str, variable: str, over: Sequence[str]) ->
     return [f"{_INDENT}{name} = [", *(body if len(body[0]) <= WIDTH else [inner + value, inner + loop]), f"{_INDENT}]"]
 
 
-def _critic(
-    step: Call, target: str, inputs: str, names: Mapping[Function, str], networks: Mapping[str, str]
-) -> list[str]:
-    method = names[step.function]
-    head = f"self.{networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
+def _critic(scope: _Scope, step: Call, target: str, inputs: str) -> list[str]:
+    method = scope.methods[step.function]
+    head = f"self.{scope.networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
     return call(f"{target} = {head}", [inputs, f"part(noise, {text(step.evaluation)})"], _INDENT, ".flatten()")
 
 
-def _game(
-    plan: Plan,
-    turn: TurnPlan,
-    game: GamePlan,
-    logits: Mapping[tuple[str, str, str], str],
-    where: Mapping[str, int],
-    names: Mapping[Function, str],
-    networks: Mapping[str, str],
-) -> list[str]:
+def _game(scope: _Scope, game: GamePlan) -> list[str]:
     costs = _COSTS[game.objective]
-    sides = [(weight, logits[game.name, "real", draw]) for weight, draw in game.real]
-    others = [(weight, logits[game.name, "fake", draw]) for weight, draw in game.fake]
+    sides = [(weight, scope.logits(game, "real", draw)) for weight, draw in game.real]
+    others = [(weight, scope.logits(game, "fake", draw)) for weight, draw in game.fake]
 
     def mean(cost_real: str, cost_fake: str) -> list[str]:
         terms = [(weight, cost_real.format(d=d)) for weight, d in sides]
@@ -162,8 +157,8 @@ def _game(
     real, fake = _side(game.real), _side(game.fake)
     lines = [f"{_INDENT}# Game {game.name}: {real} (REAL) against {fake} (FAKE), {game.objective}"]
     lines += _assign("discriminator", mean(costs[0], costs[1]))
-    for penalty in _penalties(turn, game):
-        lines += _penalty(plan, turn, game, penalty, logits, where, names, networks)
+    for penalty in scope.penalties(game):
+        lines += _penalty(scope, game, penalty)
         factor = _weight(penalty.weight)
         lines.append(f"{_INDENT}discriminator = discriminator + {factor}penalty")
     lines += _assign("generator", mean(costs[2], costs[3]))
@@ -192,22 +187,14 @@ def _mean_on_lines(line: str) -> list[str]:
     return [f"{head}torch.mean(", f"{_INDENT}    {value}", f"{_INDENT})"]
 
 
-def _penalty(
-    plan: Plan,
-    turn: TurnPlan,
-    game: GamePlan,
-    penalty: PenaltyPlan,
-    logits: Mapping[tuple[str, str, str], str],
-    where: Mapping[str, int],
-    names: Mapping[Function, str],
-    networks: Mapping[str, str],
-) -> list[str]:
+def _penalty(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
     if penalty.evaluation is not None:
-        return _interpolated(plan, game, penalty, names, networks)
+        return _interpolated(scope, game, penalty)
+    where = {side: scope.pass_of(game, side) for side in ("real", "fake")}
     lines: list[str] = []
     norms: dict[tuple[int, str], str] = {}
     for index in sorted(set(where.values())):
-        critic, suffix = turn.passes[index], _suffix(turn, index)
+        critic, suffix = scope.turn.passes[index], scope.suffix(index)
         if penalty.kind == "r1_penalty" and index != where["real"]:
             continue
         parts = ", ".join(f"norm_{draw}{suffix}" for draw in critic.draws)
@@ -224,27 +211,25 @@ def _penalty(
     terms = []
     for side, share in (("real", "(1 - torch.sigmoid({d})) ** 2"), ("fake", "torch.sigmoid({d}) ** 2")):
         for weight, draw in game.real if side == "real" else game.fake:
-            factor = share.format(d=logits[game.name, side, draw])
+            factor = share.format(d=scope.logits(game, side, draw))
             terms.append(f"{_times(weight / 2)}torch.mean({factor} * {norms[where[side], draw]})")
     return [*lines, *_assign("penalty", terms)]
 
 
-def _interpolated(
-    plan: Plan, game: GamePlan, penalty: PenaltyPlan, names: Mapping[Function, str], networks: Mapping[str, str]
-) -> list[str]:
+def _interpolated(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
     """Eq. 18 between the i-th REAL and the i-th FAKE."""
-    step = _penalty_call(plan, game, penalty)
+    step = _penalty_call(scope.plan, game, penalty)
     real, fake = variable_name(game.real[0][1]), variable_name(game.fake[0][1])
     evaluation = step.evaluation
     variables = [text(name) for name in step.arguments]
-    critic = networks[step.function.network]
+    critic = scope.networks[step.function.network]
     lines = [f"{_INDENT}a = noise[{text(f'{evaluation}/coefficient')}]"]
     lines += _comprehension("between", f"interpolated({real}[v], {fake}[v], a)", "v", variables)
-    if any(row.batchnorm for row in plan.network(step.function.network).rows):
+    if any(row.batchnorm for row in scope.plan.network(step.function.network).rows):
         lines.append(f"{_INDENT}with statistics_kept(self.{critic}):")
-        lines += [f"    {line}" for line in _critic(step, "d_between", "*between", names, networks)]
+        lines += [f"    {line}" for line in _critic(scope, step, "d_between", "*between")]
     else:
-        lines += _critic(step, "d_between", "*between", names, networks)
+        lines += _critic(scope, step, "d_between", "*between")
     return [*lines, f"{_INDENT}penalty = gradient_penalty(d_between, between)"]
 
 
