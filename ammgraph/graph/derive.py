@@ -41,7 +41,7 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
         read = [atom.name for atom in (*mean.names, *noise.input.names)]
         if noise.out_shape == noise.inner_shape == row.out_shape and not _reads_noise(read, rows, stops):
             return Density("normal", mean=mean, log_variance=noise.name)
-    return Density("deterministic")
+    return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")
 
 
 def plan_readouts(draws: Sequence[DrawPlan], variables: Variables) -> tuple[ReadoutPlan, ...]:

@@ -153,7 +153,7 @@ def lint(
             if place in seen:
                 continue
             seen.add(place)
-            bounds = BOUNDED.get(row.activation.name) if row.activation is not None else None
+            bounds = _bounds(row, networks[place[1]], dict(factor.origin.evaluation.bindings), variables)
             if variable.kind == "image" and bounds != variable.range:
                 yield Diagnostic(
                     "support-mismatch",
@@ -171,6 +171,21 @@ def lint(
                 )
             elif variable.kind == "real" and factor.density.kind == "normal":
                 yield from _bounded_prior(spec, variable.name, place, draws)
+
+
+def _bounds(
+    row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], variables: Variables
+) -> tuple[float, float] | None:
+    """Between what the values of a row lie: its activation says it, or the one thing that it passes on or moves."""
+    activation = None if row.activation is None else row.activation.name
+    if activation in BOUNDED:
+        return BOUNDED[activation]
+    passes_on = row.op is None and not row.batchnorm and not row.dropout and activation in (None, "random_affine")
+    if not passes_on or [str(row.input)] != list(row.reads):
+        return None
+    if str(row.input) in bindings:
+        return variables[bindings[str(row.input)]].range
+    return _bounds(network.row(str(row.input)), network, bindings, variables)
 
 
 def _bounded_prior(

@@ -186,9 +186,10 @@ class Density:
     normal       N(sum of `mean`, exp(`log_variance`)), log_variance a row before its `expn`
     categorical  softmax of the sum of `mean`, the logits without noise
     bernoulli    sigmoid of the row before its activation, per element
+    implicit     a random row of none of these kinds: it can be drawn, and has no density that is known
     """
 
-    kind: Literal["normal", "categorical", "bernoulli", "deterministic", "data", "prior"]
+    kind: Literal["normal", "categorical", "bernoulli", "implicit", "deterministic", "data", "prior"]
     mean: Input | None = None
     log_variance: str = ""
 

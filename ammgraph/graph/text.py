@@ -210,7 +210,8 @@ def density_text(density: Density) -> str:
         return f"N({density.mean}, exp({density.log_variance}))"
     if density.kind == "categorical":
         return f"categorical, logits {density.mean}" if density.mean is not None else "categorical"
-    return {"bernoulli": "mean, scored as Bernoulli"}.get(density.kind, density.kind)
+    names = {"bernoulli": "mean, scored as Bernoulli", "implicit": "implicit, no density"}
+    return names.get(density.kind, density.kind)
 
 
 def table(rows: Iterable[Sequence[str]], right: Sequence[int] = (), indent: str = "  ") -> list[str]:

@@ -213,6 +213,21 @@ def test_the_base_gives_no_warning() -> None:
     assert plan_of(tanh).warnings == ()
 
 
+@pytest.mark.parametrize(("row", "warned"), [("random_affine 0.1", False), ("softplus", True)])
+def test_a_row_that_moves_an_image_keeps_its_range(row: str, warned: bool) -> None:
+    text = f"""
+        variables: {{w: {{type: image, shape: [1, 8, 8]}}}}
+        networks:
+          mover: {{layers: {{v: {{input: x}}, w: {{input: v, activation: {row}}}}}}}
+          other: {{layers: {{d: {{input: w, op: linear, channels: 1}}}}}}
+        distributions:
+          r: {{r(x): q.x, r(w|x): mover.w}}
+          s: {{s(w): p.x}}
+        games: {{moved: {{match: [r, s], discriminator: other.d, objective: jensen_shannon}}}}
+        """
+    assert [warning.code for warning in plan_of(text).warnings] == ["support-mismatch"] * warned
+
+
 # ------------------------------------------------------------------------------------------------ all problems at once
 
 

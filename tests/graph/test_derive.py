@@ -35,7 +35,6 @@ def test_noise_alone_has_mean_zero() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        "z: {input: z_mu}, z_sigma: null",  # no noise
         "z: {input: z_mu + z_sigma, activation: tanh}",  # not normal after an activation,
         "z: {input: z_mu + z_sigma, batchnorm: true}",  # a batch norm,
         "z: {input: z_mu + z_sigma, dropout: 0.2}",  # a mask
@@ -46,7 +45,11 @@ def test_noise_alone_has_mean_zero() -> None:
     ],
 )
 def test_nothing_else_is_normal(rows: str) -> None:
-    assert density(encoder(rows), "q", "z").kind == "deterministic"
+    assert density(encoder(rows), "q", "z").kind == "implicit"
+
+
+def test_a_row_without_noise_is_deterministic() -> None:
+    assert density(encoder("z: {input: z_mu}, z_sigma: null"), "q", "z").kind == "deterministic"
 
 
 def test_noise_of_a_variable_that_is_given_does_not_count() -> None:
