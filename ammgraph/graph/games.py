@@ -112,8 +112,18 @@ def check_games(
                 notes=(note,),
             )
         reads = critic_reads(game, tables[reference.owner], uses, name, variables)
+        needed = tables[reference.owner].needed(reference.name, frozenset(reads))
         if not reads:
             yield Diagnostic("impossible-game", f"`{reference}` reads no variable", span, notes=(note,))
+        elif not any(rows[reference.owner][row_name].parameters for row_name in needed):
+            yield Diagnostic(
+                "impossible-game",
+                f"`{reference}` can learn nothing",
+                span,
+                found="no row with parameters on the way to it",
+                expected="at least one layer, as `op: linear, channels: 1`",
+                notes=(note,),
+            )
         for index, side in enumerate(game.match):
             for _, draw in side.summands:
                 yield from _side_can_be_drawn(spec, declared, draw, reads, name, index)

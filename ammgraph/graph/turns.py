@@ -95,7 +95,8 @@ def plan_turns(
     tables: Mapping[str, Table],
 ) -> tuple[TurnPlan, ...]:
     """The turns of a step: as scheduled, or one in which every network takes its gradient at the same point."""
-    schedule = spec.training.schedule or (Turn(update=tuple(networks)),)
+    learners = tuple(name for name, network in networks.items() if network.parameters)
+    schedule = spec.training.schedule or (Turn(update=learners),)
     turns = []
     for turn in schedule:
         played = tuple(game for game in games if turn.games is None or game.name in turn.games)

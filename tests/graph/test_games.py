@@ -187,7 +187,9 @@ def test_a_network_that_no_gradient_reaches_is_an_error() -> None:
 def test_a_network_without_parameters_needs_no_gradient() -> None:
     text = "networks: {components: {layers: {z_mu: {input: zeros(4), channels: null, width: null}}}}\n"
     text += "distributions:\n  p:\n    p(y): uniform\n    p(z): components.z\n    p(x|y,z): decoder.x\n"
-    assert plan_of(text).network("components").parameters == 0
+    plan = plan_of(text)
+    assert plan.network("components").parameters == 0
+    assert plan.turns[0].update == ("encoder", "decoder", "critic")
 
 
 # ------------------------------------------------------------------------------------------------ impossible games
@@ -219,6 +221,11 @@ def game(columns: str) -> str:
             "eq. 18 pairs the i-th REAL with the i-th FAKE example, and a weighted sum has no i-th example",
         ),
         (game("match: [q, p], discriminator: critic.d, trains: [judge]"), "`judge` is not a network"),
+        (
+            "networks: {judge: {layers: {d: {input: x, pool: avg 8}}}}\n"
+            "games: {second: {match: [q, p], discriminator: judge.d, objective: hinge}}\n",
+            "`judge.d` can learn nothing",
+        ),
     ],
 )
 def test_a_game_that_cannot_be_played_is_an_error(text: str, message: str) -> None:
