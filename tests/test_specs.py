@@ -395,7 +395,7 @@ def test_a_game_of_pairs_compares_two_draws_of_y_with_one_label_twice(name: str)
     assert {f"{first.evaluation.name}/v.affine", f"{second.evaluation.name}/v.affine"} <= set(maps)
     assert len(maps) == len(set(maps))
     trained = {network for network, _ in plan.game("pair").paths}
-    assert trained == {"classifier"} | ({"encoder", "mover"} if reads_z else set())
+    assert trained == {"classifier"} | ({"encoder"} if reads_z else set())
 
 
 # ------------------------------------------------------------------------------------------------ one turn

@@ -102,7 +102,7 @@ def compile_spec(spec: Spec) -> Plan:
     draws = {
         name: _plan_draw(spec, name, declared[name], needed[name], tables, rows, uses, variables) for name in draw_order
     }
-    games = [plan_game(spec, name, tables, uses, variables, draws) for name in spec.games]
+    games = [plan_game(spec, name, tables, uses, variables, draws, networks) for name in spec.games]
     problems += check_players(spec, games, tuple(networks.values()))
     stop_if(problems, texts)
 

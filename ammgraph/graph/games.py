@@ -12,6 +12,7 @@ from ammgraph.graph.plan import (
     FromNetwork,
     FromPrior,
     GamePlan,
+    NetworkPlan,
     PenaltyPlan,
     RowPlan,
     shape_text,
@@ -147,8 +148,10 @@ def needed_variables(declared: Declarations, wanted: Mapping[str, set[str]]) -> 
     return needed
 
 
-def gradient_paths(game: Game, reads: Mapping[str, str], draws: Mapping[str, DrawPlan]) -> dict[str, tuple[str, ...]]:
-    """Network -> the samples (`q(z|x)`) through which the game's value for the sides depends on it.
+def gradient_paths(
+    game: Game, reads: Mapping[str, str], draws: Mapping[str, DrawPlan], networks: Mapping[str, NetworkPlan]
+) -> dict[str, tuple[str, ...]]:
+    """Network -> the samples (`q(z|x)`) through which the game's value for the sides depends on its parameters.
 
     Every sampler of the language is differentiable, so a path is a chain of samples drawn by networks.
     """
@@ -168,7 +171,7 @@ def gradient_paths(game: Game, reads: Mapping[str, str], draws: Mapping[str, Dra
             open_pairs += [(draw, given) for given in factor.given]
         elif isinstance(factor.origin, FromDraw):
             open_pairs.append((factor.origin.draw, factor.origin.variable))
-    return {network: tuple(samples) for network, samples in paths.items()}
+    return {network: tuple(samples) for network, samples in paths.items() if networks[network].parameters}
 
 
 def plan_game(
@@ -178,6 +181,7 @@ def plan_game(
     uses: Sequence[Use],
     variables: Variables,
     draws: Mapping[str, DrawPlan],
+    networks: Mapping[str, NetworkPlan],
 ) -> GamePlan:
     """A game with its players and penalties decided."""
     game = spec.games[name]
@@ -193,7 +197,7 @@ def plan_game(
         penalties.append(PenaltyPlan("roth_penalty", game.roth_penalty.gamma, every=game.roth_penalty.every))
     if game.r1_penalty is not None:
         penalties.append(PenaltyPlan("r1_penalty", game.r1_penalty.gamma, every=game.r1_penalty.every))
-    paths = gradient_paths(game, reads, draws)
+    paths = gradient_paths(game, reads, draws, networks)
     return GamePlan(
         name=name,
         real=_merged(game.match[0]),
