@@ -3,7 +3,7 @@
 import builtins
 import keyword
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -48,10 +48,19 @@ def text(value: str) -> str:
 
 def call(head: str, arguments: Sequence[str], indent: str, tail: str = "") -> list[str]:
     """`head(a, b)tail` on one line if it fits, else an argument a line."""
-    line = f"{indent}{head}({', '.join(arguments)}){tail}"
+    return _listed(f"{indent}{head}(", arguments, f"){tail}", indent)
+
+
+def returned(pairs: Mapping[str, str], indent: str) -> list[str]:
+    """`return {"a": value, "b": value}` on one line if it fits, else an entry a line."""
+    return _listed(f"{indent}return {{", [f"{text(name)}: {value}" for name, value in pairs.items()], "}", indent)
+
+
+def _listed(head: str, parts: Sequence[str], tail: str, indent: str) -> list[str]:
+    line = f"{head}{', '.join(parts)}{tail}"
     if len(line) <= WIDTH:
         return [line]
-    return [f"{indent}{head}(", *(f"{indent}    {argument}," for argument in arguments), f"{indent}){tail}"]
+    return [head, *(f"{indent}    {part}," for part in parts), f"{indent}{tail}"]
 
 
 def commented(line: str, comment: str) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ammgraph.evaluation.synthesis import ancestry, generating_draw, inferring_draw, sampling_sites
 from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
-from ammgraph.export.code import attribute_names, call, class_name, docstring, number, text, variable_name
+from ammgraph.export.code import attribute_names, call, class_name, docstring, number, returned, text, variable_name
 from ammgraph.export.networks import has_hidden_probabilities
 from ammgraph.graph.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromPrior, Plan, Site
 from ammgraph.nn.model import Model
@@ -166,9 +166,7 @@ def _drawing_code(
     lines = _signature(drawing.name, parameters, "dict[str, Tensor]")
     lines += docstring(" ".join(said), _INDENT)
     lines += body
-    pairs = [f'"{name}": {variable_name(name)}' for name in drawn]
-    returned = f"{_INDENT}return {{{', '.join(pairs)}}}"
-    return [*lines, returned]
+    return [*lines, *returned({name: variable_name(name) for name in drawn}, _INDENT)]
 
 
 def _asking_code(plan: Plan, asking: Asking, names: Mapping[Function, str], networks: Mapping[str, str]) -> list[str]:
@@ -190,11 +188,11 @@ def _asking_code(plan: Plan, asking: Asking, names: Mapping[Function, str], netw
         assert isinstance(step, Call)
         lines += call_code(step, names, networks, "self", _INDENT)
     told = {name for step in asking.steps if isinstance(step, Call) for name in step.results}
-    values = []
+    values = {}
     for name in asking.results:
         value = probabilities_of(name) if probabilities_of(name) in told else variable_name(name)
-        values.append(f'"{name}": {value}' + ("" if plan.variable(name).kind == "image" else ".flatten(1)"))
-    return [*lines, f"{_INDENT}return {{{', '.join(values)}}}"]
+        values[name] = value if plan.variable(name).kind == "image" else f"{value}.flatten(1)"
+    return [*lines, *returned(values, _INDENT)]
 
 
 def call_code(
