@@ -116,8 +116,10 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
 
 def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
     folder = Path(options.resume)
-    absent = f"{folder} holds no trials: it has no {FILE}; `--resume` takes no `--trials`"
-    trials = files.read_as(Trials, folder / FILE, absent)
+    try:
+        trials = files.read_as(Trials, folder / FILE)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunError(f"{folder} holds no trials: it has no {FILE}; `--resume` takes no `--trials`") from error
     if not trials.seeds:
         raise RunError(f"{folder / FILE} is damaged: it names no seed")
     if options.set or options.trials or options.seed is not None or options.run_dir:

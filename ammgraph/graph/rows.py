@@ -339,15 +339,16 @@ def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Sh
     """Some activations act on one position alone, and some on several."""
     name, single = row.activation.name if row.activation is not None else "", inner[1:] == (1, 1)
     if name in CATEGORICAL_ACTIVATIONS and not single:
-        problem, expected = "chooses among channels, but row `{}` has more than one position", f"{inner[0]}x1x1"
+        problem = f"chooses among channels, but row `{path[-1]}` has more than one position"
+        expected = f"{inner[0]}x1x1"
     elif name == "random_affine" and single:
-        problem = "moves what stands at other positions, and row `{}` has only one"
+        problem = f"moves what stands at other positions, and row `{path[-1]}` has only one"
         expected = "an image, or rows of a height and a width"
     else:
         return None
     return Diagnostic(
         "shape-mismatch",
-        f"`{name}` {problem.format(path[-1])}",
+        f"`{name}` {problem}",
         spec.source.value(*path, "activation"),
         found=shape_text(inner),
         expected=expected,

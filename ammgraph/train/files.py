@@ -11,16 +11,17 @@ from ammgraph.diagnostics import RunError
 T = TypeVar("T")
 
 
-def read_as(kind: type[T], path: Path, absent: str) -> T:
-    """A dataclass from its JSON file; `absent` is said where there is none.
+def read_as(kind: type[T], path: Path) -> T:
+    """A dataclass from its JSON file.
 
     Raises:
-        RunError: no file, none that can be read, or other content than the dataclass's.
+        FileNotFoundError, NotADirectoryError: there is none; what that means is the caller's to say.
+        RunError: it cannot be read, or has other content than the dataclass's.
     """
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(absent) from error
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     except ValidationError as error:

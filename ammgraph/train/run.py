@@ -105,12 +105,13 @@ def read_options(folder: Path) -> RunOptions:
     Raises:
         RunError: the folder is no run directory.
     """
-    begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
-    retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
-    advice = f"; it was stopped before it began: {retry}" if begun else ""
-    return files.read_as(
-        RunOptions, folder / "run.json", absent=f"{folder} is no run directory: it has no run.json{advice}"
-    )
+    try:
+        return files.read_as(RunOptions, folder / "run.json")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
+        retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
+        advice = f"; it was stopped before it began: {retry}" if begun else ""
+        raise RunError(f"{folder} is no run directory: it has no run.json{advice}") from error
 
 
 def processes_of(folder: Path) -> int:
