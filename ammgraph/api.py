@@ -25,8 +25,9 @@ from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.runs import check_plan, load_model
 from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_hash, plan_text
+from ammgraph.graph.text import plan_text
 from ammgraph.nn.model import Model
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec

@@ -20,7 +20,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.text import plan_hash
+from ammgraph.graph.identity import plan_hash
 from ammgraph.spec.load import load_spec
 from ammgraph.train import run
 from ammgraph.train.ranks import ALONE, Ranks, joined

@@ -104,7 +104,7 @@ def test_an_error_is_told_once_and_ends_every_process(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [1, 1]
     assert said[1] == ""
     assert re.fullmatch(
-        r"error: process 1 has another plan than process 0: [0-9a-f]{64}, not [0-9a-f]{64}; "
+        r"error: process 1 has another plan than process 0: 1:[0-9a-f]{64}, not 1:[0-9a-f]{64}; "
         r"every machine needs the same spec, data and versions\n",
         said[0],
     )

@@ -10,9 +10,10 @@ import torch
 from ammgraph.diagnostics import SpecError, as_json
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.cost import cost_text, memory
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.latex import latex
 from ammgraph.graph.plan import FromData, Plan, TurnPlan
-from ammgraph.graph.text import plan_hash, plan_text
+from ammgraph.graph.text import plan_text
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
 from ammgraph.spec.load import load_text
 from ammgraph.train.step import take_turn

@@ -19,8 +19,8 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.runs import LoadedModel, load_model
 from ammgraph.evaluation.synthesis import ancestry, inferring_draw
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import DrawPlan, FromData, Plan, ReadoutPlan
-from ammgraph.graph.text import plan_hash
 from ammgraph.nn.model import Model
 
 

@@ -43,8 +43,8 @@ from ammgraph.evaluation.results import SPLITS, Evaluation, Result
 from ammgraph.evaluation.runs import LoadedRun, load_run
 from ammgraph.evaluation.score import evaluate_loaded, find_split
 from ammgraph.evaluation.views import ViewOptions, collect_views
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_hash
 from ammgraph.spec.schema import Published
 from ammgraph.train import files, record
 

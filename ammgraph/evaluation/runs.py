@@ -15,8 +15,9 @@ import torch
 from ammgraph.data.dataset import Dataset, changed_splits, load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.compile import compile_spec
+from ammgraph.graph.identity import of_another_version, plan_hash
 from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_hash, plan_text
+from ammgraph.graph.text import plan_text
 from ammgraph.nn.model import Model, build
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
@@ -121,6 +122,8 @@ def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
         return
     if not isinstance(state.get("plan"), str):
         raise RunError(f"{folder / 'checkpoints'} holds a checkpoint that ammgraph did not write")
+    if reason := of_another_version(state["plan"]):
+        raise RunError(f"the checkpoints in {folder} cannot be used: {reason}")
     try:
         before = (folder / "plan.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -20,8 +20,8 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.evaluation.runs import LoadedRun, load_run
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan, ReadoutPlan
-from ammgraph.graph.text import plan_hash
 from ammgraph.nn.model import Model
 
 K_MEANS_RESTARTS = 10

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from ammgraph.diagnostics import as_json as diagnostic_json
 from ammgraph.graph import latex
 from ammgraph.graph.cost import forward_cost, memory
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import (
     CriticPass,
     DrawPlan,
@@ -37,7 +38,6 @@ from ammgraph.graph.plan import (
     Site,
     TurnPlan,
 )
-from ammgraph.graph.text import plan_hash
 from ammgraph.spec.schema import Schedule
 
 VERSION = 1

@@ -1,6 +1,5 @@
 """A plan as plain text, in stable order with aligned columns: what `show --plan` prints and goldens hold."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -46,11 +45,6 @@ def plan_text(plan: Plan) -> str:
         step_text(plan),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def plan_hash(plan: Plan) -> str:
-    """SHA-256 of the plan's text and of the seed that splits the data: equal for specs that decide the same."""
-    return hashlib.sha256(f"{plan_text(plan)}data.seed {plan.data.seed}".encode()).hexdigest()
 
 
 def data_text(plan: Plan) -> str:

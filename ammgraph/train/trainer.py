@@ -11,8 +11,8 @@ import torch
 from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision
+from ammgraph.graph.identity import of_another_version, plan_hash
 from ammgraph.graph.plan import NetworkPlan, Plan
-from ammgraph.graph.text import plan_hash
 from ammgraph.nn import synchronized
 from ammgraph.nn.model import Model
 from ammgraph.spec.training import Adam, Sgd
@@ -122,7 +122,10 @@ class Trainer:
         Raises:
             RunError: the state is of another plan or precision, or is not one of a trainer.
         """
-        if state.get("plan") != plan_hash(self.plan):
+        made_by = state.get("plan")
+        if isinstance(made_by, str) and (reason := of_another_version(made_by)):
+            raise RunError(f"the checkpoint cannot be resumed: {reason}")
+        if made_by != plan_hash(self.plan):
             raise RunError("the checkpoint was made by another plan: the spec, or ammgraph itself, has changed since")
         if state.get("precision") != self.precision:
             raise RunError(f"the run began in {state.get('precision')}, not {self.precision}")

@@ -8,7 +8,7 @@ import pytest
 from tiny import ALTERNATING, EMA, LABELED, TINY, plan_of
 
 from ammgraph.graph.as_json import as_json
-from ammgraph.graph.text import plan_hash
+from ammgraph.graph.identity import plan_hash
 from ammgraph.spec.shipped import shipped_specs
 
 ROW = (

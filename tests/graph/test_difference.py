@@ -10,8 +10,8 @@ from tiny import ALTERNATING, LABELED, TINY
 
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.difference import difference_json, difference_text, differences
+from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_hash
 from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import shipped_specs

@@ -7,7 +7,7 @@ import pytest
 
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.text import plan_hash
+from ammgraph.graph.identity import plan_hash
 from ammgraph.spec import shipped
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.shipped import copy_spec, shipped_specs, spec_path

@@ -147,6 +147,14 @@ def test_another_plan_cannot_resume(overrides: tuple[str, ...], message: str) ->
         trainer_of(TINY, *overrides).load_state_dict(state)
 
 
+def test_a_checkpoint_whose_plan_was_identified_by_its_text_says_so() -> None:
+    state = trainer_of(TINY).state_dict() | {"plan": "f" * 64}
+    with pytest.raises(
+        RunError, match="cannot be resumed: it was written by an ammgraph that compares plans as printed"
+    ):
+        trainer_of(TINY).load_state_dict(state)
+
+
 def test_another_precision_cannot_resume() -> None:
     state = trainer_of(TINY).state_dict()
     with pytest.raises(RunError, match="the run began in float32, not float64"):

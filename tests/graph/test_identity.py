@@ -1,9 +1,12 @@
-"""The hash of a plan changes with everything that is decided, and with nothing else."""
+"""The identity of a plan changes with everything that is decided, and with nothing else, least of all its wording."""
+
+import json
 
 import pytest
 from tiny import LABELED, TINY, plan_of
 
-from ammgraph.graph.text import plan_hash
+from ammgraph.graph import text
+from ammgraph.graph.identity import VERSION, identity, of_another_version, plan_hash
 
 ENCODER = "networks.encoder.layers."
 POOLED = "networks.critic.layers.hx={input: x, channels: 1, %s}"
@@ -126,3 +129,34 @@ def test_the_games_of_a_turn_and_what_a_game_trains_are_decisions() -> None:
 )
 def test_what_decides_nothing_is_not_in_the_hash(first: str, second: str) -> None:
     assert plan_hash(plan_of(TINY, first)) == plan_hash(plan_of(TINY, second))
+
+
+def test_wording_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, printed = plan_hash(plan_of(TINY)), text.plan_text(plan_of(TINY))
+    monkeypatch.setattr(text, "density_text", lambda density: "reworded")
+    assert text.plan_text(plan_of(TINY)) != printed
+    assert plan_hash(plan_of(TINY)) == before
+
+
+def test_it_is_plain_data_that_survives_json_and_names_its_version() -> None:
+    found = identity(plan_of(LABELED))
+    assert json.loads(json.dumps(found)) == found
+    assert found["version"] == VERSION
+    assert plan_hash(plan_of(LABELED)).startswith(f"{VERSION}:")
+
+
+def test_what_has_its_default_is_left_out_so_that_later_decisions_leave_older_plans_alone() -> None:
+    plan = identity(plan_of(TINY))["plan"]
+    assert all("dropout" not in site for turn in plan["turns"] for site in turn["sites"] if site["kind"] != "mask")
+    assert "path" not in plan["data"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [("f" * 64, "plans as printed text"), (f"{VERSION + 1}:{'f' * 64}", f"identity {VERSION + 1}")],
+)
+def test_another_version_says_so_and_what_to_do(recorded: str, told: str) -> None:
+    reason = of_another_version(recorded)
+    assert f"compares {told}, and this one compares identity {VERSION}" in reason
+    assert "train the run's spec.json anew" in reason
+    assert of_another_version(plan_hash(plan_of(TINY))) == ""
