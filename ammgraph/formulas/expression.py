@@ -1,0 +1,137 @@
+"""Expressions: what is minimised, as trees of frozen values. No torch, no text.
+
+A leaf names something that a step has: a discriminator's logit at a draw's samples, the norm of its gradient there.
+`nn.losses` evaluates a tree; `formulas.notation` prints it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Logit:
+    """d, the discriminator's logit at each sample of a draw, in one evaluation of it; (B,)."""
+
+    draw: str = ""
+    evaluation: str = ""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """||grad d||_2 of each example over all inputs jointly, in one evaluation; (B,)."""
+
+    draw: str = ""
+    evaluation: str = ""
+
+
+@dataclass(frozen=True)
+class Minus:
+    """-a."""
+
+    argument: "Expression"
+
+
+@dataclass(frozen=True)
+class Sum:
+    """a + b + ..., added from left to right."""
+
+    terms: tuple["Expression", ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """a b ..."""
+
+    factors: tuple["Expression", ...]
+
+
+@dataclass(frozen=True)
+class Square:
+    """a^2."""
+
+    argument: "Expression"
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A function of `formulas.functions` at every element."""
+
+    function: str
+    argument: "Expression"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """E_draw[a], the mean over the batch of a draw; over an evaluation's own points where `draw` is empty."""
+
+    draw: str
+    argument: "Expression"
+
+
+Expression: TypeAlias = Number | Logit | Slope | Minus | Sum | Product | Square | Apply | Mean
+
+
+def minus(argument: Expression) -> Expression:
+    """-a; twice is nothing, and a number takes the sign itself."""
+    if isinstance(argument, Minus):
+        return argument.argument
+    return Number(-argument.value) if isinstance(argument, Number) else Minus(argument)
+
+
+def plus(*terms: Expression) -> Expression:
+    """The sum, of one term the term itself."""
+    return terms[0] if len(terms) == 1 else Sum(terms)
+
+
+def times(factor: float, argument: Expression) -> Expression:
+    """A number times an expression: 1 is not written, numbers are multiplied, and a minus comes first."""
+    if isinstance(argument, Minus):
+        return minus(times(factor, argument.argument))
+    if isinstance(argument, Product) and isinstance(argument.factors[0], Number):
+        rest = argument.factors[1:]
+        return times(factor * argument.factors[0].value, rest[0] if len(rest) == 1 else Product(rest))
+    return argument if factor == 1 else Product((Number(factor), argument))
+
+
+def mean(draw: str, argument: Expression) -> Expression:
+    """E_draw[a]; a minus comes first."""
+    return minus(mean(draw, argument.argument)) if isinstance(argument, Minus) else Mean(draw, argument)
+
+
+def parts(expression: Expression) -> Iterator[Expression]:
+    """The expression and all below it, from left to right, each before its own parts."""
+    yield expression
+    for field in fields(expression):
+        value = getattr(expression, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Expression):
+                yield from parts(part)
+
+
+def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]) -> Expression:
+    """The same expression with other leaves."""
+    match expression:
+        case Logit() | Slope():
+            return leaf(expression)
+        case Number():
+            return expression
+        case Sum(terms):
+            return Sum(tuple(replaced(term, leaf) for term in terms))
+        case Product(factors):
+            return Product(tuple(replaced(factor, leaf) for factor in factors))
+        case Minus(argument):
+            return minus(replaced(argument, leaf))
+        case Square(argument):
+            return Square(replaced(argument, leaf))
+        case Apply(function, argument):
+            return Apply(function, replaced(argument, leaf))
+        case Mean(draw, argument):
+            return mean(draw, replaced(argument, leaf))

@@ -1,0 +1,73 @@
+"""Penalties on a discriminator's gradient, to be weighted. One entry each, read by everything."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ammgraph.formulas.expression import (
+    Apply,
+    Expression,
+    Logit,
+    Mean,
+    Number,
+    Product,
+    Slope,
+    Square,
+    Sum,
+    minus,
+    plus,
+    times,
+)
+from ammgraph.formulas.objectives import Share
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A penalty as a function of the logits of REAL and of FAKE, or of its own evaluation between them."""
+
+    value: Callable[[Sequence[Share], Sequence[Share], str], Expression]
+    weight: str  # the key of its weight in a spec
+    between: bool  # whether it takes a pass of its own between the i-th REAL and the i-th FAKE
+    meaning: str
+
+
+def _slope(share: Share) -> Expression:
+    return Square(Slope(share[1].draw, share[1].evaluation))
+
+
+def _gradient_penalty(real: Sequence[Share], fake: Sequence[Share], evaluation: str) -> Expression:
+    return Mean("", Square(Sum((Slope("", evaluation), minus(Number(1.0))))))
+
+
+def _roth_penalty(real: Sequence[Share], fake: Sequence[Share], evaluation: str) -> Expression:
+    def sure(logit: Logit) -> Expression:
+        return Apply("sigmoid", logit)
+
+    terms = [
+        *(
+            times(s[0], Mean(s[1].draw, Product((Square(Sum((Number(1.0), minus(sure(s[1]))))), _slope(s)))))
+            for s in real
+        ),
+        *(times(s[0], Mean(s[1].draw, Product((Square(sure(s[1])), _slope(s))))) for s in fake),
+    ]
+    return Product((Number(0.5), plus(*terms)))
+
+
+def _r1_penalty(real: Sequence[Share], fake: Sequence[Share], evaluation: str) -> Expression:
+    return Product((Number(0.5), plus(*(times(share[0], Mean(share[1].draw, _slope(share))) for share in real))))
+
+
+PENALTIES: dict[str, Penalty] = {
+    "gradient_penalty": Penalty(
+        _gradient_penalty,
+        "lambda",
+        True,
+        "eq. 18: E[(||grad d||_2 - 1)^2] between REAL and FAKE (Gulrajani et al. 2017)",
+    ),
+    "roth_penalty": Penalty(
+        _roth_penalty,
+        "gamma",
+        False,
+        "1/2 (E_REAL[(1 - s(d))^2 ||grad d||^2] + E_FAKE[s(d)^2 ||grad d||^2]) (Roth et al. 2017)",
+    ),
+    "r1_penalty": Penalty(_r1_penalty, "gamma", False, "1/2 E_REAL[||grad d||^2] (Mescheder et al. 2018)"),
+}
