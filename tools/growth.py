@@ -60,11 +60,10 @@ def table(options: argparse.Namespace, axes: list[tuple[Setting, ...]]) -> list[
 def cell(plan: Plan, median_seconds: float, peak_kib: int) -> dict[str, Any]:
     """What one process has measured."""
     examples = plan.epoch_batch
-    penalties = [penalty for turn in plan.turns for name in turn.penalized for penalty in plan.game(name).penalties]
     return {
         "batch_size": examples,
-        "passes": sum(len(turn.passes) for turn in plan.turns),
-        "penalty_passes": sum(penalty.evaluation is not None for penalty in penalties),
+        "passes": sum(len(turn.passes_of("scored")) for turn in plan.turns),
+        "penalty_passes": sum(len(turn.passes_of("between")) for turn in plan.turns),
         "seconds": round(median_seconds, 5),
         "seconds_an_example": round(median_seconds / examples, 7),
         "peak_memory_mib": peak_kib // 1024,

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ammgraph.formulas.expression import Logit
+from ammgraph.formulas.objectives import Role
+from ammgraph.formulas.objectives import loss as loss_of
 from ammgraph.graph.plan import (
     DrawPlan,
     FromData,
@@ -22,8 +25,8 @@ from ammgraph.graph.plan import (
     Plan,
     RowPlan,
 )
+from ammgraph.nn.losses import value
 from ammgraph.nn.networks import random_affine, straight_through
-from ammgraph.nn.objectives import OBJECTIVES
 from ammgraph.spec.notation import Zeros
 from ammgraph.spec.schema import Mixture, Normal, Uniform
 from ammgraph.spec.values import GUMBEL_ACTIVATIONS
@@ -199,8 +202,7 @@ def idiomatic(model: PlainModel, data: Batches) -> None:
     for game, rows in _games(plan):
         real, fake = _sides(game, samples, detach=True)
         d_real, d_fake = model.logit(game, rows, real), model.logit(game, rows, fake)
-        objective = OBJECTIVES[game.objective]
-        against = objective.discriminator_real(d_real).mean() + objective.discriminator_fake(d_fake).mean()
+        against = _paid(game, "discriminator", d_real, d_fake)
         loss = loss + game.weight.at(0) * (against + model.penalty(game, rows, real, fake))
     model.critic_optimizer.zero_grad()
     loss.backward()
@@ -210,10 +212,7 @@ def idiomatic(model: PlainModel, data: Batches) -> None:
     for game, rows in _games(plan):
         real, fake = _sides(game, samples, detach=False)
         d_real, d_fake = model.logit(game, rows, real), model.logit(game, rows, fake)
-        objective = OBJECTIVES[game.objective]
-        loss = loss + game.weight.at(0) * (
-            objective.generator_real(d_real).mean() + objective.generator_fake(d_fake).mean()
-        )
+        loss = loss + game.weight.at(0) * _paid(game, "generator", d_real, d_fake)
     model.generator_optimizer.zero_grad()
     loss.backward()
     model.generator_optimizer.step()
@@ -226,10 +225,9 @@ def shared(model: PlainModel, data: Batches) -> None:
     for game, rows in _games(plan):
         real, fake = _sides(game, samples, detach=False)
         d_real, d_fake = model.logit(game, rows, real), model.logit(game, rows, fake)
-        objective, weight = OBJECTIVES[game.objective], game.weight.at(0)
-        loss = objective.discriminator_real(d_real).mean() + objective.discriminator_fake(d_fake).mean()
+        weight, loss = game.weight.at(0), _paid(game, "discriminator", d_real, d_fake)
         against = against + weight * (loss + model.penalty(game, rows, real, fake))
-        sides = sides + weight * (objective.generator_real(d_real).mean() + objective.generator_fake(d_fake).mean())
+        sides = sides + weight * _paid(game, "generator", d_real, d_fake)
     for loss, parameters, optimizer, last in (
         (against, model.critic_parameters, model.critic_optimizer, False),
         (sides, model.generator_parameters, model.generator_optimizer, True),
@@ -245,8 +243,13 @@ def shared(model: PlainModel, data: Batches) -> None:
 LOOPS: dict[str, Callable[[PlainModel, Batches], None]] = {"idiomatic": idiomatic, "shared": shared}
 
 
+def _paid(game: GamePlan, role: Role, d_real: Tensor, d_fake: Tensor) -> Tensor:
+    real, fake = Logit("real"), Logit("fake")
+    return value(loss_of(game.objective, role, [(1, real)], [(1, fake)]), {real: d_real, fake: d_fake})
+
+
 def _games(plan: Plan) -> list[tuple[GamePlan, tuple[str, ...]]]:
-    rows = {name: critic.rows for turn in plan.turns for critic in turn.passes for name, _ in critic.sides}
+    rows = {name: critic.rows for turn in plan.turns for critic in turn.passes_of("scored") for name, _ in critic.sides}
     return [(game, rows[game.name]) for game in plan.games]
 
 

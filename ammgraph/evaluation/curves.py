@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ammgraph.evaluation.metrics import Array
+from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.graph.plan import GamePlan, Plan
 
 Record = Mapping[str, Any]
@@ -95,16 +96,17 @@ def as_arrays(curves: Curves) -> dict[str, Array]:
 
 def _losses(plan: Plan, game: GamePlan, records: Sequence[Record]) -> list[Panel]:
     curves = _curves(records, {f"{game.name}/discriminator": "discriminator", f"{game.name}/generator": "networks"})
-    blind = game.objective == "jensen_shannon"
+    objective = OBJECTIVES[game.objective]
+    blind = objective.blind
     which = f" of game {game.name}" if len(plan.games) > 1 else ""
     return [
         Panel(
             f"losses_{game.name}",
             f"Losses{which}",
-            "nats" if game.objective in ("jensen_shannon", "minimax") else "loss",
+            "nats" if objective.in_nats else "loss",
             curves,
             note="Without penalties and the game's weight; means over the steps between two lines.",
-            level=(2 * math.log(2), "2 ln 2: cannot tell") if blind else None,
+            level=None if blind is None else (blind[0], f"{blind[1]}: cannot tell"),
         )
     ]
 

@@ -6,7 +6,7 @@ from ammgraph.evaluation.mathematics import formula_html
 from ammgraph.evaluation.page import Markup, Table, code_block, details, element, join, paragraph, section, text
 from ammgraph.graph.diagram import flows, same_model
 from ammgraph.graph.drawing import flow_svg, model_svg
-from ammgraph.graph.latex import VALUED, discriminator_loss, factorization, generator_loss, value_function
+from ammgraph.graph.latex import discriminator_loss, factorization, generator_loss, value_function
 from ammgraph.graph.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, shape_text
 from ammgraph.graph.text import optimizer_text, step_text
 from ammgraph.spec.notation import number_text
@@ -72,7 +72,6 @@ def _variables(plan: Plan) -> Markup:
 
 
 def _game(plan: Plan, game: GamePlan) -> Markup:
-    formulas = [value_function(game)] if game.objective in VALUED else []
     reads = ", ".join(variable for _, variable in game.reads)
     opening = (
         f"{game.discriminator} reads {reads} and tells {_side(game.real)} (real) from {_side(game.fake)} (fake). "
@@ -82,7 +81,7 @@ def _game(plan: Plan, game: GamePlan) -> Markup:
         [
             element("h3", text(f"Game {game.name}")),
             paragraph(opening),
-            _formulas([*formulas, discriminator_loss(game), generator_loss(game)]),
+            _formulas([f for f in (value_function(game), discriminator_loss(game), generator_loss(game)) if f]),
             _players(plan, game),
         ]
     )
@@ -90,18 +89,15 @@ def _game(plan: Plan, game: GamePlan) -> Markup:
 
 def _players(plan: Plan, game: GamePlan) -> Markup:
     """Who minimises which loss, and through which samples."""
-    roles: dict[str, dict[str, None]] = {"discriminator": {}, "generator": {}}
+    trained: dict[str, dict[str, tuple[str, ...]]] = {"passes": {}, "samples": {}}
     for turn in plan.turns:
         for objective in turn.objectives:
-            if game.name in objective.games:
-                roles[objective.role].update(dict.fromkeys(objective.networks))
-    paths = dict(game.paths)
-    sides = [
-        f"{name}, through {' and '.join(paths[name])}" if paths.get(name) else name
-        for name in roles["generator"]
-        if paths.get(name)
-    ]
-    against = ", ".join(roles["discriminator"])
+            for loss in map(turn.loss, objective.losses):
+                if loss.owner == game.name:
+                    paths = dict(loss.paths)
+                    trained[objective.through] |= {name: paths[name] for name in objective.networks}
+    sides = [f"{name}, through {' and '.join(samples)}" for name, samples in trained["samples"].items()]
+    against = ", ".join(trained["passes"])
     return paragraph(f"The first loss trains {against}. The second trains {'; '.join(sides) or 'nothing'}.")
 
 

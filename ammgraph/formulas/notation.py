@@ -21,6 +21,9 @@ from ammgraph.formulas.expression import (
     Sum,
 )
 
+# How tightly a written expression holds together: a sum, a product, a power, one thing.
+SUM, PRODUCT, POWER, ATOM = range(4)
+
 Leaf: TypeAlias = Callable[[Logit | Slope], str]
 
 
@@ -35,10 +38,7 @@ class Spelling:
     times: str  # between factors
     power: str  # behind a base
     brackets: str = "({})"
-
-
-# How tightly a written expression holds together: a sum, a product, a power, one thing.
-_SUM, _PRODUCT, _POWER, _ATOM = range(4)
+    mean_holds: int = SUM  # how tightly the argument of a mean must hold: SUM where the notation closes it itself
 
 
 def written(expression: Expression, spelling: Spelling) -> str:
@@ -49,21 +49,21 @@ def written(expression: Expression, spelling: Spelling) -> str:
 def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
     match expression:
         case Number(value):
-            return (spelling.number(value), _ATOM) if value >= 0 else (f"-{spelling.number(-value)}", _SUM)
+            return (spelling.number(value), ATOM) if value >= 0 else (f"-{spelling.number(-value)}", SUM)
         case Logit() | Slope():
-            return spelling.leaf(expression), _ATOM
+            return spelling.leaf(expression), ATOM
         case Minus(argument):
-            return f"-{_within(argument, spelling, _PRODUCT)}", _SUM
+            return f"-{_within(argument, spelling, PRODUCT)}", SUM
         case Sum(terms):
-            return _sum([_written(term, spelling)[0] for term in terms]), _SUM
+            return _sum([_written(term, spelling)[0] for term in terms]), SUM
         case Product(factors):
-            return spelling.times.join(_within(factor, spelling, _PRODUCT) for factor in factors), _PRODUCT
+            return spelling.times.join(_within(factor, spelling, PRODUCT) for factor in factors), PRODUCT
         case Square(argument):
-            return spelling.power.format(_within(argument, spelling, _ATOM)), _POWER
+            return spelling.power.format(_within(argument, spelling, ATOM)), POWER
         case Apply(function, argument):
-            return spelling.function(function, written(argument, spelling)), _ATOM
+            return spelling.function(function, written(argument, spelling)), ATOM
         case Mean(draw, argument):
-            return spelling.mean(draw, written(argument, spelling)), _ATOM
+            return spelling.mean(draw, _within(argument, spelling, spelling.mean_holds)), ATOM
 
 
 def _within(expression: Expression, spelling: Spelling, least: int) -> str:

@@ -4,6 +4,7 @@ REAL is the side to which a discriminator says 1. A loss is the mean over the ba
 side; the networks on both sides pay the sum of both.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -36,6 +37,7 @@ class Objective:
     meaning: str
     value: Literal["", "log D", "d"] = ""  # the value function for which both play: of D = s(d), of d, or none
     in_nats: bool = False
+    blind: tuple[float, str] | None = None  # what both players pay where the discriminator cannot tell
 
 
 _D = Logit()
@@ -58,6 +60,7 @@ OBJECTIVES: dict[str, Objective] = {
         "(Algorithm 1 of the AMM paper; Dumoulin et al. 2017)",
         value="log D",
         in_nats=True,
+        blind=(2 * math.log(2), "2 ln 2"),
     ),
     "minimax": Objective(
         discriminator=(_softplus(minus(_D)), _softplus(_D)),

@@ -8,7 +8,8 @@ networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
                  `needed`, and `origin`, whose `kind` is data, prior, draw or network
 games            [{name, real, fake, objective, weight, discriminator, reads, penalties, gradients, latex}]
-turns            [{update, steps, redraw, draws, passes, games, objectives, noise}], in the order of one step
+turns            [{update, steps, redraw, draws, passes, games, losses, objectives, noise}], in the order of one step; a
+                 pass is `drawn` within a draw, `scored` by a discriminator at draws' samples, or `between` two draws'
 readouts, reconstructions, training, data, evaluation, published, cost, warnings
 
 A weight or a rate is a number, or a list of [epoch, value] where it changes.
@@ -19,11 +20,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from ammgraph.diagnostics import as_json as diagnostic_json
+from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.graph import latex
 from ammgraph.graph.cost import forward_cost, memory
 from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import (
-    CriticPass,
     DrawPlan,
     EvaluationPlan,
     FactorPlan,
@@ -31,16 +32,19 @@ from ammgraph.graph.plan import (
     FromDraw,
     FromPrior,
     GamePlan,
+    LossPlan,
     NetworkPlan,
+    PassPlan,
     Plan,
     ReadoutPlan,
     RowPlan,
     Site,
     TurnPlan,
 )
+from ammgraph.graph.text import formula_text
 from ammgraph.spec.schema import Schedule
 
-VERSION = 1
+VERSION = 2
 Json = dict[str, Any]
 
 
@@ -176,12 +180,12 @@ def _game(game: GamePlan) -> Json:
         "discriminator": str(game.discriminator),
         "reads": [{"name": name, "variable": variable} for name, variable in game.reads],
         "penalties": [
-            {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": p.evaluation is not None}
+            {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": PENALTIES[p.kind].between}
             for p in game.penalties
         ],
         "gradients": [{"network": network, "through": list(samples)} for network, samples in game.paths],
         "latex": {
-            "value": latex.value_function(game) if game.objective in latex.VALUED else None,
+            "value": latex.value_function(game) or None,
             "discriminator": latex.discriminator_loss(game),
             "generator": latex.generator_loss(game),
         },
@@ -194,20 +198,43 @@ def _turn(turn: TurnPlan) -> Json:
         "steps": turn.steps,
         "redraw": turn.redraw,
         "draws": list(turn.draws),
-        "passes": [_pass(critic) for critic in turn.passes],
+        "passes": [_pass(found) for found in turn.passes],
         "games": list(turn.games),
+        "losses": [_loss(loss) for loss in turn.losses],
         "objectives": [
-            {"role": o.role, "games": list(o.games), "networks": list(o.networks), "latex": latex.player(o)}
-            for o in turn.objectives
+            {
+                "through": objective.through,
+                "losses": list(objective.losses),
+                "networks": list(objective.networks),
+                "latex": latex.player(turn, objective),
+            }
+            for objective in turn.objectives
         ],
         "noise": [_site(site) for site in turn.sites],
     }
 
 
-def _pass(critic: CriticPass) -> Json:
-    sides = [{"game": game, "side": side} for game, side in critic.sides]
-    evaluation = _evaluation(critic.evaluation)
-    return {**evaluation, "row": critic.row, "rows": list(critic.rows), "draws": list(critic.draws), "sides": sides}
+def _pass(found: PassPlan) -> Json:
+    return {
+        "kind": found.kind,
+        **_evaluation(found.evaluation),
+        "row": found.row,
+        "rows": list(found.rows),
+        "draws": list(found.draws),
+        "batch": found.batch,
+        "sides": [{"game": game, "side": side} for game, side in found.sides],
+        "every": found.every,
+    }
+
+
+def _loss(loss: LossPlan) -> Json:
+    return {
+        "name": loss.name,
+        "value": formula_text(loss.value),
+        "weights": [_schedule(weight) for weight in loss.weights],
+        "every": loss.every,
+        "gradients": [{"network": network, "through": list(samples)} for network, samples in loss.paths],
+    }
 
 
 def _evaluation(evaluation: EvaluationPlan) -> Json:

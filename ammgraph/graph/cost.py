@@ -2,12 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic
-from ammgraph.graph.plan import FromData, FromNetwork, FromPrior, NetworkPlan, Plan, RowPlan, TurnPlan
+from ammgraph.graph.plan import FromData, FromPrior, Plan, RowPlan, TurnPlan
 from ammgraph.graph.text import table
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.training import Adam, RmsProp
@@ -108,23 +107,10 @@ def forward_cost(plan: Plan) -> dict[str, int]:
     """Network -> multiply-adds of all its forward passes in one step, at the plan's batch sizes."""
     total = {network.name: 0 for network in plan.networks}
     for turn in plan.turns:
-        for name in turn.draws:
-            draw = plan.draw(name)
-            for factor in draw.factors:
-                if factor.needed and isinstance(factor.origin, FromNetwork):
-                    network = plan.network(factor.origin.evaluation.network)
-                    total[network.name] += turn.steps * draw.batch_size * _rows_cost(network, factor.origin.rows)
-        for critic in turn.passes:
-            network = plan.network(critic.evaluation.network)
-            examples = sum(plan.draw(name).batch_size for name in critic.draws)
-            total[network.name] += turn.steps * examples * _rows_cost(network, critic.rows)
-        for name in turn.penalized:
-            game = plan.game(name)
-            for penalty in game.penalties:
-                if penalty.evaluation is not None:
-                    network = plan.network(penalty.evaluation.network)
-                    examples = plan.draw(game.real[0][1]).batch_size
-                    total[network.name] += turn.steps * examples * _rows_cost(network, penalty.rows) // penalty.every
+        for found in turn.passes:
+            network = plan.network(found.evaluation.network)
+            rows = sum(network.row(name).multiply_adds for name in found.rows)
+            total[network.name] += turn.steps * found.batch * rows // found.every
     return total
 
 
@@ -149,36 +135,25 @@ def cost_text(plan: Plan) -> str:
 
 def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[tuple[str, str]]]:
     """(bytes of batches and noise, bytes of each row) that a turn keeps."""
-    rows: Counter[tuple[str, str]] = Counter()
-    flows = any(objective.role == "generator" for objective in turn.objectives)
+    flows = any(objective.through == "samples" for objective in turn.objectives)
+    sloped = frozenset().union(*(loss.sloped for loss in turn.losses))
     common = sum(site.batch * math.prod(site.shape) * (1 if site.kind == "mask" else width) for site in turn.sites)
-    for name in turn.draws:
-        draw = plan.draw(name)
-        for factor in draw.factors:
-            if not factor.needed:
-                continue
-            if isinstance(factor.origin, FromNetwork):
-                network = plan.network(factor.origin.evaluation.network)
-                for row in (network.row(name) for name in factor.origin.rows):
-                    kept = _kept(row) if flows else math.prod(row.out_shape)
-                    rows[network.name, row.name] += width * draw.batch_size * kept
-            elif isinstance(factor.origin, FromData | FromPrior):
-                shapes = [plan.variable(variable).shape for variable in factor.variables]
-                common += width * draw.batch_size * sum(math.prod(shape) for shape in shapes)
-    for critic in turn.passes:
-        network = plan.network(critic.evaluation.network)
-        examples = sum(plan.draw(name).batch_size for name in critic.draws)
-        own = any(penalty.evaluation is None for game, _ in critic.sides for penalty in plan.game(game).penalties)
-        for row in (network.row(name) for name in critic.rows):
-            rows[network.name, row.name] += (1 + own) * width * examples * _kept(row)
-    alternatives = [rows]  # a penalty's own pass begins when the backward passes of the losses have ended
-    for game in (plan.game(name) for name in turn.penalized):
-        for penalty in game.penalties:
-            if penalty.evaluation is not None:
-                network = plan.network(penalty.evaluation.network)
-                examples = plan.draw(game.real[0][1]).batch_size
-                held = {(network.name, row): 2 * width * examples * _kept(network.row(row)) for row in penalty.rows}
-                alternatives.append(Counter(held))
+    for draw in map(plan.draw, turn.draws):
+        taken = [f.variables for f in draw.factors if f.needed and isinstance(f.origin, FromData | FromPrior)]
+        shapes = [plan.variable(variable).shape for variables in taken for variable in variables]
+        common += width * draw.batch_size * sum(math.prod(shape) for shape in shapes)
+    rows: Counter[tuple[str, str]] = Counter()
+    alternatives = [rows]  # a pass between samples begins when the backward passes of the others have ended
+    for found in turn.passes:
+        network = plan.network(found.evaluation.network)
+        held = Counter[tuple[str, str]]()
+        for row in (network.row(name) for name in found.rows):
+            kept = _kept(row) if found.kind != "drawn" or flows else math.prod(row.out_shape)
+            held[network.name, row.name] += (1 + (found.evaluation.name in sloped)) * width * found.batch * kept
+        if found.kind == "between":
+            alternatives.append(held)
+        else:
+            rows += held
     return common, max(alternatives, key=Counter.total)
 
 
@@ -188,7 +163,3 @@ def _kept(row: RowPlan) -> int:
     combines = len(row.input.parts) > 1 or len(row.input.parts[0]) > 1
     steps = (row.op is not None) + row.batchnorm + (row.activation is not None)
     return before * (combines + 2 * bool(row.dropout)) + inner * steps + (after if row.pool is not None else 0)
-
-
-def _rows_cost(network: NetworkPlan, rows: Sequence[str]) -> int:
-    return sum(network.row(name).multiply_adds for name in rows)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ammgraph.graph.plan import DrawPlan, FromData, FromNetwork, GamePlan, ObjectivePlan, Plan, TurnPlan
-from ammgraph.graph.text import loss_text
+from ammgraph.graph.plan import DrawPlan, FromData, FromNetwork, LossPlan, ObjectivePlan, Plan, TurnPlan
+from ammgraph.graph.text import formula_text, often_text
 from ammgraph.spec.schema import Schedule
 
 
@@ -106,36 +106,27 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     boxes: list[Box] = []
     edges: list[tuple[int, int]] = []
     draws: dict[str, int] = {}
-    passes: dict[str, list[int]] = {}
-    penalties: dict[str, list[int]] = {}
+    passes: dict[str, int] = {}
     for name in turn.draws:
         draw = plan.draw(name)
         lines = [f"{factor.text}: {factor.value}" for factor in draw.factors if factor.needed]
         draws[name] = len(boxes)
         boxes.append(Box("draw", f"{name}, {draw.batch_size} examples", tuple(lines)))
-    for critic in turn.passes:
-        examples = sum(plan.draw(name).batch_size for name in critic.draws)
-        edges += [(draws[name], len(boxes)) for name in critic.draws]
-        for side, _ in critic.sides:
-            passes.setdefault(side, []).append(len(boxes))
-        lines = [f"{' | '.join(critic.draws)}", f"{examples} examples, one batch"]
-        boxes.append(Box("pass", f"{critic.evaluation.network}.{critic.row}", tuple(lines)))
-    for game in [plan.game(name) for name in turn.games]:
-        for penalty in [penalty for penalty in game.penalties if penalty.evaluation is not None]:
-            edges += [(draws[name], len(boxes)) for name in game.draws]
-            penalties.setdefault(game.name, []).append(len(boxes))
-            lines = [f"its own pass, between {' and '.join(game.draws)}"]
-            lines += [f"in every {penalty.every}th step, {penalty.every} times"] if penalty.every > 1 else []
-            boxes.append(Box("pass", f"{penalty.kind.replace('_', ' ')}, {game.name}", tuple(lines)))
+    for found in (*turn.passes_of("scored"), *turn.passes_of("between")):
+        edges += [(draws[name], len(boxes)) for name in found.draws]
+        passes[found.evaluation.name] = len(boxes)
+        if found.kind == "scored":
+            lines = [" | ".join(found.draws), f"{found.batch} examples, one batch"]
+        else:
+            lines = [f"between {' and '.join(found.draws)}", *([often_text(found.every)] if found.every > 1 else [])]
+        boxes.append(Box("pass", f"{found.evaluation.network}.{found.row}", tuple(lines)))
     losses: list[tuple[ObjectivePlan, int]] = []
     for objective in turn.objectives:
-        for name in objective.games:
-            edges += [(place, len(boxes)) for place in passes.get(name, ())]
-            if objective.role == "discriminator":
-                edges += [(place, len(boxes)) for place in penalties.get(name, ())]
+        minimised = [turn.loss(name) for name in objective.losses]
+        places = dict.fromkeys(passes[leaf.evaluation] for loss in minimised for leaf in loss.leaves)
+        edges += [(place, len(boxes)) for place in places]
         losses.append((objective, len(boxes)))
-        of = f" of {', '.join(objective.games)}" if len(plan.games) > 1 else ""
-        boxes.append(Box("loss", f"{objective.role} loss{of}", tuple(_losses(plan, objective))))
+        boxes.append(Box("loss", _loss_title(plan, minimised), tuple(_losses(minimised))))
     for networks, places in _updates(turn, losses):
         rates = dict.fromkeys(_optimizer(plan, name) for name in networks)
         edges += [(place, len(boxes)) for place in places]
@@ -158,19 +149,22 @@ def _optimizer(plan: Plan, name: str) -> str:
     return f"{optimizer.name}, rate {schedule_text(optimizer.learning_rate)}"
 
 
-def _losses(plan: Plan, objective: ObjectivePlan) -> list[str]:
-    lines = []
-    for index, game in enumerate(plan.game(name) for name in objective.games):
-        weight = "" if str(game.weight) == "1" else f"{schedule_text(game.weight)} ("
-        text = f"{weight}{loss_text(game, objective.role)}{_penalties(game, objective)}{')' if weight else ''}"
-        lines.append(f"{'+ ' if index else ''}{text}")
-    return lines
+def _loss_title(plan: Plan, minimised: Sequence[LossPlan]) -> str:
+    """`discriminator loss of joint`; of the only game, `discriminator loss`."""
+    games = ", ".join(dict.fromkeys(loss.owner for loss in minimised))
+    return f"{minimised[0].what} loss{f' of {games}' if len(plan.games) > 1 else ''}"
 
 
-def _penalties(game: GamePlan, objective: ObjectivePlan) -> str:
-    if objective.role == "generator":
-        return ""
-    return "".join(f" + {schedule_text(p.weight)} {p.kind.replace('_', ' ')}" for p in game.penalties)
+def _losses(minimised: Sequence[LossPlan]) -> list[str]:
+    """A line a loss; a penalty by its name."""
+    return [f"{'+ ' if index else ''}{_loss_text(loss)}" for index, loss in enumerate(minimised)]
+
+
+def _loss_text(loss: LossPlan) -> str:
+    weights = [schedule_text(weight) for weight in loss.weights if str(weight) != "1"]
+    value = loss.what.replace("_", " ") if loss.sloped else formula_text(loss.value)
+    inner = value if loss.sloped or not weights else f"({value})"
+    return " ".join([*weights, inner])
 
 
 def _turn_title(turn: TurnPlan, index: int, count: int) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
-from ammgraph.graph.calls import Use, call_text, locals_of
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.graph.calls import Use, locals_of
 from ammgraph.graph.factors import Declared, Variables, batch_size_of
 from ammgraph.graph.plan import (
     DrawPlan,
-    EvaluationPlan,
     FromDraw,
     FromNetwork,
     FromPrior,
@@ -187,16 +187,10 @@ def plan_game(
     game = spec.games[name]
     reference = game.discriminator
     reads = critic_reads(game, tables[reference.owner], uses, name, variables)
-    rows = tables[reference.owner].needed(reference.name, frozenset(reads))
-    penalties = []
-    if game.gradient_penalty is not None:
-        evaluation = EvaluationPlan(f"{name}.penalty/{call_text(reference)}", reference.owner, tuple(reads.items()))
-        every = game.gradient_penalty.every
-        penalties.append(PenaltyPlan("gradient_penalty", game.gradient_penalty.lambda_, evaluation, rows, every))
-    if game.roth_penalty is not None:
-        penalties.append(PenaltyPlan("roth_penalty", game.roth_penalty.gamma, every=game.roth_penalty.every))
-    if game.r1_penalty is not None:
-        penalties.append(PenaltyPlan("r1_penalty", game.r1_penalty.gamma, every=game.r1_penalty.every))
+    written = {kind: getattr(game, kind) for kind in PENALTIES}
+    penalties = [
+        PenaltyPlan(kind, penalty.weight, penalty.every) for kind, penalty in written.items() if penalty is not None
+    ]
     paths = gradient_paths(game, reads, draws, networks)
     return GamePlan(
         name=name,

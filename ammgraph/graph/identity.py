@@ -18,6 +18,7 @@ from ammgraph.graph.plan import (
     FromNetwork,
     FromPrior,
     GamePlan,
+    LossPlan,
     Plan,
     RowPlan,
 )
@@ -30,6 +31,7 @@ DESCRIPTIVE: dict[type, frozenset[str]] = {
     Plan: frozenset({"title", "epochs", "steps", "readouts", "reconstructions", "published", "warnings"}),
     FactorPlan: frozenset({"text", "value"}),
     GamePlan: frozenset({"paths"}),
+    LossPlan: frozenset({"paths"}),
     RowPlan: frozenset({"parameters", "multiply_adds"}),
     Data: frozenset({"path", "fields"}),  # the factors' origins say which field a variable takes
     Evaluation: frozenset({"every_epochs"}),

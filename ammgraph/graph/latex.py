@@ -2,26 +2,14 @@ r"""A plan as mathematics: the factorizations, each game's value function, each 
 
 from collections.abc import Sequence
 
-from ammgraph.graph.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan
+from ammgraph.formulas.expression import Expression, Logit, Slope, Sum, mean, minus, plus, times
+from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.notation import Spelling, written
+from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.graph.losses import game_value, penalty_value
+from ammgraph.graph.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TurnPlan
 from ammgraph.spec.notation import number_text, parse_factor
 from ammgraph.spec.schema import Schedule
-
-# objective -> (discriminator on REAL, on FAKE, sides on REAL, on FAKE); %s is the logit
-LOSSES = {
-    "jensen_shannon": (r"\zeta(-%s)", r"\zeta(%s)", r"\zeta(%s)", r"\zeta(-%s)"),
-    "minimax": (r"\zeta(-%s)", r"\zeta(%s)", r"-\zeta(-%s)", r"-\zeta(%s)"),
-    "wasserstein": ("-%s", "%s", "%s", "-%s"),
-    "least_squares": (
-        r"\tfrac{1}{2}(%s - 1)^2",
-        r"\tfrac{1}{2}%s^2",
-        r"\tfrac{1}{2}%s^2",
-        r"\tfrac{1}{2}(%s - 1)^2",
-    ),
-    "hinge": (r"\max(0, 1 - %s)", r"\max(0, 1 + %s)", "%s", "-%s"),
-}
-
-
-VALUED = ("jensen_shannon", "minimax", "wasserstein")  # objectives with one value, for which both players play
 
 
 def latex(plan: Plan) -> str:
@@ -30,12 +18,10 @@ def latex(plan: Plan) -> str:
     lines += [factorization(draw) for draw in plan.draws]
     for game in plan.games:
         lines += ["", f"% game {game.name}"]
-        if game.objective in VALUED:
-            lines.append(value_function(game))
-        lines += [discriminator_loss(game), generator_loss(game)]
+        lines += [text for text in (value_function(game), discriminator_loss(game), generator_loss(game)) if text]
     for index, turn in enumerate(plan.turns, start=1):
         lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
-        lines += [player(objective) for objective in turn.objectives]
+        lines += [player(turn, objective) for objective in turn.objectives]
     return "\n".join(lines) + "\n"
 
 
@@ -49,66 +35,81 @@ def factorization(draw: DrawPlan) -> str:
 
 
 def value_function(game: GamePlan) -> str:
-    """V(D, G) = E_q[log D(x, y, z)] + E_p[log(1 - D(x, y, z))], eq. 13; of Wasserstein's E_q[d] - E_p[d]."""
+    """V(D, G) = E_q[log D(x, y, z)] + E_p[log(1 - D(x, y, z))], eq. 13; of Wasserstein's E_q[d] - E_p[d].
+
+    Nothing where the players do not play for one value.
+    """
     arguments, head = _arguments(game), rf"V_{{{_word(game.name)}}}"
-    if game.objective == "wasserstein":
-        fakes = [_expectation(weight, draw, f"d({arguments})") for weight, draw in game.fake]
-        return f"{head}(d, G) = {' - '.join([_sum(game.real, f'd({arguments})'), *fakes])}"
-    real, fake = _sum(game.real, rf"\log D({arguments})"), _sum(game.fake, rf"\log(1 - D({arguments}))")
-    return rf"{head}(D, G) = {real} + {fake}, \quad D = \sigma(d)"
+    if OBJECTIVES[game.objective].value == "d":
+        value = plus(*(times(w, mean(draw, Logit(draw))) for w, draw in game.real))
+        against = [minus(times(w, mean(draw, Logit(draw)))) for w, draw in game.fake]
+        return f"{head}(d, G) = {formula(game, plus(*_terms(value), *against))}"
+    if OBJECTIVES[game.objective].value == "log D":
+        real, fake = _sum(game.real, rf"\log D({arguments})"), _sum(game.fake, rf"\log(1 - D({arguments}))")
+        return rf"{head}(D, G) = {real} + {fake}, \quad D = \sigma(d)"
+    return ""
 
 
 def discriminator_loss(game: GamePlan) -> str:
     """What the discriminator minimises, penalties and weight included."""
-    on_real, on_fake, _, _ = LOSSES[game.objective]
-    terms = _sides(game, on_real, on_fake) + [_penalty(game, penalty) for penalty in game.penalties]
+    terms = [formula(game, game_value(game, "discriminator"))]
+    terms += [_penalty(game, penalty) for penalty in game.penalties]
     return rf"\mathcal{{L}}^{{D}}_{{{_word(game.name)}}} = {_weighted(game.weight, terms)}"
 
 
 def generator_loss(game: GamePlan) -> str:
     """What the networks on both sides minimise."""
-    _, _, on_real, on_fake = LOSSES[game.objective]
-    return rf"\mathcal{{L}}^{{G}}_{{{_word(game.name)}}} = {_weighted(game.weight, _sides(game, on_real, on_fake))}"
+    terms = [formula(game, game_value(game, "generator"))]
+    return rf"\mathcal{{L}}^{{G}}_{{{_word(game.name)}}} = {_weighted(game.weight, terms)}"
 
 
-def player(objective: ObjectivePlan) -> str:
-    """Which parameters minimise which sum of losses, in one turn."""
-    letter = "D" if objective.role == "discriminator" else "G"
+def player(turn: TurnPlan, objective: ObjectivePlan) -> str:
+    """Which parameters minimise which sum of losses, in one turn; a discriminator's has its penalties in it."""
+    letter = "D" if objective.through == "passes" else "G"
     parameters = ", ".join(rf"\theta_{{{_word(name)}}}" for name in objective.networks)
-    losses = " + ".join(rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in objective.games)
+    games = dict.fromkeys(turn.loss(name).owner for name in objective.losses)
+    losses = " + ".join(rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in games)
     return rf"\min_{{{parameters}}} \; {losses}"
+
+
+def formula(game: GamePlan, expression: Expression) -> str:
+    r"""An expression of a game: d, \nabla d with what the discriminator reads, with hats at points between samples."""
+
+    def leaf(found: Logit | Slope) -> str:
+        between = isinstance(found, Slope) and not found.draw
+        names = [rf"\hat{{{_variable(v)}}}" if between else _variable(v) for _, v in game.reads]
+        logit = f"d({', '.join(names)})"
+        return logit if isinstance(found, Logit) else rf"\lVert \nabla_{{{', '.join(names)}}} {logit} \rVert_2"
+
+    return written(
+        expression,
+        Spelling(
+            number=lambda value: r"\tfrac{1}{2}" if value == 0.5 else _number(value),
+            leaf=leaf,
+            function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
+            mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
+            times=r" \, ",
+            power="{}^2",
+            brackets=r"\left({}\right)",
+        ),
+    )
+
+
+def _terms(expression: Expression) -> tuple[Expression, ...]:
+    return expression.terms if isinstance(expression, Sum) else (expression,)
 
 
 def _sum(side: Sequence[tuple[float, str]], inner: str) -> str:
     return " + ".join(_expectation(weight, draw, inner) for weight, draw in side)
 
 
-def _sides(game: GamePlan, on_real: str, on_fake: str) -> list[str]:
-    logit = f"d({_arguments(game)})"
-    sides = ((game.real, on_real), (game.fake, on_fake))
-    return [_expectation(weight, draw, loss % logit) for side, loss in sides for weight, draw in side]
-
-
 def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
-    """A penalty's term; n 1_{n | t} before one that is taken in every nth step t."""
+    """A penalty with its weight; n 1_{n | t} before one that is taken in every nth step t."""
     often = "" if penalty.every == 1 else rf"{penalty.every} \, 1_{{{penalty.every} \mid t}} \, "
-    return often + _penalty_term(game, penalty)
-
-
-def _penalty_term(game: GamePlan, penalty: PenaltyPlan) -> str:
-    arguments, weight = _arguments(game), _schedule(penalty.weight, r"\lambda")
-    gradient = rf"\nabla_{{{arguments}}} d({arguments})"
-    if penalty.kind == "gradient_penalty":
-        hats = ", ".join(rf"\hat{{{_variable(variable)}}}" for _, variable in game.reads)
-        factor = "" if weight == "1" else rf"{weight} \, "
-        return rf"{factor}\mathbb{{E}}\left[(\lVert \nabla_{{{hats}}} d({hats}) \rVert_2 - 1)^2\right]"
-    if penalty.kind == "r1_penalty":
-        real = [_expectation(share, draw, rf"\lVert {gradient} \rVert_2^2") for share, draw in game.real]
-        return rf"\tfrac{{{weight}}}{{2}} \left({' + '.join(real)}\right)"
-    sigma = rf"\sigma(d({arguments}))"
-    real = [_expectation(share, draw, rf"(1 - {sigma})^2 \lVert {gradient} \rVert_2^2") for share, draw in game.real]
-    fake = [_expectation(share, draw, rf"{sigma}^2 \lVert {gradient} \rVert_2^2") for share, draw in game.fake]
-    return rf"\tfrac{{{weight}}}{{2}} \left({' + '.join(real + fake)}\right)"
+    value = penalty_value(game, penalty)
+    if len(penalty.weight.points) == 1:
+        return often + formula(game, times(penalty.weight.points[0][1], value))
+    return rf"{often}{_schedule(penalty.weight, chr(92) + 'lambda')} \, {formula(game, value)}"
 
 
 def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
@@ -118,7 +119,11 @@ def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
 
 def _expectation(weight: float, draw: str, inner: str) -> str:
     factor = "" if weight == 1 else _number(weight) + r" \, "
-    return rf"{factor}\mathbb{{E}}_{{{_letter(draw)}}}\left[{inner}\right]"
+    return rf"{factor}{_mean_of(draw)}\left[{inner}\right]"
+
+
+def _mean_of(draw: str) -> str:
+    return rf"\mathbb{{E}}_{{{_letter(draw)}}}" if draw else r"\mathbb{E}"
 
 
 def _density(draw: str, variables: Sequence[str], given: Sequence[str]) -> str:

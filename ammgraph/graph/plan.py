@@ -4,10 +4,12 @@ A `Plan` holds no text to interpret and no tensor. `compile_spec` makes it, `tex
 modules from it, `train` executes it as it stands.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic
+from ammgraph.formulas.expression import Expression, Logit, Slope, parts
 from ammgraph.spec.notation import Input, Reference
 from ammgraph.spec.schema import (
     Activation,
@@ -225,27 +227,32 @@ class DrawPlan:
 
 
 @dataclass(frozen=True)
-class CriticPass:
-    """One pass of a discriminator over the samples of several draws, joined along the batch.
+class PassPlan:
+    """One pass of a network in a turn: which rows it computes, and at whose samples.
 
-    `sides` are the sides of games whose logits it gives, as (game, "real" | "fake").
+    drawn    within a draw: what a factor's sample needs and no earlier factor of the same evaluation computes
+    scored   a discriminator over the samples of several draws, joined along the batch
+    between  a discriminator between the i-th sample of the first and the i-th of the second draw, statistics kept
+
+    `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake").
     """
 
+    kind: Literal["drawn", "scored", "between"]
     evaluation: EvaluationPlan
     row: str
     rows: tuple[str, ...]
     draws: tuple[str, ...]
-    sides: tuple[tuple[str, Literal["real", "fake"]], ...]
+    batch: int
+    sides: tuple[tuple[str, Literal["real", "fake"]], ...] = ()
+    every: int = 1  # taken in every so many steps
 
 
 @dataclass(frozen=True)
 class PenaltyPlan:
-    """A penalty of a game on its discriminator's logit; `evaluation` is its own pass where it takes one."""
+    """A penalty of a game on its discriminator's logit."""
 
-    kind: Literal["gradient_penalty", "roth_penalty", "r1_penalty"]
+    kind: str  # of `formulas.penalties`
     weight: Schedule
-    evaluation: EvaluationPlan | None = None
-    rows: tuple[str, ...] = ()
     every: int = 1  # steps from one time that it is taken to the next; it then weighs so much more
 
 
@@ -256,7 +263,7 @@ class GamePlan:
     name: str
     real: tuple[tuple[float, str], ...]  # weight, draw
     fake: tuple[tuple[float, str], ...]
-    objective: Literal["jensen_shannon", "minimax", "wasserstein", "least_squares", "hinge"]
+    objective: str  # of `formulas.objectives`
     weight: Schedule
     discriminator: Reference
     reads: tuple[tuple[str, str], ...]  # the discriminator's local name -> variable
@@ -272,34 +279,70 @@ class GamePlan:
 
 
 @dataclass(frozen=True)
-class ObjectivePlan:
-    """What one player minimises in one turn: a sum of games' scalars, and the networks that get its gradient."""
+class LossPlan:
+    """A number that networks minimise in a turn: w n value in every nth step; w the product of `weights`, n `every`.
 
-    role: Literal["discriminator", "generator"]
-    games: tuple[str, ...]
+    `paths` say through what its gradient reaches which network: through samples that the network has drawn, or, where
+    none is named, through the pass of the network itself.
+    """
+
+    owner: str  # the game
+    what: str  # discriminator, generator, or the kind of a penalty
+    value: Expression
+    weights: tuple[Schedule, ...]
+    paths: tuple[tuple[str, tuple[str, ...]], ...]
+    every: int = 1
+
+    @property
+    def name(self) -> str:
+        """`joint/discriminator`, `joint/generator`, `joint/roth_penalty`; what its value is logged as."""
+        return f"{self.owner}/{self.what}"
+
+    def weight(self, epoch: float) -> float:
+        """W n at an epoch."""
+        return math.prod((schedule.at(epoch) for schedule in self.weights), start=float(self.every))
+
+    @property
+    def leaves(self) -> tuple[Logit | Slope, ...]:
+        """What the value is a function of, each once."""
+        return tuple(dict.fromkeys(part for part in parts(self.value) if isinstance(part, Logit | Slope)))
+
+    @property
+    def sloped(self) -> frozenset[str]:
+        """The evaluations at whose samples it takes the gradient of the logit."""
+        return frozenset(leaf.evaluation for leaf in self.leaves if isinstance(leaf, Slope))
+
+
+@dataclass(frozen=True)
+class ObjectivePlan:
+    """The sum of losses that these networks minimise in a turn, through their own passes or through samples."""
+
+    through: Literal["passes", "samples"]
+    losses: tuple[str, ...]  # by name
     networks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class TurnPlan:
-    """One turn: draw, pass the critics, take all gradients at that point, update."""
+    """One turn: draw, pass the discriminators, take all gradients at that point, update."""
 
     update: tuple[str, ...]
     steps: int
     redraw: bool  # new data and new noise, or those of the turn before
     draws: tuple[str, ...]
-    passes: tuple[CriticPass, ...]
+    passes: tuple[PassPlan, ...]  # in the order in which they are taken
     games: tuple[str, ...]
+    losses: tuple[LossPlan, ...]
     objectives: tuple[ObjectivePlan, ...]
     sites: tuple[Site, ...]
 
-    @property
-    def penalized(self) -> tuple[str, ...]:
-        """The games whose penalties are taken: those whose discriminator learns in this turn."""
-        learning = {
-            name for objective in self.objectives if objective.role == "discriminator" for name in objective.games
-        }
-        return tuple(name for name in self.games if name in learning)
+    def loss(self, name: str) -> LossPlan:
+        """The loss of that name."""
+        return next(loss for loss in self.losses if loss.name == name)
+
+    def passes_of(self, kind: Literal["drawn", "scored", "between"]) -> tuple[PassPlan, ...]:
+        """The passes of a kind."""
+        return tuple(found for found in self.passes if found.kind == kind)
 
 
 @dataclass(frozen=True)

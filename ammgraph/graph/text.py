@@ -1,8 +1,12 @@
 """A plan as plain text, in stable order with aligned columns: what `show --plan` prints and goldens hold."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
+from ammgraph.formulas.expression import Expression, Logit, times
+from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.notation import PRODUCT, Spelling, written
+from ammgraph.formulas.objectives import Role
+from ammgraph.graph.losses import game_value, penalty_value
 from ammgraph.graph.plan import (
     Density,
     DrawPlan,
@@ -18,17 +22,8 @@ from ammgraph.graph.plan import (
     shape_text,
 )
 from ammgraph.spec.notation import number_text
-from ammgraph.spec.schema import Mixture, RandomMeans
+from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
 from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
-
-# objective -> (discriminator on REAL, on FAKE, sides on REAL, on FAKE), d the logit, sp softplus; a sign comes first
-ROLE_LOSS = {
-    "jensen_shannon": ("sp(-d)", "sp(d)", "sp(d)", "sp(-d)"),
-    "minimax": ("sp(-d)", "sp(d)", "-sp(-d)", "-sp(d)"),
-    "wasserstein": ("-d", "d", "d", "-d"),
-    "least_squares": ("1/2 (d - 1)^2", "1/2 d^2", "1/2 d^2", "1/2 (d - 1)^2"),
-    "hinge": ("relu(1 - d)", "relu(1 + d)", "d", "-d"),
-}
 
 
 def plan_text(plan: Plan) -> str:
@@ -150,12 +145,7 @@ def game_text(game: GamePlan) -> str:
         f"weight {game.weight}, {game.objective}",
         f"  {game.discriminator} reads {', '.join(_binding(local, variable) for local, variable in game.reads)}",
     ]
-    penalties = {
-        "gradient_penalty": "E (|grad d| - 1)^2 on lines between",
-        "roth_penalty": "1/2 (E_REAL (1 - s(d))^2 |grad d|^2 + E_FAKE s(d)^2 |grad d|^2)",
-        "r1_penalty": "1/2 E_REAL |grad d|^2",
-    }
-    extra = "".join(f" + {penalty.weight} {penalties[penalty.kind]}" for penalty in game.penalties)
+    extra = "".join(f" + {weighted_text(p.weight, penalty_value(game, p))}" for p in game.penalties)
     players = [(game.discriminator.owner, f"minimises {loss_text(game, 'discriminator')}{extra}")]
     players += [
         (network, f"minimises {loss_text(game, 'generator')} through {', '.join(samples)}")
@@ -164,32 +154,52 @@ def game_text(game: GamePlan) -> str:
     return "\n".join(lines + table(players))
 
 
-def loss_text(game: GamePlan, role: Literal["discriminator", "generator"]) -> str:
-    """What a role minimises in a game, without penalties: `E_q sp(-d) + E_p sp(d)`.
+def loss_text(game: GamePlan, role: Role) -> str:
+    """What a role minimises in a game, without penalties: `E_q sp(-d) + E_p sp(d)`."""
+    return formula_text(game_value(game, role))
 
-    A loss that begins with a minus lends it to its term.
-    """
-    on_real, on_fake = ROLE_LOSS[game.objective][:2] if role == "discriminator" else ROLE_LOSS[game.objective][2:]
-    text = ""
-    for side, loss in ((game.real, on_real), (game.fake, on_fake)):
-        for weight, draw in side:
-            sign = ("- " if loss.startswith("-") else "+ ") if text else loss[: loss.startswith("-")]
-            factor = "" if weight == 1 else f"{number_text(weight)} "
-            text += f"{' ' if text else ''}{sign}{factor}E_{draw} {loss.removeprefix('-')}"
-    return text
+
+def weighted_text(weight: Schedule, value: Expression) -> str:
+    """A weight times a formula; a number of the formula's is multiplied into it, a schedule stands before it."""
+    if len(weight.points) == 1:
+        return formula_text(times(weight.points[0][1], value))
+    return f"({weight}) {formula_text(value)}"
+
+
+def formula_text(expression: Expression) -> str:
+    """An expression as text: d the logit, sp softplus, s the sigmoid; `E_between` of points between samples."""
+    return written(expression, _TEXT)
+
+
+_TEXT = Spelling(
+    number=lambda value: "1/2" if value == 0.5 else number_text(value),
+    leaf=lambda leaf: "d" if isinstance(leaf, Logit) else "|grad d|",
+    function=lambda name, argument: FUNCTIONS[name].text.format(argument),
+    mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
+    mean_holds=PRODUCT,
+    times=" ",
+    power="{}^2",
+)
 
 
 def step_text(plan: Plan) -> str:
     """The turns of one step: what is drawn and computed in which order, which passes are one batch, who is updated."""
     lines = [f"step    an epoch is one pass of {plan.epoch_source} in batches of {plan.epoch_batch}"]
     for turn in plan.turns:
-        times = f" x {turn.steps}" if turn.steps > 1 else ""
-        lines.append(f"  turn{times}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}")
+        repeated = f" x {turn.steps}" if turn.steps > 1 else ""
+        lines.append(
+            f"  turn{repeated}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}"
+        )
         lines += [f"    {line}" for line in _turn_lines(plan, turn)]
     settings = f"momentum {number_text(plan.momentum)}, epsilon {number_text(plan.epsilon)}"
     own = "; statistics of each process's part of the batch" if plan.statistics == "process" else ""
     lines.append(f"  batch norm: {settings}{own}")
     return "\n".join(lines)
+
+
+def often_text(every: int) -> str:
+    """2 -> `in every 2nd step, 2 times`."""
+    return f"in every {ordinal(every)} step, {every} times"
 
 
 def ordinal(number: int) -> str:
@@ -229,19 +239,21 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for name in turn.draws:
         draw = plan.draw(name)
         rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.factors if factor.needed]
-    for critic in turn.passes:
-        sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
-        count = sum(plan.draw(name).batch_size for name in critic.draws)
+    for found in turn.passes_of("scored"):
+        sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(
-            ("pass", critic.evaluation.name, f"{' | '.join(critic.draws)}, {count} examples as one batch: {sides}")
+            ("pass", found.evaluation.name, f"{' | '.join(found.draws)}, {found.batch} examples as one batch: {sides}")
         )
-    for game in turn.penalized:
-        for penalty in plan.game(game).penalties:
-            where = "its own pass, statistics kept" if penalty.evaluation is not None else "the loss's own pass"
-            lazily = "" if penalty.every == 1 else f", in every {ordinal(penalty.every)} step, {penalty.every} times"
-            rows.append(("penalty", f"{game}/{penalty.kind}", f"{where}{lazily}"))
+    for found in turn.passes_of("between"):
+        where = f"between {' and '.join(found.draws)}, {found.batch} examples, statistics kept"
+        rows.append(
+            ("pass", found.evaluation.name, where if found.every == 1 else f"{where}, {often_text(found.every)}")
+        )
+    for loss in turn.losses:
+        if loss.every > 1:
+            rows.append(("loss", loss.name, f"taken {often_text(loss.every)}"))
     for objective in turn.objectives:
-        rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.games)}, {objective.role}"))
+        rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.losses)}"))
     masks = sum(site.kind == "mask" for site in turn.sites)
     rows.append(("noise", f"{len(turn.sites)} tensors", f"{masks} of them dropout masks"))
     return table(rows, indent="")

@@ -1,26 +1,11 @@
-"""Turns: what one consists of: whom it updates, what it draws, which logits are one batch, every random tensor."""
+"""Turns: what one consists of: whom it updates, what it draws, the passes it takes, the losses it minimises."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
-from ammgraph.graph.calls import call_text
-from ammgraph.graph.plan import (
-    NOISE,
-    CriticPass,
-    DrawPlan,
-    EvaluationPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    GamePlan,
-    NetworkPlan,
-    ObjectivePlan,
-    Site,
-    TurnPlan,
-)
+from ammgraph.graph.losses import plan_losses, plan_objectives
+from ammgraph.graph.passes import plan_passes, plan_sites
+from ammgraph.graph.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, NetworkPlan, TurnPlan
 from ammgraph.graph.rows import Table
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.training import Turn
@@ -97,29 +82,41 @@ def plan_turns(
     """The turns of a step: as scheduled, or one in which every network takes its gradient at the same point."""
     learners = tuple(name for name, network in networks.items() if network.parameters)
     schedule = spec.training.schedule or (Turn(update=learners),)
-    turns = []
-    for turn in schedule:
-        played = tuple(game for game in games if turn.games is None or game.name in turn.games)
-        objectives = _objectives(spec, played, turn.update)
-        active = tuple(game for game in played if any(game.name in objective.games for objective in objectives))
-        used = _used_draws(active, draws)
-        passes = _critic_passes(spec, active, networks, tables)
-        order = tuple(name for name in draws if name in used)
-        learning = {name for objective in objectives if objective.role == "discriminator" for name in objective.games}
-        penalized = tuple(game for game in active if game.name in learning)
-        turns.append(
-            TurnPlan(
-                update=turn.update,
-                steps=turn.steps,
-                redraw=turn.draw == "new",
-                draws=order,
-                passes=passes,
-                games=tuple(game.name for game in active),
-                objectives=objectives,
-                sites=_sites(penalized, passes, [draws[name] for name in order], draws, networks),
-            )
-        )
-    return tuple(turns)
+    return tuple(_plan_turn(spec, turn, games, draws, networks, tables) for turn in schedule)
+
+
+def _plan_turn(
+    spec: Spec,
+    turn: Turn,
+    games: Sequence[GamePlan],
+    draws: Mapping[str, DrawPlan],
+    networks: Mapping[str, NetworkPlan],
+    tables: Mapping[str, Table],
+) -> TurnPlan:
+    wanted = _losses_of(turn, games)
+    objectives = plan_objectives(spec, wanted, turn.update)
+    minimised = {name for objective in objectives for name in objective.losses}
+    active = [game for game in games if any(loss.owner == game.name and loss.name in minimised for loss in wanted)]
+    used = _used_draws(active, draws)
+    drawn = [draw for name, draw in draws.items() if name in used]
+    passes = plan_passes(spec, drawn, active, minimised, networks, tables)
+    return TurnPlan(
+        update=turn.update,
+        steps=turn.steps,
+        redraw=turn.draw == "new",
+        draws=tuple(draw.name for draw in drawn),
+        passes=passes,
+        games=tuple(game.name for game in active),
+        # A loss of logits alone costs nothing more and is logged; one of slopes is taken where something minimises it.
+        losses=tuple(loss for loss in plan_losses(active, passes) if loss.name in minimised or not loss.sloped),
+        objectives=objectives,
+        sites=plan_sites(drawn, passes, networks),
+    )
+
+
+def _losses_of(turn: Turn, games: Sequence[GamePlan]) -> tuple[LossPlan, ...]:
+    """What a turn may minimise."""
+    return plan_losses([game for game in games if turn.games is None or game.name in turn.games])
 
 
 def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
@@ -137,8 +134,8 @@ def _every_turn_trains_what_it_updates(
 ) -> Iterator[Diagnostic]:
     counts = {network.name: network.parameters for network in networks}
     for index, turn in enumerate(spec.training.schedule or ()):
-        played = [game for game in games if turn.games is None or game.name in turn.games]
-        trained = {name for objective in _objectives(spec, played, turn.update) for name in objective.networks}
+        losses = _losses_of(turn, games)
+        trained = {name for objective in plan_objectives(spec, losses, turn.update) for name in objective.networks}
         for place, network in enumerate(turn.update):
             span = spec.source.value("training", "schedule", index, "update", place)
             if network in turn.update[:place]:
@@ -148,7 +145,7 @@ def _every_turn_trains_what_it_updates(
                     "no-gradient",
                     f"no game of this turn trains `{network}`",
                     span,
-                    found=f"a turn of {_listing({game.name for game in played})}"
+                    found=f"a turn of {_listing({loss.owner for loss in losses})}"
                     if counts[network]
                     else "no parameters",
                     expected="a discriminator of this turn's games, or a network that draws what one reads",
@@ -162,9 +159,7 @@ def _every_network_is_trained(
     trained = {
         network
         for turn in schedule
-        for objective in _objectives(
-            spec, [game for game in games if turn.games is None or game.name in turn.games], turn.update
-        )
+        for objective in plan_objectives(spec, _losses_of(turn, games), turn.update)
         for network in objective.networks
     }
     for network in networks:
@@ -182,22 +177,6 @@ def _every_network_is_trained(
             )
 
 
-def _objectives(spec: Spec, games: Sequence[GamePlan], update: Sequence[str]) -> tuple[ObjectivePlan, ...]:
-    """One scalar for each set of networks that minimise the same sum of games."""
-    roles: tuple[Literal["discriminator", "generator"], ...] = ("discriminator", "generator")
-    objectives = []
-    for role in roles:
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for game in games:
-            reached = (game.discriminator.owner,) if role == "discriminator" else tuple(dict(game.paths))
-            allowed = spec.games[game.name].trains
-            trained = tuple(name for name in update if name in reached and (allowed is None or name in allowed))
-            if trained:
-                groups.setdefault(trained, []).append(game.name)
-        objectives += [ObjectivePlan(role, tuple(names), trained) for trained, names in groups.items()]
-    return tuple(objectives)
-
-
 def _used_draws(games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> set[str]:
     used: set[str] = set()
     open_names = [draw for game in games for draw in game.draws]
@@ -211,92 +190,3 @@ def _used_draws(games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> set
                 if factor.needed and isinstance(factor.origin, FromDraw)
             ]
     return used
-
-
-def _critic_passes(
-    spec: Spec, games: Sequence[GamePlan], networks: Mapping[str, NetworkPlan], tables: Mapping[str, Table]
-) -> tuple[CriticPass, ...]:
-    """Which logits are computed as one batch (R14): a game's sides, and games whose critic has no batch statistics."""
-    groups: dict[tuple[object, ...], list[tuple[GamePlan, tuple[Literal["real", "fake"], ...]]]] = {}
-    for game in games:
-        network = networks[game.discriminator.owner]
-        rows = _critic_rows(game, tables)
-        if spec.games[game.name].batch == "separate":
-            groups[(game.name, "real")] = [(game, ("real",))]
-            groups[(game.name, "fake")] = [(game, ("fake",))]
-        elif any(network.row(row).batchnorm for row in rows):
-            groups[(game.name,)] = [(game, ("real", "fake"))]
-        else:
-            groups.setdefault((game.discriminator.owner, game.discriminator.name, game.reads), []).append(
-                (game, ("real", "fake"))
-            )
-    passes = []
-    for members in groups.values():
-        game, sides = members[0]
-        suffix = "" if len(sides) == 2 else f".{sides[0]}"
-        name = "+".join(member.name for member, _ in members) + f"{suffix}/{call_text(game.discriminator)}"
-        summands = [getattr(member, side) for member, kinds in members for side in kinds]
-        passes.append(
-            CriticPass(
-                evaluation=EvaluationPlan(name, game.discriminator.owner, game.reads),
-                row=game.discriminator.name,
-                rows=_critic_rows(game, tables),
-                draws=tuple(dict.fromkeys(draw for side in summands for _, draw in side)),
-                sides=tuple((member.name, side) for member, kinds in members for side in kinds),
-            )
-        )
-    return tuple(passes)
-
-
-def _critic_rows(game: GamePlan, tables: Mapping[str, Table]) -> tuple[str, ...]:
-    return tables[game.discriminator.owner].needed(game.discriminator.name, frozenset(dict(game.reads)))
-
-
-def _sites(
-    penalized: Sequence[GamePlan],
-    passes: Sequence[CriticPass],
-    turn_draws: Sequence[DrawPlan],
-    draws: Mapping[str, DrawPlan],
-    networks: Mapping[str, NetworkPlan],
-) -> tuple[Site, ...]:
-    """Every random tensor of a turn, in the order of use (R8)."""
-    sites: list[Site] = []
-    for draw in turn_draws:
-        for factor in draw.factors:
-            if not factor.needed:
-                continue
-            if isinstance(factor.origin, FromPrior):
-                sites.append(factor.origin.site)
-            elif isinstance(factor.origin, FromNetwork):
-                network = networks[factor.origin.evaluation.network]
-                sites += _row_sites(factor.origin.evaluation, network, factor.origin.rows, draw.batch_size, "dropout")
-    for critic in passes:
-        batch = sum(draws[name].batch_size for name in critic.draws)
-        sites += _row_sites(critic.evaluation, networks[critic.evaluation.network], critic.rows, batch, "dropout")
-    for game in penalized:
-        for penalty in game.penalties:
-            if penalty.evaluation is not None:
-                batch = draws[game.real[0][1]].batch_size
-                found = [Site(f"{penalty.evaluation.name}/coefficient", "uniform", "penalty", batch, (1, 1, 1))]
-                network = networks[penalty.evaluation.network]
-                found += _row_sites(penalty.evaluation, network, penalty.rows, batch, "penalty")
-                sites += [replace(site, every=penalty.every) for site in found]
-    return tuple(sites)
-
-
-def _row_sites(
-    evaluation: EvaluationPlan,
-    network: NetworkPlan,
-    rows: Sequence[str],
-    batch: int,
-    masks: Literal["dropout", "penalty"],
-) -> list[Site]:
-    sites = []
-    for name in rows:
-        row = network.row(name)
-        if row.dropout:
-            sites.append(Site(f"{evaluation.name}/{name}.mask", "mask", masks, batch, row.in_shape, row.dropout))
-        if row.noise:
-            site = f"{evaluation.name}/{name}.{row.noise}"
-            sites.append(Site(site, NOISE[row.noise], "sample", batch, row.noise_shape))
-    return sites

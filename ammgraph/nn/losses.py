@@ -23,16 +23,14 @@ from ammgraph.formulas.expression import (
 )
 from ammgraph.formulas.functions import FUNCTIONS
 
-# A logit's values, shape (B, ...), and a slope's gradients with respect to each input, shapes (B, ...).
-Leaves: TypeAlias = Mapping[Logit | Slope, Tensor | Sequence[Tensor]]
+# Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
+Leaves: TypeAlias = Mapping[Logit | Slope | Square, Tensor]
 _Value: TypeAlias = Tensor | float
 
 
 def value(expression: Expression, leaves: Leaves) -> Tensor:
     """The number that an expression is, a scalar with a gradient to its leaves."""
-    found = _value(expression, leaves)
-    assert isinstance(found, Tensor), "an expression without leaves is no loss"
-    return found
+    return _tensor(_value(expression, leaves))
 
 
 def squared_norms(gradients: Sequence[Tensor]) -> Tensor:
@@ -50,12 +48,8 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
     match expression:
         case Number(number):
             return number
-        case Logit():
-            return _tensor(leaves[expression])
-        case Slope():
-            return norms(leaves[expression])  # type: ignore[arg-type]
-        case Square(Slope() as slope):
-            return squared_norms(leaves[slope])  # type: ignore[arg-type]
+        case Logit() | Slope() | Square(Slope()):
+            return leaves[expression]
         case Square(argument):
             return _value(argument, leaves) ** 2
         case Minus(argument):
@@ -75,8 +69,8 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
             return total
 
 
-def _tensor(found: _Value | Sequence[Tensor]) -> Tensor:
-    assert isinstance(found, Tensor)
+def _tensor(found: _Value) -> Tensor:
+    assert isinstance(found, Tensor), "an expression without leaves is no loss"
     return found
 
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ammgraph.graph.plan import (
-    CriticPass,
     DrawPlan,
-    EvaluationPlan,
     FromData,
     FromDraw,
     FromNetwork,
     FromPrior,
+    PassPlan,
     Plan,
     Site,
     VariablePlan,
@@ -127,23 +126,16 @@ def sample_draw(
     return Draw(samples, rows, size)
 
 
-def critic_logits(
-    model: Model,
-    evaluation: EvaluationPlan,
-    row: str,
-    rows: tuple[str, ...],
-    inputs: Tensors,
-    noise: Tensors,
-    mode: Mode,
-) -> Tensor:
+def critic_logits(model: Model, found: PassPlan, inputs: Tensors, noise: Tensors, mode: Mode) -> Tensor:
     """d(x, y, z), the discriminator's logit, shape (B,); `inputs` by local name."""
     values = dict(inputs)
     batch = next(iter(values.values())).shape[0]
-    model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
-    return values[row].flatten()
+    name = found.evaluation.name
+    model.network(found.evaluation.network).compute(found.rows, values, batch, noise, name, mode)
+    return values[found.row].flatten()
 
 
-def critic_inputs(critic: CriticPass, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
+def critic_inputs(critic: PassPlan, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
     """The samples that a discriminator reads, of all its draws, joined along the batch; by local name."""
     return {
         local: torch.cat([draws[name].samples[variable] for name in critic.draws])

@@ -290,12 +290,22 @@ class GradientPenalty(Model):
     lambda_: Scheduled = Field(alias="lambda", description="Weight of the penalty.", examples=[10])
     every: Every = 1
 
+    @property
+    def weight(self) -> Schedule:
+        """Lambda."""
+        return self.lambda_
+
 
 class Regularizer(Model):
     """A penalty with a weight gamma, at the loss's own points."""
 
     gamma: Scheduled = Field(description="Weight; the term enters as gamma / 2.", examples=[0.1])
     every: Every = 1
+
+    @property
+    def weight(self) -> Schedule:
+        """Gamma."""
+        return self.gamma
 
 
 Objective = Literal["jensen_shannon", "minimax", "wasserstein", "least_squares", "hinge"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ammgraph.graph.plan import CriticPass
+from ammgraph.graph.plan import PassPlan
 from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits
 from ammgraph.nn.networks import Mode
 
@@ -22,7 +22,7 @@ Reached = list[tuple[Tensor, Tensor]]  # samples, and the gradient of a loss wit
 class Pass:
     """A discriminator pass, cut off from what drew its samples (`inputs`) and from the losses (`logits`)."""
 
-    plan: CriticPass
+    plan: PassPlan
     samples: tuple[Tensor, ...]  # of all draws, joined along the batch; one for each name that the discriminator reads
     inputs: tuple[Tensor, ...]  # the same values as leaves
     joint: Tensor  # the logits as functions of `inputs` and of the discriminator's parameters
@@ -36,7 +36,7 @@ class Pass:
         return dict(zip(self.plan.draws, joined.split(self.sizes), strict=True))
 
 
-def pass_critic(model: Model, critic: CriticPass, draws: Mapping[str, Draw], noise: Tensors, sloped: bool) -> Pass:
+def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise: Tensors, sloped: bool) -> Pass:
     """Pass a discriminator over the joined samples of its draws.
 
     Args:
@@ -49,7 +49,7 @@ def pass_critic(model: Model, critic: CriticPass, draws: Mapping[str, Draw], noi
     samples = critic_inputs(critic, draws)
     moved = any(value.requires_grad for value in samples.values())
     inputs = {name: value.detach().requires_grad_(sloped or moved) for name, value in samples.items()}
-    joint = critic_logits(model, critic.evaluation, critic.row, critic.rows, inputs, noise, Mode.TRAIN)
+    joint = critic_logits(model, critic, inputs, noise, Mode.TRAIN)
     leaves = tuple(inputs.values())
     network = model.network(critic.evaluation.network).plan
     return Pass(

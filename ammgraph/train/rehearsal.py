@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from ammgraph.graph.plan import GamePlan, TurnPlan
+from ammgraph.graph.plan import TurnPlan
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.trainer import Trainer
 
@@ -35,7 +34,7 @@ class Reach:
 
     turn: int  # from 1
     game: str
-    player: Literal["discriminator", "generator"]
+    player: str  # discriminator or generator
     network: str
     through: tuple[str, ...]
     weight: float  # of the game at the first step
@@ -96,12 +95,12 @@ def rehearse(trainer: Trainer) -> Rehearsal:
             with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.precision == "bfloat16"):
                 return take_turn(trainer.model, trainer.plan, turn, batches, noise, 0.0)  # type: ignore[arg-type]
 
-        for game, single in _single_losses(trainer, turn):
-            role, found = single.objectives[0].role, outcome(single)
-            through = dict(game.paths) if role == "generator" else {}
+        for single in _single_losses(turn):
+            loss, found = single.loss(single.objectives[0].losses[0]), outcome(single)
+            weight = trainer.plan.game(loss.owner).weight.at(0)
             for name in found.gradients:
                 norm = float(found.values[f"{name}/gradient_norm"])
-                reaches.append(Reach(index, game.name, role, name, through.get(name, ()), game.weight.at(0), norm))
+                reaches.append(Reach(index, loss.owner, loss.what, name, dict(loss.paths)[name], weight, norm))
         whole = outcome(turn).values
         norms |= {name.removesuffix(_NORM): float(value) for name, value in whole.items() if name.endswith(_NORM)}
         values |= {name: value.tolist() for name, value in whole.items()}
@@ -114,12 +113,13 @@ def rehearse(trainer: Trainer) -> Rehearsal:
 _NORM = "/gradient_norm"
 
 
-def _single_losses(trainer: Trainer, turn: TurnPlan) -> Iterator[tuple[GamePlan, TurnPlan]]:
-    """The turn with one player's loss in one game alone, for each."""
+def _single_losses(turn: TurnPlan) -> Iterator[TurnPlan]:
+    """The turn with one player's losses in one game alone, its penalties among them, for each."""
     for objective in turn.objectives:
-        for name in objective.games:
-            alone = replace(objective, games=(name,))
-            yield trainer.plan.game(name), replace(turn, games=(name,), objectives=(alone,))
+        for owner in dict.fromkeys(turn.loss(name).owner for name in objective.losses):
+            own = tuple(loss for loss in turn.losses if loss.owner == owner)
+            names = tuple(loss.name for loss in own if loss.name in objective.losses)
+            yield replace(turn, games=(owner,), losses=own, objectives=(replace(objective, losses=names),))
 
 
 def _timed(trainer: Trainer) -> Iterator[float]:

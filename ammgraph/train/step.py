@@ -11,18 +11,11 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.plan import FromNetwork, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.formulas.expression import Logit, Slope, Square
+from ammgraph.graph.plan import FromNetwork, GamePlan, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
+from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
-from ammgraph.nn.objectives import (
-    OBJECTIVES,
-    discriminator_loss,
-    generator_loss,
-    gradient_penalty,
-    r1_penalty,
-    roth_penalty,
-    squared_norms,
-)
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
 Gradients = dict[str, list[Tensor]]
@@ -50,8 +43,8 @@ class _Moment:
     def parameters(self, networks: Sequence[str]) -> list[Tensor]:
         return [parameter for name in networks for parameter in self.model.network(name).parameters()]
 
-    def objectives(self, role: str) -> list[ObjectivePlan]:
-        return [objective for objective in self.turn.objectives if objective.role == role]
+    def objectives(self, through: str) -> list[ObjectivePlan]:
+        return [objective for objective in self.turn.objectives if objective.through == through]
 
 
 def take_turn(
@@ -72,8 +65,8 @@ def take_turn(
     values: dict[str, Tensor] = {}
     draws = _draw(now, data, values)
     gradients: Gradients = {}
-    reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("generator")}
-    for owner in dict.fromkeys(critic.evaluation.network for critic in turn.passes):
+    reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("samples")}
+    for owner in dict.fromkeys(found.evaluation.network for found in turn.passes_of("scored")):
         _play(now, owner, draws, gradients, reached, values)
     while reached:
         objective, ends = reached.popitem()
@@ -81,8 +74,8 @@ def take_turn(
         flat = now.parameters(objective.networks)
         found = torch.autograd.grad(samples, flat, cotangents, retain_graph=bool(reached), allow_unused=True)
         _add(now, gradients, objective, found)
-    for objective in now.objectives("discriminator"):
-        _penalize_between(now, objective, draws, gradients, values)
+    for objective in now.objectives("passes"):
+        _between(now, objective, draws, gradients, values)
     values |= gradient_norms(gradients)
     return Outcome(gradients, {name: value.detach() for name, value in values.items()})
 
@@ -98,7 +91,7 @@ def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
 def _draw(now: _Moment, data: Mapping[str, Tensors], values: dict[str, Tensor]) -> dict[str, Draw]:
     """Every draw of the turn, without the rows that it computed on the way: what no gradient needs is freed."""
     draws: dict[str, Draw] = {}
-    with torch.set_grad_enabled(bool(now.objectives("generator"))):
+    with torch.set_grad_enabled(bool(now.objectives("samples"))):
         for name in now.turn.draws:
             plan = now.plan.draw(name)
             draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
@@ -115,110 +108,101 @@ def _play(
     reached: Mapping[ObjectivePlan, Reached],
     values: dict[str, Tensor],
 ) -> None:
-    """The games of one discriminator: its gradient, and what its samples get from each of the other players' losses."""
-    games = [game for game in map(now.plan.game, now.turn.games) if game.discriminator.owner == owner]
-    learns = next((objective for objective in now.objectives("discriminator") if owner in objective.networks), None)
-    own = [(game, penalty) for game, penalty in _penalties(now, learns) if penalty.evaluation is None]
-    due = [(game, penalty) for game, penalty in own if now.step % penalty.every == 0]
-    critics = [critic for critic in now.turn.passes if critic.evaluation.network == owner]
-    passes = [pass_critic(now.model, critic, draws, now.noise, sloped=bool(due)) for critic in critics]
-    losses = {game.name: _losses(game, passes, now.epoch, values) for game in games}
-    penalties = []
-    for game, penalty in own:
-        value = _own_penalty(game, penalty, passes) if (game, penalty) in due else losses[game.name][0].new_zeros(())
-        values[f"{game.name}/{penalty.kind}"] = penalty.every * value
-        penalties.append(_weight(game, penalty, now.epoch) * value)
-    against = None if learns is None else torch.stack([losses[name][0] for name in learns.games]).sum()
+    """The losses at one discriminator's samples: its gradient, and what the samples get from the others' losses."""
+    scored = [found for found in now.turn.passes_of("scored") if found.evaluation.network == owner]
+    here = {found.evaluation.name for found in scored}
+    losses = {loss.name: loss for loss in now.turn.losses if {leaf.evaluation for leaf in loss.leaves} <= here}
+    due = {name for name, loss in losses.items() if now.step % loss.every == 0}
+    sloped = frozenset().union(*(losses[name].sloped for name in due))
+    passes = [pass_critic(now.model, found, draws, now.noise, found.evaluation.name in sloped) for found in scored]
+    cut, whole = _leaves(passes, False), _leaves(passes, True) if sloped else {}
+    weighted = {
+        name: _weighted(loss, None if name not in due else whole if loss.sloped else cut, now, values)
+        for name, loss in losses.items()
+    }
+    for game in (now.plan.game(name) for name in now.turn.games):
+        if game.discriminator.owner == owner:
+            values[f"{game.name}/accuracy"] = _accuracy(game, passes)
+    learns = next((found for found in now.objectives("passes") if owner in found.networks), None)
+    own = [] if learns is None else [losses[name] for name in learns.losses if name in losses]
+    against = [weighted[loss.name] for loss in own if not loss.sloped]
+    penalties = [weighted[loss.name] for loss in own if loss.sloped and weighted[loss.name].requires_grad]
     sides = {
-        objective: torch.stack([losses[game.name][1] for game in games if game.name in objective.games]).sum()
+        objective: torch.stack([weighted[name] for name in objective.losses if name in weighted]).sum()
         for objective in reached
-        if any(game.name in objective.games for game in games)
+        if any(name in weighted for name in objective.losses)
     }
     parameters = [] if learns is None else now.parameters([owner])
-    found, ends = pull_back(passes, parameters, against, list(sides.values()), penalties if due else [])
+    total = torch.stack(against).sum() if against else None
+    found, ends = pull_back(passes, parameters, total, list(sides.values()), penalties)
     if learns is not None:
         _add(now, gradients, learns, found)
     for objective, more in zip(sides, ends, strict=True):
         reached[objective].extend(more)
 
 
-def _losses(game: GamePlan, passes: Sequence[Pass], epoch: float, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """(what the discriminator minimises, what the sides' networks minimise), the game's weight included."""
-    found = {
-        side: critic.split(critic.logits) for critic in passes for name, side in critic.plan.sides if name == game.name
-    }
-    real = [(weight, found["real"][draw]) for weight, draw in game.real]
-    fake = [(weight, found["fake"][draw]) for weight, draw in game.fake]
-    objective = OBJECTIVES[game.objective]
-    against = discriminator_loss(objective, real, fake)
-    sides = generator_loss(objective, real, fake)
-    values[f"{game.name}/discriminator"] = against
-    values[f"{game.name}/generator"] = sides
-    hits = [(logits > 0).float().mean() for _, logits in real] + [(logits < 0).float().mean() for _, logits in fake]
-    values[f"{game.name}/accuracy"] = torch.stack(hits).mean()
-    weight = game.weight.at(epoch)
-    return weight * against, weight * sides
+def _leaves(passes: Sequence[Pass], sloped: bool) -> Leaves:
+    """Logits of every draw in every pass: cut off from what they depend on, or whole with the norms of their slopes."""
+    leaves: dict[Logit | Slope | Square, Tensor] = {}
+    for found in passes:
+        name = found.plan.evaluation.name
+        leaves |= {
+            Logit(draw, name): part for draw, part in found.split(found.joint if sloped else found.logits).items()
+        }
+        if sloped and found.slopes:
+            norms = found.split(squared_norms(found.slopes))
+            leaves |= {Square(Slope(draw, name)): part for draw, part in norms.items()}
+    return leaves
 
 
-def _penalties(now: _Moment, objective: ObjectivePlan | None) -> list[tuple[GamePlan, PenaltyPlan]]:
-    """The penalties that a discriminator minimises: none where it does not learn."""
-    games = [] if objective is None else [now.plan.game(name) for name in objective.games]
-    return [(game, penalty) for game in games for penalty in game.penalties]
+def _weighted(loss: LossPlan, leaves: Leaves | None, now: _Moment, values: dict[str, Tensor]) -> Tensor:
+    """What networks minimise of a loss in this step; its value before the weight is logged. 0 where it is not due."""
+    if leaves is None:
+        values[loss.name] = next(now.model.parameters()).new_zeros(())
+        return values[loss.name]
+    found = value(loss.value, leaves)
+    values[loss.name] = found if loss.every == 1 else loss.every * found
+    return loss.weight(now.epoch) * found
 
 
-def _weight(game: GamePlan, penalty: PenaltyPlan, epoch: float) -> float:
-    return game.weight.at(epoch) * penalty.weight.at(epoch) * penalty.every
+def _accuracy(game: GamePlan, passes: Sequence[Pass]) -> Tensor:
+    """The share of logits on their side of 0, the distributions of both sides counted alike."""
+    at = {side: found.split(found.logits) for found in passes for name, side in found.plan.sides if name == game.name}
+    hits = [(at["real"][draw] > 0).float().mean() for _, draw in game.real]
+    hits += [(at["fake"][draw] < 0).float().mean() for _, draw in game.fake]
+    return torch.stack(hits).mean()
 
 
-def _own_penalty(game: GamePlan, penalty: PenaltyPlan, passes: Sequence[Pass]) -> Tensor:
-    """Roth's or R1, at the samples of the loss's own passes."""
-    terms: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
-    for critic in passes:
-        logits, norms = critic.split(critic.joint), critic.split(squared_norms(critic.slopes))
-        for name, side in critic.plan.sides:
-            if name == game.name:
-                terms[side] = {draw: (logits[draw], norms[draw]) for draw in critic.plan.draws}
-    if penalty.kind == "r1_penalty":
-        return r1_penalty([(weight, terms["real"][draw][1]) for weight, draw in game.real])
-    return roth_penalty(
-        [(weight, *terms["real"][draw]) for weight, draw in game.real],
-        [(weight, *terms["fake"][draw]) for weight, draw in game.fake],
-    )
-
-
-def _penalize_between(
+def _between(
     now: _Moment, objective: ObjectivePlan, draws: Mapping[str, Draw], gradients: Gradients, values: dict[str, Tensor]
 ) -> None:
-    """Add the gradients of the penalties that take a pass of their own."""
+    """Add the gradients of the losses at points between samples, each of which takes a pass of its own."""
+    passes = {found.evaluation.name: found for found in now.turn.passes_of("between")}
     parameters = now.parameters(objective.networks)
-    for game, penalty in _penalties(now, objective):
-        if penalty.evaluation is None:
+    for loss in map(now.turn.loss, objective.losses):
+        places = loss.sloped & set(passes)
+        if not places:
             continue
-        name = f"{game.name}/{penalty.kind}"
-        if now.step % penalty.every:
-            values[name] = values[f"{game.name}/discriminator"].new_zeros(())
-            continue
-        value = _interpolated_penalty(now.model, game, penalty, draws, now.noise)
-        values[name] = penalty.every * value
-        loss = _weight(game, penalty, now.epoch) * value
-        _add(now, gradients, objective, torch.autograd.grad(loss, parameters, allow_unused=True))
+        (place,) = places
+        due = now.step % loss.every == 0
+        leaves = {Slope("", place): _slope_between(now, passes[place], draws)} if due else None
+        total = _weighted(loss, leaves, now, values)
+        if total.requires_grad:  # else the slope of the logit is the same whatever the weights
+            _add(now, gradients, objective, torch.autograd.grad(total, parameters, materialize_grads=True))
 
 
-def _interpolated_penalty(
-    model: Model, game: GamePlan, penalty: PenaltyPlan, draws: Mapping[str, Draw], noise: Tensors
-) -> Tensor:
-    """Eq. 18 at real + a (fake - real), one coefficient a an example for all inputs."""
-    assert penalty.evaluation is not None
-    coefficient = noise[f"{penalty.evaluation.name}/coefficient"]
-    real, fake = draws[game.real[0][1]].samples, draws[game.fake[0][1]].samples
-    dtype = coefficient.dtype
-    inputs = {}
-    for local, variable in game.reads:
-        start, end = real[variable].detach().to(dtype), fake[variable].detach().to(dtype)
-        inputs[local] = torch.lerp(start, end, coefficient).requires_grad_()
-    row = game.discriminator.name
-    logits = critic_logits(model, penalty.evaluation, row, penalty.rows, inputs, noise, Mode.FROZEN)
-    return gradient_penalty(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
+def _slope_between(now: _Moment, found: PassPlan, draws: Mapping[str, Draw]) -> Tensor:
+    """||grad d||_2 at a + u (b - a), one coefficient u an example for all inputs, a and b the i-th samples; (B,)."""
+    coefficient = now.noise[f"{found.evaluation.name}/coefficient"]
+    start, end = (draws[name].samples for name in found.draws)
+    inputs = {
+        local: torch.lerp(
+            start[variable].detach().to(coefficient.dtype), end[variable].detach().to(coefficient.dtype), coefficient
+        ).requires_grad_()
+        for local, variable in found.evaluation.bindings
+    }
+    logits = critic_logits(now.model, found, inputs, now.noise, Mode.FROZEN)
+    return norms(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
 
 
 def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Sequence[Tensor | None]) -> None:
@@ -231,7 +215,7 @@ def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Se
             continue
         if all(gradient is None for gradient in new):
             raise RunError(
-                f"no gradient of {', '.join(objective.games)} reaches `{name}`, although the plan has a path; "
+                f"no gradient of {', '.join(objective.losses)} reaches `{name}`, although the plan has a path; "
                 "this is a bug"
             )
         filled = [torch.zeros_like(p) if g is None else g for p, g in zip(owned, new, strict=True)]

@@ -123,8 +123,8 @@ class Noise:
     def of(self, turn: TurnPlan, step: int = 0, known: Collection[str] = ()) -> dict[str, Tensor]:
         """New random tensors, by name, for every site of a turn that is due at `step` and not `known` already."""
         joined = {
-            critic.evaluation.name: [self._plan.draw(name).batch_size for name in critic.draws]
-            for critic in turn.passes
+            found.evaluation.name: [self._plan.draw(name).batch_size for name in found.draws]
+            for found in turn.passes_of("scored")
         }
         found = {}
         for site in turn.sites:

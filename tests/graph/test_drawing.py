@@ -165,7 +165,7 @@ def test_the_flow_leads_from_draws_over_passes_and_losses_to_updates() -> None:
         for stage in ("draw", "pass", "loss", "update")
     }
     assert [flow.boxes[index].title for index in stages["draw"]] == ["q, 40 examples", "p, 40 examples"]
-    assert [flow.boxes[index].title for index in stages["pass"]] == ["critic.p", "gradient penalty, joint"]
+    assert [flow.boxes[index].title for index in stages["pass"]] == ["critic.p", "critic.p"]
     assert [flow.boxes[index].title for index in stages["loss"]] == ["discriminator loss", "generator loss"]
     assert [flow.boxes[index].lines for index in stages["update"]] == [
         ("critic",), ("encoder", "components", "decoder")

@@ -13,8 +13,8 @@ OTHER = "networks: {other: {layers: {d: {input: z, op: linear, channels: 1}}}}\n
 
 def test_the_discriminator_plays_against_all_networks_that_draw_what_it_reads() -> None:
     assert plan_of().turns[0].objectives == (
-        ObjectivePlan("discriminator", ("joint",), ("critic",)),
-        ObjectivePlan("generator", ("joint",), ("encoder", "components", "decoder")),
+        ObjectivePlan("passes", ("joint/discriminator",), ("critic",)),
+        ObjectivePlan("samples", ("joint/generator",), ("encoder", "components", "decoder")),
     )
 
 
@@ -83,9 +83,9 @@ def test_the_same_summand_twice_is_one_with_both_weights() -> None:
 
 def test_games_with_the_same_players_add_up_to_one_objective() -> None:
     objectives = plan_of(TWO_GAMES).turns[0].objectives
-    assert [(objective.role, objective.games) for objective in objectives] == [
-        ("discriminator", ("joint", "second")),
-        ("generator", ("joint", "second")),
+    assert [(objective.through, objective.losses) for objective in objectives] == [
+        ("passes", ("joint/discriminator", "second/discriminator")),
+        ("samples", ("joint/generator", "second/generator")),
     ]
 
 
@@ -94,9 +94,9 @@ def test_a_game_may_train_fewer_networks_than_it_reaches() -> None:
         "games: {second: {match: [q_again, p_again], discriminator: critic.d, objective: hinge, trains: [encoder]}}\n"
     )
     assert plan_of("distributions:\n" + AGAIN + only).turns[0].objectives == (
-        ObjectivePlan("discriminator", ("joint",), ("critic",)),
-        ObjectivePlan("generator", ("joint",), ("encoder", "components", "decoder")),
-        ObjectivePlan("generator", ("second",), ("encoder",)),
+        ObjectivePlan("passes", ("joint/discriminator",), ("critic",)),
+        ObjectivePlan("samples", ("joint/generator",), ("encoder", "components", "decoder")),
+        ObjectivePlan("samples", ("second/generator",), ("encoder",)),
     )
 
 
@@ -133,7 +133,10 @@ def test_a_discriminator_may_bind_its_names() -> None:
         """
     plan = plan_of(text)
     assert plan.game("second").reads == (("x", "x"), ("y", "y"), ("z", "w"))
-    assert {critic.evaluation.name for critic in plan.turns[0].passes} == {"joint/critic", "second/critic(z=w)"}
+    assert {critic.evaluation.name for critic in plan.turns[0].passes_of("scored")} == {
+        "joint/critic",
+        "second/critic(z=w)",
+    }
 
 
 # ------------------------------------------------------------------------------------------------ needed (R19)

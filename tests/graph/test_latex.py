@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.mathtext import MathTextParser
+from plain_objectives import OBJECTIVES, discriminator_loss, generator_loss
 from tiny import LABELED, TINY, plan_of
 
 from ammgraph.graph import latex as module
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.latex import latex
 from ammgraph.graph.plan import GamePlan
-from ammgraph.nn.objectives import OBJECTIVES, discriminator_loss, generator_loss
 from ammgraph.spec.load import load_spec
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
@@ -41,8 +41,8 @@ def test_the_formulas_of_a_plan_by_hand() -> None:
         r" + \mathbb{E}_{p}\left[\log(1 - D(x, y, z))\right], \quad D = \sigma(d)",
         r"\mathcal{L}^{D}_{\mathrm{joint}} = \mathbb{E}_{q}\left[\zeta(-d(x, y, z))\right]"
         r" + \mathbb{E}_{p}\left[\zeta(d(x, y, z))\right]"
-        r" + \mathbb{E}\left[(\lVert \nabla_{\hat{x}, \hat{y}, \hat{z}} d(\hat{x}, \hat{y}, \hat{z}) \rVert_2"
-        r" - 1)^2\right]",
+        r" + \mathbb{E}\left[\left(\lVert \nabla_{\hat{x}, \hat{y}, \hat{z}} d(\hat{x}, \hat{y}, \hat{z}) \rVert_2"
+        r" - 1\right)^2\right]",
         r"\mathcal{L}^{G}_{\mathrm{joint}} = \mathbb{E}_{q}\left[\zeta(d(x, y, z))\right]"
         r" + \mathbb{E}_{p}\left[\zeta(-d(x, y, z))\right]",
         r"\min_{\theta_{\mathrm{critic}}} \; \mathcal{L}^{D}_{\mathrm{joint}}",
@@ -95,7 +95,7 @@ def test_a_value_function_stands_where_there_is_one() -> None:
 # ------------------------------------------------------------------------------------------------ numbers
 
 
-EXPECTATION = re.compile(r"([\d.]*)(?: \\, )?\\mathbb\{E\}_\{(\w+)\}\\left\[(.+?)\\right\]")
+EXPECTATION = re.compile(r"(-?) ?([\d.]*)(?: \\, )?\\mathbb\{E\}_\{(\w+)\}\\left\[(.+?)\\right\]")
 
 
 def value_of(formula: str, logits: dict[str, float]) -> float:
@@ -103,14 +103,16 @@ def value_of(formula: str, logits: dict[str, float]) -> float:
     right = formula.partition(" = ")[2]
     weighted = re.fullmatch(r"([\d.]+) \\left\((.*)\\right\)", right)
     weight, total = (float(weighted[1]), weighted[2]) if weighted else (1.0, right)
-    assert EXPECTATION.sub("", total).replace(" + ", "") == ""  # nothing else stands there
+    assert set(EXPECTATION.sub("", total)) <= set(" +")  # nothing else stands there
     return weight * sum(
-        float(factor or 1) * loss_of(inner, logits[draw]) for factor, draw, inner in EXPECTATION.findall(total)
+        float(f"{sign}{factor or 1}") * loss_of(inner, logits[draw])
+        for sign, factor, draw, inner in EXPECTATION.findall(total)
     )
 
 
 def loss_of(text: str, d: float) -> float:
-    python = text.replace("d(x, y, z)", "d").replace(r"\tfrac{1}{2}", "0.5 * ").replace("^", "**")
+    python = text.replace("d(x, y, z)", "d").replace(r"\tfrac{1}{2} \, ", "0.5 * ").replace("^", "**")
+    python = python.replace(r"\left", "").replace(r"\right", "")
     python = python.replace(r"\zeta", "zeta").replace(r"\max", "max")
     return float(eval(python, {"d": d, "max": max, "zeta": lambda v: max(v, 0.0) + math.log1p(math.exp(-abs(v)))}))
 

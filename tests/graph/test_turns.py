@@ -3,14 +3,14 @@
 import pytest
 from small_specs import TWO_GAMES, plan_of, problem_of, problems_of
 
-from ammgraph.graph.plan import CriticPass, Plan
+from ammgraph.graph.plan import PassPlan, Plan
 
 OTHER = "networks: {other: {layers: {d: {input: z, op: linear, channels: 1}}}}\n"
 NORMALISED = "networks: {critic: {layers: {hx: {batchnorm: true}}}}\n"
 
 
-def passes_of(plan: Plan) -> dict[str, CriticPass]:
-    return {critic.evaluation.name: critic for critic in plan.turns[0].passes}
+def passes_of(plan: Plan) -> dict[str, PassPlan]:
+    return {critic.evaluation.name: critic for critic in plan.turns[0].passes_of("scored")}
 
 
 # ------------------------------------------------------------------------------------------------ passes (R13, R14)
@@ -86,7 +86,9 @@ def test_a_turn_in_which_no_discriminator_learns_takes_no_penalty_and_draws_none
         training: {schedule: [{update: [critic]}, {update: [encoder, components, decoder]}]}
         """
     of_critic, of_generators = plan_of(text).turns
-    assert (of_critic.penalized, of_generators.penalized) == (("joint",), ())
+    assert [loss.what for loss in of_critic.losses] == ["discriminator", "generator", "gradient_penalty"]
+    assert [loss.what for loss in of_generators.losses] == ["discriminator", "generator"]
+    assert [len(turn.passes_of("between")) for turn in (of_critic, of_generators)] == [1, 0]
     assert {site.name for site in of_critic.sites if site.stream == "penalty"} == {"joint.penalty/critic/coefficient"}
     assert not [site.name for site in of_generators.sites if site.stream == "penalty"]
 
@@ -128,9 +130,9 @@ def test_without_a_schedule_every_network_takes_its_gradient_at_the_same_point()
 
 def test_a_schedule_takes_turns_each_with_one_players_objective() -> None:
     turns = plan_of(N_TO_1).turns
-    assert [(turn.steps, turn.redraw, [o.role for o in turn.objectives]) for turn in turns] == [
-        (5, True, ["discriminator"]),
-        (1, True, ["generator"]),
+    assert [(turn.steps, turn.redraw, [o.through for o in turn.objectives]) for turn in turns] == [
+        (5, True, ["passes"]),
+        (1, True, ["samples"]),
     ]
 
 

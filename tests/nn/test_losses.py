@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ammgraph.formulas.expression import Logit, Slope
+from ammgraph.formulas.expression import Logit, Slope, Square
 from ammgraph.formulas.objectives import OBJECTIVES, Role, Share, loss
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
@@ -21,7 +21,7 @@ Loss = Callable[[str, Side, Side], Tensor]
 
 def paid(role: Role, name: str, real: Side, fake: Side) -> Tensor:
     """What a role pays at logits, each with its weight on its side."""
-    leaves: dict[Logit | Slope, Tensor] = {}
+    leaves: dict[Logit | Slope | Square, Tensor] = {}
     sides: list[list[Share]] = []
     for title, side in (("real", real), ("fake", fake)):
         sides.append([(weight, Logit(f"{title}_{index}")) for index, (weight, _) in enumerate(side)])
@@ -39,18 +39,18 @@ def generator_loss(name: str, real: Side, fake: Side) -> Tensor:
 
 def penalized(name: str, sides: Mapping[str, Sequence[tuple[float, Tensor, Sequence[Tensor]]]]) -> Tensor:
     """A penalty at logits and their gradients, each with its weight on its side."""
-    leaves: dict[Logit | Slope, Tensor | Sequence[Tensor]] = {}
+    leaves: dict[Logit | Slope | Square, Tensor] = {}
     shares: dict[str, list[Share]] = {"real": [], "fake": []}
     for title, side in sides.items():
         for index, (weight, logits, gradients) in enumerate(side):
             draw = f"{title}_{index}"
             shares[title].append((weight, Logit(draw)))
-            leaves |= {Logit(draw): logits, Slope(draw): gradients}
+            leaves |= {Logit(draw): logits, Square(Slope(draw)): squared_norms(gradients)}
     return value(PENALTIES[name].value(shares["real"], shares["fake"], ""), leaves)
 
 
 def gradient_penalty(gradients: Sequence[Tensor]) -> Tensor:
-    leaves: Leaves = {Slope("", "between"): gradients}
+    leaves: Leaves = {Slope("", "between"): norms(gradients)}
     return value(PENALTIES["gradient_penalty"].value([], [], "between"), leaves)
 
 

@@ -184,7 +184,7 @@ def test_the_gradient_goes_through_a_sample_to_whatever_drew_it(small_plan: Plan
 def test_a_discriminator_reads_its_draws_one_after_another(
     small_plan: Plan, small_model: Model, one_image: Tensor
 ) -> None:
-    plan, (critic,) = small_plan, small_plan.turns[0].passes
+    plan, (critic,) = small_plan, small_plan.turns[0].passes_of("scored")
     draws = {}
     for name, data in (("q", {"x": one_image[:4]}), ("p", {})):
         draw = plan.draw(name)
@@ -192,7 +192,7 @@ def test_a_discriminator_reads_its_draws_one_after_another(
     joint = critic_inputs(critic, draws)
     assert critic.draws == ("q", "p")
     assert all(torch.equal(joint[v], torch.cat([draws["q"].samples[v], draws["p"].samples[v]])) for v in joint)
-    logits = critic_logits(small_model, critic.evaluation, critic.row, critic.rows, joint, {}, Mode.TRAIN)
+    logits = critic_logits(small_model, critic, joint, {}, Mode.TRAIN)
     assert logits.shape == (8,)
     of_x = linear(small_model, "critic", "of_x", joint["x"].flatten(1))
     read = torch.cat([of_x, *(joint[v].flatten(1) for v in "yzwvun")], 1)

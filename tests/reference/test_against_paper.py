@@ -123,9 +123,9 @@ def drawn(plan: Plan, model: Model, data: dict[str, dict[str, Tensor]], noise: d
 
 
 def logits_by_draw(plan: Plan, model: Model, draws: dict[str, Draw], noise: dict[str, Tensor]) -> dict[str, Tensor]:
-    (critic,) = plan.turns[0].passes
+    (critic,) = plan.turns[0].passes_of("scored")
     inputs = critic_inputs(critic, draws)
-    joint = critic_logits(model, critic.evaluation, critic.row, critic.rows, inputs, noise, Mode.FROZEN)
+    joint = critic_logits(model, critic, inputs, noise, Mode.FROZEN)
     return dict(zip(critic.draws, joint.chunk(len(critic.draws)), strict=True))
 
 

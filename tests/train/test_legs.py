@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import pytest
 import torch
 from one_step import GENERATORS, SPEC, Step
+from plain_objectives import OBJECTIVES, gradient_penalty, squared_norms
 from torch import Tensor
 
 from ammgraph.graph.plan import GamePlan
 from ammgraph.nn.model import critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.nn.objectives import OBJECTIVES, gradient_penalty, squared_norms
 from ammgraph.train.legs import away_from_zero
 
 PENALTIES = ["none", "gradient_penalty", "roth_penalty", "r1_penalty"]
@@ -67,18 +67,18 @@ def logits(step: Step, game: GamePlan, real: Mapping[str, Tensor], fake: Mapping
     """Every discriminator's pass of the test specs joins q and p, in this order."""
     critic = next(critic for critic in step.plan.turns[0].passes if (game.name, "real") in critic.sides)
     inputs = {name: torch.cat([real[name], fake[name]]) for name in real}
-    joint = critic_logits(step.model, critic.evaluation, critic.row, critic.rows, inputs, step.noise, Mode.FROZEN)
+    joint = critic_logits(step.model, critic, inputs, step.noise, Mode.FROZEN)
     return list(joint.chunk(2))
 
 
 def penalty_of(step: Step, game: GamePlan, kind: str, real: Mapping[str, Tensor], fake: Mapping[str, Tensor]) -> Tensor:
     if kind == "gradient_penalty":
-        evaluation = game.penalties[0].evaluation
-        assert evaluation is not None
-        a = step.noise[f"{evaluation.name}/coefficient"]
+        turn = step.plan.turns[0]
+        places = turn.loss(f"{game.name}/gradient_penalty").sloped
+        (between,) = (found for found in turn.passes_of("between") if found.evaluation.name in places)
+        a = step.noise[f"{between.evaluation.name}/coefficient"]
         inputs = {name: (real[name] + a * (fake[name] - real[name])).requires_grad_() for name in real}
-        rows, row = game.penalties[0].rows, game.discriminator.name
-        d = critic_logits(step.model, evaluation, row, rows, inputs, step.noise, Mode.FROZEN)
+        d = critic_logits(step.model, between, inputs, step.noise, Mode.FROZEN)
         return gradient_penalty(torch.autograd.grad(d.sum(), list(inputs.values()), create_graph=True))
     leaves = [value.requires_grad_() for side in (real, fake) for value in side.values()]
     d_real, d_fake = logits(step, game, real, fake)

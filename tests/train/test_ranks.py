@@ -184,7 +184,8 @@ def test_noise_and_data_of_the_parts_are_those_of_the_whole(path: Path) -> None:
         for name, field in fields.items():
             assert torch.equal(torch.cat([one[draw][name] for one in found]), field)
     joined_at = {
-        critic.evaluation.name: [whole.plan.draw(name).batch_size for name in critic.draws] for critic in turn.passes
+        critic.evaluation.name: [whole.plan.draw(name).batch_size for name in critic.draws]
+        for critic in turn.passes_of("scored")
     }
     noise, (first, second) = whole.noise.of(turn), (it.noise.of(turn) for it in parts)
     for site, drawn in noise.items():

@@ -25,8 +25,8 @@ def test_a_reach_is_the_norm_of_that_losss_gradient() -> None:
     q = sample_draw(model, plan.draw("q"), batches["q"], noise, Mode.TRAIN)
     p = sample_draw(model, plan.draw("p"), {}, noise, Mode.TRAIN)
     inputs = {name: torch.cat([q.samples[name], p.samples[name]]) for name in "xyz"}
-    found = turn.passes[0]
-    logits = critic_logits(model, found.evaluation, found.row, found.rows, inputs, noise, Mode.TRAIN)
+    found = turn.passes_of("scored")[0]
+    logits = critic_logits(model, found, inputs, noise, Mode.TRAIN)
     on_q, on_p = logits.split(40)
     loss = torch.nn.functional.softplus(on_q).mean() + torch.nn.functional.softplus(-on_p).mean()
     expected = {}

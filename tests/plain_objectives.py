@@ -1,8 +1,4 @@
-"""Adversarial objectives and penalties: pure functions of logits and gradients.
-
-`d` is the discriminator's logit, REAL the side to which it says 1. Every objective is given by four functions of one
-example's logit: what the discriminator and what the sides' networks pay, on REAL and on FAKE. Means are over the batch.
-"""
+"""The objectives and penalties as people write them in torch: the second formulas that losses are held against."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
