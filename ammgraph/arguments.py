@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ammgraph import __version__
 from ammgraph.spec.shipped import spec_path
+from ammgraph.terminal import one_line
 
 TUTORIAL = Path(__file__).parent / "docs" / "tutorial.md"
 SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
@@ -16,7 +17,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def parser(verbs: Mapping[str, Run]) -> argparse.ArgumentParser:
     """The parser; the chosen verb's function is `run` of what it gives."""
-    found = argparse.ArgumentParser(
+    found = _Parser(
         prog="ammgraph",
         description="A declarative compiler for adversarial latent-variable models.",
         epilog=f"Example: ammgraph train specs/amm_digits.yaml\nBegin with {TUTORIAL}",
@@ -27,6 +28,13 @@ def parser(verbs: Mapping[str, Run]) -> argparse.ArgumentParser:
     for name, add in _VERBS.items():
         add(subparsers).set_defaults(run=verbs[name])
     return found
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was typed wrong without sending it to the terminal: names of files may be a stranger's."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -56,13 +64,15 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
     )
     source = found.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "spec", nargs="?", type=spec_path, metavar="SPEC", help="a spec, as in specs/amm_digits.yaml or amm_digits"
+        "spec", nargs="?", type=_spec, metavar="SPEC", help="a spec, as in specs/amm_digits.yaml or amm_digits"
     )
-    source.add_argument("--resume", metavar="RUN", help="go on with a run, or with trials, at the newest checkpoint")
+    source.add_argument(
+        "--resume", type=_path, metavar="RUN", help="go on with a run, or with trials, at the newest checkpoint"
+    )
     _set(found)
     _data(found)
     _device(found, "; with --trials several, as in cuda:0,cuda:1 or cpu,cpu: a trial at a time on each")
-    found.add_argument("--run-dir", metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
+    found.add_argument("--run-dir", type=_path, metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
     found.add_argument("--seed", type=_seed, help="seed of initialisation, data order and noise (default: 0)")
     found.add_argument(
         "--trials",
@@ -93,7 +103,7 @@ def _validate(subparsers: Any) -> argparse.ArgumentParser:
     found = _verb(
         subparsers, "validate", "check specs and say what is wrong, and where", "ammgraph validate specs/*.yaml"
     )
-    found.add_argument("specs", nargs="+", type=spec_path, metavar="SPEC")
+    found.add_argument("specs", nargs="+", type=_spec, metavar="SPEC")
     _set(found)
     _format(found)
     return found
@@ -106,7 +116,7 @@ def _show(subparsers: Any) -> argparse.ArgumentParser:
         "print or draw what a spec means: factorizations, layer tables, games, step, LaTeX, cost",
         "ammgraph show specs/amm_mnist.yaml --format svg > amm_mnist.svg",
     )
-    found.add_argument("spec", type=spec_path, metavar="SPEC")
+    found.add_argument("spec", type=_spec, metavar="SPEC")
     _set(found)
     found.add_argument("--section", action="append", choices=SECTIONS, help="only this; may be repeated")
     found.add_argument("--plan", action="store_true", help="the plan alone, as runs store and compare it")
@@ -126,8 +136,8 @@ def _diff(subparsers: Any) -> argparse.ArgumentParser:
         "what changes from one spec, or run, to another, as a model and not as text",
         "ammgraph diff specs/ali_mnist.yaml specs/conditional_ali_mnist.yaml",
     )
-    found.add_argument("first", type=spec_path, metavar="A", help="a spec, or a run directory")
-    found.add_argument("second", type=spec_path, metavar="B")
+    found.add_argument("first", type=_spec, metavar="A", help="a spec, or a run directory")
+    found.add_argument("second", type=_spec, metavar="B")
     _set(found)
     found.add_argument("--exit-code", action="store_true", help="exit with 1 where they differ; else 0 in any case")
     _format(found)
@@ -150,6 +160,7 @@ def _evaluate(subparsers: Any) -> argparse.ArgumentParser:
     )
     found.add_argument(
         "--weights",
+        type=_path,
         metavar="PATH",
         help="torch-fidelity's Inception weights for --quality (default: a classifier trained on the spot)",
     )
@@ -168,6 +179,7 @@ def _report(subparsers: Any) -> argparse.ArgumentParser:
     _data(found)
     _device(found)
     _split(found)
+    _output(found, ".html, with its arrays beside it as .npz (default: report.html in the run directory)")
     found.add_argument("--no-map", action="store_true", help="leave out the t-SNE map, the slowest figure")
     found.add_argument("--seed", type=_seed, default=0, help="seed of samples and choices of images (default: 0)")
     return found
@@ -180,7 +192,7 @@ def _compare(subparsers: Any) -> argparse.ArgumentParser:
         "a table of runs: mean and standard deviation over the seeds of each model",
         "ammgraph compare runs/amm_mnist-* runs/amm_mnist_q1-*",
     )
-    found.add_argument("run_dirs", nargs="+", metavar="RUN")
+    found.add_argument("run_dirs", nargs="+", type=_path, metavar="RUN")
     _data(found)
     _device(found)
     _split(found)
@@ -197,7 +209,7 @@ def _sample(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph sample runs/amm_digits-1 --component 3 --count 20 --output threes.png",
     )
     _run(found)
-    found.add_argument("--output", default="samples.png", metavar="FILE", help=".png or .npz (default: samples.png)")
+    _output(found, ".png or .npz (default: samples.png)", "samples.png")
     found.add_argument("--component", type=_count, metavar="K", help="only this component, counted from 0")
     found.add_argument("--count", type=_positive, metavar="N", help="images of each component (default: 10)")
     found.add_argument("--interpolate", type=_positive, metavar="N", help="N images on a line between two draws of z")
@@ -214,8 +226,10 @@ def _encode(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph encode runs/amm_digits-1 images.npz --output codes.csv",
     )
     _run(found)
-    found.add_argument("images", metavar="IMAGES", help="an image, a folder of images, or an .npz with `images`")
-    found.add_argument("--output", default="encoded.csv", metavar="FILE", help=".csv or .npz (default: encoded.csv)")
+    found.add_argument(
+        "images", type=_path, metavar="IMAGES", help="an image, a folder of images, or an .npz with `images`"
+    )
+    _output(found, ".csv or .npz (default: encoded.csv)", "encoded.csv")
     _device(found)
     return found
 
@@ -239,7 +253,9 @@ def _copy(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph copy amm_mnist_q1 mine.yaml",
     )
     found.add_argument("name", metavar="NAME", help="as `ammgraph specs` lists it")
-    found.add_argument("path", nargs="?", metavar="PATH", help="the new file, or a folder (default: NAME.yaml)")
+    found.add_argument(
+        "path", nargs="?", type=_path, metavar="PATH", help="the new file, or a folder (default: NAME.yaml)"
+    )
     return found
 
 
@@ -250,7 +266,7 @@ def _new(subparsers: Any) -> argparse.ArgumentParser:
         "write a spec with comments from two factorizations, ready to train",
         'ammgraph new mine.yaml --q "q(x) q(z|x) q(y|x,z)" --p "p(y) p(z|y) p(x|y,z)" --image 1x28x28',
     )
-    found.add_argument("path", metavar="FILE", help="the new spec, as in mine.yaml; never overwritten")
+    found.add_argument("path", type=_path, metavar="FILE", help="the new spec, as in mine.yaml; never overwritten")
     found.add_argument("--q", required=True, metavar="FACTORS", help="the inference side, as a product of factors")
     found.add_argument("--p", required=True, metavar="FACTORS", help="the synthesis side")
     found.add_argument(
@@ -317,7 +333,11 @@ def _export(subparsers: Any) -> argparse.ArgumentParser:
     )
     _run(found)
     found.add_argument(
-        "-o", "--output", metavar="DIR", help="the folder of the export (default: `export` in the run directory)"
+        "-o",
+        "--output",
+        type=_path,
+        metavar="DIR",
+        help="the folder of the export (default: `export` in the run directory)",
     )
     found.add_argument(
         "--onnx",
@@ -347,7 +367,7 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
 
 
 def _run(found: argparse.ArgumentParser) -> None:
-    found.add_argument("run_dir", metavar="RUN", help="a run directory, as in runs/amm_digits-1")
+    found.add_argument("run_dir", type=_path, metavar="RUN", help="a run directory, as in runs/amm_digits-1")
 
 
 def _set(found: argparse.ArgumentParser) -> None:
@@ -365,13 +385,23 @@ def _set(found: argparse.ArgumentParser) -> None:
 
 def _data(found: argparse.ArgumentParser) -> None:
     found.add_argument(
-        "--data-dir", metavar="DIR", help="folder of MNIST's and SVHN's files, and of relative `data.path`s"
+        "--data-dir",
+        type=_path,
+        metavar="DIR",
+        help="folder of MNIST's and SVHN's files, and of relative `data.path`s",
     )
     found.add_argument("--no-download", action="store_true", help="never fetch a data set")
 
 
 def _device(found: argparse.ArgumentParser, more: str = "") -> None:
     found.add_argument("--device", default="auto", help=f"auto, cpu, cuda or cuda:N (default: auto){more}")
+
+
+def _output(found: argparse.ArgumentParser, what: str, default: str | None = None) -> None:
+    found.add_argument("--output", type=_path, default=default, metavar="FILE", help=what)
+    found.add_argument(
+        "--force", action="store_true", help="replace the file, also where no command like this one has written it"
+    )
 
 
 def _split(found: argparse.ArgumentParser) -> None:
@@ -398,6 +428,16 @@ def _sized(text: str) -> tuple[str, int]:
     if not name or not size.isdecimal() or not 0 < int(size) < 10**9:
         raise argparse.ArgumentTypeError(f"`{text}`: expected a variable and its size, as in y:10")
     return name, int(size)
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found an empty text")
+    return text
+
+
+def _spec(text: str) -> str:
+    return spec_path(_path(text))
 
 
 def _seed(text: str) -> int:

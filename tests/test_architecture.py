@@ -25,12 +25,12 @@ from ammgraph.spec.training import Adam, Weights
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ammgraph"
 ORDER = (
-    *("diagnostics", "spec", "data", "graph", "nn", "train", "evaluation", "export"),
+    *("diagnostics", "terminal", "spec", "data", "graph", "nn", "train", "evaluation", "export"),
     *("api", "explain", "arguments", "session"),  # api ties train and evaluation together
     *("dry_run", "trials", "cli", "__main__"),
 )
 MAY_IMPORT = {"graph": {"diagnostics", "spec"}, "data": {"diagnostics", "spec"}}  # less than everything to the left
-TORCH_FREE = {"explain", "diagnostics", "spec", "graph", "arguments", "cli", "__main__", "__init__"}
+TORCH_FREE = {"explain", "diagnostics", "terminal", "spec", "graph", "arguments", "cli", "__main__", "__init__"}
 LONGEST_MODULE = 600
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

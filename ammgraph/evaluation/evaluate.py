@@ -81,7 +81,7 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
     For a variable that no label supervises (clustering): errors of eq. 17 by one-to-one and by majority assignment,
     fitted on these examples, NMI (arithmetic mean) and ARI; for one that labels supervise: the classification error.
     Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where the factorization has one. Errors are
-    fractions. `score.measure` says more, and more exactly.
+    fractions, None where all labels are alike. `score.measure` says more, and more exactly.
 
     Args:
         model: the weights to evaluate.
@@ -204,18 +204,24 @@ def k_means_error(split: Split, num_clusters: int) -> float:
     return metrics.clustering_error(clusters, labels, metrics.one_to_one(table))
 
 
-def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[str, float]:
-    chosen = scores.argmax(1)
+def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[str, float | None]:
+    chosen, num_clusters = scores.argmax(1), scores.shape[1]
+    agreement = _agreement(chosen, labels, num_clusters, supervised)
+    told: dict[str, float | None] = {**(agreement if metrics.labels_tell(labels) else dict.fromkeys(agreement))}
+    if not supervised:
+        told["components_used"] = float((metrics.component_use(chosen, num_clusters) > 0).sum())
+    return told
+
+
+def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, supervised: bool) -> dict[str, float]:
     if supervised:
         return {"classification_error": metrics.classification_error(chosen, labels)}
-    num_clusters = scores.shape[1]
     table = metrics.cluster_table(chosen, labels, num_clusters, int(labels.max()) + 1)
     return {
         "one_to_one_error": metrics.clustering_error(chosen, labels, metrics.one_to_one(table)),
         "majority_error": metrics.clustering_error(chosen, labels, metrics.majority(table)),
         "nmi": metrics.normalized_mutual_information(chosen, labels),
         "ari": metrics.adjusted_rand_index(chosen, labels),
-        "components_used": float((metrics.component_use(chosen, num_clusters) > 0).sum()),
     }
 
 

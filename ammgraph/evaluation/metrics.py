@@ -15,6 +15,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NO_CLASS = -1
+VOID = "the images have one label in all, with which everything agrees"  # why there is no error, NMI or ARI
 
 # --------------------------------------------------------------------------------------------------- tables
 
@@ -153,6 +154,11 @@ def adjusted_rand_index(clusters: Array, labels: Array) -> float:
     """
     _check_same_length(clusters, labels)
     return float(adjusted_rand_score(labels, clusters))
+
+
+def labels_tell(labels: Array) -> bool:
+    """Whether there are two labels: with one alone whatever is constant has no error, and NMI and ARI mean nothing."""
+    return len(labels) > 0 and bool((labels != labels[0]).any())
 
 
 def component_use(clusters: Array, num_clusters: int) -> Array:

@@ -4,6 +4,7 @@ measure        a model and a split -> results
 evaluate_run   a run directory -> `evaluation.json`
 """
 
+import logging
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from ammgraph.evaluation.runs import LoadedRun, load_run
 from ammgraph.graph.plan import Plan, ReadoutPlan
 from ammgraph.graph.text import plan_hash
 from ammgraph.nn.model import Model
+
+logger = logging.getLogger(__name__)
 
 K_MEANS_RESTARTS = 10
 K_MEANS_EXAMPLES = 10_000
@@ -53,7 +56,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Score the newest checkpoint of a run and write its `evaluation.json`; nothing else in the run is changed.
 
-    What was measured before on the same weights and is not measured now, as on another split, stays in the file.
+    What was measured before on the same weights and is not measured now, as on another split, stays in the file. Where
+    the file cannot be written, as in a run that may only be read, that is a warning.
 
     Args:
         folder: the run directory.
@@ -65,12 +69,15 @@ def evaluate_run(
         quality: how to measure the quality of samples; None leaves it out.
 
     Raises:
-        RunError: as `load_run`; the split is not there; the file cannot be written.
+        RunError: as `load_run`; the split is not there.
     """
     loaded = load_run(folder, device, data_dir, download)
     before = _readable(folder)
     evaluation = evaluate_loaded(loaded, split, baseline, quality, before).merged(before)
-    results.write(folder, evaluation)
+    try:
+        results.write(folder, evaluation)
+    except RunError as error:
+        logger.warning(f"{error}; what was found is not kept")
     return evaluation
 
 
@@ -161,7 +168,7 @@ def _readout(plan: Plan, readout: ReadoutPlan, rule: str, scored: _Scored, fitte
     common = _Common(readout.variable, rule, rule_text(plan, readout, rule), scored.split, len(scored.labels))
     if readout.supervised:
         error = metrics.classification_error(scored.chosen, scored.labels)
-        agreement = [common.result("classification_error", error, "fraction")]
+        agreement = _told_by([common.result("classification_error", error, "fraction")], scored.labels)
     else:
         agreement = _agreement(common, scored, fitted)
     num_clusters = scored.scores.shape[1]
@@ -214,7 +221,14 @@ def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[
     information = metrics.normalized_mutual_information(scored.chosen, scored.labels)
     found.append(common.result("nmi", information, "", "arithmetic mean"))
     found.append(common.result("ari", metrics.adjusted_rand_index(scored.chosen, scored.labels), ""))
-    return found
+    return _told_by(found, scored.labels)
+
+
+def _told_by(found: list[Result], labels: Array) -> list[Result]:
+    """Agreements with labels, void where these tell nothing apart."""
+    if metrics.labels_tell(labels):
+        return found
+    return [replace(result, value=None, void=metrics.VOID) for result in found]
 
 
 def _assignment(protocol: str, fit: _Scored) -> Array:

@@ -19,6 +19,7 @@ from ammgraph.diagnostics import RunError
 
 T = TypeVar("T")
 
+_NO_FILE = "it is a device, a pipe or a socket, no file"
 _LEFTOVER = re.compile(r"[0-9a-f]{16}\..+\.new", re.DOTALL)
 
 
@@ -30,7 +31,7 @@ def read_as(kind: type[T], path: Path) -> T:
         RunError: it cannot be read, or has other content than the dataclass's.
     """
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return TypeAdapter(kind).validate_json(read(path))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
@@ -39,6 +40,18 @@ def read_as(kind: type[T], path: Path) -> T:
         problem = error.errors()[0]
         place = "".join(f"`{part}`: " for part in problem["loc"])
         raise RunError(f"{path} is damaged: {place}{problem['msg']}") from error
+
+
+def read(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: it cannot be read, or is a device, a pipe or a socket, which might never end.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, _NO_FILE)
+        return file.read()
 
 
 def write(path: Path, content: bytes) -> None:
@@ -145,4 +158,4 @@ def _refuse_other_than_a_file(path: Path) -> None:
     except FileNotFoundError:
         return
     if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind) or stat.S_ISDIR(kind)):
-        raise OSError(errno.EINVAL, "it is a device, a pipe or a socket, no file")
+        raise OSError(errno.EINVAL, _NO_FILE)
