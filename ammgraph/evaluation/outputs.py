@@ -41,8 +41,8 @@ def check_output(path: Path, known: Known, force: bool) -> None:
         return
     if not path.is_file() or not known(path):
         raise RunError(
-            f"{path} is there already, and is not what this command writes; name another with `--output`, or replace it "
-            "with `--force`"
+            f"{path} is there already, and is not what this command writes; name another with `--output`, or replace "
+            "it with `--force`"
         )
 
 

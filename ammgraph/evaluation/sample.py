@@ -119,7 +119,8 @@ def write_samples(samples: Samples, output: Path) -> None:
     """Write a grid (`.png`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
 
     Raises:
-        RunError: the file cannot be written, what was there before is untouched; or the images are neither grey nor RGB.
+        RunError: the file cannot be written, and what was there before is untouched; or the images are neither grey nor
+            RGB.
     """
     if output.suffix.lower() == ".npz":
         arrays = {samples.variable: samples.images, **samples.latents, "layout": np.array("NCHW")}

@@ -105,7 +105,7 @@ def as_json(record: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file. Lines that are damaged are left out with a warning, a last one that was cut off without.
+    """All lines of a metrics file; damaged ones are left out with a warning, a last one that was cut off without.
 
     Raises:
         RunError: it cannot be read.
