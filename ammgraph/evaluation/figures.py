@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ammgraph.evaluation.curves import Curve, Curves, Panel, UsePanel
+from ammgraph.evaluation.labels import fonts, labels, width
 from ammgraph.evaluation.metrics import NO_CLASS, Array, components_in_use, one_to_one
 from ammgraph.evaluation.views import (
     EmbeddingView,
@@ -28,7 +29,10 @@ from ammgraph.evaluation.views import (
     largest,
 )
 
-WIDTH = 5.2  # inches
+WIDTH, WIDEST = 5.2, 14.0  # inches
+LETTER, LINE, HANDLE = 0.075, 0.17, 0.4  # inches that a letter, a line, and what stands before a label in a legend take
+COLUMN_SPACING = 0.9
+MANY, MOST_COUNTED = 20, 60  # columns of a table that fill half a page's width, and that have room for numbers
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 POINTS = (  # Petroff, arXiv:2107.02270
@@ -74,7 +78,7 @@ class Plate:
     def encoded(self) -> bytes:
         """The figure's file, the same bytes for the same data."""
         buffer = io.BytesIO()
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(_style()):
             if self.form == "svg":
                 self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
             else:
@@ -84,7 +88,7 @@ class Plate:
 
 def draw(view: View, images: str = "test images") -> Plate:
     """The plate of a view; `images` says what the images of its split are."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_style()):
         if isinstance(view, SamplesView):
             return _samples(view, images)
         if isinstance(view, MatrixView):
@@ -101,7 +105,7 @@ def draw_curves(curves: Curves) -> tuple[Plate, ...]:
     per_epoch = curves.steps_per_epoch
     last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
     scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch else (1.0, "step")
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_style()):
         return (
             *(_panel(panel, scale, unit) for panel in curves.panels),
             *(_use(use, scale, unit) for use in curves.uses if use.shares.size),
@@ -204,17 +208,25 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     counts = view.counts[order]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     rows, columns = counts.shape
-    figure = _figure(min(WIDTH, 0.9 + 0.42 * columns), min(0.75 + 0.27 * rows, 12))
+    classes = labels(view.classes)
+    names = classes.texts if view.supervised else tuple(map(str, range(len(view.counts))))
+    across = classes.texts if len(view.classes) == columns else tuple(map(str, range(columns)))
+    margin = 0.9 + LETTER * max(0, *(width(names[row]) - 2 for row in order))
+    upright = max(map(width, across)) < 4
+    wide = columns > MANY
+    figure = _figure(
+        min(margin + 0.26 * columns, WIDEST) if wide else min(margin + 0.42 * columns, WIDTH),
+        min(0.75 + 0.27 * rows + (0 if upright else LETTER * max(map(width, across))), WIDEST),
+    )
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    size = 7 if max(rows, columns) <= 20 else 5.5
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        ink = "white" if shares[row, column] > 0.55 else "#222222"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=ink)
-    classes = tuple(map(_plain, view.classes))
-    names = classes if view.supervised else tuple(map(str, range(len(view.counts))))
-    across = tuple(map(str, range(columns))) if len(classes) != columns else classes
-    axes.set_xticks(range(columns), across, rotation=0 if max(map(len, across)) < 4 else 60)
+    if columns <= MOST_COUNTED:
+        size = 7 if max(rows, columns) <= MANY else 5.5
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            ink = "white" if shares[row, column] > 0.55 else "#222222"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=ink)
+    every = -(-columns // MOST_COUNTED)
+    axes.set_xticks(range(0, columns, every), across[::every], rotation=0 if upright else 90 if wide else 60)
     axes.set_yticks(range(rows), [names[row] for row in order])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -227,10 +239,10 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     bayes = ", the Bayes rule of eq. 19" if view.bayes else ""
     count = f"{view.counts.sum():,}"
     caption = f"Predictions by {view.rule}{bayes}, of {count} {images}; the shade is the share of its row.{about}"
-    caption += _of_more(order, len(view.counts))
+    caption += _of_more(order, len(view.counts)) + classes.note
     axis = "true against predicted class" if view.supervised else "clusters against classes"
     alt = f"{rows} by {columns} table of counts: {axis}"
-    return Plate(view.name, f"{kind} of {view.rule}", caption, alt, figure, "svg")
+    return Plate(view.name, f"{kind} of {view.rule}", caption, alt, figure, "svg", wide)
 
 
 def _by_class(counts: Array) -> Array:
@@ -241,14 +253,16 @@ def _by_class(counts: Array) -> Array:
 
 
 def _embedding(view: EmbeddingView, images: str) -> Plate:
-    figure = _figure(WIDTH, WIDTH * 0.94)
+    classes = labels(view.classes)
+    marks = len(POINTS) * len(MARKERS)
+    named = len(view.classes) <= marks
+    ncols = _legend_columns(classes.longest, min(10, len(view.classes)))
+    figure = _figure(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
     axes = figure.subplots()
-    for index, name in enumerate(view.classes):
+    for index, name in enumerate(classes.texts):
         chosen = view.points[view.labels == index]
         colour, marker = POINTS[index % len(POINTS)], MARKERS[index // len(POINTS) % len(MARKERS)]
-        axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=7, color=colour, marker=marker, alpha=0.75, linewidths=0, label=_plain(name)
-        )
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=7, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
     for index, (x, y) in zip(view.components, view.means, strict=True):
         axes.scatter(x, y, s=105, color="#111111", edgecolors="white", linewidths=1, zorder=3)
         axes.text(
@@ -257,13 +271,10 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    figure.legend(
-        loc="outside lower center",
-        ncols=min(10, len(view.classes)),
-        markerscale=2.4,
-        handletextpad=0.1,
-        columnspacing=0.9,
-    )
+    if named:
+        figure.legend(
+            loc="outside lower center", ncols=ncols, markerscale=2.4, handletextpad=0.1, columnspacing=COLUMN_SPACING
+        )
     means = (
         f" Black: the means of {view.variable} for each {view.category}, placed together with them."
         f"{_of_more(view.components, view.num_components)}"
@@ -273,6 +284,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     caption = (
         f"t-SNE of {view.variable} from {view.factor} in mean mode, for {len(view.points):,} random {images}, coloured "
         f"by class (scikit-learn, PCA start, seed {view.seed}).{means}"
+        + (classes.note if named else f" Of {len(view.classes):,} classes those {marks} apart look alike.")
     )
     alt = f"Map of {len(view.points):,} points in {len(view.classes)} colours"
     return Plate(view.name, f"Map of {view.variable}", caption, alt, figure, "png")
@@ -284,10 +296,11 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
 def _panel(panel: Panel, scale: float, unit: str) -> Plate:
     figure = _figure(WIDTH, 2.7)
     axes = figure.subplots()
-    for index, curve in enumerate(panel.curves):
+    names = labels([curve.label for curve in panel.curves], longest=40)
+    for index, (curve, name) in enumerate(zip(panel.curves, names.texts, strict=True)):
         colour, dashes = LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)]
         few = "o" if len(curve.steps) < 12 else None
-        axes.plot(curve.steps * scale, curve.values, color=colour, ls=dashes, marker=few, ms=3, label=curve.label)
+        axes.plot(curve.steps * scale, curve.values, color=colour, ls=dashes, marker=few, ms=3, label=name)
     if panel.level is not None:
         axes.axhline(panel.level[0], color="#666666", lw=0.8, ls=(0, (4, 3)), zorder=0, label=panel.level[1])
     if panel.logarithmic and any(np.nanmax(curve.values, initial=0) > 0 for curve in panel.curves):
@@ -300,9 +313,11 @@ def _panel(panel: Panel, scale: float, unit: str) -> Plate:
     if unit == "step":
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(panel.curves) > 1 or panel.level is not None:
-        figure.legend(loc="outside upper center", ncols=3, handlelength=1.6, columnspacing=1.2)
+        widest = max(names.longest, width(panel.level[1]) if panel.level is not None else 0)
+        ncols = _legend_columns(widest, 3)
+        figure.legend(loc="outside upper center", ncols=ncols, handlelength=1.6, columnspacing=COLUMN_SPACING)
     alt = f"{panel.title} over {unit}s: " + "; ".join(f"{curve.label} ends at {_last(curve)}" for curve in panel.curves)
-    return Plate(f"curve_{panel.name}", panel.title, panel.note, alt, figure, "svg")
+    return Plate(f"curve_{panel.name}", panel.title, panel.note + names.note, alt, figure, "svg")
 
 
 def _use(use: UsePanel, scale: float, unit: str) -> Plate:
@@ -330,14 +345,18 @@ def _of_more(shown: Array, size: int) -> str:
     return f" Of {size:,} the {len(shown):,} with the most images." if len(shown) < size else ""
 
 
-def _plain(name: str) -> str:
-    """A name that matplotlib takes neither for mathematics nor, at a leading underscore, for one to be left out."""
-    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
-
-
 def _last(curve: Curve) -> str:
     return f"{curve.values[-1]:.4g}"
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
+def _legend_columns(letters: int, most: int) -> int:
+    """How many entries of so many letters stand side by side within the width of a figure."""
+    return max(1, min(most, int(WIDTH / (HANDLE + LETTER * letters))))
+
+
+def _style() -> Any:
+    return {**STYLE, "font.family": fonts()}
+
+
+def _figure(across: float, height: float) -> Figure:
+    return Figure(figsize=(across, height), layout="constrained")

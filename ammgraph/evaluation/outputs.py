@@ -71,7 +71,7 @@ def write_output(path: Path, content: bytes) -> None:
 def npz(arrays: Mapping[str, Array], command: str) -> bytes:
     """The content of an `.npz` that `is_npz` knows again as that command's."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = _mark(command)
     return buffer.getvalue()
