@@ -14,7 +14,6 @@ from PIL import Image
 from tiny import TINY
 from tiny_runs import Run, files_of
 
-
 OUTPUTS = (
     ("encode", "{run}", "one.png", "--output", "out.csv"),
     ("encode", "{run}", "one.png", "--output", "out.npz"),
