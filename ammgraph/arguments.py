@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ammgraph import __version__
-from ammgraph.spec.shipped import spec_path
+from ammgraph import __version__, kinds
+from ammgraph.terminal import one_line
 
 TUTORIAL = Path(__file__).parent / "docs" / "tutorial.md"
 SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
@@ -16,7 +16,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def parser(verbs: Mapping[str, Run]) -> argparse.ArgumentParser:
     """The parser; the chosen verb's function is `run` of what it gives."""
-    found = argparse.ArgumentParser(
+    found = _Parser(
         prog="ammgraph",
         description="A declarative compiler for adversarial latent-variable models.",
         epilog=f"Example: ammgraph train specs/amm_digits.yaml\nBegin with {TUTORIAL}",
@@ -27,6 +27,13 @@ def parser(verbs: Mapping[str, Run]) -> argparse.ArgumentParser:
     for name, add in _VERBS.items():
         add(subparsers).set_defaults(run=verbs[name])
     return found
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was typed wrong without sending it to the terminal: names of files may be a stranger's."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -56,17 +63,19 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
     )
     source = found.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "spec", nargs="?", type=spec_path, metavar="SPEC", help="a spec, as in specs/amm_digits.yaml or amm_digits"
+        "spec", nargs="?", type=kinds.spec, metavar="SPEC", help="a spec, as in specs/amm_digits.yaml or amm_digits"
     )
-    source.add_argument("--resume", metavar="RUN", help="go on with a run, or with trials, at the newest checkpoint")
+    source.add_argument(
+        "--resume", type=kinds.path, metavar="RUN", help="go on with a run, or with trials, at the newest checkpoint"
+    )
     _set(found)
     _data(found)
     _device(found, "; with --trials several, as in cuda:0,cuda:1 or cpu,cpu: a trial at a time on each")
-    found.add_argument("--run-dir", metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
-    found.add_argument("--seed", type=_seed, help="seed of initialisation, data order and noise (default: 0)")
+    found.add_argument("--run-dir", type=kinds.path, metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
+    found.add_argument("--seed", type=kinds.seed, help="seed of initialisation, data order and noise (default: 0)")
     found.add_argument(
         "--trials",
-        type=_positive,
+        type=kinds.positive,
         metavar="N",
         help="train N seeds from --seed on, one after another or one on each --device; ends with mean and standard "
         "deviation",
@@ -79,10 +88,12 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
     found.add_argument(
         "--precision", choices=("float32", "bfloat16", "float64"), help="of the arithmetic (default: float32)"
     )
-    found.add_argument("--log-every", type=_positive, metavar="STEPS", help="steps between two lines (default: 50)")
+    found.add_argument(
+        "--log-every", type=kinds.positive, metavar="STEPS", help="steps between two lines (default: 50)"
+    )
     found.add_argument(
         "--checkpoint-seconds",
-        type=_seconds,
+        type=kinds.seconds,
         metavar="S",
         help="least time between two checkpoints (default: 60)",
     )
@@ -93,7 +104,7 @@ def _validate(subparsers: Any) -> argparse.ArgumentParser:
     found = _verb(
         subparsers, "validate", "check specs and say what is wrong, and where", "ammgraph validate specs/*.yaml"
     )
-    found.add_argument("specs", nargs="+", type=spec_path, metavar="SPEC")
+    found.add_argument("specs", nargs="+", type=kinds.spec, metavar="SPEC")
     _set(found)
     _format(found)
     return found
@@ -106,7 +117,7 @@ def _show(subparsers: Any) -> argparse.ArgumentParser:
         "print or draw what a spec means: factorizations, layer tables, games, step, LaTeX, cost",
         "ammgraph show specs/amm_mnist.yaml --format svg > amm_mnist.svg",
     )
-    found.add_argument("spec", type=spec_path, metavar="SPEC")
+    found.add_argument("spec", type=kinds.spec, metavar="SPEC")
     _set(found)
     found.add_argument("--section", action="append", choices=SECTIONS, help="only this; may be repeated")
     found.add_argument("--plan", action="store_true", help="the plan alone, as runs store and compare it")
@@ -126,8 +137,8 @@ def _diff(subparsers: Any) -> argparse.ArgumentParser:
         "what changes from one spec, or run, to another, as a model and not as text",
         "ammgraph diff specs/ali_mnist.yaml specs/conditional_ali_mnist.yaml",
     )
-    found.add_argument("first", type=spec_path, metavar="A", help="a spec, or a run directory")
-    found.add_argument("second", type=spec_path, metavar="B")
+    found.add_argument("first", type=kinds.spec, metavar="A", help="a spec, or a run directory")
+    found.add_argument("second", type=kinds.spec, metavar="B")
     _set(found)
     found.add_argument("--exit-code", action="store_true", help="exit with 1 where they differ; else 0 in any case")
     _format(found)
@@ -150,6 +161,7 @@ def _evaluate(subparsers: Any) -> argparse.ArgumentParser:
     )
     found.add_argument(
         "--weights",
+        type=kinds.path,
         metavar="PATH",
         help="torch-fidelity's Inception weights for --quality (default: a classifier trained on the spot)",
     )
@@ -168,8 +180,9 @@ def _report(subparsers: Any) -> argparse.ArgumentParser:
     _data(found)
     _device(found)
     _split(found)
+    _output(found, ".html, with its arrays beside it as .npz (default: report.html in the run directory)")
     found.add_argument("--no-map", action="store_true", help="leave out the t-SNE map, the slowest figure")
-    found.add_argument("--seed", type=_seed, default=0, help="seed of samples and choices of images (default: 0)")
+    found.add_argument("--seed", type=kinds.seed, default=0, help="seed of samples and choices of images (default: 0)")
     return found
 
 
@@ -180,7 +193,7 @@ def _compare(subparsers: Any) -> argparse.ArgumentParser:
         "a table of runs: mean and standard deviation over the seeds of each model",
         "ammgraph compare runs/amm_mnist-* runs/amm_mnist_q1-*",
     )
-    found.add_argument("run_dirs", nargs="+", metavar="RUN")
+    found.add_argument("run_dirs", nargs="+", type=kinds.path, metavar="RUN")
     _data(found)
     _device(found)
     _split(found)
@@ -197,11 +210,13 @@ def _sample(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph sample runs/amm_digits-1 --component 3 --count 20 --output threes.png",
     )
     _run(found)
-    found.add_argument("--output", default="samples.png", metavar="FILE", help=".png or .npz (default: samples.png)")
-    found.add_argument("--component", type=_count, metavar="K", help="only this component, counted from 0")
-    found.add_argument("--count", type=_positive, metavar="N", help="images of each component (default: 10)")
-    found.add_argument("--interpolate", type=_positive, metavar="N", help="N images on a line between two draws of z")
-    found.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default: 0)")
+    _output(found, ".png or .npz (default: samples.png)", "samples.png")
+    found.add_argument("--component", type=kinds.count, metavar="K", help="only this component, counted from 0")
+    found.add_argument("--count", type=kinds.positive, metavar="N", help="images of each component (default: 10)")
+    found.add_argument(
+        "--interpolate", type=kinds.positive, metavar="N", help="N images on a line between two draws of z"
+    )
+    found.add_argument("--seed", type=kinds.seed, default=0, help="seed of the noise (default: 0)")
     _device(found)
     return found
 
@@ -214,8 +229,10 @@ def _encode(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph encode runs/amm_digits-1 images.npz --output codes.csv",
     )
     _run(found)
-    found.add_argument("images", metavar="IMAGES", help="an image, a folder of images, or an .npz with `images`")
-    found.add_argument("--output", default="encoded.csv", metavar="FILE", help=".csv or .npz (default: encoded.csv)")
+    found.add_argument(
+        "images", type=kinds.path, metavar="IMAGES", help="an image, a folder of images, or an .npz with `images`"
+    )
+    _output(found, ".csv or .npz (default: encoded.csv)", "encoded.csv")
     _device(found)
     return found
 
@@ -239,7 +256,9 @@ def _copy(subparsers: Any) -> argparse.ArgumentParser:
         "ammgraph copy amm_mnist_q1 mine.yaml",
     )
     found.add_argument("name", metavar="NAME", help="as `ammgraph specs` lists it")
-    found.add_argument("path", nargs="?", metavar="PATH", help="the new file, or a folder (default: NAME.yaml)")
+    found.add_argument(
+        "path", nargs="?", type=kinds.path, metavar="PATH", help="the new file, or a folder (default: NAME.yaml)"
+    )
     return found
 
 
@@ -250,14 +269,14 @@ def _new(subparsers: Any) -> argparse.ArgumentParser:
         "write a spec with comments from two factorizations, ready to train",
         'ammgraph new mine.yaml --q "q(x) q(z|x) q(y|x,z)" --p "p(y) p(z|y) p(x|y,z)" --image 1x28x28',
     )
-    found.add_argument("path", metavar="FILE", help="the new spec, as in mine.yaml; never overwritten")
+    found.add_argument("path", type=kinds.path, metavar="FILE", help="the new spec, as in mine.yaml; never overwritten")
     found.add_argument("--q", required=True, metavar="FACTORS", help="the inference side, as a product of factors")
     found.add_argument("--p", required=True, metavar="FACTORS", help="the synthesis side")
     found.add_argument(
         "--image",
         action="append",
         default=[],
-        type=_image,
+        type=kinds.image,
         metavar="CxHxW",
         help="size of the images: variables whose names begin with x; NAME:CxHxW for another (default: as the data's)",
     )
@@ -265,12 +284,17 @@ def _new(subparsers: Any) -> argparse.ArgumentParser:
         "--categorical",
         action="append",
         default=[],
-        type=_sized,
+        type=kinds.sized,
         metavar="NAME:K",
         help="a categorical variable; names that begin with y or c are, with K = 10; may be repeated",
     )
     found.add_argument(
-        "--real", action="append", default=[], type=_sized, metavar="NAME:N", help="a real vector (default: N = 64)"
+        "--real",
+        action="append",
+        default=[],
+        type=kinds.sized,
+        metavar="NAME:N",
+        help="a real vector (default: N = 64)",
     )
     found.add_argument(
         "--deterministic",
@@ -317,7 +341,11 @@ def _export(subparsers: Any) -> argparse.ArgumentParser:
     )
     _run(found)
     found.add_argument(
-        "-o", "--output", metavar="DIR", help="the folder of the export (default: `export` in the run directory)"
+        "-o",
+        "--output",
+        type=kinds.path,
+        metavar="DIR",
+        help="the folder of the export (default: `export` in the run directory)",
     )
     found.add_argument(
         "--onnx",
@@ -347,7 +375,7 @@ _VERBS: dict[str, Callable[[Any], argparse.ArgumentParser]] = {
 
 
 def _run(found: argparse.ArgumentParser) -> None:
-    found.add_argument("run_dir", metavar="RUN", help="a run directory, as in runs/amm_digits-1")
+    found.add_argument("run_dir", type=kinds.path, metavar="RUN", help="a run directory, as in runs/amm_digits-1")
 
 
 def _set(found: argparse.ArgumentParser) -> None:
@@ -365,13 +393,23 @@ def _set(found: argparse.ArgumentParser) -> None:
 
 def _data(found: argparse.ArgumentParser) -> None:
     found.add_argument(
-        "--data-dir", metavar="DIR", help="folder of MNIST's and SVHN's files, and of relative `data.path`s"
+        "--data-dir",
+        type=kinds.path,
+        metavar="DIR",
+        help="folder of MNIST's and SVHN's files, and of relative `data.path`s",
     )
     found.add_argument("--no-download", action="store_true", help="never fetch a data set")
 
 
 def _device(found: argparse.ArgumentParser, more: str = "") -> None:
     found.add_argument("--device", default="auto", help=f"auto, cpu, cuda or cuda:N (default: auto){more}")
+
+
+def _output(found: argparse.ArgumentParser, what: str, default: str | None = None) -> None:
+    found.add_argument("--output", type=kinds.path, default=default, metavar="FILE", help=what)
+    found.add_argument(
+        "--force", action="store_true", help="replace the file, also where no command like this one has written it"
+    )
 
 
 def _split(found: argparse.ArgumentParser) -> None:
@@ -382,47 +420,3 @@ def _split(found: argparse.ArgumentParser) -> None:
 
 def _format(found: argparse.ArgumentParser) -> None:
     found.add_argument("--format", choices=("text", "json"), default="text")
-
-
-def _image(text: str) -> tuple[str, tuple[int, int, int]]:
-    name, _, sizes = text.rpartition(":")
-    found = tuple(int(size) for size in sizes.split("x") if size.isdecimal() and 0 < int(size) < 10**5)
-    if len(found) != 3 or sizes.count("x") != 2:
-        message = f"`{text}`: expected channels, height and width, as in 1x28x28 or photo:3x32x32"
-        raise argparse.ArgumentTypeError(message)
-    return name, (found[0], found[1], found[2])
-
-
-def _sized(text: str) -> tuple[str, int]:
-    name, _, size = text.partition(":")
-    if not name or not size.isdecimal() or not 0 < int(size) < 10**9:
-        raise argparse.ArgumentTypeError(f"`{text}`: expected a variable and its size, as in y:10")
-    return name, int(size)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"`{text}` is no seed: expected a whole number from 0 to 2^63 - 1")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number, at least 1")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"`{text}`: expected a whole number, at least 0")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"`{text}`: expected a number of seconds, at least 0")
-    return seconds

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ammgraph import __version__
 from ammgraph.arguments import DRAWN, SECTIONS, Run, parser
 from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, is_out_of_memory, render
+from ammgraph.terminal import as_it_is, close_output, escaped, guarded, one_line, open_streams, print_lines
 
 if TYPE_CHECKING:
     from ammgraph.graph.plan import Plan
@@ -26,10 +27,19 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    open_streams()
     options = parser(VERBS).parse_args(arguments)
     options.command = sys.argv[1:] if arguments is None else list(arguments)
     logger, handler = logging.getLogger("ammgraph"), _ToStderr()
     logger.addHandler(handler)
+    try:
+        with guarded():
+            return _exit_code(options)
+    finally:
+        logger.removeHandler(handler)
+
+
+def _exit_code(options: argparse.Namespace) -> int:
     try:
         code = int(options.run(options))
         sys.stdout.flush()
@@ -38,18 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_diagnostics(error, getattr(options, "format", "text"))
         return 1
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone: no error of ours, and nothing more can be said to it.
-        _close_output()
+        close_output()
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _close_output()
             print(f"error: {error}", file=sys.stderr)
             return 1
         if is_out_of_memory(error):
@@ -62,20 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 3
-    finally:
-        logger.removeHandler(handler)
 
 
 class _ToStderr(logging.Handler):
     """What a room has to say beside its result."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
-
-
-def _close_output() -> None:
-    """What is still to be written to stdout goes nowhere, so that Python has nothing to complain about at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{record.levelname.lower()}: {one_line(record.getMessage())}", file=sys.stderr)
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -170,8 +172,9 @@ def diff(options: argparse.Namespace) -> int:
         print(f"{options.first} and {options.second} are the same model")
     else:
         colours = {"+": "32", "-": "31", "~": "33"} if sys.stdout.isatty() and "NO_COLOR" not in os.environ else {}
-        for line in difference_text(changes, plan, other):
-            print(f"\033[{colours[line[0]]}m{line}\033[0m" if line[0] in colours else line)
+        for line in map(escaped, difference_text(changes, plan, other)):
+            text = f"\033[{colours[line[0]]}m{line}\033[0m" if line[0] in colours else line
+            print(text, file=as_it_is(sys.stdout))
     return 1 if changes and options.exit_code else 0
 
 
@@ -211,7 +214,7 @@ def evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(results.as_json(found), indent=1))
     else:
         print(f"{folder} at step {found.step:,}")
-        print("\n".join(score_lines(folder, found)))
+        print_lines(score_lines(folder, found))
     return 0
 
 
@@ -228,6 +231,8 @@ def report(options: argparse.Namespace) -> int:
         options.data_dir,
         download=not options.no_download,
         options=ReportOptions(split=options.split, views=views),
+        output=Path(options.output) if options.output else None,
+        force=options.force,
     )
     print(page)
     return 0
@@ -249,7 +254,7 @@ def compare(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps(comparison.as_json(groups), indent=1))
     else:
-        print("\n".join(comparison.lines(groups)))
+        print_lines(comparison.lines(groups))
     return 0
 
 
@@ -266,6 +271,7 @@ def sample(options: argparse.Namespace) -> int:
         count=options.count,
         interpolate=options.interpolate,
         seed=options.seed,
+        force=options.force,
     )
     print(options.output)
     return 0
@@ -276,7 +282,8 @@ def encode(options: argparse.Namespace) -> int:
     from ammgraph.evaluation.encode import encode_run
     from ammgraph.train.run import choose_device
 
-    encode_run(Path(options.run_dir), Path(options.images), Path(options.output), choose_device(options.device))
+    device = choose_device(options.device)
+    encode_run(Path(options.run_dir), Path(options.images), Path(options.output), device, force=options.force)
     print(options.output)
     return 0
 

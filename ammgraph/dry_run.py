@@ -17,6 +17,7 @@ from ammgraph.graph.text import table
 from ammgraph.session import clock
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.terminal import print_lines
 from ammgraph.train.memory import check_memory, explained
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.rehearsal import Rehearsal, rehearse
@@ -52,7 +53,7 @@ def dry_run(options: argparse.Namespace) -> int:
         precision=options.precision or "float32",
         data_dir=options.data_dir,
     )
-    print("\n".join(lines(shown)))
+    print_lines(lines(shown))
     return 1 if shown.found.problems else 0
 
 

@@ -4,7 +4,6 @@ Between the command line and `api`, which does the work.
 """
 
 import argparse
-import os
 import shlex
 import signal
 import sys
@@ -13,15 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Protocol
 
 from ammgraph import api
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
+from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.identity import plan_hash
 from ammgraph.spec.load import load_spec
+from ammgraph.terminal import print_lines, screen
 from ammgraph.train import run
 from ammgraph.train.ranks import ALONE, Ranks, joined
 from ammgraph.train.trainer import Trainer
@@ -48,7 +49,7 @@ def train_run(options: argparse.Namespace) -> int:
     download = not options.no_download
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate(folder, device=options.device, data_dir=options.data_dir, download=download)
-    print("\n".join(score_lines(folder, found)))
+    print_lines(score_lines(folder, found))
     return 0
 
 
@@ -134,36 +135,7 @@ def _resume_command(folder: Path, options: argparse.Namespace, ranks: Ranks = AL
 
 def say(text: str) -> None:
     """A line to stderr, if anyone still reads it: training goes on without."""
-    print(text, file=_Screen(sys.stderr), flush=True)
-
-
-class _Screen:
-    """A file that nobody may read any more: a pipe without a reader, a closed terminal, a full disk.
-
-    From the first line that cannot be written on, all goes nowhere; what a buffer kept would spoil the exit code.
-    """
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def write(self, text: str) -> int:
-        with self._given_up():
-            self._file.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._given_up():
-            self._file.flush()
-
-    @contextmanager
-    def _given_up(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+    print(text, file=sys.stderr, flush=True)
 
 
 def _headline(training: api.Training) -> str:
@@ -198,7 +170,7 @@ def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(file=cast(TextIO, _Screen(sys.stderr)))
+        console = Console(file=screen(sys.stderr))
         columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=console, expand=True) as progress:
             task = progress.add_task("", total=trainer.last_step, completed=trainer.step)
@@ -242,14 +214,13 @@ def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
 
 
 def _used(use: list[float]) -> str:
-    """A component counts as alive where it gets at least a tenth of its even share."""
-    alive = sum(share >= 0.1 / len(use) for share in use)
-    return f"{alive} of {len(use)} in use"
+    """Of the batches since the line before: what `components_in_use` is of an evaluation."""
+    return f"{components_in_use(use)} of {len(use)} in use"
 
 
 def _evaluation_text(line: dict[str, Any]) -> str:
     shown = [
-        f"{name} {100 * value:.2f} %"
+        f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
         for name, value in line["evaluation"].items()
         if name.rpartition("/")[2] in ("one_to_one_error", "classification_error")
     ]

@@ -16,8 +16,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from ammgraph.api import STOPPING, self_contained, stop_signals
 from ammgraph.data.dataset import load_data
@@ -26,12 +28,12 @@ from ammgraph.evaluation import compare
 from ammgraph.graph.compile import compile_spec
 from ammgraph.session import new_settings, say, train_run
 from ammgraph.spec.load import load_spec
+from ammgraph.terminal import print_lines
 from ammgraph.train import files
 from ammgraph.train.ranks import refuse_several
-from ammgraph.train.run import RunOptions, choose_device, locked, new_folder, spec_text
+from ammgraph.train.run import TRIALS, RunOptions, choose_device, locked, new_folder, spec_text
 from ammgraph.train.trainer import Trainer
 
-FILE = "trials.json"
 # What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
 KEPT = ("precision", "data_dir", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
@@ -41,13 +43,13 @@ POLL_SECONDS = 0.1
 class Trials:
     """The content of `trials.json`."""
 
-    seeds: tuple[int, ...]
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...]
     options: RunOptions
 
 
 def is_trials(folder: Path) -> bool:
     """Whether the folder holds trials, not a single run."""
-    return (folder / FILE).is_file()
+    return (folder / TRIALS).is_file()
 
 
 def train_trials(options: argparse.Namespace) -> int:
@@ -82,7 +84,7 @@ def train_trials(options: argparse.Namespace) -> int:
         folders = [_folder_of(folder, seed) for seed in trials.seeds]
         download = not options.no_download
         groups = compare.compare_runs(folders, chosen[0], data_dir=options.data_dir, download=download)
-    print("\n".join(compare.lines(groups)))
+    print_lines(compare.lines(groups))
     return 0
 
 
@@ -108,7 +110,7 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     try:
         files.make_folder(path.parent)
         files.write(path, spec_text(self_contained(spec, settings.data_dir)).encode())
-        files.write(folder / FILE, (json.dumps(asdict(trials), indent=1) + "\n").encode())
+        files.write(folder / TRIALS, (json.dumps(asdict(trials), indent=1) + "\n").encode())
     except OSError as error:
         raise RunError(f"cannot write the folder of trials {folder}: {error.strerror or error}") from error
     return folder, trials
@@ -117,11 +119,11 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
 def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
     folder = Path(options.resume)
     try:
-        trials = files.read_as(Trials, folder / FILE)
+        trials = files.read_as(Trials, folder / TRIALS)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{folder} holds no trials: it has no {FILE}; `--resume` takes no `--trials`") from error
+        raise RunError(f"{folder} holds no trials: it has no {TRIALS}; `--resume` takes no `--trials`") from error
     if not trials.seeds:
-        raise RunError(f"{folder / FILE} is damaged: it names no seed")
+        raise RunError(f"{folder / TRIALS} is damaged: it names no seed")
     if options.set or options.trials or options.seed is not None or options.run_dir:
         raise RunError(
             "trials keep their spec, number, seeds and directory; "

@@ -329,4 +329,4 @@ def test_a_full_disk_under_the_output_is_no_bug(tmp_path: Path) -> None:
             command("validate", TINY), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert found.returncode == 1
-    assert found.stderr == "error: [Errno 28] No space left on device\n"
+    assert found.stderr == "error: cannot write the output: No space left on device\n"

@@ -157,7 +157,7 @@ def test_encode_prints_the_path_of_the_table(ammgraph: Run, finished: Path) -> N
         (("sample", "{run}", "--component", 10), "there is no component 10: `y` has 10, from 0 to 9"),
         (("sample", "{run}", "--interpolate", 1), "`interpolate` is 1, expected at least 2"),
         (("sample", "{run}", "--output", "a.jpg"), "`a.jpg`: expected a name that ends in .png (a grid) or .npz (arr"),
-        (("sample", "{run}", "--output", "no/a.png"), "cannot write no/a.png: No such file or directory"),
+        (("sample", "{run}", "--output", "no/a.png"), "cannot write no/a.png: there is no folder no"),
         (("encode", "{run}", "absent.png"), "there is no absent.png"),
         (("encode", "{run}", "big.png"), "the images are 1x9x9, but `x` is 1x8x8 (channels, height, width)"),
         (("encode", "{run}", "big.png", "--output", "a.txt"), "`a.txt`: expected a name that ends in .npz or .csv"),

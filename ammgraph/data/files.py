@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ammgraph.data.records import Records, Split, checked_records, entries, machine_memory, reading, shape_text
+from ammgraph.data.records import (
+    Records,
+    Split,
+    checked_records,
+    entries,
+    machine_memory,
+    reading,
+    refuse_other_than_a_file,
+    shape_text,
+)
 from ammgraph.diagnostics import RunError, did_you_mean
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -43,6 +52,7 @@ def read_npz(path: Path) -> Records:
 
 def _npz_arrays(path: Path) -> dict[str, Array]:
     advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
+    refuse_other_than_a_file(path)
     with reading(str(path), advice), path.open("rb") as stream:
         if not zipfile.is_zipfile(stream):
             raise RunError(f"{path} is not an .npz file, or not all of one; {advice}")
@@ -245,6 +255,7 @@ def _read_image(file: Path) -> Array:
     """The pixels of a file, uint8 (C, H, W)."""
     from PIL import Image
 
+    refuse_other_than_a_file(file)
     with reading(str(file), "remove the file or save the image again"), Image.open(file) as image:
         if image.mode not in ("L", "RGB"):
             raise RunError(
@@ -292,6 +303,7 @@ def _all_images(path: Path) -> list[Path]:
 
 def _npz_images_alone(path: Path) -> torch.Tensor:
     advice = "expected images, a folder of images, or an .npz with an array `images`"
+    refuse_other_than_a_file(path)
     with reading(str(path), advice), path.open("rb") as stream:
         if not zipfile.is_zipfile(stream):
             raise RunError(f"{path} is neither an image nor an .npz file; {advice}")

@@ -1,6 +1,7 @@
 """What every reader returns: images and labels as checked tensors. Knows no data set, no split and no spec."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,19 @@ def reading(what: str, advice: str) -> Iterator[None]:
     # zlib.error, AssertionError, MemoryError over a damaged header: parsers of foreign files raise almost anything.
     except Exception as error:
         raise RunError(f"cannot read {what} ({_one_line(error)}); {advice}") from error
+
+
+def refuse_other_than_a_file(path: Path) -> None:
+    """Who reads a pipe waits for its writer, and a device may never end.
+
+    Raises:
+        RunError: it is one of these.
+    """
+    with reading(str(path), "give a file"):
+        mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise RunError(f"{path} is {kind}, and is not read; remove it, or give a file")
 
 
 def machine_memory() -> int:

@@ -138,7 +138,8 @@ def lines(groups: Sequence[Group]) -> list[str]:
     body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     spread = any(len(group.runs) > 1 for group in groups)
     note = ["", "mean +- standard deviation of the sample (n - 1)"] if spread else []
-    return [*legend, "", *body, *note]
+    void = dict.fromkeys(row.result.void for column in columns for row in column.values() if row.result.void)
+    return [*legend, "", *body, *note, *(f"void: {why}" for why in void)]
 
 
 def _read(
@@ -159,7 +160,7 @@ def _read(
 
 def _curve_point(line: dict[str, Any]) -> dict[str, Any]:
     numbers = {name: value for name, value in line["evaluation"].items() if isinstance(value, int | float)}
-    return {"step": line["step"], "epoch": line["epoch"], **numbers}
+    return {"step": line["step"], "epoch": line.get("epoch"), **numbers}
 
 
 def _is_scalar(result: Result) -> bool:
@@ -179,7 +180,7 @@ def _place(result: Result) -> tuple[str, ...]:
 
 def _cell(row: Row) -> str:
     if row.mean is None:
-        return "-"
+        return "void" if row.result.void else "-"
     unit = " %" if row.result.unit == "fraction" else ""
     spread = "" if row.std is None else f" +- {number(row.std, row.result.unit)}"
     fewer = f" (n = {len(row.known)})" if len(row.known) < len(row.values) else ""
@@ -227,6 +228,6 @@ def _run_json(run: ComparedRun) -> dict[str, Any]:
 
 def _row_json(row: Row) -> dict[str, Any]:
     result = row.result
-    names = ("name", "variable", "rule", "by", "protocol", "unit", "examples", "split", "fitted_on")
+    names = ("name", "variable", "rule", "by", "protocol", "unit", "examples", "split", "fitted_on", "void")
     described = {name: getattr(result, name) for name in names}
     return {**described, "values": list(row.values), "mean": row.mean, "std": row.std, "n": len(row.known)}

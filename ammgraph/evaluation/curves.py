@@ -73,10 +73,10 @@ def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
         _gradients(plan, training),
         *_penalties(plan, training),
     )
-    epochs = [(record["step"], record["epoch"]) for record in records if record.get("epoch")]
+    epochs = [(record["step"], record["epoch"]) for record in records if record.get("epoch") and record["step"]]
     return Curves(
         panels=tuple(panel for panel in panels if panel.curves),
-        uses=tuple(_uses(training)),
+        uses=tuple(_uses(plan, training)),
         steps_per_epoch=epochs[-1][0] / epochs[-1][1] if epochs else 1.0,
     )
 
@@ -148,33 +148,38 @@ def _gradients(plan: Plan, records: Sequence[Record]) -> Panel:
 
 
 def _entropies(plan: Plan, records: Sequence[Record]) -> list[Panel]:
-    names = {name: name.removesuffix("/entropy") for name in _names(records) if name.endswith("/entropy")}
-    sizes = {plan.variable(label.rpartition(".")[2]).shape[0] for label in names.values()}
+    names = {f"{place}/entropy": place for place in _categories(plan, records, "/entropy")}
+    sizes = set(_categories(plan, records, "/entropy").values())
     level = (math.log(size := next(iter(sizes))), f"ln {size}: uniform") if len(sizes) == 1 else None
     note = "Mean entropy of each posterior; 0 is certain."
     return [Panel("entropy", "Entropy of the categories", "nats", _curves(records, names), note=note, level=level)]
 
 
-def _uses(records: Sequence[Record]) -> list[UsePanel]:
+def _uses(plan: Plan, records: Sequence[Record]) -> list[UsePanel]:
     found = []
-    for name in _names(records):
-        if name.endswith("/use"):
-            place = name.removesuffix("/use")
-            kept = [record for record in records if isinstance(record.get(name), list)]
-            if len(kept) < 2:
-                continue
-            shares = np.array([_numbers(record[name]) for record in kept]).T
-            steps = np.array([record["step"] for record in kept])
-            variable = place.rpartition(".")[2]
-            found.append(UsePanel(f"use_{place}", f"Use of the categories of {place}", variable, steps, shares))
+    for place, size in _categories(plan, records, "/use").items():
+        shares = [(record["step"], record.get(f"{place}/use")) for record in records]
+        kept = [(step, share) for step, share in shares if isinstance(share, list) and len(share) == size]
+        if len(kept) < 2:
+            continue
+        steps, table = np.array([step for step, _ in kept]), np.array([_numbers(share) for _, share in kept]).T
+        variable = place.rpartition(".")[2]
+        found.append(UsePanel(f"use_{place}", f"Use of the categories of {place}", variable, steps, table))
     return found
+
+
+def _categories(plan: Plan, records: Sequence[Record], suffix: str) -> dict[str, int]:
+    """What records with that suffix are about, as `q.y`, and how many categories it has."""
+    sizes = {variable.name: variable.shape[0] for variable in plan.variables if variable.kind == "categorical"}
+    places = [name.removesuffix(suffix) for name in _names(records) if name.endswith(suffix)]
+    return {place: sizes[place.rpartition(".")[2]] for place in places if place.rpartition(".")[2] in sizes}
 
 
 def _errors(evaluations: Sequence[Record]) -> list[Panel]:
     names = _names(evaluations)
     shares = {name: _error_label(name) for name in names if name.endswith("_error") and "reconstruction" not in name}
     rebuilt = {name: name.partition("/")[0] for name in names if name.endswith("/reconstruction_error")}
-    examples = {int(record["examples"]) for record in evaluations if record.get("examples")}
+    examples = {int(record["examples"]) for record in evaluations if isinstance(record.get("examples"), int)}
     note = f"On {', '.join(f'{count:,}' for count in sorted(examples))} images." if examples else ""
     return [
         Panel("errors", "Errors while training", "%", _curves(evaluations, shares, 100), note=note),
@@ -192,9 +197,9 @@ def _curves(records: Sequence[Record], names: Mapping[str, str], factor: float =
     found = []
     for name, label in names.items():
         kept = [record for record in records if name in record and not isinstance(record[name], list)]
-        if len(kept) > 1:  # one point is no curve
-            steps = np.array([record["step"] for record in kept])
-            found.append(Curve(label, steps, factor * np.array(_numbers([record[name] for record in kept]))))
+        values = factor * np.array(_numbers([record[name] for record in kept]))
+        if np.isfinite(values).sum() > 1:  # one point is no curve
+            found.append(Curve(label, np.array([record["step"] for record in kept]), values))
     return tuple(found)
 
 

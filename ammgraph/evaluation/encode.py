@@ -1,7 +1,9 @@
 """`ammgraph encode`: what a run's model says about a user's own images, as arrays in an `.npz` or lines in a `.csv`."""
 
 import csv
-from collections.abc import Iterator
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +18,16 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
 from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.runs import LoadedModel, load_model
 from ammgraph.evaluation.synthesis import ancestry, inferring_draw
 from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import DrawPlan, FromData, Plan, ReadoutPlan
 from ammgraph.nn.model import Model
+from ammgraph.terminal import one_line
+
+_LONGEST_HEADER = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +47,7 @@ class Encoding:
     by: dict[str, str]
 
 
-def encode_run(folder: Path, images: Path, output: Path, device: torch.device) -> Encoding:
+def encode_run(folder: Path, images: Path, output: Path, device: torch.device, force: bool = False) -> Encoding:
     """Encode images by a run's newest checkpoint and write what was found; needs no labels and not the run's data set.
 
     Args:
@@ -49,13 +55,16 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device) -
         images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`.
         output: an `.npz` or a `.csv`.
         device: where the model runs.
+        force: whether an output that is there is replaced whatever it is; else only one of the same columns.
 
     Raises:
         RunError: as `load_model`; the images are not the model's; it infers nothing from an image; the file cannot be
-            written.
+            written, or is not to be replaced.
     """
     if output.suffix.lower() not in (".csv", ".npz"):
         raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
+    refuse_input(output, images)
+    check_output(output, _is_encoding, force)
     loaded = load_model(folder, device)
     pixels, names = read_images(images)
     encoding = with_classes(encode(loaded.model, loaded.plan, pixels, names), loaded)
@@ -128,7 +137,14 @@ def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: 
     """The class of each category, and how it was found."""
     if readout.supervised:
         return [*evaluation.classes, *[""] * (size - len(evaluation.classes))], "a class each"
-    fits = [r for r in evaluation.results if (r.variable, r.rule, r.protocol) == (readout.variable, rule, "majority")]
+    fits = [
+        result
+        for result in evaluation.results
+        if (result.variable, result.rule, result.protocol) == (readout.variable, rule, "majority")
+        and len(result.assignment) == size
+        and max(result.assignment) < len(evaluation.classes)
+        and result.fitted_on
+    ]
     if not fits:
         return [], ""
     fit = min(fits, key=lambda result: result.fitted_on != "validation")
@@ -140,25 +156,42 @@ def write_encoding(encoding: Encoding, output: Path) -> None:
     """Arrays and `image`, the names (`.npz`); or a line an image and a column a number (`.csv`).
 
     Raises:
-        RunError: the file cannot be written.
+        RunError: the file cannot be written; what was there before is untouched.
     """
-    try:
-        if output.suffix.lower() == ".npz":
-            with output.open("wb") as file:
-                np.savez_compressed(file, image=np.array(encoding.images), **encoding.values)  # type: ignore[arg-type]
-        else:
-            with output.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(_lines(encoding))
-    except OSError as error:
-        raise RunError(f"cannot write {output}: {error.strerror or error}") from error
+    names = [one_line(name) for name in encoding.images]
+    if output.suffix.lower() == ".npz":
+        write_output(output, npz({"image": np.array(names), **encoding.values}, "encode"))
+    else:
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows(_lines(names, encoding.values))
+        write_output(output, table.getvalue().encode("utf-8"))
 
 
-def _lines(encoding: Encoding) -> Iterator[list[str]]:
-    columns = [_columns(name, values) for name, values in encoding.values.items()]
+def _lines(names: Sequence[str], values: Mapping[str, Array]) -> Iterator[list[str]]:
+    columns = [_columns(name, part) for name, part in values.items()]
     yield ["image", *(title for titles, _ in columns for title in titles)]
-    for place, image in enumerate(encoding.images):
-        cells = (value for _, values in columns for value in values[place].tolist())
-        yield [image, *(value if isinstance(value, str) else f"{value:.7g}" for value in cells)]
+    for place, image in enumerate(names):
+        cells = (value for _, part in columns for value in part[place].tolist())
+        yield [_no_formula(image), *(_no_formula(v) if isinstance(v, str) else f"{v:.7g}" for v in cells)]
+
+
+def _no_formula(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would compute.
+
+    Reference:
+        OWASP, CSV Injection.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")) else text
+
+
+def _is_encoding(path: Path) -> bool:
+    """Whether `encode` has written a file: a table by its columns, of any model."""
+    if path.suffix.lower() == ".npz":
+        return is_npz(path, "encode")
+    line, end, _ = head_of(path, _LONGEST_HEADER).partition(b"\r\n")
+    first, *others = line.decode("utf-8", errors="replace").split(",")
+    known = (re.fullmatch(r"\w+_(\d+|class)", column) or f"{column}_posterior_0" in others for column in others)
+    return first == "image" and bool(end and others) and all(known)
 
 
 def _columns(name: str, values: Array) -> tuple[list[str], Array]:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NewType
 
+from ammgraph.terminal import escaped
+
 Markup = NewType("Markup", str)
 
 
 def text(value: object) -> Markup:
     """Any value as text that a browser shows and never obeys."""
-    return Markup(html.escape(str(value), quote=True))
+    return Markup(html.escape(escaped(str(value)), quote=True))
 
 
 def join(parts: Iterable[Markup], between: str = "") -> Markup:
@@ -103,12 +105,13 @@ def document(title: str, body: Markup) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="generator" content="ammgraph">\n<meta name="color-scheme" content="light dark">\n'
+        f'{GENERATOR}\n<meta name="color-scheme" content="light dark">\n'
         f'<link rel="icon" href="data:,">\n<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n'
         f"<body>\n{body}\n</body>\n</html>\n"
     )
 
 
+GENERATOR = '<meta name="generator" content="ammgraph">'
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 CSS = """

@@ -7,14 +7,12 @@ the training  its curves
 the run       how it came about, and how to repeat it
 """
 
-import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ammgraph import __version__
@@ -26,7 +24,9 @@ from ammgraph.evaluation.curves import Record, collect_curves
 from ammgraph.evaluation.figures import Plate, draw, draw_curves
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.model_section import model_section
+from ammgraph.evaluation.outputs import check_output, head_of, is_npz, npz, write_output
 from ammgraph.evaluation.page import (
+    GENERATOR,
     Markup,
     Table,
     document,
@@ -47,6 +47,7 @@ from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan
 from ammgraph.spec.schema import Published
 from ammgraph.train import files, record
+from ammgraph.train.run import read_options
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class ReportOptions:
     split: str | None = None  # None: test or, where there is none, train
     baseline: bool = True  # k-means on the same images
     views: ViewOptions = field(default_factory=ViewOptions)
+    arrays: str = "report.npz"  # the name of the file of its arrays, beside the page
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,10 @@ def report_run(
     data_dir: str | None = None,
     download: bool = True,
     options: ReportOptions | None = None,
+    output: Path | None = None,
+    force: bool = False,
 ) -> Path:
-    """Write `report.html` and `report.npz` into a run directory; nothing else in it is changed.
+    """Write a page, and the arrays of its figures beside it; nothing else in the run directory is changed.
 
     An `evaluation.json` of the same weights is taken as it is; otherwise the model is scored now.
 
@@ -83,20 +87,32 @@ def report_run(
         data_dir: the folder of the data's files, where it is not the one that the run was trained with.
         download: whether absent files of the data set may be fetched.
         options: what is shown.
+        output: the page, a name in `.html`; `report.html` in the run directory unless given.
+        force: whether files that are there are replaced whatever they are; else only those of a report.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunError: as `load_run`; the split is not there; the files cannot be written.
+        RunError: as `load_run`; the split is not there; the files cannot be written, or are not to be replaced.
     """
     options = options or ReportOptions()
+    page = output or folder / "report.html"
+    arrays = page.with_suffix(".npz")
+    if page.suffix.lower() != ".html":
+        raise RunError(f"`{page}`: expected a name that ends in .html")
+    read_options(folder)  # a folder that is no run is told so first
+    check_output(page, _is_page, force)
+    check_output(arrays, lambda path: is_npz(path, "report") or _is_page(page), force)
     loaded = load_run(folder, device, data_dir, download)
-    report = build_report(loaded, evaluation_of(loaded, options), options)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **report.arrays)
-    _write(folder / "report.npz", buffer.getvalue())
-    return _write(folder / "report.html", report.page.encode("utf-8"))
+    report = build_report(loaded, evaluation_of(loaded, options), replace(options, arrays=arrays.name))
+    write_output(arrays, npz(report.arrays, "report"))
+    write_output(page, report.page.encode("utf-8"))
+    return page
+
+
+def _is_page(path: Path) -> bool:
+    return GENERATOR.encode() in head_of(path, 4096)
 
 
 def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
@@ -142,7 +158,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
                     ]
                 ),
             ),
-            _footer(),
+            _footer(options.arrays),
         ],
         "\n",
     )
@@ -188,8 +204,8 @@ def _headline(loaded: LoadedRun, results: Sequence[Result], split: str) -> list[
                     ", ".join((f"{_words(result.name)} by {result.by}", *filter(None, [result.protocol]), on)),
                 )
             )
-        elif result.name == "components_used" and result.rule == "posterior" and result.variable in clustered:
-            others.append((result.shown.split()[0], f"components used by {result.by}, {result.protocol}; {on}"))
+        elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
+            others.append((result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {on}"))
         elif result.name == "reconstruction_error":
             others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
     published = [(_published(n), f"published {_words(n.metric)}, {_origin(n)}") for n in loaded.plan.published]
@@ -208,6 +224,7 @@ def _results(plan: Plan, results: Sequence[Result], examples: int, split: str, w
             f"On {examples:,} {SPLITS[split]} images, with the {which} weights. Networks run in eval mode with every "
             "noise at its mean. Labels serve for the score alone, and where the spec hands them to the model."
         ),
+        *(paragraph(f"Void: {why}.") for why in dict.fromkeys(result.void for result in numbers if result.void)),
         *(_by_rule(variable, [r for r in numbers if r.rule and r.variable == variable]) for variable in ruled),
         _others([result for result in numbers if not result.rule]),
         _published_table(plan.published),
@@ -325,8 +342,8 @@ def _run(loaded: LoadedRun, records: Sequence[Record]) -> Markup:
     )
 
 
-def _footer() -> Markup:
-    words = f"Written by ammgraph {__version__}. The arrays behind every figure are in report.npz, beside this page."
+def _footer(arrays: str) -> Markup:
+    words = f"Written by ammgraph {__version__}. The arrays behind every figure are in {arrays}, beside this page."
     return element("footer", text(words))
 
 
@@ -336,8 +353,8 @@ def _footer() -> Markup:
 def _environment(folder: Path) -> dict[str, Any]:
     """`environment.json`, as far as it can be read."""
     try:
-        found = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(files.read(folder / "environment.json"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -351,12 +368,3 @@ def _duration(records: Sequence[Record]) -> str:
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     shown = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
     return f"about {shown}: {rates[-1]:.3g} s a step"
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Write a file, whole or not at all."""
-    try:
-        files.write(path, content)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    return path

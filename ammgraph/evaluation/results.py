@@ -8,17 +8,31 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
-from ammgraph.train import files
+from ammgraph.train import files, record
 
 FILE = "evaluation.json"
 FORMAT = 1
 
 # What the split names mean in a sentence.
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+
+# What a file that a stranger wrote may say.
+SplitName = Annotated[str, Field(pattern="^(train|validation|test)$")]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(ge=-record.LARGEST, le=record.LARGEST)]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What every version of `evaluation.json` has."""
+
+    format: int
 
 
 @dataclass(frozen=True)
@@ -40,22 +54,24 @@ class Result:
         std: standard deviation over subsets, where the measure has one.
         part: of the evaluation: `model`, `baseline` or `quality` of samples.
         assignment: the class that each cluster stands for, or -1, where clusters were assigned.
+        void: why there is no value, where the images could not give one.
     """
 
     name: str
     variable: str
-    value: float | tuple[float, ...] | None
+    value: Number | tuple[Number, ...] | None
     unit: str
-    examples: int
-    split: str
+    examples: Count
+    split: SplitName
     rule: str = ""
     by: str = ""
     protocol: str = ""
-    fitted_on: str = ""
-    fitted_examples: int = 0
-    std: float | None = None
+    fitted_on: SplitName | Literal[""] = ""
+    fitted_examples: Count = 0
+    std: Number | None = None
     part: str = "model"
     assignment: tuple[int, ...] = ()
+    void: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -75,6 +91,8 @@ class Result:
     @property
     def shown(self) -> str:
         """The value as a person reads it: fractions in percent."""
+        if self.value is None:
+            return "void" if self.void else "-"
         spread = "" if self.std is None else f" +- {number(self.std, self.unit)}"
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         unit = " %" if self.unit == "fraction" else "" if self.unit in ("", "count") else f" {self.unit}"
@@ -97,11 +115,11 @@ class Evaluation:
     title: str
     run: str
     plan: str  # the plan's hash: equal for runs of the same model
-    seed: int
-    step: int
+    seed: Count
+    step: Count
     weights: str
     data: str
-    split: str  # what was scored last
+    split: SplitName  # what was scored last
     results: tuple[Result, ...]
     classes: tuple[str, ...] = ()
 
@@ -167,17 +185,15 @@ def read(folder: Path) -> Evaluation | None:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise RunError(f"{path} has format {content['format']}, expected {FORMAT}; evaluate the run again")
-        results = tuple(_result(entry) for entry in content["results"])
-        fields = {name: content[name] for name in Evaluation.__dataclass_fields__}
-        return Evaluation(**{**fields, "results": results, "classes": tuple(content["classes"])})
-    except FileNotFoundError:
+        form = files.read_as(_Form, path).format
+        found = files.read_as(Evaluation, path) if form == FORMAT else None
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise RunError(f"{path} cannot be read ({reason}); delete it and evaluate again") from error
+    except RunError as error:
+        raise RunError(f"{error}; delete it, and evaluate the run again") from error
+    if found is None:
+        raise RunError(f"{path} has format {form}, expected {FORMAT}; evaluate the run again")
+    return found
 
 
 def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> list[str]:
@@ -204,7 +220,8 @@ def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> li
         note = _note(result)
         if note and (place + 1 == len(ordered) or _note(ordered[place + 1]) != note):
             found.append(f"      {note}")
-    return found + [f"  {words}" for words in dict.fromkeys(r.by for r in ordered if r.rule == "k-means")]
+    found += [f"  {words}" for words in dict.fromkeys(r.by for r in ordered if r.rule == "k-means")]
+    return found + [f"  void: {why}" for why in dict.fromkeys(r.void for r in ordered if r.void)]
 
 
 def _rule(result: Result) -> str:
@@ -226,8 +243,3 @@ def _compact(result: Result) -> dict[str, Any]:
     return {
         name: value for name, value in asdict(result).items() if name in always or value not in ("", 0, None, "model")
     }
-
-
-def _result(entry: dict[str, Any]) -> Result:
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
-    return Result(**fields)

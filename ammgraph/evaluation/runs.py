@@ -21,11 +21,12 @@ from ammgraph.graph.text import plan_text
 from ammgraph.nn.model import Model, build
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
-from ammgraph.train import checkpoint
+from ammgraph.train import checkpoint, files
 from ammgraph.train.run import RunOptions, read_options
 from ammgraph.train.streams import check_shapes
 
 logger = logging.getLogger(__name__)
+_LONGEST = 240  # characters shown of a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
     if reason := of_another_version(state["plan"]):
         raise RunError(f"the checkpoints in {folder} cannot be used: {reason}")
     try:
-        before = (folder / "plan.txt").read_text(encoding="utf-8")
+        before = files.read(folder / "plan.txt").decode("utf-8")
     except (OSError, UnicodeDecodeError):
         before = ""
     now = plan_text(plan)
@@ -140,7 +141,7 @@ def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
 def _first_difference(before: str, now: str) -> str:
     old, new = before.splitlines(), now.splitlines()
     place = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    was, is_now = (lines[place].strip() if place < len(lines) else "(nothing)" for lines in (old, new))
+    was, is_now = (lines[place].strip()[:_LONGEST] if place < len(lines) else "(nothing)" for lines in (old, new))
     return f"The first difference: plan.txt, line {place + 1}, has `{was}`; spec.json now gives `{is_now}`"
 
 

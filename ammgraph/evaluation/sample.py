@@ -1,5 +1,6 @@
 """`ammgraph sample`: images from the synthesis side p of a run, as a grid in a `.png` or as arrays in an `.npz`."""
 
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.outputs import check_output, head_of, is_npz, npz, write_output
 from ammgraph.evaluation.runs import load_model
 from ammgraph.evaluation.synthesis import generate, generating_draw, prior_category, unit
 from ammgraph.graph.plan import DrawPlan, Plan
@@ -19,6 +21,7 @@ from ammgraph.nn.networks import Mode
 PER_COMPONENT = 10
 GAP = 2
 GREY = 128
+SOFTWARE = b"ammgraph sample"  # what a `.png` says it was written by
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ def sample_run(
     count: int | None = None,
     interpolate: int | None = None,
     seed: int = 0,
-    variable: str | None = None,
+    force: bool = False,
 ) -> Samples:
     """Sample a run's newest checkpoint and write the images; the run itself is not changed, and needs no data set.
 
@@ -60,15 +63,17 @@ def sample_run(
         count: images of each component (10 unless given); with `interpolate` paths (one of each component, else 10).
         interpolate: images on a straight line between two draws of z with the same y, both ends included; a row each.
         seed: of the noise.
-        variable: which image to sample, where the model has several.
+        force: whether a file that is there is replaced whatever it is; else only images of `sample`.
 
     Raises:
-        RunError: as `load_model`; nothing to sample, no such component; the file cannot be written.
+        RunError: as `load_model`; nothing to sample, no such component; the file cannot be written, or is not to be
+            replaced.
     """
     if output.suffix.lower() not in (".png", ".npz"):
         raise RunError(f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays)")
+    check_output(output, _is_sample, force)
     loaded = load_model(folder, device)
-    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, variable)
+    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed)
     write_samples(samples, output)
     return samples
 
@@ -83,7 +88,7 @@ def draw_samples(
     seed: int = 0,
     variable: str | None = None,
 ) -> Samples:
-    """The images of `sample_run`, from a model; see there."""
+    """The images of `sample_run`, from a model; see there. `variable` is the image, where the model has several."""
     for name, value, least in (("count", count, 1), ("interpolate", interpolate, 2)):
         if value is not None and value < least:
             raise RunError(f"`{name}` is {value}, expected at least {least}")
@@ -114,17 +119,21 @@ def write_samples(samples: Samples, output: Path) -> None:
     """Write a grid (`.png`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
 
     Raises:
-        RunError: the file cannot be written, or the images are neither grey nor RGB.
+        RunError: the file cannot be written, and what was there before is untouched; or the images are neither grey nor
+            RGB.
     """
-    try:
-        if output.suffix.lower() == ".npz":
-            arrays = {samples.variable: samples.images, **samples.latents, "layout": np.array("NCHW")}
-            with output.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        else:
-            _write_png(samples, output)
-    except OSError as error:
-        raise RunError(f"cannot write {output}: {error.strerror or error}") from error
+    if output.suffix.lower() == ".npz":
+        arrays = {samples.variable: samples.images, **samples.latents, "layout": np.array("NCHW")}
+        write_output(output, npz(arrays, "sample"))
+    else:
+        write_output(output, _png(samples))
+
+
+def _is_sample(path: Path) -> bool:
+    """Whether `sample` has written a file."""
+    if path.suffix.lower() == ".npz":
+        return is_npz(path, "sample")
+    return b"tEXtSoftware\0" + SOFTWARE in head_of(path, 4096)
 
 
 def grid(images: Array, columns: int) -> Array:
@@ -191,10 +200,16 @@ def _plain(plan: Plan, name: str, values: Tensor) -> Array:
     return (flat.argmax(1) if plan.variable(name).kind == "categorical" else flat).numpy()
 
 
-def _write_png(samples: Samples, output: Path) -> None:
+def _png(samples: Samples) -> bytes:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     sheet = grid(samples.images, samples.columns)
     if len(sheet) not in (1, 3):
         raise RunError(f"a .png holds grey or RGB images, but `{samples.variable}` has {len(sheet)} channels; use .npz")
-    Image.fromarray(sheet[0] if len(sheet) == 1 else sheet.transpose(1, 2, 0)).save(output, format="PNG")
+    origin = PngInfo()
+    origin.add_text("Software", SOFTWARE.decode())
+    buffer = io.BytesIO()
+    image = Image.fromarray(sheet[0] if len(sheet) == 1 else sheet.transpose(1, 2, 0))
+    image.save(buffer, format="PNG", pnginfo=origin)
+    return buffer.getvalue()

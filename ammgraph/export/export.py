@@ -1,6 +1,8 @@
 """A run directory comes in; `model.py`, `weights.pt` and, if asked for, ONNX files go out. The run is not changed."""
 
 import io
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from ammgraph.export.networks import attributes
 from ammgraph.export.source import model_source
 from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model
+from ammgraph.train import files
 
 SOURCE, WEIGHTS = "model.py", "weights.pt"
 
@@ -27,11 +30,12 @@ def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path,
         onnx: whether what can be asked of the model is written as ONNX too.
 
     Raises:
-        RunError: as `load_model` and `onnx_programs`; an export stands there already; the files cannot be written.
+        RunError: as `load_model` and `onnx_programs`; an export stands there already; the files cannot be written, and
+            none is.
     """
     loaded = load_model(folder, torch.device("cpu"))
     asked = [f"{asking.name}.onnx" for asking in askings(loaded.plan)] if onnx else []
-    kept = [name for name in (SOURCE, WEIGHTS, *asked) if (output / name).exists()]
+    kept = [name for name in (SOURCE, WEIGHTS, *asked) if os.path.lexists(output / name)]
     if kept:
         raise RunError(f"{output / kept[0]} exists, and may have been edited; name another folder with `--output`")
     averaged = ", averaged" if loaded.weights == "ema" else ""
@@ -41,15 +45,24 @@ def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path,
     programs = onnx_programs(loaded.plan, source, weights) if onnx else {}
     buffer = io.BytesIO()
     torch.save(weights, buffer)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / SOURCE).write_text(source, encoding="utf-8")
-        (output / WEIGHTS).write_bytes(buffer.getvalue())
-        for name, program in programs.items():
-            program.save(output / f"{name}.onnx")
-    except OSError as error:
-        raise RunError(f"cannot write the export to {output}: {error.strerror or error}") from error
+    contents = {SOURCE: source.encode("utf-8"), WEIGHTS: buffer.getvalue()}
+    contents |= {f"{name}.onnx": program.model_proto.SerializeToString() for name, program in programs.items()}
+    _write(output, contents)
     return tuple(output / name for name in (SOURCE, WEIGHTS, *asked))
+
+
+def _write(output: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files of an export, or none."""
+    written = []
+    try:
+        files.make_folder(output)
+        for name, content in contents.items():
+            files.write(output / name, content)
+            written.append(output / name)
+    except OSError as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise RunError(f"cannot write the export to {output}: {error.strerror or error}") from error
 
 
 def exported_weights(plan: Plan, model: Model) -> dict[str, Tensor]:

@@ -78,14 +78,20 @@ def write_schema(folder: Path) -> Path | None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet.
+    """Write a file that is not there yet, whole or not at all, and on the disk when this returns.
 
     Raises:
         RunError: it is there, or it cannot be written.
     """
     try:
         with path.open("xb") as stream:
-            stream.write(content)
+            try:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError:
+                path.unlink()
+                raise
     except FileExistsError:
         raise RunError(f"`{path}` is there already and is not overwritten; choose another name") from None
     except OSError as error:

@@ -5,6 +5,7 @@ since the line before; a line with the key `evaluation` holds what an evaluation
 """
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -16,6 +17,10 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 from ammgraph.train import files
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 1e100  # what no run computes is no record of one
 
 
 class Recorder:
@@ -100,8 +105,15 @@ def as_json(record: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file; lines that are damaged, or were cut off, are left out."""
-    return [record for record in _lines(path) if record is not None]
+    """All lines of a metrics file; damaged ones are left out with a warning, a last one that was cut off without.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    lines = _lines(path)
+    if None in lines[:-1]:
+        logger.warning(f"{path}: damaged lines are left out: {lines[:-1].count(None)}")
+    return [record for record in lines if record is not None]
 
 
 def cut(path: Path, step: int) -> int:
@@ -124,14 +136,37 @@ def cut(path: Path, step: int) -> int:
 
 def _lines(path: Path) -> list[dict[str, Any] | None]:
     """Every line, None where it is no record; JSON as it is written here is ASCII."""
-    found: list[dict[str, Any] | None] = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:  # no JSON, or no UTF-8
-            record = None
-        found.append(record if isinstance(record, dict) and isinstance(record.get("step"), int) else None)
-    return found
+    try:
+        content = files.read(path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    return [_record(line) for line in content.splitlines()]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested beyond all use
+        return None
+    return found if _is_record(found) else None
+
+
+def _is_record(found: Any) -> bool:
+    """Whether it has a step, and under every name a number, none, or a list of them; under `evaluation` such names."""
+    if not isinstance(found, dict):
+        return False
+    step, epoch, evaluation = found.get("step"), found.get("epoch", 0), found.get("evaluation", {})
+    if type(step) is not int or not 0 <= step < 2**63 or not _is_number(epoch) or not isinstance(evaluation, dict):
+        return False
+    values = [*(value for name, value in found.items() if name != "evaluation"), *evaluation.values()]
+    numbers = [entry for value in values for entry in (value if isinstance(value, list) else [value])]
+    return all(entry is None or _is_number(entry) for entry in numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def _finite(value: Any) -> Any:

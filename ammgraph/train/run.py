@@ -21,14 +21,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision as Precision
 from ammgraph.train import checkpoint, files
+
+TRIALS = "trials.json"  # which a folder of several runs has
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,11 @@ class RunOptions:
     """What a run was started with, beside its spec."""
 
     name: str
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     precision: Precision
     data_dir: str | None
-    log_every: int
-    checkpoint_seconds: float
+    log_every: Annotated[int, Field(ge=1, lt=2**63)]
+    checkpoint_seconds: Annotated[float, Field(ge=0, lt=1e9)]
     command: str
     data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
 
@@ -108,17 +111,31 @@ def read_options(folder: Path) -> RunOptions:
     try:
         return files.read_as(RunOptions, folder / "run.json")
     except (FileNotFoundError, NotADirectoryError) as error:
+        if (folder / TRIALS).is_file():
+            raise RunError(_of_trials(folder)) from error
         begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
         retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
         advice = f"; it was stopped before it began: {retry}" if begun else ""
         raise RunError(f"{folder} is no run directory: it has no run.json{advice}") from error
 
 
+def _of_trials(folder: Path) -> str:
+    """What one run's commands say of a folder that `--trials` has made."""
+    quoted = shlex.quote(str(folder))
+    found = sorted((path.parent for path in folder.glob("seed-*/run.json")), key=lambda path: (len(path.name), path))
+    if not found:
+        return f"{folder} holds trials, of which none has begun; `ammgraph train --resume {quoted}` trains them"
+    return (
+        f"{folder} holds trials, a run directory each: name one, as {shlex.quote(str(found[0]))}, or give all of them "
+        f"to `ammgraph compare {quoted}/seed-*`"
+    )
+
+
 def processes_of(folder: Path) -> int:
     """With how many processes a run began; 1 where it was not recorded."""
     try:
-        return int(json.loads((folder / "environment.json").read_bytes())["processes"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(json.loads(files.read(folder / "environment.json"))["processes"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 1
 
 

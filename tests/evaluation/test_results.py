@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,9 +51,9 @@ def test_no_evaluation_yet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read"),
-        ("[]", "cannot be read"),
-        ('{"format": 1}', "cannot be read"),
+        ("", "is damaged: Invalid JSON: .*; delete it, and evaluate the run again"),
+        ("[]", "is damaged: Input should be an object; delete it, and evaluate the run again"),
+        ('{"format": 1}', "is damaged: `title`: Field required; delete it, and evaluate the run again"),
         ('{"format": 99, "results": []}', "has format 99, expected 1; evaluate the run again"),
     ],
 )
@@ -60,6 +61,55 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> 
     (tmp_path / "evaluation.json").write_text(text)
     with pytest.raises(RunError, match=message):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("seed", -1, "`seed`: Input should be greater than or equal to 0"),
+        ("seed", 2**63, "`seed`: "),
+        ("step", "many", "`step`: Input should be a valid integer"),
+        ("split", "else", "`split`: String should match pattern"),
+        ("title", {}, "`title`: Input should be a valid string"),
+        ("classes", [1], "`classes`: *`0`: "),
+        ("results", {"a": 1}, "`results`: "),
+        ("results", [[]], "`results`: *`0`: "),
+        ("value", "half", "`results`: *`0`: *`value`"),
+        ("value", 1e200, "`results`: *`0`: *`value`"),
+        ("value", [[0.5]], "`results`: *`0`: *`value`"),
+        ("examples", -3, "`results`: *`0`: *`examples`: "),
+        ("fitted_on", "nowhere", "`results`: *`0`: *`fitted_on`"),
+    ],
+)
+def test_what_a_stranger_wrote_is_read_as_nothing_else(tmp_path: Path, place: str, value: object, message: str) -> None:
+    content = json.loads(json.dumps(as_json(FOUND)))
+    (content if place in content else content["results"][0])[place] = value
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=rf"evaluation\.json is damaged: {message}.*; delete it, and evaluate"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": ' + "9" * 10_000 + "}", '{"format": NaN}', "\ufeff{}"])
+def test_json_beyond_all_use_is_damaged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(RunError, match=r"evaluation\.json is damaged: "):
+        read(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "evaluation.json")
+    with pytest.raises(RunError, match=r"cannot read .*evaluation\.json: it is a device, a pipe or a socket"):
+        read(tmp_path)
+
+
+def test_a_void_number_says_why() -> None:
+    void = replace(ERROR, value=None, void="no two labels")
+    assert (void.shown, replace(void, void="").shown) == ("void", "-")
+    assert lines(replace(FOUND, results=(void, replace(void, protocol="exemplar"))))[1:] == [
+        "  clustering error of y, majority, fitted on validation images  q(y|x)  void",
+        "  clustering error of y, exemplar, fitted on validation images  q(y|x)  void",
+        "  void: no two labels",
+    ]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,43 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"step": 2, "a"')
     assert record.read(path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        "[1]",
+        '{"step": -1}',
+        '{"step": 1.5}',
+        '{"step": true}',
+        '{"step": 9223372036854775808}',
+        '{"step": 1, "a": "text"}',
+        '{"step": 1, "a": NaN}',
+        '{"step": 1, "a": 1e999}',
+        '{"step": 1, "a": 1e200}',
+        '{"step": 1, "a": [[1]]}',
+        '{"step": 1, "a": {"b": 1}}',
+        '{"step": 1, "epoch": null}',
+        '{"step": 1, "evaluation": 3}',
+        '{"step": 1, "evaluation": {"a": {}}}',
+        '{"step": 1, "a": ' + "9" * 10_000 + "}",
+    ],
+)
+def test_a_line_that_is_no_record_is_left_out_and_told(
+    line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{line}\n{{"step": 2, "a": null, "b": [1, null]}}\n')
+    assert record.read(path) == [{"step": 2, "a": None, "b": [1, None]}]
+    assert caplog.messages == [f"{path}: damaged lines are left out: 1"]
+    assert record.cut(path, 5) == 1
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(RunError, match=r"cannot read .*metrics\.jsonl: it is a device, a pipe or a socket"):
+        record.read(tmp_path / "metrics.jsonl")
 
 
 def test_a_cut_forgets_what_comes_after_a_step(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Kinds of values that are typed: each takes a text, and says what it expected where that is none."""
+
+from argparse import ArgumentTypeError
+
+from ammgraph.spec.shipped import spec_path
+
+
+def image(text: str) -> tuple[str, tuple[int, int, int]]:
+    """NAME:CxHxW, or the sizes alone: a name, "" without one, and the sizes."""
+    name, _, sizes = text.rpartition(":")
+    found = tuple(int(size) for size in sizes.split("x") if size.isdecimal() and 0 < int(size) < 10**5)
+    if len(found) != 3 or sizes.count("x") != 2:
+        message = f"`{text}`: expected channels, height and width, as in 1x28x28 or photo:3x32x32"
+        raise ArgumentTypeError(message)
+    return name, (found[0], found[1], found[2])
+
+
+def sized(text: str) -> tuple[str, int]:
+    """NAME:N: a variable and its size."""
+    name, _, size = text.partition(":")
+    if not name or not size.isdecimal() or not 0 < int(size) < 10**9:
+        raise ArgumentTypeError(f"`{text}`: expected a variable and its size, as in y:10")
+    return name, int(size)
+
+
+def path(text: str) -> str:
+    """A path, which is no empty text."""
+    if not text:
+        raise ArgumentTypeError("expected a path, found an empty text")
+    return text
+
+
+def spec(text: str) -> str:
+    """The file of a spec, or of a shipped one by its bare name."""
+    return spec_path(path(text))
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 to 2^63 - 1."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise ArgumentTypeError(f"`{text}` is no seed: expected a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"`{text}`: expected a whole number, at least 1")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number, at least 0."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"`{text}`: expected a whole number, at least 0")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, at least 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise ArgumentTypeError(f"`{text}`: expected a number of seconds, at least 0")
+    return seconds
