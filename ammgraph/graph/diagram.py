@@ -123,8 +123,7 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     losses: list[tuple[ObjectivePlan, int]] = []
     for objective in turn.objectives:
         minimised = [turn.loss(name) for name in objective.losses]
-        places = dict.fromkeys(passes[leaf.evaluation] for loss in minimised for leaf in loss.leaves)
-        edges += [(place, len(boxes)) for place in places]
+        edges += [(passes[leaf.evaluation], len(boxes)) for loss in minimised for leaf in loss.leaves]
         losses.append((objective, len(boxes)))
         boxes.append(Box("loss", _loss_title(plan, minimised), tuple(_losses(minimised))))
     for networks, places in _updates(turn, losses):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ammgraph.formulas.expression import Expression, Logit
 from ammgraph.formulas.objectives import Role, Share, loss
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.graph.passes import between_name
+from ammgraph.graph.passes import SideName, between_name
 from ammgraph.graph.plan import GamePlan, LossPlan, ObjectivePlan, PassPlan, PenaltyPlan
 from ammgraph.spec.schema import Spec
 
@@ -22,9 +22,9 @@ def penalty_value(game: GamePlan, penalty: PenaltyPlan, sides: Sides | None = No
     return PENALTIES[penalty.kind].value(*(sides or shares(game)), between_name(game))
 
 
-def shares(game: GamePlan, evaluations: Mapping[str, str] | None = None) -> Sides:
+def shares(game: GamePlan, evaluations: Mapping[SideName, str] | None = None) -> Sides:
     """(REAL, FAKE), each summand its weight and the logits of its draw, in the evaluation of its side where given."""
-    at = evaluations or {}
+    at: Mapping[SideName, str] = evaluations or {}
     real = [(weight, Logit(draw, at.get("real", ""))) for weight, draw in game.real]
     fake = [(weight, Logit(draw, at.get("fake", ""))) for weight, draw in game.fake]
     return real, fake

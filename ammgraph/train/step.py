@@ -185,7 +185,7 @@ def _between(
             continue
         (place,) = places
         due = now.step % loss.every == 0
-        leaves = {Slope("", place): _slope_between(now, passes[place], draws)} if due else None
+        leaves: Leaves | None = {Slope("", place): _slope_between(now, passes[place], draws)} if due else None
         total = _weighted(loss, leaves, now, values)
         if total.requires_grad:  # else the slope of the logit is the same whatever the weights
             _add(now, gradients, objective, torch.autograd.grad(total, parameters, materialize_grads=True))
