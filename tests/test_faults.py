@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import random
+import re
 import resource
 import shutil
 import signal
@@ -144,7 +145,9 @@ def test_what_is_renamed_was_flushed_before_and_its_folder_after(
     renamed = [place for place, act in enumerate(spied) if act.startswith("rename")]
     for place in renamed:
         path = spied[place].removeprefix("rename ")
-        assert spied[place - 1] == f"flush {path}.new"
+        aside = Path(spied[place - 1].removeprefix("flush "))
+        assert aside.parent == Path(path).parent
+        assert re.fullmatch(rf"[0-9a-f]{{16}}\.{re.escape(Path(path).name)}\.new", aside.name)
         assert spied[place + 1] == f"flush {Path(path).parent}"
     order = [spied[place].removeprefix(f"rename {root}/") for place in renamed]
     assert order == [
@@ -187,7 +190,7 @@ def test_a_run_directory_that_was_cut_short_is_begun_again(
 
     def killed(path: Path, content: bytes) -> None:
         if len(list(Path("my run").glob("*.*"))) == written:
-            path.with_name(path.name + ".new").write_bytes(content[:5])
+            path.with_name(f"0123456789abcdef.{path.name}.new").write_bytes(content[:5])
             raise KeyboardInterrupt
         write(path, content)
 

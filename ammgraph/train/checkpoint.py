@@ -33,6 +33,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     content = buffer.getvalue()
     path = folder / f"step-{step:09d}.pt"
     try:
+        files.refuse_link(folder)
         files.make_folder(folder)
         files.write(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
         files.write(path, content)
@@ -42,7 +43,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
         ) from error
     kept = {f"step-{old:09d}" for old in [old for old in _steps(folder, ".pt") if old <= step][-KEPT:]}
     # The checksum goes last: alone it is no checkpoint, and if this is cut short it goes the next time.
-    for suffix in (".pt", ".sha256", ".new"):
+    for suffix in (".pt", ".sha256"):
         for other in folder.glob(f"step-*{suffix}"):
             if other.name.partition(".")[0] not in kept:
                 with contextlib.suppress(OSError):

@@ -6,7 +6,6 @@ since the line before; a line with the key `evaluation` holds what an evaluation
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,14 +81,8 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    new = not path.exists()
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(as_json(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            files.sync_folder(path.parent)
+        files.append(path, (as_json(record) + "\n").encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -30,6 +30,9 @@ from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision as Precision
 from ammgraph.train import checkpoint, files
 
+# Folders that training writes into, beside the run directory itself.
+OWN_FOLDERS = ("checkpoints", "tensorboard")
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -124,26 +127,34 @@ def processes_of(folder: Path) -> int:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run directory, which is made if need be, against a second process.
+    """Hold a run directory, which is made if need be, against a second process; a kill's leftovers are removed.
 
     Raises:
         RunError: another process trains there, or the directory cannot be written.
     """
-    try:
-        files.make_folder(folder)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
-    with file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process is training in {folder}") from error
+            files.make_folder(folder)
+            for name in OWN_FOLDERS:
+                files.refuse_link(folder / name)
+            lock = stack.enter_context(files.opened(folder / "lock", os.O_RDWR))
         except OSError as error:
-            raise RunError(
-                f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
-            ) from error
+            raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+        _lock(lock, folder)
+        for place in (folder, folder / "checkpoints"):
+            files.remove_leftovers(place)
         yield
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"another process is training in {folder}") from error
+    except OSError as error:
+        raise RunError(
+            f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
+        ) from error
 
 
 def choose_device(name: str) -> torch.device:
