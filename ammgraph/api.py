@@ -284,6 +284,7 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
         )
     if state is not None:
         trainer.load_state_dict(state)
+        trainer.check()
     damaged = record.cut(folder / "metrics.jsonl", trainer.step)
     if damaged:
         logger.warning(f"{folder / 'metrics.jsonl'}: damaged lines were left out: {damaged}")

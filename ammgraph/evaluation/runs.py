@@ -17,12 +17,15 @@ from ammgraph.diagnostics import RunError
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.plan import Plan
 from ammgraph.graph.text import plan_hash, plan_text
+from ammgraph.nn import probe
 from ammgraph.nn.model import Model, build
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint
 from ammgraph.train.run import RunOptions, read_options
+from ammgraph.train.states import mismatch
 from ammgraph.train.streams import check_shapes
+from ammgraph.train.trainer import dtype_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +80,19 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         logger.warning(warning)
     averaged = plan.evaluation.weights == "ema" and state.get("averaged") is not None
     # Class frequencies are a constant of the model, so that they are in the checkpoint: any number holds their place.
-    model = build(plan, torch.Generator(), torch.ones(1))
+    model = build(plan, torch.Generator(), torch.ones(1)).to(dtype_of(settings.precision))
     _load_weights(folder, model, state.get("averaged" if averaged else "model"))
+    broken = probe.not_finite(plan, model.float())
+    if broken:
+        raise RunError(
+            f"the newest checkpoint in {folder}, of step {step:,}, gives no numbers: {broken} is not finite; training "
+            "had diverged: begin a new run with lower learning rates (`training.optimizers`)"
+        )
     return LoadedModel(
         folder=folder,
         spec=spec,
         plan=plan,
-        model=model.float().to(device).requires_grad_(False),
+        model=model.to(device).requires_grad_(False),
         settings=settings,
         step=step,
         weights="ema" if averaged else "last",
@@ -117,9 +126,10 @@ def load_run(folder: Path, device: torch.device, data_dir: str | None = None, do
 
 def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
     """The checkpoint is of the plan that `spec.json` compiles to now; where it is not, say what has changed."""
-    if state.get("plan") == plan_hash(plan):
+    written = state.get("plan")
+    if isinstance(written, str) and written == plan_hash(plan):
         return
-    if not isinstance(state.get("plan"), str):
+    if not isinstance(written, str):
         raise RunError(f"{folder / 'checkpoints'} holds a checkpoint that ammgraph did not write")
     try:
         before = (folder / "plan.txt").read_text(encoding="utf-8")
@@ -142,8 +152,7 @@ def _first_difference(before: str, now: str) -> str:
 
 
 def _load_weights(folder: Path, model: Model, weights: Any) -> None:
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"the newest checkpoint in {folder} does not hold this model's weights: {reason}") from error
+    problem = mismatch(weights, model.state_dict())
+    if problem:
+        raise RunError(f"the newest checkpoint in {folder} does not hold this model's weights: {problem}")
+    model.load_state_dict(weights)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ammgraph.diagnostics import RunError
-from ammgraph.train import files
+from ammgraph.train import files, states
 
 KEPT = 2
 
@@ -90,12 +90,15 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
         _check_archive(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         _check_tensors(state, len(content))
+        place = states.not_finite(state)
     except Exception as error:  # whatever a foreign file makes the reader do, it is not a checkpoint of ours
         return f"is no checkpoint: {type(error).__name__}", None
     if not isinstance(state, dict):
         return "is no checkpoint", None
-    if state.get("step", step) != step:
+    if type(state.get("step", step)) is not int or state.get("step", step) != step:
         return f"is no checkpoint of step {step}", None
+    if place:
+        return f"holds numbers that are not finite (`{place}`): training had diverged", None
     return "", state
 
 
