@@ -22,7 +22,7 @@ from ammgraph.nn.model import Model, build
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint
-from ammgraph.train.run import RunOptions, read_options
+from ammgraph.train.run import RunOptions, moved_data, read_options
 from ammgraph.train.states import mismatch
 from ammgraph.train.streams import check_shapes
 from ammgraph.train.trainer import dtype_of
@@ -100,7 +100,13 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     )
 
 
-def load_run(folder: Path, device: torch.device, data_dir: str | None = None, download: bool = True) -> LoadedRun:
+def load_run(
+    folder: Path,
+    device: torch.device,
+    data_dir: str | None = None,
+    download: bool = True,
+    dataset: Dataset | None = None,
+) -> LoadedRun:
     """The newest valid checkpoint of a run as a model, with the run's data set.
 
     Args:
@@ -108,14 +114,17 @@ def load_run(folder: Path, device: torch.device, data_dir: str | None = None, do
         device: where the model goes; the data stay where they are.
         data_dir: the folder of the data's files, where it is not the one that the run was trained with.
         download: whether absent files of MNIST and SVHN may be fetched.
+        dataset: the data set, where it is read already.
 
     Raises:
         RunError: as `load_model`; or the data are not there, or not of the model's shapes.
         SpecError: `spec.json` is no valid spec.
     """
     loaded = load_model(folder, device)
-    directory = data_dir or loaded.settings.data_dir
-    dataset = load_data(loaded.plan.data, Path(directory) if directory else None, download)
+    if dataset is None:
+        directory = data_dir or loaded.settings.data_dir
+        data = moved_data(loaded.plan.data, loaded.settings, Path(data_dir) if data_dir else None)
+        dataset = load_data(data, Path(directory) if directory else None, download)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

@@ -80,8 +80,14 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
         return "was not finished, or was removed", None
     except OSError as error:
         return f"cannot be read: {error.strerror}", None
+    checksum = path.with_suffix(".sha256")
     try:
-        expected = path.with_suffix(".sha256").read_text(encoding="ascii", errors="replace").strip()
+        expected = checksum.read_text(encoding="ascii", errors="replace").strip().partition(" ")[0]
+    except FileNotFoundError:
+        return (
+            f"has no checksum: {checksum.name} is missing. Copy it too or, if the file is whole, write it in "
+            f"{path.parent} by `sha256sum {path.name} > {checksum.name}`"
+        ), None
     except OSError as error:
         return f"is damaged: its checksum cannot be read: {error.strerror}", None
     if hashlib.sha256(content).hexdigest() != expected:
