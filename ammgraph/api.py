@@ -34,8 +34,9 @@ from ammgraph.train import checkpoint, record, run
 from ammgraph.train.memory import check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.run import Precision, RunOptions
+from ammgraph.train.states import NotFinite
 from ammgraph.train.streams import counts_labels, initial_model
-from ammgraph.train.trainer import Report, Trainer, follow
+from ammgraph.train.trainer import Report, Trainer, diverged, follow
 from ammgraph.train.trainer import fit as advance_to_the_end
 
 logger = logging.getLogger(__name__)
@@ -307,7 +308,10 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
         _refuse_without_checkpoints(folder, settings)
     else:
         trainer.load_state_dict(state)
-        trainer.check()
+        try:
+            trainer.check()
+        except NotFinite as error:
+            raise RunError(f"{error}; {diverged(trainer.plan)}") from error
     for other in run.keep_up(folder, trainer.device, trainer.ranks.size):
         logger.warning(f"{folder} was trained with {other}: going on gives other bits than never having stopped")
     damaged = record.cut(folder / "metrics.jsonl", trainer.step)

@@ -25,7 +25,7 @@ from ammgraph.train import checkpoint
 from ammgraph.train.run import RunOptions, moved_data, read_options
 from ammgraph.train.states import mismatch
 from ammgraph.train.streams import check_shapes
-from ammgraph.train.trainer import dtype_of
+from ammgraph.train.trainer import diverged, dtype_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     broken = probe.not_finite(plan, model.float())
     if broken:
         raise RunError(
-            f"the newest checkpoint in {folder}, of step {step:,}, gives no numbers: {broken} is not finite; training "
-            "had diverged: begin a new run with lower learning rates (`training.optimizers`)"
+            f"the newest checkpoint in {folder}, of step {step:,}, gives no numbers: {broken} is not finite; "
+            f"{diverged(plan)}"
         )
     return LoadedModel(
         folder=folder,

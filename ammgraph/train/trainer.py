@@ -272,7 +272,7 @@ def fit(
         except RunError as error:
             saved_before = checkpoint.has_checkpoint(checkpoints)
             kept = "the last good checkpoint is untouched" if saved_before else "no checkpoint was written yet"
-            advice = f"; {_diverged(trainer.plan)}" if isinstance(error, NotFinite) else ""
+            advice = f"; {diverged(trainer.plan)}" if isinstance(error, NotFinite) else ""
             raise RunError(f"{error}; {kept}{advice}") from error
         if stopped and not at_end:
             return False
@@ -310,7 +310,7 @@ def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tenso
     return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
-def _diverged(plan: Plan) -> str:
+def diverged(plan: Plan) -> str:
     """What to do where numbers have left the range of numbers."""
     rates = {network.name: network.optimizer.learning_rate for network in plan.networks if network.parameters}
     name = max(rates, key=lambda name: max(value for _, value in rates[name].points))

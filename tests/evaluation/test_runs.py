@@ -163,8 +163,9 @@ def test_weights_that_are_finite_and_give_no_numbers_are_told(tiny_run: Path) ->
     with pytest.raises(RunError) as error:
         load_model(tiny_run, CPU)
     assert str(error.value) == (
-        f"the newest checkpoint in {tiny_run}, of step 4, gives no numbers: `x` of `p(x|y,z)` is not finite; training had "
-        "diverged: begin a new run with lower learning rates (`training.optimizers`)"
+        f"the newest checkpoint in {tiny_run}, of step 4, gives no numbers: `x` of `p(x|y,z)` is not finite; "
+        "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
+        "`encoder` is 0.001)"
     )
 
 
@@ -183,7 +184,7 @@ def test_every_command_that_reads_weights_says_that_they_give_no_numbers(
     arguments += words[1:] if words[0] != "train" else ()
     code, out, err = ammgraph(*arguments)
     assert (code, out) == (1, "")
-    assert "`x` of `p(x|y,z)` is not finite" in err.splitlines()[-1]
+    assert "`x` of `p(x|y,z)` is not finite; training has diverged: begin a new run with" in err.splitlines()[-1]
     assert {name: found for name, found in fingerprint(tiny_run).items() if name != "lock"} == before
 
 
