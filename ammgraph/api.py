@@ -23,7 +23,7 @@ from ammgraph.evaluation import score
 from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import SPLITS, Evaluation
-from ammgraph.evaluation.runs import check_plan, load_model
+from ammgraph.evaluation.runs import check_plan, load_model, load_run
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan
@@ -35,8 +35,9 @@ from ammgraph.train import checkpoint, record, run
 from ammgraph.train.memory import check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.run import Precision, RunOptions
+from ammgraph.train.states import NotFinite
 from ammgraph.train.streams import counts_labels, initial_model
-from ammgraph.train.trainer import Report, Trainer, follow
+from ammgraph.train.trainer import Report, Trainer, diverged, follow
 from ammgraph.train.trainer import fit as advance_to_the_end
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,10 @@ def fit(
     name = Path(spec.source.value().file).stem
     data = str(Path(data_dir).absolute()) if data_dir is not None else None
     settings = RunOptions(name, seed, precision, data, log_every, checkpoint_seconds, command="")
-    with new_training(spec, settings, _folder(run_dir), device, download) as training:
+    folder = _folder(run_dir)
+    if folder and not run.is_run(folder):
+        run.refuse_foreign(folder)
+    with new_training(spec, settings, folder, device, download) as training:
         _train_uninterrupted(training, report)
     return Run(training.folder)
 
@@ -214,6 +218,12 @@ def evaluate(
     )
 
 
+def evaluate_training(training: Training, device: str) -> Evaluation:
+    """Score what a run has come to, on the data that it was trained with."""
+    chosen = run.choose_device(device)
+    return score.evaluate_and_write(load_run(training.folder, chosen, dataset=training.dataset))
+
+
 # ------------------------------------------------------------------------------------------------ one run, step by step
 
 
@@ -230,10 +240,14 @@ def new_training(
         yield _following(run_dir, settings, trainer, dataset)
         return
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
-    again = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
-    again += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
-    command = settings.command or shlex.join(again)
-    settings = replace(settings, command=command, data_sha256=fingerprints(dataset))
+    command = settings.command or _again(folder, settings)
+    relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
+    settings = replace(
+        settings,
+        command=command,
+        data_sha256=fingerprints(dataset),
+        data_path=spec.data.path if relative else None,
+    )
     with run.locked(folder):
         written = self_contained(spec, settings.data_dir)
         run.create(folder, settings, written, plan_text(trainer.plan), trainer.device, ranks.size)
@@ -254,6 +268,7 @@ def resumed_training(
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
     directory = data_dir or _folder(settings.data_dir)
     spec = load_spec(folder / "spec.json", overrides)
+    spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, data_dir)})
     trainer, dataset = _trainer(spec, settings, device, directory, download, ranks)
     if not ranks.first:
         yield _following(folder, settings, trainer, dataset)
@@ -262,6 +277,13 @@ def resumed_training(
         _go_on(folder, settings, trainer, dataset)
         _hand_out(trainer)
         yield Training(folder, settings, trainer, dataset)
+
+
+def _again(folder: Path, settings: RunOptions) -> str:
+    """The command that trains the same from its first step on."""
+    words = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
+    words += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
+    return shlex.join(words)
 
 
 def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Dataset) -> None:
@@ -283,11 +305,28 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
         raise RunError(
             f"the run began with {began} processes, each with its own statistics of batch norm; go on with as many"
         )
-    if state is not None:
+    if state is None:
+        _refuse_without_checkpoints(folder, settings)
+    else:
         trainer.load_state_dict(state)
+        try:
+            trainer.check()
+        except NotFinite as error:
+            raise RunError(f"{error}; {diverged(trainer.plan)}") from error
+    for other in run.keep_up(folder, trainer.device, trainer.ranks.size):
+        logger.warning(f"{folder} was trained with {other}: going on gives other bits than never having stopped")
     damaged = record.cut(folder / "metrics.jsonl", trainer.step)
     if damaged:
         logger.warning(f"{folder / 'metrics.jsonl'}: damaged lines were left out: {damaged}")
+
+
+def _refuse_without_checkpoints(folder: Path, settings: RunOptions) -> None:
+    """A run that was stopped before its first checkpoint begins anew; one that was copied without them does not."""
+    if not (folder / "checkpoints").is_dir() or (folder / "evaluation.json").exists():
+        raise RunError(
+            f"{folder} has lost its checkpoints, as a copy without them has: copy `checkpoints` too, or train it anew, "
+            f"in another directory, by `{_again(folder, settings)}`"
+        )
 
 
 def train(training: Training, report: Report | None, stop: Callable[[], bool]) -> bool:

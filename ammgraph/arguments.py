@@ -72,6 +72,9 @@ def _train(subparsers: Any) -> argparse.ArgumentParser:
     _data(found)
     _device(found, "; with --trials several, as in cuda:0,cuda:1 or cpu,cpu: a trial at a time on each")
     found.add_argument("--run-dir", type=kinds.path, metavar="DIR", help="the new run directory (default: runs/SPEC-N)")
+    found.add_argument(
+        "--force", action="store_true", help="begin a run in a folder that holds other files; those in the way go"
+    )
     found.add_argument("--seed", type=kinds.seed, help="seed of initialisation, data order and noise (default: 0)")
     found.add_argument(
         "--trials",

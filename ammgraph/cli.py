@@ -184,6 +184,8 @@ def train(options: argparse.Namespace) -> int:
     from ammgraph.session import train_run
     from ammgraph.trials import is_trials, train_trials
 
+    if options.force and not options.run_dir:
+        raise RunError("`--force` serves `--run-dir`, which is not given: it lets a run begin among other files")
     if options.dry_run:
         return dry_run(options)
     if options.trials or (options.resume and is_trials(Path(options.resume))):

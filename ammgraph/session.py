@@ -46,9 +46,8 @@ def train_run(options: argparse.Namespace) -> int:
                     ranks.wait()
                 return _stopped_by(stopped)
     say(f"trained {trainer.step:,} steps; this session took {clock(time.monotonic() - started)}")
-    download = not options.no_download
     found = _evaluated(training) if first == trainer.step else None
-    found = found or api.evaluate(folder, device=options.device, data_dir=options.data_dir, download=download)
+    found = found or api.evaluate_training(training, options.device)
     print_lines(score_lines(folder, found))
     return 0
 
@@ -72,6 +71,8 @@ def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager
     download = not options.no_download
     if not options.resume:
         folder = Path(options.run_dir) if options.run_dir else None
+        if folder and ranks.first and not options.force and not run.is_run(folder):
+            run.refuse_foreign(folder)
         spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
         return api.new_training(spec, new_settings(options, ranks), folder, options.device, download, ranks)
     folder = Path(options.resume)

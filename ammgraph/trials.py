@@ -8,6 +8,7 @@ seed-N.log      what a trial has to say that is trained beside others
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -31,7 +32,16 @@ from ammgraph.spec.load import load_spec
 from ammgraph.terminal import print_lines
 from ammgraph.train import files
 from ammgraph.train.ranks import refuse_several
-from ammgraph.train.run import TRIALS, RunOptions, choose_device, locked, new_folder, spec_text
+from ammgraph.train.run import (
+    TRIALS,
+    RunOptions,
+    choose_device,
+    is_run,
+    locked,
+    new_folder,
+    refuse_foreign,
+    spec_text,
+)
 from ammgraph.train.trainer import Trainer
 
 # What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
@@ -94,11 +104,8 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     if settings.seed + options.trials > 2**63:
         raise RunError(f"{options.trials} seeds from {settings.seed} on go beyond 2^63 - 1")
     named = Path(options.run_dir) if options.run_dir else None
-    # A kill between the spec and `trials.json` leaves the spec alone.
-    if named is not None and named.is_dir() and {entry.name for entry in named.iterdir()} - {"spec"}:
-        raise RunError(
-            f"{named} is not empty; go on with `ammgraph train --resume {shlex.quote(str(named))}`, or name another"
-        )
+    if named is not None:
+        _refuse_taken(named, options.force)
     spec = load_spec(Path(options.spec), options.set, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
     directory = Path(settings.data_dir) if settings.data_dir else None
@@ -108,12 +115,25 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     folder = named or new_folder(Path("runs"), settings.name)
     path = _spec_of(folder, trials)
     try:
-        files.make_folder(path.parent)
-        files.write(path, spec_text(self_contained(spec, settings.data_dir)).encode())
-        files.write(folder / TRIALS, (json.dumps(asdict(trials), indent=1) + "\n").encode())
+        files.make_folder(folder)
+        with locked(folder):  # which marks the folder as begun
+            files.refuse_link(path.parent)
+            files.make_folder(path.parent)
+            files.write(path, spec_text(self_contained(spec, settings.data_dir)).encode())
+            files.write(folder / TRIALS, (json.dumps(asdict(trials), indent=1) + "\n").encode())
     except OSError as error:
         raise RunError(f"cannot write the folder of trials {folder}: {error.strerror or error}") from error
     return folder, trials
+
+
+def _refuse_taken(folder: Path, force: bool) -> None:
+    """New trials are begun where there are none, nor a run, nor other files unless told."""
+    if is_trials(folder) or is_run(folder):
+        raise RunError(
+            f"{folder} is not empty; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, or name another"
+        )
+    if not force:
+        refuse_foreign(folder, ("lock", "spec"))
 
 
 def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
@@ -187,14 +207,17 @@ def _side_by_side(options: argparse.Namespace, folder: Path, trials: Trials) -> 
 
 
 def _start(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ammgraph", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    try:
+        with files.opened(log, os.O_WRONLY | os.O_APPEND) as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "ammgraph", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise RunError(f"cannot write {log}: {error.strerror or error}") from error
 
 
 def _signal(processes: Sequence["subprocess.Popen[bytes]"], number: int) -> None:
@@ -217,9 +240,12 @@ def _report(folder: Path, seed: int, code: int) -> None:
 def _trial(folder: Path, trials: Trials, seed: int) -> dict[str, object]:
     """The options that differ from trial to trial: a new run, or the one that stands there."""
     run = _folder_of(folder, seed)
+    if run.is_symlink():
+        raise RunError(f"{run} is a link, and nothing is written through links: remove it")
     if (run / "run.json").exists():
-        return {"resume": str(run), "spec": None, "run_dir": None, "seed": None, "set": []}
-    return {"resume": None, "spec": str(_spec_of(folder, trials)), "run_dir": str(run), "seed": seed, "set": []}
+        return {"resume": str(run), "spec": None, "run_dir": None, "seed": None, "set": [], "force": False}
+    path = str(_spec_of(folder, trials))
+    return {"resume": None, "spec": path, "run_dir": str(run), "seed": seed, "set": [], "force": False}
 
 
 def _words(options: argparse.Namespace, folder: Path, trials: Trials, seed: int, device: str) -> list[str]:

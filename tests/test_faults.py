@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import random
+import re
 import resource
 import shutil
 import signal
@@ -144,7 +145,9 @@ def test_what_is_renamed_was_flushed_before_and_its_folder_after(
     renamed = [place for place, act in enumerate(spied) if act.startswith("rename")]
     for place in renamed:
         path = spied[place].removeprefix("rename ")
-        assert spied[place - 1] == f"flush {path}.new"
+        aside = Path(spied[place - 1].removeprefix("flush "))
+        assert aside.parent == Path(path).parent
+        assert re.fullmatch(rf"[0-9a-f]{{16}}\.{re.escape(Path(path).name)}\.new", aside.name)
         assert spied[place + 1] == f"flush {Path(path).parent}"
     order = [spied[place].removeprefix(f"rename {root}/") for place in renamed]
     assert order == [
@@ -155,9 +158,9 @@ def test_what_is_renamed_was_flushed_before_and_its_folder_after(
     ]
     lines = [place for place, act in enumerate(spied) if act == f"flush {root}/metrics.jsonl"]
     assert spied[lines[0] + 1] == f"flush {root}"
-    made = spied.index(f"flush {root}", lines[0] + 2)  # the entry of `checkpoints`
+    made = spied.index(f"flush {root}")  # the entries of `lock` and `checkpoints`
     saved = [spied.index(f"rename {root}/checkpoints/step-00000000{step}.pt") for step in (1, 2)]
-    assert lines[0] < made < saved[0] < lines[1] < saved[1]
+    assert made < lines[0] < saved[0] < lines[1] < saved[1]
 
 
 @pytest.fixture
@@ -187,7 +190,7 @@ def test_a_run_directory_that_was_cut_short_is_begun_again(
 
     def killed(path: Path, content: bytes) -> None:
         if len(list(Path("my run").glob("*.*"))) == written:
-            path.with_name(path.name + ".new").write_bytes(content[:5])
+            path.with_name(f"0123456789abcdef.{path.name}.new").write_bytes(content[:5])
             raise KeyboardInterrupt
         write(path, content)
 
@@ -203,6 +206,43 @@ def test_a_run_directory_that_was_cut_short_is_begun_again(
     assert ammgraph("train", TINY, "--run-dir", "my run", *STEPS, *EVERY)[0] == 0
     assert same(Path("my run"), whole)
     assert not list(Path("my run").rglob("*.new"))
+
+
+def test_a_copy_without_its_checkpoints_is_not_trained_over(ammgraph: Run, whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    before = files_of(folder)
+    code, out, err = ammgraph("train", "--resume", "run", "--set", "training.steps=1")
+    again = "ammgraph train run/spec.json --seed 0 --precision float32"
+    assert (code, out) == (1, "")
+    assert err == (
+        "error: run has lost its checkpoints, as a copy without them has: copy `checkpoints` too, or train it anew, in "
+        f"another directory, by `{again}`\n"
+    )
+    assert files_of(folder) == before
+    assert ammgraph(*again.split()[1:])[0] == 0
+    assert not differences(state_of(Path("runs/spec-1"))["model"], state_of(whole)["model"])
+    shutil.copytree(whole / "checkpoints", folder / "checkpoints")
+    assert ammgraph("train", "--resume", "run")[0] == 0
+
+
+@pytest.mark.parametrize("trials", [(), ("--trials", 1)])
+def test_files_that_are_no_runs_are_overwritten_where_it_is_said_alone(
+    trials: tuple[object, ...], ammgraph: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "environment.json").write_text("MINE")
+    words = ("train", TINY, "--run-dir", "mine", *STEPS, *trials)
+    code, out, err = ammgraph(*words)
+    assert (code, out) == (1, "")
+    assert err == (
+        "error: mine holds files that are no run's (environment.json); name a folder that is new or empty, or say "
+        "`--force`: files of a run's names are then replaced\n"
+    )
+    assert files_of(folder) == {"environment.json": b"MINE"}
+    assert ammgraph(*words, "--force")[0] == 0
+    code, _, err = ammgraph("train", "--resume", "mine", "--force")
+    assert (code, err.startswith("error: `--force` serves `--run-dir`, which is not given")) == (1, True)
 
 
 def test_checkpoints_without_their_run_are_not_overwritten(ammgraph: Run, whole: Path, tmp_path: Path) -> None:
@@ -343,8 +383,9 @@ def test_where_no_checkpoint_is_whole_the_run_is_left_alone(
     before = files_of(folder)
     code, out, err = ammgraph("train", "--resume", "run")
     assert (code, out) == (1, "")
-    assert err.startswith("error: no usable checkpoint in run/checkpoints: step-000000003.pt is damaged: ")
-    assert "; step-000000002.pt is damaged: " in err
+    said = "has no checksum: " if kind == "checksum gone" else "is damaged: "
+    assert err.startswith(f"error: no usable checkpoint in run/checkpoints: step-000000003.pt {said}")
+    assert f"; step-000000002.pt {said}" in err
     assert files_of(folder) == before
 
 
@@ -418,7 +459,7 @@ def test_data_that_have_vanished_are_named(own_data: Path, ammgraph: Run, tmp_pa
     assert (code, out, err) == (1, "", f"error: `data.path`: there is no {own_data}\n")
 
 
-def test_data_that_vanish_while_training_are_in_memory_and_named_at_the_end(
+def test_data_that_vanish_while_training_are_in_memory_and_evaluated_there(
     own_data: Path, ammgraph: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advance = Trainer.advance
@@ -428,11 +469,36 @@ def test_data_that_vanish_while_training_are_in_memory_and_named_at_the_end(
         advance(trainer)
 
     monkeypatch.setattr(Trainer, "advance", vanished)
-    code, _, err = ammgraph("train", TINY, "--run-dir", "run", *npz(own_data))
-    assert code == 1
-    assert err.splitlines()[-2].startswith("trained 2 steps; ")
-    assert err.endswith(f"error: `data.path`: there is no {own_data}\n")
+    code, out, _ = ammgraph("train", TINY, "--run-dir", "run", *npz(own_data))
+    assert (code, out.startswith("on 30 test images:\n")) == (0, True)
     assert state_of(Path("run"))["step"] == 2
+    code, _, err = ammgraph("evaluate", "run")
+    assert (code, err) == (1, f"error: `data.path`: there is no {own_data}\n")
+
+
+def test_a_run_that_is_moved_with_its_data_finds_them_by_data_dir(
+    own_data: Path, ammgraph: Run, tmp_path: Path
+) -> None:
+    for place, written in (("old", "data.npz"), ("absolute", str(tmp_path / "absolute" / "data.npz"))):
+        (tmp_path / place).mkdir()
+        shutil.copy(own_data, tmp_path / place)
+        os.chdir(tmp_path / place)
+        assert ammgraph("train", TINY, "--run-dir", "run", *npz(Path(written)))[0] == 0
+        os.chdir(tmp_path)
+        (tmp_path / place).rename(tmp_path / f"{place}-moved")
+        moved = f"{place}-moved"
+        code, out, err = ammgraph("evaluate", f"{moved}/run", "--data-dir", moved)
+        assert (code, "test images" in out, err) == (0, True, "")
+        longer = ("--set", "training.steps=3")
+        assert ammgraph("train", "--resume", f"{moved}/run", "--data-dir", moved, *longer)[0] == 0
+
+
+def test_the_data_that_a_resumed_run_is_given_are_evaluated_too(own_data: Path, ammgraph: Run, tmp_path: Path) -> None:
+    assert ammgraph("train", TINY, "--run-dir", "run", *npz(own_data))[0] == 0
+    own_data.rename(tmp_path / "elsewhere.npz")
+    words = ("--set", "training.steps=3", "--set", "data.path=elsewhere.npz")
+    code, out, err = ammgraph("train", "--resume", "run", *words)
+    assert (code, "test images" in out) == (0, True), err
 
 
 def test_a_run_that_does_not_know_its_data_goes_on(ammgraph: Run, whole: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tiny import PATIENCE, TINY, command
 from tiny_runs import Run, lines_of, state_of
 
@@ -109,6 +110,47 @@ def test_an_error_is_told_once_and_ends_every_process(tmp_path: Path) -> None:
         said[0],
     )
     assert list(tmp_path.iterdir()) == []
+
+
+# What is alive when Python ends, and holds tensors, may end the process with SIGABRT: "terminate called without an
+# active exception".
+ENDING = """
+import os, sys
+from ammgraph.diagnostics import RunError
+from ammgraph.train.ranks import joined
+
+def threads():
+    return {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
+
+def exchange():
+    with joined() as ranks:
+        assert ranks.any(ranks.first)
+        assert "pt_gloo_runloop" in threads()
+        if sys.argv[1] == "error":
+            raise RunError("told once")
+
+try:
+    exchange()
+except (RunError, SystemExit) as error:
+    assert sys.argv[1] == "error", error
+print(sorted(name for name in threads() if "gloo" in name or "tcpstore" in name))
+"""
+
+
+@pytest.mark.parametrize("end", ["good", "error"])
+def test_no_thread_of_the_connection_outlives_it(end: str) -> None:
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "LOCAL_WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ENDING, end],
+            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    assert [process.communicate(timeout=PATIENCE)[0] for process in processes] == ["[]\n", "[]\n"]
+    assert [process.returncode for process in processes] == [0, 0]
 
 
 def test_statistics_of_each_process_need_as_many_processes_as_before(tmp_path: Path, ammgraph: Run) -> None:

@@ -135,7 +135,7 @@ def test_a_trial_that_fails_keeps_no_other_from_being_trained(ammgraph: Run, mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((TINY, "--run-dir", "full"), "full is not empty; go on with `ammgraph train --resume full`, or name another"),
+        ((TINY, "--run-dir", "full"), "full holds files that are no run's (file); name a folder that is new or empty"),
         ((TINY, "--run-dir", "full/file"), "cannot write the folder of trials full/file: "),
         ((TINY, "--device", "nonsense"), "`nonsense` is no device; expected `auto`, `cpu`, `cuda` or `cuda:N`"),
         ((TINY, "--device", "cpu,nonsense"), "`nonsense` is no device"),

@@ -8,6 +8,30 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 
+_WORDS = 624  # of the CPU's generator, a Mersenne twister
+
+
+def restore(generator: torch.Generator, state: object) -> None:
+    """Put a generator where the one stood that gave `state`.
+
+    Raises:
+        RunError: the state is of another kind of device, or of no generator.
+    """
+    own = generator.get_state()
+    problem = f"the checkpoint's generator is not of a {generator.device.type} device"
+    advice = "resume on the kind of device that the run began on"
+    if not isinstance(state, Tensor) or (state.dtype, state.shape) != (own.dtype, own.shape):
+        raise RunError(f"{problem}; {advice}")
+    if generator.device.type == "cpu":
+        # Of bytes 8 to 24: how many of its words are left, and which is the next. torch reads as many from there on.
+        left, following = int(state[8:12].clone().view(torch.int32)), int(state[16:24].clone().view(torch.int64))
+        if not (0 < left <= _WORDS and 0 <= following <= _WORDS + 1 - left):
+            raise RunError(f"{problem}: it reads beyond its words; {advice}")
+    try:
+        generator.set_state(state)
+    except RuntimeError as error:
+        raise RunError(f"{problem}; {advice}") from error
+
 
 class Sampler(Iterator[Tensor]):
     """Batches of `batch_size` positions out of `indices`, each pass in a new random order.
@@ -57,20 +81,19 @@ class Sampler(Iterator[Tensor]):
         Raises:
             RunError: the state belongs to other positions or to another kind of device.
         """
-        order = state["order"].to(self._indices)
+        order, position = state["order"], state["position"]
+        if not isinstance(order, Tensor) or order.dtype != torch.int64 or order.dim() != 1:
+            raise RunError("the checkpoint holds no order of the examples: `order` is no vector of whole numbers")
+        order = order.to(self._indices)
         if not torch.equal(order.sort().values, self._indices.sort().values):
             raise RunError(
                 f"the checkpoint draws from {len(order):,} examples, this run from {len(self._indices):,}, not the "
                 "same ones; resume with the data, `data.seed` and labelled subset that the run began with"
             )
-        try:
-            self._generator.set_state(state["generator"])
-        except RuntimeError as error:
-            raise RunError(
-                f"the checkpoint's generator of batches is not of a {self._generator.device.type} device; resume on "
-                "the kind of device that the run began on"
-            ) from error
-        self._order, self._position = order, state["position"]
+        if type(position) is not int or not 0 <= position <= len(order):
+            raise RunError(f"the checkpoint's place among {len(order):,} examples is none of them: {position!r:.60}")
+        restore(self._generator, state["generator"])
+        self._order, self._position = order, position
 
     def _permuted(self) -> Tensor:
         count = len(self._indices)

@@ -18,12 +18,15 @@ from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.identity import of_another_version, plan_hash
 from ammgraph.graph.plan import Plan
 from ammgraph.graph.text import plan_text
+from ammgraph.nn import probe
 from ammgraph.nn.model import Model, build
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint, files
-from ammgraph.train.run import RunOptions, read_options
+from ammgraph.train.run import RunOptions, moved_data, read_options
+from ammgraph.train.states import mismatch
 from ammgraph.train.streams import check_shapes
+from ammgraph.train.trainer import diverged, dtype_of
 
 logger = logging.getLogger(__name__)
 _LONGEST = 240  # characters shown of a line
@@ -79,13 +82,19 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         logger.warning(warning)
     averaged = plan.evaluation.weights == "ema" and state.get("averaged") is not None
     # Class frequencies are a constant of the model, so that they are in the checkpoint: any number holds their place.
-    model = build(plan, torch.Generator(), torch.ones(1))
+    model = build(plan, torch.Generator(), torch.ones(1)).to(dtype_of(settings.precision))
     _load_weights(folder, model, state.get("averaged" if averaged else "model"))
+    broken = probe.not_finite(plan, model.float())
+    if broken:
+        raise RunError(
+            f"the newest checkpoint in {folder}, of step {step:,}, gives no numbers: {broken} is not finite; "
+            f"{diverged(plan)}"
+        )
     return LoadedModel(
         folder=folder,
         spec=spec,
         plan=plan,
-        model=model.float().to(device).requires_grad_(False),
+        model=model.to(device).requires_grad_(False),
         settings=settings,
         step=step,
         weights="ema" if averaged else "last",
@@ -93,7 +102,13 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     )
 
 
-def load_run(folder: Path, device: torch.device, data_dir: str | None = None, download: bool = True) -> LoadedRun:
+def load_run(
+    folder: Path,
+    device: torch.device,
+    data_dir: str | None = None,
+    download: bool = True,
+    dataset: Dataset | None = None,
+) -> LoadedRun:
     """The newest valid checkpoint of a run as a model, with the run's data set.
 
     Args:
@@ -101,14 +116,17 @@ def load_run(folder: Path, device: torch.device, data_dir: str | None = None, do
         device: where the model goes; the data stay where they are.
         data_dir: the folder of the data's files, where it is not the one that the run was trained with.
         download: whether absent files of MNIST and SVHN may be fetched.
+        dataset: the data set, where it is read already.
 
     Raises:
         RunError: as `load_model`; or the data are not there, or not of the model's shapes.
         SpecError: `spec.json` is no valid spec.
     """
     loaded = load_model(folder, device)
-    directory = data_dir or loaded.settings.data_dir
-    dataset = load_data(loaded.plan.data, Path(directory) if directory else None, download)
+    if dataset is None:
+        directory = data_dir or loaded.settings.data_dir
+        data = moved_data(loaded.plan.data, loaded.settings, Path(data_dir) if data_dir else None)
+        dataset = load_data(data, Path(directory) if directory else None, download)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):
@@ -119,9 +137,10 @@ def load_run(folder: Path, device: torch.device, data_dir: str | None = None, do
 
 def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
     """The checkpoint is of the plan that `spec.json` compiles to now; where it is not, say what has changed."""
-    if state.get("plan") == plan_hash(plan):
+    written = state.get("plan")
+    if isinstance(written, str) and written == plan_hash(plan):
         return
-    if not isinstance(state.get("plan"), str):
+    if not isinstance(written, str):
         raise RunError(f"{folder / 'checkpoints'} holds a checkpoint that ammgraph did not write")
     if reason := of_another_version(state["plan"]):
         raise RunError(f"the checkpoints in {folder} cannot be used: {reason}")
@@ -146,8 +165,7 @@ def _first_difference(before: str, now: str) -> str:
 
 
 def _load_weights(folder: Path, model: Model, weights: Any) -> None:
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"the newest checkpoint in {folder} does not hold this model's weights: {reason}") from error
+    problem = mismatch(weights, model.state_dict())
+    if problem:
+        raise RunError(f"the newest checkpoint in {folder} does not hold this model's weights: {problem}")
+    model.load_state_dict(weights)

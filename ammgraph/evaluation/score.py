@@ -78,11 +78,17 @@ def evaluate_run(
     Raises:
         RunError: as `load_run`; the split is not there.
     """
-    loaded = load_run(folder, device, data_dir, download)
-    before = _readable(folder)
+    return evaluate_and_write(load_run(folder, device, data_dir, download), split, baseline, quality)
+
+
+def evaluate_and_write(
+    loaded: LoadedRun, split: str | None = None, baseline: bool = True, quality: QualityOptions | None = None
+) -> Evaluation:
+    """Score a run that is loaded, and write its `evaluation.json`; see `evaluate_run`."""
+    before = _readable(loaded.folder)
     evaluation = evaluate_loaded(loaded, split, baseline, quality, before).merged(before)
     try:
-        results.write(folder, evaluation)
+        results.write(loaded.folder, evaluation)
     except RunError as error:
         logger.warning(f"{error}; what was found is not kept")
     return evaluation

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ammgraph.diagnostics import RunError
-from ammgraph.train import files
+from ammgraph.train import files, states
 
 KEPT = 2
 
@@ -33,6 +33,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     content = buffer.getvalue()
     path = folder / f"step-{step:09d}.pt"
     try:
+        files.refuse_link(folder)
         files.make_folder(folder)
         files.write(path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode())
         files.write(path, content)
@@ -42,7 +43,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
         ) from error
     kept = {f"step-{old:09d}" for old in [old for old in _steps(folder, ".pt") if old <= step][-KEPT:]}
     # The checksum goes last: alone it is no checkpoint, and if this is cut short it goes the next time.
-    for suffix in (".pt", ".sha256", ".new"):
+    for suffix in (".pt", ".sha256"):
         for other in folder.glob(f"step-*{suffix}"):
             if other.name.partition(".")[0] not in kept:
                 with contextlib.suppress(OSError):
@@ -79,8 +80,14 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
         return "was not finished, or was removed", None
     except OSError as error:
         return f"cannot be read: {error.strerror}", None
+    checksum = path.with_suffix(".sha256")
     try:
-        expected = path.with_suffix(".sha256").read_text(encoding="ascii", errors="replace").strip()
+        expected = checksum.read_text(encoding="ascii", errors="replace").strip().partition(" ")[0]
+    except FileNotFoundError:
+        return (
+            f"has no checksum: {checksum.name} is missing. Copy it too or, if the file is whole, write it in "
+            f"{path.parent} by `sha256sum {path.name} > {checksum.name}`"
+        ), None
     except OSError as error:
         return f"is damaged: its checksum cannot be read: {error.strerror}", None
     if hashlib.sha256(content).hexdigest() != expected:
@@ -89,12 +96,15 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
         _check_archive(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         _check_tensors(state, len(content))
+        place = states.not_finite(state)
     except Exception as error:  # whatever a foreign file makes the reader do, it is not a checkpoint of ours
         return f"is no checkpoint: {type(error).__name__}", None
     if not isinstance(state, dict):
         return "is no checkpoint", None
-    if state.get("step", step) != step:
+    if type(state.get("step", step)) is not int or state.get("step", step) != step:
         return f"is no checkpoint of step {step}", None
+    if place:
+        return f"holds numbers that are not finite (`{place}`): training had diverged", None
     return "", state
 
 

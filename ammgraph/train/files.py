@@ -107,11 +107,16 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         os.close(number)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file has the name of one that `write` has begun and not finished."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a kill has left half-written here, as far as the folder allows it."""
     with contextlib.suppress(OSError):
         for entry in list(folder.iterdir()):
-            if _LEFTOVER.fullmatch(entry.name):
+            if is_leftover(entry.name):
                 entry.unlink()
 
 

@@ -171,7 +171,9 @@ def joined() -> Iterator[Ranks]:
     try:
         yield ranks
     except BaseException as error:
-        if not _speaks(ranks, told):
+        speaks = _speaks(ranks, told)
+        _leave()
+        if not speaks:
             raise SystemExit(_exit_code(error)) from None
         if isinstance(error, RunError) and not ranks.first:
             raise RunError(f"process {ranks.rank} of {size}: {error}") from error
@@ -200,6 +202,16 @@ def _speaks(ranks: Ranks, told: distributed.Store) -> bool:
         return bool(told.add("told", 1) == 1)
     except RuntimeError:  # whoever kept the store is gone
         return True
+
+
+def _leave() -> None:
+    """End what the connection keeps running, where that waits for nobody.
+
+    Threads that are alive when Python ends, and hold tensors that it knows, end the process with SIGABRT. NCCL's are
+    left alone: to end them it would wait for processes that may be gone.
+    """
+    if not torch.cuda.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _exit_code(error: BaseException) -> int:

@@ -7,7 +7,6 @@ since the line before; a line with the key `evaluation` holds what an evaluation
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 from ammgraph.train import files
+from ammgraph.train.states import NotFinite
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +30,17 @@ class Recorder:
         self._names: list[tuple[str, int]] = []
         self._rows: list[Tensor] = []
         self._first_step = 0
+        self._loaded = False
 
     def add(self, step: int, values: Mapping[str, Tensor]) -> None:
-        """Keep one step's values: a scalar or a vector for each name, the same names every step."""
+        """Keep one step's values: a scalar or a vector for each name, the same names every step.
+
+        Raises:
+            RunError: a checkpoint's rows are of other values.
+        """
+        if self._loaded and self._names != [(name, value.numel()) for name, value in values.items()]:
+            raise RunError("the checkpoint holds other values to record than this run has; they cannot be averaged")
+        self._loaded = False
         if not self._rows:
             self._first_step = step
             self._names = [(name, value.numel()) for name, value in values.items()]
@@ -42,7 +50,7 @@ class Recorder:
         """Raise where a value is not finite.
 
         Raises:
-            RunError: naming the first step and the first value that is not finite.
+            NotFinite: naming the first step and the first value that is not finite.
         """
         if not self._rows:
             return
@@ -54,7 +62,7 @@ class Recorder:
         for name, size in self._names:
             if column < size:
                 value = float(table[row, int(bad[0][1])])
-                raise RunError(f"{_sentence(name)} is {value} at step {self._first_step + row}")
+                raise NotFinite(f"{_sentence(name)} is {value} at step {self._first_step + row}")
             column -= size
 
     def flush(self) -> dict[str, Any]:
@@ -75,10 +83,26 @@ class Recorder:
         return {"names": [[name, size] for name, size in self._names], "rows": rows, "first_step": self._first_step}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on where the recorder that gave `state` stood."""
-        self._names = [(name, size) for name, size in state["names"]]
-        self._rows = list(state["rows"].to(device)) if len(state["rows"]) else []
-        self._first_step = state["first_step"]
+        """Go on where the recorder that gave `state` stood.
+
+        Raises:
+            RunError: the state is not one of a recorder.
+        """
+        names, rows, first_step = (state[name] for name in ("names", "rows", "first_step"))
+        known = isinstance(names, list) and all(
+            isinstance(entry, list) and [type(part) for part in entry] == [str, int] and entry[1] > 0 for entry in names
+        )
+        if not known or not isinstance(rows, Tensor) or type(first_step) is not int:
+            raise RunError("the checkpoint holds no values to record")
+        width = sum(size for _, size in names)
+        if rows.dtype != torch.float32 or ((len(rows.shape) != 2 or rows.shape[1] != width) and rows.shape != (0,)):
+            raise RunError(
+                f"the checkpoint holds values to record of shape {list(rows.shape)}, {rows.dtype}, and names {width}"
+            )
+        self._names = [(name, size) for name, size in names]
+        self._rows = list(rows.to(device))
+        self._first_step = first_step
+        self._loaded = bool(self._rows)
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
@@ -87,14 +111,8 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         RunError: the disk refuses.
     """
-    new = not path.exists()
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(as_json(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            files.sync_folder(path.parent)
+        files.append(path, (as_json(record) + "\n").encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 

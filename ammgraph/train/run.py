@@ -5,7 +5,7 @@ plan.txt          the plan as text
 environment.json  versions, device, processes, threads
 run.json          seed, precision, data folder, what the data were, how often to log and save, the command
 metrics.jsonl     one line a record
-checkpoints/      the newest states
+checkpoints/      the newest states; empty before the first
 
 `run.json` is written last: a folder without it holds no run, whatever else a kill has left there.
 """
@@ -18,7 +18,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +29,15 @@ from pydantic import Field
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision as Precision
+from ammgraph.spec.schema import Data
 from ammgraph.train import checkpoint, files
 
 TRIALS = "trials.json"  # which a folder of several runs has
+# Folders that training writes into, beside the run directory itself.
+OWN_FOLDERS = ("checkpoints", "tensorboard")
+SINCE = "since"  # in environment.json: what was another in later sessions
+# What a run that was cut short before its run.json has left.
+BEGUN = ("lock", "spec.json", "plan.txt", "environment.json", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class RunOptions:
     checkpoint_seconds: Annotated[float, Field(ge=0, lt=1e9)]
     command: str
     data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
+    data_path: str | None = None  # a relative `data.path` as the spec has it: what `--data-dir` finds after a move
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -67,6 +74,25 @@ def new_folder(parent: Path, name: str) -> Path:
         except OSError as error:
             raise RunError(f"cannot make the run directory {folder}: {error.strerror or error}") from error
     raise AssertionError("numbers do not end")
+
+
+def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
+    """A new run is begun in an empty folder, or where one was begun and cut short: that one left its lock.
+
+    Raises:
+        RunError: the folder holds files that are no run's.
+    """
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if not files.is_leftover(entry.name))
+    except OSError:  # it is not there, or is no folder: whoever makes it says so
+        return
+    foreign = [name for name in names if name not in own] if "lock" in names else names
+    if foreign:
+        more = ", ..." if len(foreign) > 3 else ""
+        raise RunError(
+            f"{folder} holds files that are no run's ({', '.join(foreign[:3])}{more}); name a folder that is new or "
+            "empty, or say `--force`: files of a run's names are then replaced"
+        )
 
 
 def create(
@@ -91,6 +117,7 @@ def create(
         "run.json": json.dumps(asdict(options), indent=1) + "\n",
     }
     try:
+        files.make_folder(folder / "checkpoints")  # before run.json: a run without it was copied without it
         for name, text in contents.items():
             files.write(folder / name, text.encode())
     except OSError as error:
@@ -100,6 +127,11 @@ def create(
 def spec_text(written: dict[str, Any]) -> str:
     """A resolved spec as JSON that is YAML too: characters as they are, for YAML knows no surrogate pairs."""
     return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run, or the checkpoints of one: neither is ever overwritten."""
+    return (folder / "run.json").exists() or checkpoint.has_checkpoint(folder / "checkpoints")
 
 
 def read_options(folder: Path) -> RunOptions:
@@ -139,28 +171,76 @@ def processes_of(folder: Path) -> int:
         return 1
 
 
+def moved_data(data: Data, settings: RunOptions, directory: Path | None) -> Data:
+    """The data of a run that are now in `directory`: by their relative path, or else their name, if they are there."""
+    if directory is None or data.path is None:
+        return data
+    relative = settings.data_path or Path(data.path).name
+    there = (directory.expanduser() / relative).exists()
+    return data.model_copy(update={"path": relative}) if there else data
+
+
+def keep_up(folder: Path, device: torch.device, processes: int) -> list[str]:
+    """Write to `environment.json` what is another in this session than before.
+
+    Returns:
+        What of it decides the bits of the steps to come, each with its value before and now.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    path = folder / "environment.json"
+    try:
+        began = json.loads(path.read_bytes())
+        sessions = [{key: value for key, value in began.items() if key != SINCE}, *began.get(SINCE, [])]
+        before = {key: value for session in sessions for key, value in session.items()}
+    except (OSError, ValueError, AttributeError, TypeError):  # of an older version, or damaged
+        return []
+    now = environment(device, processes)
+    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    if not changed:
+        return []
+    try:
+        files.write(path, (json.dumps({**sessions[0], SINCE: [*sessions[1:], changed]}, indent=1) + "\n").encode())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    deciding = [key for key in ("torch", "device", "processes", "threads") if key in changed and key in before]
+    if device.type == "cuda" and "threads" in deciding:
+        deciding.remove("threads")
+    advice = {"threads": f" (`OMP_NUM_THREADS={before.get('threads')!r:.5}` keeps them)"}
+    return [f"{key} {before[key]!r:.60}, now {now[key]!r}{advice.get(key, '')}" for key in deciding]
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run directory, which is made if need be, against a second process.
+    """Hold a run directory, which is made if need be, against a second process; a kill's leftovers are removed.
 
     Raises:
         RunError: another process trains there, or the directory cannot be written.
     """
-    try:
-        files.make_folder(folder)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
-    with file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process is training in {folder}") from error
+            files.make_folder(folder)
+            for name in OWN_FOLDERS:
+                files.refuse_link(folder / name)
+            lock = stack.enter_context(files.opened(folder / "lock", os.O_RDWR))
         except OSError as error:
-            raise RunError(
-                f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
-            ) from error
+            raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+        _lock(lock, folder)
+        for place in (folder, folder / "checkpoints"):
+            files.remove_leftovers(place)
         yield
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"another process is training in {folder}") from error
+    except OSError as error:
+        raise RunError(
+            f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
+        ) from error
 
 
 def choose_device(name: str) -> torch.device:

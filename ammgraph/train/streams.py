@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.records import scale_images
-from ammgraph.data.sampler import Sampler
+from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.plan import FromData, FromPrior, Plan, TurnPlan
 from ammgraph.nn.model import Model, build, draw_noise, one_hot
@@ -139,9 +139,13 @@ class Noise:
         return {stream: generator.get_state() for stream, generator in self._generators.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on where the noise that gave `state` stood."""
+        """Go on where the noise that gave `state` stood.
+
+        Raises:
+            RunError: a generator's state is of another kind of device, or of no generator.
+        """
         for stream, generator in self._generators.items():
-            generator.set_state(state[stream])
+            restore(generator, state[stream])
 
 
 def counts_labels(plan: Plan) -> bool:

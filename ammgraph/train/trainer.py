@@ -13,11 +13,12 @@ from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import Precision
 from ammgraph.graph.identity import of_another_version, plan_hash
 from ammgraph.graph.plan import NetworkPlan, Plan
-from ammgraph.nn import synchronized
+from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
 from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train import checkpoint, memory, record
 from ammgraph.train.ranks import ALONE, Ranks, shard
+from ammgraph.train.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
 from ammgraph.train.streams import Feed, Noise, initial_model
 
@@ -41,13 +42,15 @@ class Trainer:
         self._part = shard(plan, ranks.size)
         if device.type == "cpu":
             memory.keep_pages()
-        dtype = _dtype(precision)
+        dtype = dtype_of(precision)
         model = initial_model(plan, seed, dataset).to(device=device, dtype=dtype)
         # Channels last: a step of Tables 3-6 takes a fifth less on a CPU, and tensor cores want it on a GPU.
         self.model = model.to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
         self.optimizers = {
-            network.name: _optimizer(network, self.model) for network in plan.networks if network.parameters
+            network.name: _optimizer_of(network, list(self.model.network(network.name).parameters()))
+            for network in plan.networks
+            if network.parameters
         }
         if ranks.size > 1 and plan.statistics == "batch":
             for network in plan.networks:
@@ -91,16 +94,31 @@ class Trainer:
         self.recorder.add(self.step, values)
 
     def check(self) -> None:
-        """Raise where a value of the last steps, or a weight, is not finite.
+        """Raise where a value of the last steps, or a weight, or what the weights give, is not finite.
 
         Raises:
-            RunError: naming the game and player, or the network, and the step.
+            NotFinite: naming the game and player, or the network, or the variable, and the step.
         """
         self.recorder.check()
         for plan in self.plan.networks:
-            tensors = list(self.model.network(plan.name).state_dict().values())
-            if tensors and not torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
-                raise RunError(f"a weight of network `{plan.name}` is not finite after step {self.step}")
+            for what, tensors in self._numbers_of(plan.name).items():
+                if not all_finite(tensors):
+                    raise NotFinite(f"{what} of network `{plan.name}` is not finite after step {self.step}")
+        for what, model in (("weights", self.model), ("averaged weights", self.averaged)):
+            found = "" if model is None else probe.not_finite(self.plan, model)
+            if found:
+                raise NotFinite(f"with the {what} after step {self.step} {found} is not finite")
+
+    def _numbers_of(self, network: str) -> dict[str, list[torch.Tensor]]:
+        """What decides the steps to come of a network."""
+        optimizer = self.optimizers.get(network)
+        slots = optimizer.state.values() if optimizer is not None else ()
+        averaged = [] if self.averaged is None else list(self.averaged.network(network).state_dict().values())
+        return {
+            "a weight": list(self.model.network(network).state_dict().values()),
+            "an averaged weight": averaged,
+            "the optimizer's state": [value for slot in slots for value in slot.values()],
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Every state there is."""
@@ -125,14 +143,37 @@ class Trainer:
         made_by = state.get("plan")
         if isinstance(made_by, str) and (reason := of_another_version(made_by)):
             raise RunError(f"the checkpoint cannot be resumed: {reason}")
-        if made_by != plan_hash(self.plan):
+        if not same_text(made_by, plan_hash(self.plan)):
             raise RunError("the checkpoint was made by another plan: the spec, or ammgraph itself, has changed since")
-        if state.get("precision") != self.precision:
-            raise RunError(f"the run began in {state.get('precision')}, not {self.precision}")
+        if not same_text(state.get("precision"), self.precision):
+            raise RunError(f"the run began in {state.get('precision')!s:.20}, not {self.precision}")
         try:
-            self._load(state)
+            problem = self._mismatch(state)
+            if not problem:
+                self._load(state)
         except _MALFORMED as error:
-            raise RunError(f"the checkpoint does not hold the state of this run: {error}") from error
+            problem = " ".join(str(error).split())[:200]
+        if problem:
+            raise RunError(
+                f"the checkpoint does not hold the state of this run: {problem}; it was changed, or another program "
+                "wrote it: remove it, and the one before it is used"
+            )
+
+    def _mismatch(self, state: dict[str, Any]) -> str:
+        """What has another shape, type or structure than this trainer's own; streams and records check themselves."""
+        optimizers = {name: state["optimizers"][name]["state"] for name in self.optimizers}
+        averaged = None if self.averaged is None else self.averaged.state_dict()
+        own = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "averaged": averaged,
+            "optimizers": {
+                name: _slots(self.plan.network(name), optimizer) if optimizers[name] else {}
+                for name, optimizer in self.optimizers.items()
+            },
+        }
+        found = mismatch({**{name: state[name] for name in own}, "optimizers": optimizers}, own)
+        return found or ("" if state["step"] >= 0 else "`step` is negative")
 
     def _load(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
@@ -140,7 +181,7 @@ class Trainer:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            _load_slots(optimizer, state["optimizers"][name]["state"])
         self.feed.load_state_dict(state["feed"])
         self.noise.load_state_dict(state["noise"])
         self.recorder.load_state_dict(state["recorder"], self.device)
@@ -232,12 +273,10 @@ def fit(
                 checkpoint.save(checkpoints, trainer.step, trainer.state_dict())
                 saved = time.monotonic()
         except RunError as error:
-            kept = (
-                "the last good checkpoint is untouched"
-                if checkpoint.has_checkpoint(checkpoints)
-                else "no checkpoint was written yet"
-            )
-            raise RunError(f"{error}; {kept}") from error
+            saved_before = checkpoint.has_checkpoint(checkpoints)
+            kept = "the last good checkpoint is untouched" if saved_before else "no checkpoint was written yet"
+            advice = f"; {diverged(trainer.plan)}" if isinstance(error, NotFinite) else ""
+            raise RunError(f"{error}; {kept}{advice}") from error
         if stopped and not at_end:
             return False
     return True
@@ -264,7 +303,8 @@ def follow(trainer: Trainer, stop: Callable[[], bool], log_every: int) -> bool:
 _MALFORMED = (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError)
 
 
-def _dtype(precision: str) -> torch.dtype:
+def dtype_of(precision: str) -> torch.dtype:
+    """Of a model's weights in training."""
     return torch.float64 if precision == "float64" else torch.float32
 
 
@@ -273,9 +313,45 @@ def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tenso
     return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
-def _optimizer(plan: NetworkPlan, model: Model) -> torch.optim.Optimizer:
+def diverged(plan: Plan) -> str:
+    """What to do where numbers have left the range of numbers."""
+    rates = {network.name: network.optimizer.learning_rate for network in plan.networks if network.parameters}
+    name = max(rates, key=lambda name: max(value for _, value in rates[name].points))
+    return (
+        "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
+        f"`{name}` is {rates[name]})"
+    )
+
+
+def _slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
+    """What an optimizer that has made a step remembers of each parameter, by the shapes; values do not count."""
+    parameters = optimizer.param_groups[0]["params"]
+    small = torch.zeros(2, dtype=parameters[0].dtype, requires_grad=True)
+    small.grad = torch.zeros_like(small)
+    tried = _optimizer_of(plan, [small])
+    tried.step()
+    return {
+        index: {name: parameter if value.shape == small.shape else value for name, value in tried.state[small].items()}
+        for index, parameter in enumerate(parameters)
+    }
+
+
+def _load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torch.Tensor]]) -> None:
+    """Let an optimizer go on with what one remembered, in the memory layout of its parameters; the rest is the plan's.
+
+    A fused optimizer trusts that what it remembers lies in memory as the parameters do.
+    """
+    parameters = optimizer.param_groups[0]["params"]
+    laid_out = {
+        index: {name: _laid_out_as(parameters[index], value) if value.dim() else value for name, value in slot.items()}
+        for index, slot in slots.items()
+    }
+    optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _optimizer_of(plan: NetworkPlan, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
     """One state for each network (R21); the learning rate is set before every update."""
-    how, parameters = plan.optimizer, list(model.network(plan.name).parameters())
+    how = plan.optimizer
     rate = how.learning_rate.at(0)
     if isinstance(how, Adam):
         betas = (how.betas[0], how.betas[1])

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny import CPU, EMA, LABELED, TINY, data_of, trainer_of
-from tiny_runs import make_run
+from tiny_runs import Run, make_run
 
 from ammgraph.data import dataset as dataset_module
 from ammgraph.diagnostics import RunError, SpecError
@@ -138,6 +140,52 @@ def test_a_checkpoint_of_another_program(tiny_run: Path, change, message: str) -
     checkpoint.save(tiny_run / "checkpoints", 4, change(state))
     with pytest.raises(RunError, match=message):
         load_model(tiny_run, CPU)
+
+
+def saved_with(folder: Path, change, step: int = 4) -> None:
+    state = checkpoint.load_newest(folder / "checkpoints")[1]
+    for name, value in state["model"].items():
+        if name.endswith("weight"):
+            change(value)
+    checkpoint.save(folder / "checkpoints", step, {**state, "step": step})
+
+
+def test_weights_that_are_not_finite_are_passed_over(tiny_run: Path) -> None:
+    saved_with(tiny_run, lambda weight: weight.fill_(math.nan))
+    loaded = load_model(tiny_run, CPU)
+    assert loaded.step == 3
+    assert "step-000000004.pt holds numbers that are not finite (`model/networks" in loaded.warnings[0]
+    assert loaded.warnings[0].endswith("training had diverged; an older checkpoint is used")
+
+
+def test_weights_that_are_finite_and_give_no_numbers_are_told(tiny_run: Path) -> None:
+    saved_with(tiny_run, lambda weight: weight.mul_(1e30))
+    with pytest.raises(RunError) as error:
+        load_model(tiny_run, CPU)
+    assert str(error.value) == (
+        f"the newest checkpoint in {tiny_run}, of step 4, gives no numbers: `x` of `p(x|y,z)` is not finite; "
+        "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
+        "`encoder` is 0.001)"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("evaluate",), ("report", "--no-map"), ("sample",), ("encode", "one.png"), ("export",), ("train", "--resume")],
+    ids=lambda words: words[0],
+)
+def test_every_command_that_reads_weights_says_that_they_give_no_numbers(
+    words: tuple[str, ...], tiny_run: Path, ammgraph: Run
+) -> None:
+    saved_with(tiny_run, lambda weight: weight.mul_(1e30))
+    Image.new("L", (8, 8)).save("one.png")
+    before = fingerprint(tiny_run)
+    arguments = [words[0], *(words[1:] if words[0] == "train" else ()), tiny_run]
+    arguments += words[1:] if words[0] != "train" else ()
+    code, out, err = ammgraph(*arguments)
+    assert (code, out) == (1, "")
+    assert "`x` of `p(x|y,z)` is not finite; training has diverged: begin a new run with" in err.splitlines()[-1]
+    assert {name: found for name, found in fingerprint(tiny_run).items() if name != "lock"} == before
 
 
 def test_other_data_than_the_model_s(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import random
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -59,14 +60,38 @@ def test_a_file_without_its_checksum_does_not_count(tmp_path: Path) -> None:
     path.with_suffix(".sha256").unlink()
     assert checkpoint.load_newest(tmp_path)[::2] == (
         1,
-        ["step-000000002.pt is damaged: its checksum cannot be read: No such file or directory"],
+        [
+            "step-000000002.pt has no checksum: step-000000002.sha256 is missing. Copy it too or, if the file is "
+            f"whole, write it in {tmp_path} by `sha256sum step-000000002.pt > step-000000002.sha256`"
+        ],
+    )
+    subprocess.run("sha256sum step-000000002.pt > step-000000002.sha256", cwd=tmp_path, shell=True, check=True)
+    assert checkpoint.load_newest(tmp_path)[::2] == (2, [])
+
+
+def test_a_checksum_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, 1, state(1)).with_suffix(".sha256")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(RunError, match=r"step-000000001\.pt is damaged: its checksum cannot be read: Is a directory"):
+        checkpoint.load_newest(tmp_path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_one_whose_numbers_are_not_finite_is_passed_over(number: float, tmp_path: Path) -> None:
+    """An older version of ammgraph may have saved it."""
+    checkpoint.save(tmp_path, 1, state(1))
+    checkpoint.save(tmp_path, 2, {"step": 2, "nested": [{"weights": torch.tensor([0.0, number])}]})
+    assert checkpoint.load_newest(tmp_path)[::2] == (
+        1,
+        ["step-000000002.pt holds numbers that are not finite (`nested/0/weights`): training had diverged"],
     )
 
 
 def test_files_that_are_copied_without_their_checksums_are_neither_used_nor_taken_for_none(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, state(1)).with_suffix(".sha256").unlink()
     assert checkpoint.has_checkpoint(tmp_path)
-    with pytest.raises(RunError, match=r"step-000000001\.pt is damaged: its checksum cannot be read"):
+    with pytest.raises(RunError, match=r"step-000000001\.pt has no checksum: step-000000001\.sha256 is missing"):
         checkpoint.load_newest(tmp_path)
 
 

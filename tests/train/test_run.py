@@ -45,7 +45,8 @@ def test_a_folder_under_a_file_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_run_directory_holds_what_was_asked_for(tmp_path: Path) -> None:
     run.create(tmp_path, OPTIONS, {"ammgraph": 1, "title": "é 😀"}, "the plan\n", CPU)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["environment.json", "plan.txt", "run.json", "spec.json"]
+    names = ["checkpoints", "environment.json", "plan.txt", "run.json", "spec.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert run.read_options(tmp_path) == OPTIONS
     assert json.loads((tmp_path / "spec.json").read_text()) == {"ammgraph": 1, "title": "é 😀"}
     assert (tmp_path / "plan.txt").read_text() == "the plan\n"
@@ -111,6 +112,71 @@ def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("float32", "float16"))
     with pytest.raises(RunError, match="`precision`: Input should be 'float32', 'bfloat16' or 'float64'"):
         run.read_options(tmp_path)
+
+
+def test_a_new_run_begins_in_an_empty_folder_or_where_one_was_cut_short(tmp_path: Path) -> None:
+    for name in ("absent", "empty"):
+        run.refuse_foreign(tmp_path / name)
+        (tmp_path / "empty").mkdir(exist_ok=True)
+    for names in (["spec.json"], ["environment.json", "mine"], [".git"], ["lock", "spec.json", "mine"]):
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("mine")
+        foreign = [name for name in names if "lock" not in names or name == "mine"]
+        with pytest.raises(RunError) as error:
+            run.refuse_foreign(folder)
+        assert str(error.value).startswith(
+            f"{folder} holds files that are no run's ({', '.join(foreign)}); name a folder "
+        )
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for name in (*run.BEGUN, "0123456789abcdef.run.json.new"):
+        (begun / name).touch()
+    run.refuse_foreign(begun)
+
+
+@pytest.mark.parametrize("name", ["lock", *run.OWN_FOLDERS])
+def test_a_run_directory_with_a_link_where_a_run_writes_is_not_trained_in(name: str, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).symlink_to(victim if name == "lock" else tmp_path)
+    with pytest.raises(RunError, match=f"{name} is a link, and nothing is written through links: remove it"):
+        run.locked(folder).__enter__()
+    assert victim.read_text() == "mine"
+    (folder / name).unlink()  # as it says
+    with run.locked(folder):
+        pass
+
+
+def test_a_lock_that_has_a_second_name_is_not_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "lock").hardlink_to(tmp_path / "victim")
+    with run.locked(tmp_path):
+        assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_the_environment_keeps_up_with_later_sessions(tmp_path: Path) -> None:
+    run.create(tmp_path, OPTIONS, {}, "", CPU)
+    path = tmp_path / "environment.json"
+    began, before = json.loads(path.read_text()), path.read_bytes()
+    assert run.keep_up(tmp_path, CPU, 1) == []
+    assert path.read_bytes() == before
+    path.write_text(json.dumps({**began, "threads": 77, "executable": "/elsewhere"}))
+    now = began["threads"]
+    assert run.keep_up(tmp_path, CPU, 1) == [f"threads 77, now {now} (`OMP_NUM_THREADS=77` keeps them)"]
+    assert json.loads(path.read_text())["since"] == [{"threads": now, "executable": began["executable"]}]
+    assert run.keep_up(tmp_path, CPU, 2) == ["processes 1, now 2"]
+    assert [list(since) for since in json.loads(path.read_text())["since"]] == [
+        ["threads", "executable"],
+        ["processes"],
+    ]
+    assert run.processes_of(tmp_path) == 1
+    for text in ("", "[]", '{"since": 3}', '{"since": ["a"]}'):
+        path.write_text(text)
+        assert run.keep_up(tmp_path, CPU, 1) == []
 
 
 @pytest.mark.parametrize(

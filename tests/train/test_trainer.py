@@ -14,6 +14,7 @@ from torch import Tensor
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.train import checkpoint, record, trainer
+from ammgraph.train.states import NotFinite
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.trainer import Trainer, fit
 
@@ -314,17 +315,51 @@ def finite(state: dict[str, Any]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_good_checkpoint(tmp_path: Path) -> None:
-    it = trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e+15}"))
+# An epoch has 40 steps: the sixth one's update is beyond all reason, and finite.
+EXPLODING = "training.optimizers.default={name: sgd, learning_rate: [[0, 1e-3], [1/8, 1e-3], [1/8, 1e+15]]}"
+
+
+def test_weights_that_are_finite_and_give_no_numbers_are_never_saved(tmp_path: Path) -> None:
+    it = trainer_of(TINY, EXPLODING)
     with pytest.raises(RunError) as error:
         fit(it, tmp_path, checkpoint_seconds=0)
-    step = it.step
-    assert f"at step {step}; the last good checkpoint is untouched" in str(error.value)
+    assert str(error.value) == (
+        "with the weights after step 6 `x` of `p(x|y,z)` is not finite; the last good checkpoint is untouched; "
+        "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
+        "`encoder` is 0.001 @0 -> 0.001 @0.125 -> 1000000000000000 @0.125)"
+    )
+    assert finite(it.state_dict())
+    assert checkpoint.load_newest(tmp_path / "checkpoints")[::2] == (5, [])
+
+
+def test_lower_rates_are_what_helps_a_training_that_has_diverged(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"begin a new run with lower learning rates \(`training\.optimizers`; "):
+        fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e+15}")), tmp_path / "diverged")
+    assert fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e-3}")), tmp_path)
+
+
+@pytest.mark.parametrize("what", ["a weight", "an averaged weight", "the optimizer's state"])
+def test_everything_that_decides_the_steps_to_come_is_checked_before_it_is_saved(what: str, tmp_path: Path) -> None:
+    it = trainer_of(TINY, EMA)
+    it.advance()
+    it._numbers_of("critic")[what][-1].fill_(math.inf)
+    with pytest.raises(NotFinite, match=f"^{what} of network `critic` is not finite after step 1$"):
+        it.check()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_good_checkpoint(tmp_path: Path) -> None:
+    it = trainer_of(TINY, EXPLODING)
+    assert not fit(it, tmp_path, stop=lambda: it.step == 5)
+    with pytest.raises(RunError) as error:
+        fit(it, tmp_path)
+    assert "at step 7; the last good checkpoint is untouched; training has diverged: begin a new run with " in str(
+        error.value
+    )
     assert any(f"{what} of game `joint`" in str(error.value) for what in ("discriminator's loss", "generator's loss"))
     found, state, passed_over = checkpoint.load_newest(tmp_path / "checkpoints")
-    assert (found, passed_over) == (step - 1, [])
+    assert (found, passed_over) == (5, [])
     assert finite(state)
-    trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e+15}")).load_state_dict(state)
+    trainer_of(TINY, EXPLODING).load_state_dict(state)
     assert record.read(tmp_path / "metrics.jsonl") == []
 
 
@@ -355,7 +390,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path: Path, monkeypatch:
         return outcome
 
     monkeypatch.setattr(trainer, "take_turn", turn)
-    message = "^a weight of network `encoder` is not finite after step 5; the last good checkpoint is untouched$"
+    message = "^a weight of network `encoder` is not finite after step 5; the last good checkpoint is untouched; "
     with pytest.raises(RunError, match=message):
         fit(it, tmp_path, checkpoint_seconds=0)
     step, state, _ = checkpoint.load_newest(tmp_path / "checkpoints")

@@ -1,0 +1,65 @@
+"""Whether a model still computes numbers: weights may all be finite, and what they give is not."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ammgraph.graph.plan import DrawPlan, FromData, FromDraw, Plan
+from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
+from ammgraph.nn.networks import Mode
+
+EXAMPLES = 2
+
+
+@torch.no_grad()
+def not_finite(plan: Plan, model: Model) -> str:
+    """What a model gives that is no number: a variable's sample, or a discriminator's logit; empty where all is well.
+
+    Distributions that need no data are drawn first; what they draw stands in for the data of the others.
+    """
+    like = next(model.parameters())
+    generator = torch.Generator(like.device).manual_seed(0)
+    sites = {site.name: replace(site, batch=EXAMPLES) for turn in plan.turns for site in turn.sites}
+    noise = {
+        name: draw_noise(site, generator, like.device, like.dtype)
+        for name, site in sites.items()
+        if site.kind != "mask"
+    }
+    draws: dict[str, Draw] = {}
+    for draw in sorted(plan.draws, key=lambda draw: _reads_data(plan, draw)):
+        drawn = sample_draw(model, draw, _stand_in(plan, draw, draws, like), noise, Mode.EVAL, draws, batch=EXAMPLES)
+        for variable, sample in drawn.samples.items():
+            if not sample.isfinite().all():
+                return f"`{variable}` of `{draw.factor_of(variable).text}`"
+        draws[draw.name] = drawn
+    for scored in (found for turn in plan.turns for found in turn.passes_of("scored")):
+        logits = critic_logits(model, scored, critic_inputs(scored, draws), noise, Mode.EVAL)
+        if not logits.isfinite().all():
+            return f"`{scored.row}` of `{scored.evaluation.network}`"
+    return ""
+
+
+def _reads_data(plan: Plan, draw: DrawPlan) -> bool:
+    """Whether a draw, or one whose samples it takes, has a factor that comes from data."""
+    origins = [factor.origin for factor in draw.factors]
+    taken = [plan.draw(origin.draw) for origin in origins if isinstance(origin, FromDraw)]
+    return any(isinstance(origin, FromData) for origin in origins) or any(_reads_data(plan, other) for other in taken)
+
+
+def _stand_in(plan: Plan, draw: DrawPlan, drawn: Mapping[str, Draw], like: Tensor) -> dict[str, Tensor]:
+    """For the data of a draw: samples of the same variables, else images of one grey and the first labels."""
+    found = {}
+    for origin in (factor.origin for factor in draw.factors if isinstance(factor.origin, FromData)):
+        for name, field in origin.fields:
+            variable = plan.variable(name)
+            samples = [other.samples[name] for other in drawn.values() if name in other.samples]
+            if samples:
+                found[name] = samples[0]
+            elif field == "image":
+                found[name] = like.new_full((EXAMPLES, *variable.shape), sum(variable.range or (0.0, 1.0)) / 2)
+            else:
+                labels = torch.arange(EXAMPLES, device=like.device) % variable.shape[0]
+                found[name] = one_hot(labels, variable.shape[0], like.dtype)
+    return found
