@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO, cast
 from ammgraph import api
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
+from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.text import plan_hash
@@ -242,9 +243,8 @@ def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
 
 
 def _used(use: list[float]) -> str:
-    """A component counts as alive where it gets at least a tenth of its even share."""
-    alive = sum(share >= 0.1 / len(use) for share in use)
-    return f"{alive} of {len(use)} in use"
+    """Of the batches since the line before: what `components_in_use` is of an evaluation."""
+    return f"{components_in_use(use)} of {len(use)} in use"
 
 
 def _evaluation_text(line: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ Networks run in eval mode with mean-mode inference: batch norm by running statis
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
 
 BATCH = 200
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +56,20 @@ def ask(model: Model, plan: Plan, split: Split, reconstructions: bool = True) ->
     """
     device = next(model.parameters()).device
     items = plan.reconstructions if reconstructions else ()
-    scores: dict[tuple[str, str], list[Tensor]] = {}
-    errors: dict[str, list[Tensor]] = {}
+    answers = Answers({}, {})
+    done = 0
     for images, labels in batches(split):
         images, labels = images.to(device), labels.to(device)
         drawn = _infer_all(model, plan, items, images, labels)
         for readout in plan.readouts:
             for rule, part in category_scores(model, plan, readout, images, labels, drawn.get(readout.draw)).items():
-                scores.setdefault((readout.variable, RULES[rule]), []).append(part)
+                _keep(answers.scores, (readout.variable, RULES[rule]), part, done, len(split))
         for item in items:
             rebuilt, original = reconstruct(model, plan, item, images, labels, drawn.get(item.infer))
-            errors.setdefault(item.variable, []).append((rebuilt - original).square().flatten(1).mean(1))
-    return Answers(
-        {key: _joined(parts) for key, parts in scores.items()}, {key: _joined(parts) for key, parts in errors.items()}
-    )
+            errors = (rebuilt - original).square().flatten(1).mean(1)
+            _keep(answers.errors, item.variable, errors, done, len(split))
+        done += len(images)
+    return answers
 
 
 RULES = {"": "posterior", "/bayes": "bayes"}
@@ -215,7 +216,7 @@ def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[
         "majority_error": metrics.clustering_error(chosen, labels, metrics.majority(table)),
         "nmi": metrics.normalized_mutual_information(chosen, labels),
         "ari": metrics.adjusted_rand_index(chosen, labels),
-        "components_used": float((metrics.component_use(chosen, num_clusters) > 0).sum()),
+        "components_in_use": metrics.components_in_use(metrics.component_use(chosen, num_clusters)),
     }
 
 
@@ -225,8 +226,11 @@ def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         yield split.images[start : start + BATCH], split.labels[start : start + BATCH]
 
 
-def _joined(parts: list[Tensor]) -> Array:
-    return torch.cat(parts).double().cpu().numpy()
+def _keep(tables: dict[Key, Array], key: Key, part: Tensor, start: int, count: int) -> None:
+    """Write a batch's answers in their place among those of all `count` images: nothing is held twice."""
+    if key not in tables:
+        tables[key] = np.empty((count, *part.shape[1:]))
+    tables[key][start : start + len(part)] = part.cpu().numpy()
 
 
 def _dtype(model: Model) -> torch.dtype:

@@ -5,6 +5,7 @@ assignment is an integer array (K,): the class that each cluster stands for, or 
 which examples it was fitted on, and which were scored, is the caller's duty: published protocols differ in just that.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,10 +98,23 @@ def log_odds(scores: Array) -> Array:
     Args:
         scores: log-probabilities up to a constant of each row, (N, K).
     """
-    size = scores.shape[1]
-    others = np.where(np.eye(size, dtype=bool), -np.inf, scores[:, np.newaxis, :].astype(np.float64))
+    odds = np.empty(scores.shape)
+    for part in _parts(scores):
+        odds[part] = _log_odds(scores[part].astype(np.float64))
+    return odds
+
+
+def _log_odds(scores: Array) -> Array:
+    # The sum without the largest term is taken by itself: subtracting that term from the whole would leave rounding.
+    rows, top = np.arange(len(scores)), scores.argmax(1)
+    largest = scores[rows, top]
+    scores[rows, top] = -np.inf
     with np.errstate(divide="ignore"):
-        return scores - logsumexp(others, axis=2)
+        others = logsumexp(scores, axis=1)
+        terms = np.exp(scores - largest[:, np.newaxis])
+        odds = scores - largest[:, np.newaxis] - np.log1p(terms.sum(1, keepdims=True) - terms)
+    odds[rows, top] = largest - others
+    return odds
 
 
 def assign(clusters: Array, assignment: Array) -> Array:
@@ -162,6 +176,15 @@ def component_use(clusters: Array, num_clusters: int) -> Array:
     return np.bincount(clusters, minlength=num_clusters) / len(clusters)
 
 
+def components_in_use(shares: Array | Sequence[float]) -> int:
+    """#{k: u_k >= 0.1 / K}: how many components have at least a tenth of an even share.
+
+    Args:
+        shares: `component_use`, or the same of batches, which may be rounded to six digits; (K,).
+    """
+    return int((10 * len(shares) * np.asarray(shares) >= 1 - 1e-5).sum())
+
+
 def mean_entropy(probabilities: Array) -> float:
     """-(1/N) sum_i sum_k p_ik ln p_ik, in nats, with 0 ln 0 = 0; between 0 (one-hot) and ln K (uniform).
 
@@ -169,7 +192,8 @@ def mean_entropy(probabilities: Array) -> float:
         probabilities: (N, K), rows summing to 1.
     """
     _check_same_length(probabilities, probabilities)
-    return float(entr(probabilities.astype(np.float64)).sum(1).mean())
+    entropies = [entr(probabilities[part].astype(np.float64)).sum(1) for part in _parts(probabilities)]
+    return float(np.concatenate(entropies).mean())
 
 
 def posterior_entropy(scores: Array) -> float:
@@ -178,12 +202,23 @@ def posterior_entropy(scores: Array) -> float:
     Args:
         scores: log-probabilities up to a constant of each row, (N, K).
     """
-    return mean_entropy(softmax(scores.astype(np.float64), axis=1))
+    _check_same_length(scores, scores)
+    entropies = [entr(softmax(scores[part].astype(np.float64), axis=1)).sum(1) for part in _parts(scores)]
+    return float(np.concatenate(entropies).mean())
 
 
 def log_evidence(scores: Array) -> Array:
     """Log sum_k exp(s_ik): for eq. 19's s_ik = log p(y = k) + log p(z_i | y = k) it is log p(z_i), in nats; (N,)."""
-    return np.asarray(logsumexp(scores.astype(np.float64), axis=1))
+    return np.concatenate([logsumexp(scores[part].astype(np.float64), axis=1) for part in _parts(scores)])
+
+
+_PART = 1 << 18  # numbers worked on at once, so that what is computed on the way stays small beside the scores
+
+
+def _parts(table: Array) -> Iterator[slice]:
+    """Ranges of examples, one after the other."""
+    rows = max(1, _PART // table.shape[1])
+    return (slice(start, start + rows) for start in range(0, len(table), rows))
 
 
 def _check_same_length(first: Array, second: Array) -> None:

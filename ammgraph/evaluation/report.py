@@ -188,8 +188,8 @@ def _headline(loaded: LoadedRun, results: Sequence[Result], split: str) -> list[
                     ", ".join((f"{_words(result.name)} by {result.by}", *filter(None, [result.protocol]), on)),
                 )
             )
-        elif result.name == "components_used" and result.rule == "posterior" and result.variable in clustered:
-            others.append((result.shown.split()[0], f"components used by {result.by}, {result.protocol}; {on}"))
+        elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
+            others.append((result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {on}"))
         elif result.name == "reconstruction_error":
             others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
     published = [(_published(n), f"published {_words(n.metric)}, {_origin(n)}") for n in loaded.plan.published]

@@ -29,17 +29,24 @@ K_MEANS_EXAMPLES = 10_000
 K_MEANS = f"k-means on pixels, {K_MEANS_RESTARTS} restarts, seed 0"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Scored:
-    """Scores of one rule for one variable on one split, with the labels."""
+    """What one rule chose for one variable on one split, with the labels.
+
+    `exemplars` are the classes of the surest example of each component, where the rule says how sure it is.
+    """
 
     split: str
-    scores: Array
+    chosen: Array
+    size: int  # K
     labels: Array
+    exemplars: Array | None = None
 
-    @property
-    def chosen(self) -> Array:
-        return self.scores.argmax(1)
+    @classmethod
+    def of(cls, split: str, scores: Array, labels: Array, supervised: bool) -> "_Scored":
+        """From log-probabilities up to a constant of each row."""
+        exemplars = None if supervised else metrics.exemplar(metrics.log_odds(scores), labels)
+        return cls(split, scores.argmax(1), scores.shape[1], labels, exemplars)
 
 
 def evaluate_run(
@@ -146,31 +153,32 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
         for rule in ("posterior", "bayes"):
             key = readout.variable, rule
             if key in answers.scores:
-                scored = _Scored(split, answers.scores[key], _numpy(examples.labels))
+                scored = _Scored.of(split, answers.scores[key], _numpy(examples.labels), readout.supervised)
                 fitted = [scored]
-                if fitting is not None and apart is not None:
-                    fitted.append(_Scored("validation", fitting.scores[key], _numpy(apart.labels)))
-                found += _readout(plan, readout, rule, scored, fitted)
+                if fitting is not None and apart is not None and not readout.supervised:
+                    fitted.append(_Scored.of("validation", fitting.scores[key], _numpy(apart.labels), False))
+                common = _Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
+                found += _category(common, scored, fitted, answers.scores[key], readout.supervised)
     return found + _log_densities(plan, split, answers) + _reconstructions(plan, split, answers)
 
 
 # --------------------------------------------------------------------------------------------------- categories
 
 
-def _readout(plan: Plan, readout: ReadoutPlan, rule: str, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
-    common = _Common(readout.variable, rule, rule_text(plan, readout, rule), scored.split, len(scored.labels))
-    if readout.supervised:
+def _category(
+    common: "_Common", scored: _Scored, fitted: list[_Scored], scores: Array, supervised: bool
+) -> list[Result]:
+    if supervised:
         error = metrics.classification_error(scored.chosen, scored.labels)
         agreement = [common.result("classification_error", error, "fraction")]
     else:
         agreement = _agreement(common, scored, fitted)
-    num_clusters = scored.scores.shape[1]
-    use = metrics.component_use(scored.chosen, num_clusters)
+    use = metrics.component_use(scored.chosen, scored.size)
     return [
         *agreement,
-        common.result("components_used", float((use > 0).sum()), "components", f"of {num_clusters}"),
+        common.result("components_in_use", metrics.components_in_use(use), "components", f"of {scored.size}"),
         common.result("component_use", tuple(use.tolist()), "fraction", "of each component"),
-        common.result("posterior_entropy", metrics.posterior_entropy(scored.scores), "nats"),
+        common.result("posterior_entropy", metrics.posterior_entropy(scores), "nats"),
     ]
 
 
@@ -208,19 +216,20 @@ def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[
     for protocol in ("one-to-one", "majority", "exemplar"):
         for fit in fitted:
             assignment = _assignment(protocol, fit)
-            error = metrics.clustering_error(scored.chosen, scored.labels, assignment)
-            result = common.result("clustering_error", error, "fraction", protocol, fit)
-            found.append(replace(result, assignment=tuple(assignment.tolist())))
+            if assignment is not None:
+                error = metrics.clustering_error(scored.chosen, scored.labels, assignment)
+                result = common.result("clustering_error", error, "fraction", protocol, fit)
+                found.append(replace(result, assignment=tuple(assignment.tolist())))
     information = metrics.normalized_mutual_information(scored.chosen, scored.labels)
     found.append(common.result("nmi", information, "", "arithmetic mean"))
     found.append(common.result("ari", metrics.adjusted_rand_index(scored.chosen, scored.labels), ""))
     return found
 
 
-def _assignment(protocol: str, fit: _Scored) -> Array:
+def _assignment(protocol: str, fit: _Scored) -> Array | None:
     if protocol == "exemplar":
-        return metrics.exemplar(metrics.log_odds(fit.scores), fit.labels)
-    table = metrics.cluster_table(fit.chosen, fit.labels, fit.scores.shape[1], int(fit.labels.max()) + 1)
+        return fit.exemplars
+    table = metrics.cluster_table(fit.chosen, fit.labels, fit.size, int(fit.labels.max()) + 1)
     return metrics.one_to_one(table) if protocol == "one-to-one" else metrics.majority(table)
 
 
@@ -271,8 +280,7 @@ def _baseline(
     chosen = torch.linspace(0, len(examples) - 1, min(len(examples), K_MEANS_EXAMPLES)).round().long()
     scored = _k_means(split, examples.at(chosen), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
-    found = _agreement(common, scored, [scored])  # k-means has no surest example
-    return [replace(result, part="baseline") for result in found if result.protocol != "exemplar"]
+    return [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
 
 
 def _k_means(split: str, examples: Split, size: int) -> _Scored:
@@ -283,7 +291,7 @@ def _k_means(split: str, examples: Split, size: int) -> _Scored:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
         clusters = KMeans(min(size, len(pixels)), n_init=K_MEANS_RESTARTS, random_state=0).fit_predict(pixels)
-    return _Scored(split, np.eye(size)[clusters], _numpy(examples.labels))
+    return _Scored(split, clusters, size, _numpy(examples.labels))
 
 
 def _readable(folder: Path) -> Evaluation | None:

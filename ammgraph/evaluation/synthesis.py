@@ -22,7 +22,7 @@ from ammgraph.graph.plan import (
     ReconstructionPlan,
     Site,
 )
-from ammgraph.nn.densities import factor_parameters
+from ammgraph.nn.densities import component_parameters
 from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.spec.schema import Mixture
@@ -192,8 +192,7 @@ def component_means(model: Model, plan: Plan, variable: str) -> tuple[str, Tenso
                 continue
             size = category.shape[0]
             device = next(model.parameters()).device
-            given = {category.name: one_hot(torch.arange(size, device=device), size, torch.float32)}
-            return category.name, factor_parameters(model, factor, given, size)[0]
+            return category.name, component_parameters(model, factor, size, device, torch.float32)[0]
     return "", torch.zeros(0, plan.variable(variable).shape[0])
 
 

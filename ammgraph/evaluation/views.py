@@ -29,6 +29,8 @@ from ammgraph.evaluation.synthesis import (
 from ammgraph.graph.plan import Plan, ReconstructionPlan
 from ammgraph.nn.model import Model
 
+ROWS = 50  # of a figure: of more categories those with the most images
+
 CategoryPath: TypeAlias = Literal["linear", "switch"]
 
 
@@ -49,7 +51,8 @@ class ViewOptions:
 class SamplesView:
     """Images from the synthesis side, a row for each category, beside images of the split that belong to it.
 
-    Without a categorical prior there is no `category`, and the rows mean nothing.
+    Of more than `ROWS` categories those with the most images. Without a categorical prior there is no `category`, and
+    the rows mean nothing.
     """
 
     name: str
@@ -62,6 +65,8 @@ class SamplesView:
     shown: Array  # (R,), how many of `assigned` are images
     sizes: Array  # (R,), how many images of the split belong to the row
     examples: int
+    categories: Array  # (R,), the category of the row
+    num_categories: int  # K
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +115,11 @@ class EmbeddingView:
     points: Array  # (n, 2)
     labels: Array  # (n,)
     classes: tuple[str, ...]
-    means: Array  # (K, 2), K = 0 without components
+    means: Array  # (k, 2), k = 0 without components; of more than `ROWS` those with the most images
     category: str
     seed: int
+    components: Array  # (k,), which these are
+    num_components: int  # K
 
 
 View: TypeAlias = SamplesView | MatrixView | PairsView | InterpolationView | EmbeddingView
@@ -145,7 +152,7 @@ def collect_views(
             *_matrices(plan, split, scores, classes),
             *(_pairs(model, plan, item, split, options) for item in plan.reconstructions),
             *(_interpolation(model, plan, item, split, options) for item in plan.reconstructions),
-            *_embeddings(model, plan, split, classes, options),
+            *_embeddings(model, plan, split, scores, classes, options),
         )
 
 
@@ -189,11 +196,14 @@ def _samples(
         if variable.kind != "image" or draw is None:
             continue
         category = prior_category(plan, draw, variable.name)
-        rows = plan.variable(category).shape[0] if category else 5
-        fixed = {category: torch.arange(rows).repeat_interleave(options.columns)} if category else {}
-        images = generated(model, plan, draw, variable.name, fixed, rows * options.columns, options.seed)
         members, rule = _members(plan, category, split, scores)
-        positions = _chosen(members, rows, options.columns) if category else _first(split, rows, options.columns)
+        size = plan.variable(category).shape[0] if category else 5
+        sizes = np.bincount(members, minlength=size)
+        categories = largest(sizes[:size])
+        rows = len(categories)
+        fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
+        images = generated(model, plan, draw, variable.name, fixed, rows * options.columns, options.seed)
+        positions = _chosen(members, categories, options.columns) if category else _first(split, rows, options.columns)
         shown = rule or not category
         yield SamplesView(
             name=f"samples_{variable.name}",
@@ -204,9 +214,16 @@ def _samples(
             generated=_grid(images, rows),
             assigned=_at(split, positions) if shown else np.zeros((rows, 0, *variable.shape), np.float32),
             shown=(positions >= 0).sum(1),
-            sizes=np.bincount(members, minlength=rows) if len(members) else np.zeros(rows, np.int64),
+            sizes=sizes[categories],
             examples=len(split),
+            categories=categories,
+            num_categories=size,
         )
+
+
+def largest(sizes: Array) -> Array:
+    """The positions of the `ROWS` largest sizes, ascending; of equal ones the first."""
+    return np.sort(np.argsort(-sizes, kind="stable")[:ROWS])
 
 
 def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, str], Array]) -> tuple[Array, str]:
@@ -219,11 +236,11 @@ def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, st
     return np.zeros(0, np.int64), ""
 
 
-def _chosen(members: Array, rows: int, columns: int) -> Array:
+def _chosen(members: Array, categories: Array, columns: int) -> Array:
     """Positions of the first images of every row, in the order of the split; -1 where there are fewer. (R, n)."""
-    chosen = np.full((rows, columns), -1)
-    for row in range(rows):
-        found = np.flatnonzero(members == row)[:columns]
+    chosen = np.full((len(categories), columns), -1)
+    for row, category in enumerate(categories):
+        found = np.flatnonzero(members == category)[:columns]
         chosen[row, : len(found)] = found
     return chosen
 
@@ -286,7 +303,12 @@ def _ends(split: Split, options: ViewOptions) -> tuple[Split, Split]:
 
 
 def _embeddings(
-    model: Model, plan: Plan, split: Split, classes: tuple[str, ...], options: ViewOptions
+    model: Model,
+    plan: Plan,
+    split: Split,
+    scores: dict[tuple[str, str], Array],
+    classes: tuple[str, ...],
+    options: ViewOptions,
 ) -> Iterator[EmbeddingView]:
     """t-SNE of each real variable that is inferred from images, together with the components' means."""
     if options.embedded == 0 or len(split) < 5:
@@ -301,7 +323,9 @@ def _embeddings(
             for images, labels in batches(shown)
         ]
         category, means = component_means(model, plan, variable.name)
-        plane = _t_sne(np.concatenate([*values, _numpy(means)]), options.seed)
+        members, _ = _members(plan, category, split, scores)
+        components = largest(np.bincount(members, minlength=len(means))[: len(means)])
+        plane = _t_sne(np.concatenate([*values, _numpy(means)[components]]), options.seed)
         yield EmbeddingView(
             name=f"embedding_{variable.name}",
             variable=variable.name,
@@ -312,6 +336,8 @@ def _embeddings(
             means=plane[len(shown) :],
             category=category,
             seed=options.seed,
+            components=components,
+            num_components=len(means),
         )
 
 

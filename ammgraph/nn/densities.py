@@ -11,6 +11,8 @@ from ammgraph.nn.model import Model, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input
 from ammgraph.spec.schema import Mixture
 
+COMPONENTS = 1000  # that pass through the networks at once: their one-hot vectors are a table of this by K
+
 
 def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log N(value; mean, exp(log_variance)), summed over dimensions, in nats: -n/2 log 2 pi at the mean of N(0, 1).
@@ -49,6 +51,18 @@ def factor_parameters(
     return mean, values[f"{factor.density.log_variance}.raw"].flatten(1).expand_as(mean)
 
 
+def component_parameters(
+    model: Model, factor: FactorPlan, size: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance, (K, n) each, of a normal factor whose one condition is a category, for all K of these."""
+    parts = []
+    for labels in torch.arange(size, device=device).split(COMPONENTS):
+        given = {factor.given[0]: one_hot(labels, size, dtype)}
+        parts.append(factor_parameters(model, factor, given, len(labels)))
+    means, log_variances = zip(*parts, strict=True)
+    return torch.cat(means), torch.cat(log_variances)
+
+
 def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str, Tensor]) -> Tensor:
     """Log p(y = k) + sum over the evidence v of log p(v | ..., y = k), shape (B, K), in nats.
 
@@ -76,14 +90,13 @@ def log_prior(model: Model, draw: DrawPlan, variable: str) -> Tensor:
 def _log_evidence(model: Model, factor: FactorPlan, category: str, inferred: Mapping[str, Tensor], size: int) -> Tensor:
     """Log p(v | ..., y = k), shape (B, K)."""
     value = inferred[factor.variables[0]].flatten(1)
-    labels = torch.arange(size, device=value.device)
-    if factor.given == (category,):  # its parameters are the same for every example: one pass of K rows gives them all
-        components = factor_parameters(model, factor, {category: one_hot(labels, size, value.dtype)}, size)
+    if factor.given == (category,):  # its parameters are the same for every example
+        components = component_parameters(model, factor, size, value.device, value.dtype)
         pairs = zip(*(part.split(1) for part in components), strict=True)
         return torch.stack([normal_log_density(value, mean, variance) for mean, variance in pairs], dim=1)
     given = {name: inferred[name] for name in factor.given if name != category}
     columns = []
-    for label in labels:
+    for label in torch.arange(size, device=value.device):
         given[category] = one_hot(label.expand(len(value)), size, value.dtype)
         columns.append(normal_log_density(value, *factor_parameters(model, factor, given, len(value))))
     return torch.stack(columns, dim=1)

@@ -98,7 +98,7 @@ def test_clustering_errors_by_hand() -> None:
     assert found["examples"] == 10
     assert found["y/one_to_one_error"] == pytest.approx(0.3)  # three classes: clusters 0, 1, 3 take one, 2 takes none
     assert found["y/majority_error"] == pytest.approx(0.1)  # only the one 1 in cluster 0 is wrong
-    assert found["y/components_used"] == 4
+    assert found["y/components_in_use"] == 4
 
 
 def test_fewer_clusters_than_classes() -> None:
@@ -107,14 +107,14 @@ def test_fewer_clusters_than_classes() -> None:
     found = evaluate(two, plan, TEN)  # cluster 0 holds 0 0 0 1 1 1, cluster 1 holds 0 0 2 2
     assert found["y/one_to_one_error"] == pytest.approx(0.5)
     assert found["y/majority_error"] == pytest.approx(0.5)
-    assert found["y/components_used"] == 2
+    assert found["y/components_in_use"] == 2
 
 
 def test_more_clusters_than_are_used() -> None:
     plan = plan_of("constants.K=9")
     found = evaluate(model_of(plan, encoder_a=[*IDENTITY, *[[-1.0] * 4] * 5]), plan, TEN)
     assert found["y/one_to_one_error"] == pytest.approx(0.3)
-    assert found["y/components_used"] == 4
+    assert found["y/components_in_use"] == 4
 
 
 def test_perfect_clusters_are_perfect_by_every_measure() -> None:
@@ -142,7 +142,7 @@ def test_the_bayes_rule_by_hand(prior: str, expected: list[int]) -> None:
     model = model_of(plan, encoder_a=IDENTITY, **Z)
     assert evaluate(model, plan, every)["y/bayes/majority_error"] == 0
     used = {0: 0.0, 1: 1.0, 2: 2.0}
-    assert evaluate(model, plan, every)["y/bayes/components_used"] == len({used[k] for k in expected})
+    assert evaluate(model, plan, every)["y/bayes/components_in_use"] == len({used[k] for k in expected})
 
 
 def test_the_scores_of_the_bayes_rule_are_log_densities() -> None:
@@ -264,7 +264,7 @@ def test_labels_serve_for_nothing_but_the_score() -> None:
     glance = data_of(TINY).train.at(torch.arange(100))
     wrong = Split(glance.images, torch.zeros_like(glance.labels))
     first, second = evaluate(it.model, it.plan, glance), evaluate(it.model, it.plan, wrong)
-    unscored = ("examples", "x/reconstruction_error", "y/components_used", "y/bayes/components_used")
+    unscored = ("examples", "x/reconstruction_error", "y/components_in_use", "y/bayes/components_in_use")
     assert all(first[name] == second[name] for name in unscored)
     assert first["y/majority_error"] > second["y/majority_error"] == 0
 

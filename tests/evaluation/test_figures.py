@@ -58,8 +58,19 @@ def test_drawing_leaves_no_global_state() -> None:
 def test_colours_with_three_channels_and_rows_without_members() -> None:
     generated = np.random.default_rng(0).random((3, 2, 3, 5, 7), dtype=np.float32)
     empty = np.zeros(3, np.int64)
-    view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", generated, generated, empty, empty, 0)
+    view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", generated, generated, empty, empty, 0, np.arange(3), 3)
     assert draw(view).encoded().startswith(b"\x89PNG")
+
+
+def test_of_many_categories_those_with_the_most_images_are_drawn(tmp_path: Path) -> None:
+    model, plan = untrained(write_spec(tmp_path, "amm", "constants: {K: 2000}\n"))
+    split, classes = images()
+    views = collect_views(model, plan, split, classes, ViewOptions(columns=2, pairs=4, interpolations=2, embedded=20))
+    drawn = {view.name: draw(view) for view in views}
+    assert all(len(plate.encoded()) < 2_000_000 for plate in drawn.values())
+    for name in ("samples_x", "matrix_y", "matrix_y_bayes", "embedding_z"):
+        assert "Of 2,000 the 50 with the most images." in drawn[name].caption
+    assert "50 by 10 table" in drawn["matrix_y"].alt
 
 
 @pytest.mark.parametrize("shape", [(30, 10), (2, 10), (1, 1)])

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import permutations, product
 from math import comb, log
 
@@ -6,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 from sklearn.metrics import confusion_matrix
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import (
     adjusted_rand_index,
     assign,
@@ -17,6 +19,7 @@ from ammgraph.evaluation.metrics import (
     cluster_table,
     clustering_error,
     component_use,
+    components_in_use,
     exemplar,
     log_evidence,
     log_odds,
@@ -246,6 +249,15 @@ def test_component_use_is_the_share_of_each_component():
         component_use(np.array([2]), 2)
 
 
+def test_a_component_is_in_use_from_a_tenth_of_an_even_share_on():
+    assert components_in_use([0.5, 0.5, 0.0, 0.0]) == 2
+    assert components_in_use([0.951, 0.024, 0.025, 0.0]) == 2
+    assert components_in_use(component_use(np.array([0] * 28 + [1, 2]), 3)) == 3  # 1/30 = 0.1 / 3
+    assert components_in_use([float(f"{share:.6g}") for share in (28 / 30, 1 / 30, 1 / 30)]) == 3
+    assert components_in_use(component_use(np.array([0] * 99 + [1]), 5)) == 1
+    assert components_in_use([1.0]) == 1
+
+
 def test_mean_entropy_is_in_nats():
     assert mean_entropy(np.eye(3)) == 0
     assert mean_entropy(np.full((5, 10), 0.1)) == pytest.approx(log(10))
@@ -275,6 +287,45 @@ def test_log_odds_tell_apart_posteriors_that_round_to_one():
 def test_log_odds_order_examples_as_posteriors_do(count, num_clusters, seed):
     scores = np.random.default_rng(seed).normal(size=(count, num_clusters)).round(3)
     assert exemplar(log_odds(scores), np.arange(count)).tolist() == softmax(scores, axis=1).argmax(0).tolist()
+
+
+def others_of_all(scores):
+    """The same from a table (N, K, K) of all the others."""
+    scores = scores.astype(np.float64)
+    others = np.where(np.eye(scores.shape[1], dtype=bool), -np.inf, scores[:, np.newaxis, :])
+    return scores - logsumexp(others, axis=2)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0, 1e4])
+@pytest.mark.parametrize("size", [2, 3, 40])
+def test_log_odds_are_those_of_a_table_of_all_the_others(size, spread):
+    scores = spread * np.random.default_rng(size).normal(size=(50, size))
+    scores[:5] = scores[:5, :1]  # all equal
+    scores[5:10, 1] = scores[5:10].max(1)  # two are the largest
+    scores = scores.astype(np.float32)
+    assert log_odds(scores) == pytest.approx(others_of_all(scores), rel=1e-12, abs=1e-12 + 1e-15 * spread)
+    before = scores.copy()
+    log_odds(before.astype(np.float64))
+    assert np.array_equal(before, scores)
+
+
+def test_examples_are_worked_on_in_parts(monkeypatch):
+    scores = np.random.default_rng(0).normal(size=(23, 7))
+    whole = log_odds(scores), posterior_entropy(scores), log_evidence(scores), mean_entropy(softmax(scores, axis=1))
+    monkeypatch.setattr(metrics, "_PART", 15)  # two examples at once
+    parts = log_odds(scores), posterior_entropy(scores), log_evidence(scores), mean_entropy(softmax(scores, axis=1))
+    for one, other in zip(whole, parts, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("measure", [log_odds, posterior_entropy, log_evidence])
+def test_what_is_computed_on_the_way_is_small_beside_the_scores(measure):
+    scores = np.random.default_rng(0).normal(size=(1500, 1000))
+    tracemalloc.start()
+    measure(scores)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.5 * scores.nbytes  # a table of all the others has 1,000 times as many numbers
 
 
 def test_one_component_is_certain():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from itertools import permutations
@@ -13,16 +14,18 @@ import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from test_runs import fingerprint
 from tiny import CPU, LABELED, TINY, data_of
+from tiny_runs import make_run
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation import results, score
+from ammgraph.evaluation import metrics, results, score
 from ammgraph.evaluation.evaluate import ask, infer
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.evaluation.runs import LoadedRun, load_run
 from ammgraph.evaluation.score import evaluate_loaded, evaluate_run, find_split, measure
 from ammgraph.evaluation.synthesis import generate
+from ammgraph.nn import densities
 from ammgraph.nn.densities import factor_parameters, log_joint
 from ammgraph.nn.model import one_hot
 
@@ -94,8 +97,29 @@ def test_components_are_counted(loaded: LoadedRun, found: list[Result]) -> None:
     chosen = Counter(ask(loaded.model, loaded.plan, loaded.dataset.train).scores["y", "posterior"].argmax(1).tolist())
     use = only(found, "component_use", rule="posterior").value
     assert use == tuple(chosen[k] / 1600 for k in range(10))
-    used = only(found, "components_used", rule="posterior")
-    assert (used.value, used.protocol, used.unit) == (len(chosen), "of 10", "components")
+    used = only(found, "components_in_use", rule="posterior")
+    in_use = [k for k in range(10) if chosen[k] >= 16]  # 0.1 / 10 of 1,600
+    assert (used.value, used.protocol, used.unit) == (len(in_use), "of 10", "components")
+    assert len(in_use) < len(chosen)
+
+
+def test_memory_does_not_grow_with_the_square_of_the_components(tmp_path: Path) -> None:
+    size = 200
+    loaded = load_run(make_run(tmp_path / "many", TINY, f"constants.K={size}", steps=1), CPU)
+    train = loaded.dataset.train
+    tracemalloc.start()
+    measure(loaded.model, loaded.plan, "train", train, loaded.dataset.validation)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    tables = 8 * size * (2 * (len(train) + 197) + len(train))  # scores by two rules on two splits, log-odds of one
+    assert peak < tables + 8 * 8 * metrics._PART  # and what is worked on at once
+
+
+def test_components_pass_through_the_networks_in_parts(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = loaded.dataset.train
+    whole = ask(loaded.model, loaded.plan, train).scores["y", "bayes"]
+    monkeypatch.setattr(densities, "COMPONENTS", 3)
+    assert ask(loaded.model, loaded.plan, train).scores["y", "bayes"] == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["posterior", "bayes"])

@@ -89,6 +89,23 @@ def test_images_of_a_row_are_those_that_the_posterior_assigns_to_it(tmp_path: Pa
         assert np.allclose(view.assigned[row, : len(mine)], scaled)
 
 
+def test_of_many_categories_those_with_the_most_images_are_shown(tmp_path: Path) -> None:
+    path = write_spec(tmp_path, "amm", "constants: {K: 300}\n")
+    model, plan = untrained(path)
+    split, _ = images()
+    sizes = np.bincount(ask(model, plan, split).scores["y", "posterior"].argmax(1), minlength=300)
+    views = views_of(path, ViewOptions(columns=3, pairs=6, embedded=20))
+    view, embedding = views["samples_x"], views["embedding_z"]
+    assert isinstance(view, SamplesView)
+    assert isinstance(embedding, EmbeddingView)
+    assert view.generated.shape == (50, 3, 1, 8, 8)
+    assert view.num_categories == embedding.num_components == 300
+    assert view.sizes.tolist() == sizes[view.categories].tolist()
+    assert view.sizes.sum() == np.sort(sizes)[-50:].sum()
+    assert np.array_equal(embedding.components, view.categories)
+    assert len(embedding.means) == 50
+
+
 def test_a_label_that_the_model_takes_assigns_images_where_nothing_infers_it(tmp_path: Path) -> None:
     view = views_of(write_spec(tmp_path, "conditional"))["samples_x"]
     assert isinstance(view, SamplesView)
