@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ammgraph.data.dataset import Dataset
+from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split, scale_images
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics, results
@@ -93,6 +93,9 @@ def evaluate_loaded(
     A baseline that stands in an evaluation of the same data set `before` is taken from there.
     """
     name, examples = find_split(loaded.dataset, split)
+    data_sha256 = fingerprints(loaded.dataset)
+    if before is not None and not before.is_on(loaded.dataset.description, data_sha256):
+        before = None
     found = measure(loaded.model, loaded.plan, name, examples, loaded.dataset.validation)
     if baseline:
         for readout in loaded.plan.readouts:
@@ -111,6 +114,7 @@ def evaluate_loaded(
         split=name,
         results=tuple(found),
         classes=loaded.dataset.classes,
+        data_sha256=data_sha256,
     )
 
 
@@ -273,7 +277,7 @@ def _baseline(
     """k-means with as many clusters: what clustering pixels gives, on the scored images or an even choice of 10,000."""
     size = loaded.plan.variable(readout.variable).shape[0]
     by = f"{K_MEANS}, K = {size}"
-    if before is not None and before.data == loaded.dataset.description:
+    if before is not None:
         known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
         if known:
             return known

@@ -290,6 +290,14 @@ def test_k_means_is_measured_once(tiny_run: Path, monkeypatch: pytest.MonkeyPatc
     assert [r for r in evaluate_run(tiny_run, CPU).results if r.part == "baseline"] == known
 
 
+def test_what_was_measured_on_other_images_of_the_same_file_does_not_stay(tiny_run: Path) -> None:
+    first = evaluate_run(tiny_run, CPU)
+    changed = {name: "f" * 64 for name in first.data_sha256}
+    wrong = [replace(r, value=0.123) if r.part == "baseline" else replace(r, split="validation") for r in first.results]
+    results.write(tiny_run, replace(first, results=tuple(wrong), data_sha256=changed))
+    assert evaluate_run(tiny_run, CPU) == first
+
+
 def test_k_means_takes_an_even_choice_of_many_images(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "K_MEANS_EXAMPLES", 100)
     found = evaluate_loaded(loaded)
