@@ -166,8 +166,10 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint with the valid name that is nearest, or nothing where none is near."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    """A hint with the valid name that is nearest, one of other case first, or nothing where none is near."""
+    names = list(valid)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else ""
 
 
