@@ -34,9 +34,9 @@ def pixels_advice(key: str, images: Array) -> str:
         white = (1 << int(high).bit_length()) - 1
         return f"store `({key} / {white}).astype('float32')` if {white} is white, of every split alike"
     if 0 <= low <= high <= 255:
-        return f"store `{key} / 255` if 255 is white, of every split alike"
+        return f"store `{key}.astype('float32') / 255` if 255 is white, of every split alike"
     if -1 <= low <= high <= 1:
-        return f"store `({key} + 1) / 2` if -1 is black and 1 is white, of every split alike"
+        return f"store `({key}.astype('float32') + 1) / 2` if -1 is black and 1 is white, of every split alike"
     return f"store `numpy.interp({key}, ({low!r}, {high!r}), (0, 1))`, of every split alike"
 
 

@@ -186,9 +186,7 @@ def _balanced(order: Tensor, labels: Tensor, classes: tuple[str, ...], count: in
     for name, size in zip(classes, sizes, strict=True):
         if size < each:
             most = min(sizes) * len(classes)
-            advice = (
-                f"`data.labeled.count` can be {most:,} at most" if most else "let `data.labeled.choice` be `random`"
-            )
+            advice = f"`data.labeled.count` can be {most:,} at most" if most else "take `data.labeled.choice` `random`"
             raise RunError(
                 f"{count:,} labelled examples, balanced, need {each:,} of each class, but class `{name}` has {size:,}; "
                 f"{advice}"
