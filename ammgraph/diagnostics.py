@@ -66,7 +66,7 @@ CODES: dict[str, str] = {
     "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
-    "too-large": "A step of training would hold more memory than any machine has, as estimated from its shapes.",
+    "too-large": "Training or an evaluation would hold more memory than any machine has, as estimated from shapes.",
     # warnings
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }

@@ -20,12 +20,13 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.evaluation.runs import LoadedRun, load_run
+from ammgraph.graph.evaluation_cost import BASELINE
 from ammgraph.graph.plan import Plan, ReadoutPlan
 from ammgraph.graph.text import plan_hash
 from ammgraph.nn.model import Model
+from ammgraph.train.memory import check_evaluation_memory
 
 K_MEANS_RESTARTS = 10
-K_MEANS_EXAMPLES = 10_000
 K_MEANS = f"k-means on pixels, {K_MEANS_RESTARTS} restarts, seed 0"
 
 
@@ -93,6 +94,7 @@ def evaluate_loaded(
     A baseline that stands in an evaluation of the same data set `before` is taken from there.
     """
     name, examples = find_split(loaded.dataset, split)
+    check_evaluation_memory(loaded.plan, len(examples), len(loaded.dataset.validation or ()))
     data_sha256 = fingerprints(loaded.dataset)
     if before is not None and not before.is_on(loaded.dataset.description, data_sha256):
         before = None
@@ -281,7 +283,7 @@ def _baseline(
         known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
         if known:
             return known
-    chosen = torch.linspace(0, len(examples) - 1, min(len(examples), K_MEANS_EXAMPLES)).round().long()
+    chosen = torch.linspace(0, len(examples) - 1, min(len(examples), BASELINE)).round().long()
     scored = _k_means(split, examples.at(chosen), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
     return [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
