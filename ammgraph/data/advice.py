@@ -113,12 +113,11 @@ def other_layout(key: str, found: tuple[int, ...], expected: tuple[int, ...]) ->
     """How an array that was read as images (C, H, W) is read as the expected ones, if the same numbers can be meant."""
     channels, height, width = found
     if (height, width, channels) == expected:
-        stored, layout = expected, "NCHW"
+        sizes, layout = ", ".join(map(str, expected)), "NCHW"
     elif (width, channels, height) == expected:
-        stored, layout = found, "NHWC"
+        sizes, layout = ", ".join(map(str, found)), "NHWC"
     else:
         return ""
-    sizes = ", ".join(map(str, stored))
     return f'store `{key}.reshape(-1, {sizes})` with layout="{layout}"'
 
 
