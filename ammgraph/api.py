@@ -32,7 +32,7 @@ from ammgraph.nn.model import Model
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.train import checkpoint, record, run
-from ammgraph.train.memory import check_memory, explained
+from ammgraph.train.memory import check_evaluation_memory, check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.run import Precision, RunOptions
 from ammgraph.train.states import NotFinite
@@ -398,6 +398,7 @@ def _trainer(
     check_memory(part, chosen, settings.precision)
     with ranks.first_on_each_machine():
         dataset = load_data(plan.data, data_dir, download)
+    check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
     if ranks.size > 1:
         ranks.check_same(
             {

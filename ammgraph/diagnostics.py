@@ -66,7 +66,7 @@ CODES: dict[str, str] = {
     "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
-    "too-large": "A step of training would hold more memory than any machine has, as estimated from its shapes.",
+    "too-large": "Training or an evaluation would hold more memory than any machine has, as estimated from shapes.",
     # warnings
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
@@ -166,8 +166,10 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint with the valid name that is nearest, or nothing where none is near."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    """A hint with the valid name that is nearest, one of other case first, or nothing where none is near."""
+    names = list(valid)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else ""
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.files import read_folder, read_npz
-from ammgraph.data.records import DataAbsent, Records, Split, shape_text
+from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_digits, read_mnist, read_svhn
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data, Labeled
@@ -142,7 +142,7 @@ def _given_path(data: Data, directory: Path | None) -> Path:
             "" if given.is_absolute() else f" (a relative path starts from {'--data-dir' if directory else Path.cwd()})"
         )
         nearby = f"; {given} exists: leave out --data-dir" if directory and os.path.exists(given) else ""
-        raise DataAbsent(f"`data.path`: there is no {path}{start}{nearby}")
+        raise DataAbsent(f"`data.path`: there is no {path}{start}{nearby or name_beside(path)}")
     return path
 
 
@@ -185,9 +185,11 @@ def _balanced(order: Tensor, labels: Tensor, classes: tuple[str, ...], count: in
     sizes = torch.bincount(labels, minlength=len(classes)).tolist()
     for name, size in zip(classes, sizes, strict=True):
         if size < each:
+            most = min(sizes) * len(classes)
+            advice = f"`data.labeled.count` can be {most:,} at most" if most else "take `data.labeled.choice` `random`"
             raise RunError(
                 f"{count:,} labelled examples, balanced, need {each:,} of each class, but class `{name}` has {size:,}; "
-                f"`data.labeled.count` can be {min(sizes) * len(classes):,} at most"
+                f"{advice}"
             )
     ordered = labels[order]
     return torch.cat([order[ordered == label][:each] for label in range(len(classes))])

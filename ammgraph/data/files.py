@@ -3,24 +3,36 @@
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+from ammgraph.data.advice import (
+    CHANNELS,
+    examples_first,
+    labels_advice,
+    layout_advice,
+    mode_advice,
+    one_each_advice,
+    pixels_advice,
+    upright,
+)
 from ammgraph.data.records import (
     Records,
     Split,
     checked_records,
     entries,
     machine_memory,
+    name_beside,
     reading,
     refuse_other_than_a_file,
     shape_text,
 )
-from ammgraph.diagnostics import RunError, did_you_mean
+from ammgraph.diagnostics import RunError, nearest
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -39,15 +51,16 @@ def read_npz(path: Path) -> Records:
     """
     arrays = _npz_arrays(path)
     layout = str(arrays["layout"]) if "layout" in arrays else None
-    values, train_labels = np.unique(_npz_labels(path, "y_train", arrays["y_train"]), return_inverse=True)
-    train = Split(
-        _npz_images(path, "x_train", arrays["x_train"], layout), torch.from_numpy(train_labels.astype(np.int64))
-    )
+    values, train_labels = np.unique(_npz_labels(path, "y_train", arrays), return_inverse=True)
+    train = Split(_npz_split(path, "train", arrays, layout), torch.from_numpy(train_labels.astype(np.int64)))
     test = None
     if "x_test" in arrays:
-        labels = _npz_labels(path, "y_test", arrays["y_test"])
-        test = Split(_npz_images(path, "x_test", arrays["x_test"], layout), _positions(path, labels, values))
+        labels = _npz_labels(path, "y_test", arrays)
+        test = Split(_npz_split(path, "test", arrays, layout), _positions(path, labels, values))
     return checked_records(train, test, tuple(str(value) for value in values), str(path))
+
+
+_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
 
 
 def _npz_arrays(path: Path) -> dict[str, Array]:
@@ -70,10 +83,10 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
 
 def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
     names = ", ".join(found) or "nothing"
-    hint = did_you_mean(key, found) if len(found) > 1 else ""
+    hint = nearest(key, [name for name in found if name not in _NPZ_KEYS])
     return (
         f"{path}: no array `{key}`; found {names}; expected x_train, y_train and, if there is a test split, both of "
-        + (f"x_test, y_test{'; ' + hint if hint.startswith('did') else ''}")
+        f"x_test, y_test{f'; {hint}' if hint else ''}"
     )
 
 
@@ -93,25 +106,29 @@ def _npz_array(path: Path, file: Any, key: str) -> Array:
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
+        store = f"`{key}.astype(str)`" if key.startswith("y") else f"`numpy.stack({key})`, all images of one size"
         raise RunError(
-            f"{path}: `{key}` holds Python objects, which are not read because they may run code; store an array of "
-            "numbers (all images of one size)"
+            f"{path}: `{key}` holds Python objects, which are not read because they may run code; store {store}"
         ) from None
 
 
-def _npz_labels(path: Path, key: str, labels: Array) -> Array:
+def _npz_labels(path: Path, key: str, arrays: Mapping[str, Array]) -> Array:
+    labels, images = arrays[key], arrays[f"x{key.removeprefix('y')}"]
     if labels.ndim != 1:
-        hint = (
-            f"store {key}.reshape(-1)"
-            if labels.size == len(np.atleast_1d(labels))
-            else f"for one-hot rows store {key}.argmax(1)"
-        )
+        hint = one_each_advice(key, labels, len(np.atleast_1d(images)))
         raise RunError(f"{path}: `{key}` has shape {_tuple(labels.shape)}, expected one label per image, (N,); {hint}")
     if labels.dtype.kind not in "iuU":
-        raise RunError(
-            f"{path}: `{key}` is {labels.dtype}, expected integers or strings; convert it, e.g. {key}.astype(int)"
-        )
+        hint = labels_advice(key, labels)
+        raise RunError(f"{path}: `{key}` is {labels.dtype}, expected integers or strings; {hint}")
     return labels
+
+
+def _npz_split(path: Path, split: str, arrays: Mapping[str, Array], layout: str | None) -> torch.Tensor:
+    key, count = f"x_{split}", len(arrays[f"y_{split}"])
+    images = arrays[key]
+    if hint := examples_first(key, images.shape, count):
+        raise RunError(f"{path}: `{key}` has shape {_tuple(images.shape)}: {hint}")
+    return _npz_images(path, key, images, layout)
 
 
 def _positions(path: Path, labels: Array, values: Array) -> torch.Tensor:
@@ -136,19 +153,18 @@ def _pixels(path: Path, key: str, images: Array) -> Array:
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f":
-        raise RunError(
-            f"{path}: `{key}` is {images.dtype}, expected uint8 in 0..255 or floats in [0, 1]; convert it, e.g. "
-            f"{key}.astype('uint8')"
-        )
+        hint = pixels_advice(key, images)
+        raise RunError(f"{path}: `{key}` is {images.dtype}, expected uint8 in 0..255 or floats in [0, 1]; {hint}")
     if not np.isfinite(images).all():
-        raise RunError(f"{path}: `{key}` has {int((~np.isfinite(images)).sum()):,} pixels that are NaN or infinite")
+        raise RunError(
+            f"{path}: `{key}` has {int((~np.isfinite(images)).sum()):,} pixels that are NaN or infinite; leave these "
+            "images out"
+        )
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:
-        raise RunError(f"{path}: `{key}` has floats from {low!r} to {high!r}, expected [0, 1]; rescale or clip them")
+        hint = pixels_advice(key, images)
+        raise RunError(f"{path}: `{key}` has floats from {low!r} to {high!r}, expected [0, 1]; {hint}")
     return images.astype(np.float32)
-
-
-_CHANNELS = range(1, 5)
 
 
 def _channels_first(path: Path, key: str, images: Array, layout: str | None) -> Array:
@@ -158,14 +174,13 @@ def _channels_first(path: Path, key: str, images: Array, layout: str | None) -> 
     if images.ndim != 4:
         raise RunError(f"{path}: `{key}` has shape {shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if layout is None:
-        first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
+        first, last = images.shape[1] in CHANNELS, images.shape[3] in CHANNELS
         if first == last and images.shape[1:] != (1, 1, 1):
             which = (
                 "both axis 1 and axis 3 could be channels" if first else "neither axis 1 nor axis 3 is 1 to 4 channels"
             )
-            raise RunError(
-                f'{path}: `{key}` has shape {shape}: {which}; add layout="NHWC" or layout="NCHW" to numpy.savez'
-            )
+            hint = layout_advice(key, images.shape, first)
+            raise RunError(f"{path}: `{key}` has shape {shape}: {which}; {hint}")
         layout = "NCHW" if first else "NHWC"
     if layout not in ("NHWC", "NCHW"):
         raise RunError(f'{path}: `layout` is "{layout}", expected "NHWC" or "NCHW"')
@@ -190,7 +205,8 @@ _LAYOUT = "expected CLASS/IMAGE.png, or train/CLASS/IMAGE.png and test/CLASS/IMA
 def read_folder(path: Path) -> Records:
     """Images `CLASS/NAME.png`, or `train/CLASS/NAME.png` and, if there, `test/CLASS/NAME.png`.
 
-    All images have one size and one mode: L is one channel, RGB three. Classes are the sorted names of the training
+    All images have one size and one mode: L is one channel, RGB three; they are turned as their EXIF orientation says.
+    Classes are the sorted names of the training
     folders. Files that are no images by their suffix, and deeper folders, are passed over.
 
     Raises:
@@ -232,37 +248,38 @@ def _test_files(path: Path, classes: tuple[str, ...]) -> list[tuple[Path, str]]:
 def _image_files(folder: Path) -> list[Path]:
     files = [entry for entry in entries(folder) if entry.suffix.lower() in _SUFFIXES]
     if not files:
-        raise RunError(f"{folder} has no images ({', '.join(_SUFFIXES)}); {_LAYOUT}")
+        name = folder.name.lower()
+        hint = f"; did you mean `{name}`?" if folder.name != name and name in ("train", "test") else ""
+        raise RunError(f"{folder} has no images ({', '.join(_SUFFIXES)}); {_LAYOUT}{hint}")
     return files
 
 
 def _read_images(files: Sequence[tuple[Path, str]], classes: tuple[str, ...], example: Path) -> Split:
-    expected = _read_image(example)
+    expected = _read_image(example, None)
     images = np.empty((len(files), *expected.shape), np.uint8)
     for image, (file, _) in zip(images, files, strict=True):
-        pixels = _read_image(file)
+        pixels = _read_image(file, grey=len(expected) == 1)
         if pixels.shape != expected.shape:
+            grey = ': the grey ones with Pillow, `image.convert("RGB")`' if len(pixels) != len(expected) else ""
             raise RunError(
                 f"{file} is {shape_text(pixels.shape)}, but {example} is {shape_text(expected.shape)} "
-                "(channels, height, width); convert all images to one size and one mode"
+                f"(channels, height, width); convert all images to one size and one mode{grey}"
             )
         image[:] = pixels
     place = {name: index for index, name in enumerate(classes)}
     return Split(torch.from_numpy(images), torch.tensor([place[name] for _, name in files], dtype=torch.int64))
 
 
-def _read_image(file: Path) -> Array:
-    """The pixels of a file, uint8 (C, H, W)."""
-    from PIL import Image
-
+def _read_image(file: Path, grey: bool | None) -> Array:
+    """The pixels of a file as one sees them, uint8 (C, H, W); whether the others are `grey`, where that is known."""
     refuse_other_than_a_file(file)
     with reading(str(file), "remove the file or save the image again"), Image.open(file) as image:
         if image.mode not in ("L", "RGB"):
-            raise RunError(
-                f"{file} has mode {image.mode}, expected L (grey) or RGB; convert it, e.g. with Pillow's "
-                'image.convert("RGB")'
-            )
-        pixels = np.asarray(image)
+            hint = mode_advice(image, grey)
+            raise RunError(f"{file} has mode {image.mode}, expected L (grey) or RGB; {hint}")
+        if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # a camera's previews
+            raise RunError(f"{file} has {frames:,} frames, expected one image; save each frame as a file of its own")
+        pixels = np.asarray(upright(image))
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -288,7 +305,7 @@ def read_images(path: Path) -> tuple[torch.Tensor, tuple[str, ...]]:
         images = _read_images([(file, "") for file in files], ("",), files[0]).images
         return images, tuple(file.relative_to(path).as_posix() for file in files)
     if not os.path.exists(path):
-        raise RunError(f"there is no {path}")
+        raise RunError(f"there is no {path}{name_beside(path)}")
     if path.suffix.lower() in _SUFFIXES:
         return _read_images([(path, "")], ("",), path).images, (path.name,)
     images = _npz_images_alone(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, nearest
 
 # Where a container's limit stands: version 2 and version 1 of control groups.
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -136,6 +136,15 @@ def entries(path: Path) -> list[Path]:
     """What is in a folder, in the order of names, without hidden files."""
     with reading(f"the folder {path}", "give a folder that can be listed"):
         return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+
+
+def name_beside(path: Path) -> str:
+    """A hint with the name beside a missing file that is nearest to its own; empty where none is near."""
+    try:
+        hint = nearest(path.name, sorted(os.listdir(path.parent)))
+    except OSError:
+        return ""
+    return f"; {hint}" if hint else ""
 
 
 def _look(images: Tensor) -> str:

@@ -83,7 +83,7 @@ def read_svhn(root: Path, download: bool) -> Records:
     return checked_records(train, test, _DIGIT_NAMES, "SVHN")
 
 
-_DAMAGED = "a file there is damaged or not the official one: delete it, then it is downloaded again"
+_DAMAGED = "a file there is damaged or not the official one: move it away, then it is downloaded again"
 
 
 def _have_files(name: str, folder: Path, files: Sequence[str], advice: str, fetch: Callable[[], object] | None) -> None:

@@ -4,10 +4,9 @@ import torch
 
 from ammgraph.data.dataset import Dataset, split_data
 from ammgraph.data.records import Records, Split, checked_records, shape_text
+from ammgraph.spec.data_sets import COUNTS
 from ammgraph.spec.schema import Data
 
-# Training and test images of the data sets with a name.
-COUNTS = {"digits": (1_797, 0), "mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
 DIFFERENT = 4096  # images, which are then repeated
 
 

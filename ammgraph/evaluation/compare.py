@@ -4,7 +4,7 @@ The standard deviation is the sample's, divided by n - 1, as in the tables of pa
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,35 @@ class ComparedRun:
     evaluation: Evaluation
     last_step: int  # of metrics.jsonl: later than the evaluation's where training went on
     curves: tuple[dict[str, Any], ...]  # step, epoch, and a number for each measure
+    trained_on: Mapping[str, str] | None = None  # `data_sha256` of the run; None where it was not recorded
+
+    def alike(self, other: "ComparedRun") -> bool:
+        """Whether both are trials of one experiment: equal plans, weights of the same kind, the same data.
+
+        Data are the same where the fingerprints that both have are equal, of what they were trained on and of what was
+        scored; without any, where their descriptions are.
+        """
+        mine, theirs = self.evaluation, other.evaluation
+        pairs = ((self.trained_on, other.trained_on), (mine.data_sha256, theirs.data_sha256))
+        known = [(one, two) for one, two in pairs if one is not None and two is not None]
+        same_data = all(one == two for one, two in known) if known else mine.data == theirs.data
+        return same_data and (mine.plan, mine.weights) == (theirs.plan, theirs.weights)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one model: equal plans, weights of the same kind, other seeds."""
+    """Runs of one model on the same data: equal plans, weights of the same kind, other seeds."""
 
     name: str
     plan: str
     runs: tuple[ComparedRun, ...]
+
+    @property
+    def data(self) -> str:
+        """What the first run was scored on, with the fingerprint of its training images."""
+        first = self.runs[0]
+        found = first.trained_on or first.evaluation.data_sha256 or {}
+        return first.evaluation.data + (f" (SHA-256 {found['train'][:12]})" if "train" in found else "")
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,7 @@ def compare_runs(
     download: bool = True,
     again: bool = False,
 ) -> tuple[Group, ...]:
-    """Groups of runs with equal plans, in the order in which the runs are given.
+    """Groups of runs with equal plans and data, in the order in which the runs are given.
 
     Args:
         folders: run directories.
@@ -88,12 +108,16 @@ def compare_runs(
     twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise RunError(f"{twice} is named twice; a run counts once")
-    groups: dict[tuple[str, str], list[ComparedRun]] = {}
+    groups: list[list[ComparedRun]] = []
     for folder in folders:
         found = _read(folder, device, split, data_dir, download, again)
         split = split or found.evaluation.split
-        groups.setdefault((found.evaluation.plan, found.evaluation.weights), []).append(found)
-    return tuple(Group(runs[0].evaluation.title, plan, tuple(runs)) for (plan, _), runs in groups.items())
+        group = next((runs for runs in groups if found.alike(runs[0])), None)
+        if group is None:
+            groups.append([found])
+        else:
+            group.append(found)
+    return tuple(Group(runs[0].evaluation.title, runs[0].evaluation.plan, tuple(runs)) for runs in groups)
 
 
 def rows(group: Group) -> tuple[Row, ...]:
@@ -116,6 +140,7 @@ def as_json(groups: Sequence[Group]) -> dict[str, Any]:
             {
                 "name": group.name,
                 "plan": group.plan,
+                "data": group.data,
                 "runs": [_run_json(run) for run in group.runs],
                 "measures": [_row_json(row) for row in rows(group)],
             }
@@ -134,7 +159,7 @@ def lines(groups: Sequence[Group]) -> list[str]:
         cells = [_cell(column[name]) if name in column else "-" for column in columns]
         table.append([*name, *cells])
     widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
-    legend = [line for head, group in zip(heads, groups, strict=True) for line in _legend(head, group)]
+    legend = [line for place in range(len(groups)) for line in _legend(groups, place)]
     body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     spread = any(len(group.runs) > 1 for group in groups)
     note = ["", "mean +- standard deviation of the sample (n - 1)"] if spread else []
@@ -145,7 +170,7 @@ def lines(groups: Sequence[Group]) -> list[str]:
 def _read(
     folder: Path, device: torch.device, split: str | None, data_dir: str | None, download: bool, again: bool
 ) -> ComparedRun:
-    read_options(folder)  # a folder that is no run is told so before anything is evaluated
+    options = read_options(folder)  # a folder that is no run is told so before anything is evaluated
     evaluation = None if again else results.read(folder)
     if evaluation is None or (split is not None and not evaluation.of(split)):
         evaluation = evaluate_run(folder, device, split, data_dir, download)
@@ -155,6 +180,7 @@ def _read(
         evaluation=replace(evaluation, split=split or evaluation.split),
         last_step=max((line["step"] for line in history), default=evaluation.step),
         curves=tuple(_curve_point(line) for line in history if "evaluation" in line),
+        trained_on=options.data_sha256,
     )
 
 
@@ -187,13 +213,18 @@ def _cell(row: Row) -> str:
     return f"{number(row.mean, row.result.unit)}{spread}{unit}{fewer}"
 
 
-def _legend(head: str, group: Group) -> list[str]:
+def _legend(groups: Sequence[Group], place: int) -> list[str]:
+    group = groups[place]
     evaluations = [run.evaluation for run in group.runs]
     seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
     steps = sorted({evaluation.step for evaluation in evaluations})
     scored = sorted({f"{_examples(e):,} {SPLITS[e.split]} images" for e in evaluations})
     runs = "1 run, seed" if len(group.runs) == 1 else f"{len(group.runs)} runs, seeds"
-    found = [f"{head} {group.name}: {runs} {seeds}; step {_range(steps)}; {' and '.join(scored)}"]
+    found = [f"[{place + 1}] {group.name}: {runs} {seeds}; step {_range(steps)}; {' and '.join(scored)}"]
+    twins = [other for other, twin in enumerate(groups) if other != place and _weights(twin) == _weights(group)]
+    if twins:
+        heads = ", ".join(f"[{twin + 1}]" for twin in twins)
+        found.append(f"    warning: the model of {heads} on other data, hence apart; here {group.data}")
     if len({evaluation.seed for evaluation in evaluations}) < len(evaluations):
         found.append("    warning: a seed occurs twice: these runs are no independent trials")
     if len(steps) > 1:
@@ -204,6 +235,11 @@ def _legend(head: str, group: Group) -> list[str]:
         if run.last_step > run.evaluation.step
     ]
     return found
+
+
+def _weights(group: Group) -> tuple[str, str]:
+    """What tells models apart, whatever their data."""
+    return group.plan, group.runs[0].evaluation.weights
 
 
 def _examples(evaluation: Evaluation) -> int:

@@ -12,6 +12,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
+from ammgraph.data.advice import other_layout
 from ammgraph.data.files import read_images
 from ammgraph.data.records import Split, shape_text
 from ammgraph.diagnostics import RunError
@@ -67,6 +68,7 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device, f
     check_output(output, _is_encoding, force)
     loaded = load_model(folder, device)
     pixels, names = read_images(images)
+    _check_shape(loaded.plan, pixels, of_arrays=images.suffix == ".npz")
     encoding = with_classes(encode(loaded.model, loaded.plan, pixels, names), loaded)
     write_encoding(encoding, output)
     return encoding
@@ -200,20 +202,28 @@ def _columns(name: str, values: Array) -> tuple[list[str], Array]:
     return [f"{name}_{place}" for place in range(values.shape[1])], values
 
 
-def _check_shape(plan: Plan, pixels: Tensor) -> None:
-    """The images have the shape of every image variable that is bound to the data."""
+def _check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
+    """The images have the shape of every image variable that is bound to the data; `of_arrays`, not of files."""
     found = tuple(pixels.shape[1:])
     for draw in plan.draws:
         for factor in draw.factors:
             for name, field in factor.origin.fields if isinstance(factor.origin, FromData) else ():
                 expected = plan.variable(name).shape
                 if field == "image" and expected != found:
-                    grey = "grey (mode L)" if expected[0] == 1 else "RGB" if expected[0] == 3 else ""
-                    mode = f" {grey} images of" if grey and found[0] != expected[0] else ""
+                    hint = other_layout("images", found, expected) if of_arrays else ""
                     raise RunError(
                         f"the images are {shape_text(found)}, but `{name}` is {shape_text(expected)} (channels, "
-                        f"height, width); convert them to{mode} {expected[1]}x{expected[2]} pixels"
+                        f"height, width); {hint or _conversion(found, expected)}"
                     )
+
+
+def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    channels, height, width = expected
+    if (height, width) == (1, 1):
+        return f'expected vectors, in an .npz as {channels} channels: (N, {channels}, 1, 1), with layout="NCHW"'
+    grey = "grey (mode L)" if channels == 1 else "RGB" if channels == 3 else ""
+    mode = f" {grey} images of" if grey and found[0] != channels else ""
+    return f"convert them to{mode} {height}x{width} pixels"
 
 
 def _latents(plan: Plan) -> dict[str, DrawPlan]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
+from ammgraph.graph.evaluation_cost import BATCH
 from ammgraph.graph.plan import (
     BayesPlan,
     DrawPlan,
@@ -28,7 +29,6 @@ from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
 
-BATCH = 200
 Key = TypeVar("Key")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ammgraph import __version__
+from ammgraph.data.dataset import fingerprints
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import curves as curves_module
 from ammgraph.evaluation import results as results_module
@@ -122,10 +123,11 @@ def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
         found = results_module.read(loaded.folder)
     except RunError:
         found = None
-    state = (plan_hash(loaded.plan), loaded.settings.seed, loaded.step, loaded.weights, loaded.dataset.description)
+    state = (plan_hash(loaded.plan), loaded.settings.seed, loaded.step, loaded.weights)
     if (
         found is not None
-        and (found.plan, found.seed, found.step, found.weights, found.data) == state
+        and (found.plan, found.seed, found.step, found.weights) == state
+        and found.is_on(loaded.dataset.description, fingerprints(loaded.dataset))
         and found.of(name)
     ):
         return found

@@ -5,7 +5,7 @@ Every number stands with what it is a number of: the rule that decided, the prot
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -122,6 +122,7 @@ class Evaluation:
     split: SplitName  # what was scored last
     results: tuple[Result, ...]
     classes: tuple[str, ...] = ()
+    data_sha256: Mapping[str, str] | None = None  # of every split; None where it was not recorded
 
     def of(self, split: str) -> tuple[Result, ...]:
         """The results on one split."""
@@ -133,9 +134,17 @@ class Evaluation:
         matching = (r for r in self.results if r.name == name and all(getattr(r, k) == v for k, v in wanted.items()))
         return next(matching, None)
 
+    def is_on(self, data: str, data_sha256: Mapping[str, str] | None) -> bool:
+        """Whether it is about these data: by their fingerprints or, where one has none, by their description."""
+        if self.data_sha256 is None or data_sha256 is None:
+            return self.data == data
+        return dict(self.data_sha256) == dict(data_sha256)
+
     def same_state(self, other: "Evaluation") -> bool:
         """Whether both are about the same weights and data, so that the results of one are those of the other."""
-        return replace(self, results=(), split="", title="") == replace(other, results=(), split="", title="")
+        names = ("run", "plan", "seed", "step", "weights", "classes")
+        same = all(getattr(self, name) == getattr(other, name) for name in names)
+        return same and self.is_on(other.data, other.data_sha256)
 
     def merged(self, before: "Evaluation | None") -> "Evaluation":
         """With what was found earlier about the same state and not measured again."""

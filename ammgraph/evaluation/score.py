@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ammgraph.data.dataset import Dataset
+from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split, scale_images
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics, results
@@ -21,14 +21,15 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.evaluation.runs import LoadedRun, load_run
+from ammgraph.graph.evaluation_cost import BASELINE
 from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan, ReadoutPlan
 from ammgraph.nn.model import Model
+from ammgraph.train.memory import check_evaluation_memory
 
 logger = logging.getLogger(__name__)
 
 K_MEANS_RESTARTS = 10
-K_MEANS_EXAMPLES = 10_000
 K_MEANS = f"k-means on pixels, {K_MEANS_RESTARTS} restarts, seed 0"
 
 
@@ -106,6 +107,10 @@ def evaluate_loaded(
     A baseline that stands in an evaluation of the same data set `before` is taken from there.
     """
     name, examples = find_split(loaded.dataset, split)
+    check_evaluation_memory(loaded.plan, len(examples), len(loaded.dataset.validation or ()))
+    data_sha256 = fingerprints(loaded.dataset)
+    if before is not None and not before.is_on(loaded.dataset.description, data_sha256):
+        before = None
     found = measure(loaded.model, loaded.plan, name, examples, loaded.dataset.validation)
     if baseline:
         for readout in loaded.plan.readouts:
@@ -124,6 +129,7 @@ def evaluate_loaded(
         split=name,
         results=tuple(found),
         classes=loaded.dataset.classes,
+        data_sha256=data_sha256,
     )
 
 
@@ -293,11 +299,11 @@ def _baseline(
     """k-means with as many clusters: what clustering pixels gives, on the scored images or an even choice of 10,000."""
     size = loaded.plan.variable(readout.variable).shape[0]
     by = f"{K_MEANS}, K = {size}"
-    if before is not None and before.data == loaded.dataset.description:
+    if before is not None:
         known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
         if known:
             return known
-    chosen = torch.linspace(0, len(examples) - 1, min(len(examples), K_MEANS_EXAMPLES)).round().long()
+    chosen = torch.linspace(0, len(examples) - 1, min(len(examples), BASELINE)).round().long()
     scored = _k_means(split, examples.at(chosen), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
     return [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import Split, scale_images
-from ammgraph.evaluation.evaluate import BATCH, infer
+from ammgraph.evaluation.evaluate import infer
+from ammgraph.graph.evaluation_cost import BATCH
 from ammgraph.graph.plan import (
     NOISE,
     DrawPlan,

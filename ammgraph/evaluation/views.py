@@ -26,10 +26,9 @@ from ammgraph.evaluation.synthesis import (
     prior_category,
     unit,
 )
+from ammgraph.graph.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
 from ammgraph.graph.plan import Plan, ReconstructionPlan
 from ammgraph.nn.model import Model
-
-ROWS = 50  # of a figure: of more categories those with the most images
 
 CategoryPath: TypeAlias = Literal["linear", "switch"]
 
@@ -39,7 +38,7 @@ class ViewOptions:
     """How much is shown. Every random choice follows from `seed`."""
 
     seed: int = 0
-    columns: int = 8  # images in a row of samples
+    columns: int = FIGURE_COLUMNS // 2  # samples in a row, beside as many images
     pairs: int = 48
     interpolations: int = 8
     steps: int = 9  # images between the two originals of an interpolation
@@ -51,8 +50,8 @@ class ViewOptions:
 class SamplesView:
     """Images from the synthesis side, a row for each category, beside images of the split that belong to it.
 
-    Of more than `ROWS` categories those with the most images. Without a categorical prior there is no `category`, and
-    the rows mean nothing.
+    Of more than `FIGURE_ROWS` categories those with the most images. Without a categorical prior there is no
+    `category`, and the rows mean nothing.
     """
 
     name: str
@@ -115,7 +114,7 @@ class EmbeddingView:
     points: Array  # (n, 2)
     labels: Array  # (n,)
     classes: tuple[str, ...]
-    means: Array  # (k, 2), k = 0 without components; of more than `ROWS` those with the most images
+    means: Array  # (k, 2), k = 0 without components; of more than `FIGURE_ROWS` those with the most images
     category: str
     seed: int
     components: Array  # (k,), which these are
@@ -222,8 +221,8 @@ def _samples(
 
 
 def largest(sizes: Array) -> Array:
-    """The positions of the `ROWS` largest sizes, ascending; of equal ones the first."""
-    return np.sort(np.argsort(-sizes, kind="stable")[:ROWS])
+    """The positions of the `FIGURE_ROWS` largest sizes, ascending; of equal ones the first."""
+    return np.sort(np.argsort(-sizes, kind="stable")[:FIGURE_ROWS])
 
 
 def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, str], Array]) -> tuple[Array, str]:

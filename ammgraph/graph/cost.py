@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic
+from ammgraph.graph.evaluation_cost import EvaluationMemory, evaluation_memory, known_counts
 from ammgraph.graph.plan import FromData, FromPrior, Plan, RowPlan, TurnPlan
 from ammgraph.graph.text import table
 from ammgraph.spec.schema import Spec
@@ -62,19 +63,32 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
 
 
 def check_memory(spec: Spec, plan: Plan) -> list[Diagnostic]:
-    """A step fits into some machine."""
+    """A step, an evaluation and a report fit into some machine."""
     found = memory(plan)
-    if found.total <= LARGEST_MEMORY:
+    if found.total > LARGEST_MEMORY:
+        network, row, share = found.rows[0]
+        return [
+            Diagnostic(
+                "too-large",
+                f"a step of training needs about {bytes_text(found.total)} of memory",
+                spec.source.value("networks", network, "layers", row, "channels"),
+                found=f"{memory_text(found)}; row `{row}` of `{network}` alone {bytes_text(share)}",
+                expected=f"at most {bytes_text(LARGEST_MEMORY)}",
+                hint="fewer channels or positions, or a smaller `training.batch_size`",
+            )
+        ]
+    scored, fitted = known_counts(plan)
+    needed = evaluation_memory(plan, scored, fitted)
+    if needed.total <= LARGEST_MEMORY:
         return []
-    network, row, share = found.rows[0]
     return [
         Diagnostic(
             "too-large",
-            f"a step of training needs about {bytes_text(found.total)} of memory",
-            spec.source.value("networks", network, "layers", row, "channels"),
-            found=f"{memory_text(found)}; row `{row}` of `{network}` alone {bytes_text(share)}",
+            f"an evaluation of {scored:,} images needs about {bytes_text(needed.total)} of memory",
+            spec.source.value(*(("variables", needed.variable, "size") if needed.variable else ("variables",))),
+            found=evaluation_text(needed),
             expected=f"at most {bytes_text(LARGEST_MEMORY)}",
-            hint="fewer channels or positions, or a smaller `training.batch_size`",
+            hint=evaluation_advice(needed),
         )
     ]
 
@@ -93,6 +107,17 @@ def memory_text(found: Memory) -> str:
         f"weights with gradients and optimizer states {bytes_text(found.weights)}, "
         f"activations {bytes_text(found.activations)}"
     )
+
+
+def evaluation_text(found: EvaluationMemory) -> str:
+    """What the memory is for, as in `scores 41.1 MiB, of `y` the most; beside them 12.0 MiB`."""
+    most = f", of `{found.variable}` the most" if found.variable else ""
+    return f"scores {bytes_text(found.scores)}{most}; beside them {bytes_text(found.other)}"
+
+
+def evaluation_advice(found: EvaluationMemory) -> str:
+    """What makes it less."""
+    return f"fewer categories of `{found.variable}`" if found.scores > found.other else "smaller images or networks"
 
 
 def bytes_text(count: int) -> str:
@@ -130,7 +155,11 @@ def cost_text(plan: Plan) -> str:
     rows.append(("sum", f"{plan.parameters:,}", "", f"{sum(forward.values()):,}"))
     found = memory(plan)
     held = f"  memory of a step, about {bytes_text(found.total)}: {memory_text(found)}"
-    return "\n".join(["cost", *table(rows, right=(1, 2, 3)), held])
+    scored, fitted = known_counts(plan)
+    needed = evaluation_memory(plan, scored, fitted)
+    images = f" of {scored:,} images" if scored else " without its scores"
+    later = f"  memory of an evaluation{images}, about {bytes_text(needed.total)}: {evaluation_text(needed)}"
+    return "\n".join(["cost", *table(rows, right=(1, 2, 3)), held, later])
 
 
 def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[tuple[str, str]]]:

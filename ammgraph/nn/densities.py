@@ -6,12 +6,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ammgraph.graph.evaluation_cost import COMPONENTS
 from ammgraph.graph.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan
 from ammgraph.nn.model import Model, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input
 from ammgraph.spec.schema import Mixture
-
-COMPONENTS = 1000  # that pass through the networks at once: their one-hot vectors are a table of this by K
 
 
 def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ import torch
 
 from ammgraph.data.records import machine_memory
 from ammgraph.diagnostics import RunError, is_out_of_memory
-from ammgraph.graph.cost import Precision, bytes_text, memory, memory_text
+from ammgraph.graph.cost import Precision, bytes_text, evaluation_advice, evaluation_text, memory, memory_text
+from ammgraph.graph.evaluation_cost import evaluation_memory
 from ammgraph.graph.plan import Plan
 
 # mallopt's parameters, in glibc's malloc.h.
@@ -38,6 +39,25 @@ def check_memory(plan: Plan, device: torch.device, precision: Precision = "float
         f"a step needs about {bytes_text(needed.total)} of memory ({memory_text(needed)}; "
         f"row `{row}` of `{network}` the most, {bytes_text(share)}), and {device} has {bytes_text(there)}; {advice}"
     )
+
+
+def check_evaluation_memory(plan: Plan, scored: int, fitted: int) -> None:
+    """The machine has the memory that an evaluation, or a report, is estimated to need.
+
+    Args:
+        plan: the compiled spec.
+        scored: images that are scored.
+        fitted: images on which assignments are fitted as well.
+
+    Raises:
+        RunError: it has not.
+    """
+    needed, there = evaluation_memory(plan, scored, fitted), machine_memory()
+    if needed.total > there:
+        raise RunError(
+            f"an evaluation of {scored:,} images needs about {bytes_text(needed.total)} of memory "
+            f"({evaluation_text(needed)}), and the machine has {bytes_text(there)}; {evaluation_advice(needed)}"
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ammgraph.data.advice import other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.records import scale_images
 from ammgraph.data.sampler import Sampler, restore
@@ -177,10 +178,11 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
             for name, field in factor.origin.fields:
                 shape = plan.variable(name).shape
                 if field == "image" and shape != dataset.image_shape:
+                    stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name == "npz" else ""
                     raise RunError(
                         f"`{name}` has shape {list(shape)}, but the images of {dataset.name} have "
                         f"{list(dataset.image_shape)}; "
-                        "change the variable's shape and the networks that read or draw it"
+                        + (stored or "change the variable's shape and the networks that read or draw it")
                     )
                 if field == "label" and shape[0] < len(dataset.classes):
                     raise RunError(

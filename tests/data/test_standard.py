@@ -103,7 +103,7 @@ def test_a_truncated_idx_file_is_an_error_that_says_to_delete_it(length, tmp_pat
     write_mnist(tmp_path)
     path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(RunError, match=r"cannot read MNIST in .*MNIST/raw .*: delete it"):
+    with pytest.raises(RunError, match=r"cannot read MNIST in .*MNIST/raw .*: move it away"):
         read_mnist(tmp_path, download=False)
 
 
@@ -119,7 +119,7 @@ def test_images_and_labels_of_mnist_must_be_equally_many(tmp_path, write_mnist):
 def test_a_damaged_mat_file_is_an_error_and_is_not_fetched_again(tmp_path, no_network):
     for name in ("train", "test"):
         (tmp_path / f"{name}_32x32.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
-    with pytest.raises(RunError, match=r"cannot read SVHN .* delete it"):
+    with pytest.raises(RunError, match=r"cannot read SVHN .* move it away"):
         read_svhn(tmp_path, download=True)
     assert not no_network
 

@@ -113,6 +113,44 @@ def test_what_is_no_fair_comparison_is_said(folders: list[Path], tmp_path: Path)
     assert "step 2 to 5" in text
 
 
+def test_runs_of_one_model_on_other_data_are_groups_of_their_own(folders: list[Path], tmp_path: Path) -> None:
+    """By fingerprints where both runs have them, whatever the data are called; by their description where not."""
+    compare_runs(folders, CPU, split="train")
+
+    def on(name: str, seed: int, data: str, sha256: str | None) -> Path:
+        folder = Path(shutil.copytree(folders[seed], tmp_path / name))
+        options = json.loads((folder / "run.json").read_text())
+        fingerprint = {"train": sha256} if sha256 else None
+        (folder / "run.json").write_text(json.dumps(options | {"data_sha256": fingerprint}))
+        results.write(folder, replace(results.read(folder), data=data, data_sha256=fingerprint))
+        return folder
+
+    easy, hard = on("easy", 0, "a.npz: 9 images", "e" * 64), on("hard", 1, "a.npz: 9 images", "f" * 64)
+    moved = on("moved", 2, "b.npz: 9 images", "e" * 64)
+    groups = compare_runs([easy, hard, moved], CPU)
+    assert [[run.folder for run in group.runs] for group in groups] == [[easy, moved], [hard]]
+    text = lines(groups)
+    assert text[0].startswith("[1] tiny: 2 runs, seeds 0, 2;")
+    assert text[1] == (
+        "    warning: the model of [2] on other data, hence apart; here a.npz: 9 images (SHA-256 eeeeeeeeeeee)"
+    )
+    assert text[2].startswith("[2] tiny: 1 run, seed 1;")
+    assert text[3] == (
+        "    warning: the model of [1] on other data, hence apart; here a.npz: 9 images (SHA-256 ffffffffffff)"
+    )
+    assert [group["data"][-14:] for group in as_json(groups)["groups"]] == [" eeeeeeeeeeee)", " ffffffffffff)"]
+    old, older = on("old", 0, "a.npz: 9 images", None), on("older", 1, "b.npz: 9 images", None)
+    assert [len(group.runs) for group in compare_runs([old, older], CPU)] == [1, 1]
+    assert [len(group.runs) for group in compare_runs([old, hard], CPU)] == [2]
+
+
+def test_scored_on_other_data_is_other_data(folders: list[Path], tmp_path: Path) -> None:
+    compare_runs(folders, CPU, split="train")
+    twin = Path(shutil.copytree(folders[1], tmp_path / "twin"))
+    results.write(twin, replace(results.read(twin), data_sha256={"train": "f" * 64}))
+    assert len(compare_runs([folders[0], twin], CPU, split="train")) == 2
+
+
 def test_a_value_that_one_run_lacks(folders: list[Path], tmp_path: Path) -> None:
     compare_runs(folders, CPU, split="train")
     twin = Path(shutil.copytree(folders[1], tmp_path / "twin"))

@@ -134,6 +134,20 @@ def test_results_of_another_state_do_not_stay(change: dict[str, object]) -> None
     assert now.merged(None) == now
 
 
+def test_data_are_the_same_by_their_fingerprints_or_without_them_by_their_description(tmp_path: Path) -> None:
+    known = replace(FOUND, data_sha256={"test": "a"})
+    write(tmp_path, known)
+    assert read(tmp_path) == known
+    assert known.is_on("moved elsewhere", {"test": "a"})
+    assert not known.is_on(known.data, {"test": "b"})
+    assert known.is_on(known.data, None)
+    assert FOUND.is_on(FOUND.data, {"test": "b"})
+    assert not FOUND.is_on("mnist", {"test": "b"})
+    other = replace(known, results=(), data_sha256={"test": "b"})
+    assert other.merged(known).results == ()
+    assert replace(known, results=(), data="moved elsewhere").merged(known).results == known.results
+
+
 def test_results_are_found_by_their_fields() -> None:
     assert FOUND.find("clustering_error", protocol="majority") == ERROR
     assert FOUND.find("clustering_error", protocol="one-to-one") is None

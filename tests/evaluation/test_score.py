@@ -25,6 +25,7 @@ from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.evaluation.runs import LoadedRun, load_run
 from ammgraph.evaluation.score import evaluate_loaded, evaluate_run, find_split, measure
 from ammgraph.evaluation.synthesis import generate
+from ammgraph.graph.evaluation_cost import evaluation_memory
 from ammgraph.nn import densities
 from ammgraph.nn.densities import factor_parameters, log_joint
 from ammgraph.nn.model import one_hot
@@ -111,8 +112,8 @@ def test_memory_does_not_grow_with_the_square_of_the_components(tmp_path: Path) 
     measure(loaded.model, loaded.plan, "train", train, loaded.dataset.validation)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    tables = 8 * size * (2 * (len(train) + 197) + len(train))  # scores by two rules on two splits, log-odds of one
-    assert peak < tables + 8 * 8 * metrics._PART  # and what is worked on at once
+    needed = evaluation_memory(loaded.plan, len(train), 197)
+    assert needed.scores / 2 < peak < needed.total + 8 * 8 * metrics._PART  # and what is worked on at once
 
 
 def test_components_pass_through_the_networks_in_parts(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,8 +290,16 @@ def test_k_means_is_measured_once(tiny_run: Path, monkeypatch: pytest.MonkeyPatc
     assert [r for r in evaluate_run(tiny_run, CPU).results if r.part == "baseline"] == known
 
 
+def test_what_was_measured_on_other_images_of_the_same_file_does_not_stay(tiny_run: Path) -> None:
+    first = evaluate_run(tiny_run, CPU)
+    changed = {name: "f" * 64 for name in first.data_sha256}
+    wrong = [replace(r, value=0.123) if r.part == "baseline" else replace(r, split="validation") for r in first.results]
+    results.write(tiny_run, replace(first, results=tuple(wrong), data_sha256=changed))
+    assert evaluate_run(tiny_run, CPU) == first
+
+
 def test_k_means_takes_an_even_choice_of_many_images(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "K_MEANS_EXAMPLES", 100)
+    monkeypatch.setattr(score, "BASELINE", 100)
     found = evaluate_loaded(loaded)
     assert {r.examples for r in found.results if r.part == "baseline"} == {100}
 

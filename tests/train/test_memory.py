@@ -3,15 +3,19 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tiny import CPU, LABELED, TINY, plan_of, trainer_of
 from torch.profiler import ProfilerActivity, profile
 
+from ammgraph.api import fit
 from ammgraph.diagnostics import RunError
 from ammgraph.graph.cost import memory
+from ammgraph.graph.evaluation_cost import evaluation_memory
+from ammgraph.spec.load import load_spec
 from ammgraph.train import memory as machine
-from ammgraph.train.memory import check_memory, memory_of
+from ammgraph.train.memory import check_evaluation_memory, check_memory, memory_of
 
 
 @pytest.mark.parametrize("path", [TINY, LABELED])
@@ -43,6 +47,19 @@ def test_a_machine_that_is_too_small_is_told_before_anything_is_allocated(monkey
     monkeypatch.setattr(machine, "memory_of", lambda device: 10)
     with pytest.raises(RunError, match=r"and cpu has 10 bytes; use fewer channels"):
         check_memory(plan, CPU)
+
+
+def test_an_evaluation_that_the_machine_is_too_small_for_is_told_before_the_first_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needed = evaluation_memory(plan_of(TINY, "constants.K=900"), 1600, 197)
+    check_evaluation_memory(plan_of(TINY, "constants.K=900"), 1600, 197)
+    monkeypatch.setattr(machine, "machine_memory", lambda: needed.total - 1)
+    monkeypatch.setattr(machine, "memory_of", lambda device: needed.total)
+    message = r"an evaluation of 1,600 images needs about .* \(scores .*, of `y` the most; .*fewer categories of `y`"
+    with pytest.raises(RunError, match=message):
+        fit(load_spec(TINY, ["constants.K=900"]), device="cpu", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_machine_has_memory() -> None:
