@@ -5,6 +5,7 @@ A `Diagnostic` is data; `render` is its one text form. Rules yield diagnostics, 
 """
 
 import difflib
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -66,12 +67,13 @@ CODES: dict[str, str] = {
     "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
-    "too-large": "A step of training would hold more memory than any machine has, as estimated from its shapes.",
+    "too-large": "A step of training is larger than any machine takes, in memory, or than anyone writes, in factors, games and rows.",
     # warnings
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
 MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
 _LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
+_LONGEST_COMPARED, _MOST_COMPARED = 100, 20  # what takes part in the search of the nearest name, whose work is a square
 WARNINGS = ("support-mismatch",)  # told, but no error
 
 
@@ -167,8 +169,20 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint with the valid name that is nearest, or nothing where none is near."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    names = [candidate for candidate in valid if len(candidate) <= _LONGEST_COMPARED]
+    if len(name) > _LONGEST_COMPARED:
+        return ""
+    if len(names) > _MOST_COMPARED:
+        matcher = difflib.SequenceMatcher(b=name)
+        names = heapq.nlargest(_MOST_COMPARED, names, key=lambda candidate: _bound_of_ratio(matcher, candidate))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else ""
+
+
+def _bound_of_ratio(matcher: difflib.SequenceMatcher[str], candidate: str) -> float:
+    """At least the ratio that difflib finds, and cheap: the letters that both have, in whatever order."""
+    matcher.set_seq1(candidate)
+    return matcher.quick_ratio()
 
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from ammgraph.graph.calls import (
 )
 from ammgraph.graph.cost import check_memory
 from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
+from ammgraph.graph.extent import check_extent
 from ammgraph.graph.factors import (
     Declared,
     Variables,
@@ -58,6 +59,9 @@ def compile_spec(spec: Spec) -> Plan:
     """
     texts = spec.source.texts
     problems = Problems(texts)
+
+    problems += check_extent(spec)
+    stop_if(problems, texts)
 
     variables = plan_variables(spec)
     found = {name: order_rows(spec, name, problems) for name in spec.networks}

@@ -62,10 +62,12 @@ def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fr
     values: dict[str, Fraction] = {}
     problems = Problems(texts)
     constants = table_at(tree, "constants").entries
+    wrong: set[str] = set()  # what is wrong with them is not told again where they are used
     for name, entry in constants.items():
         node = entry.value
         if not isinstance(node, Scalar) or isinstance(node.value, bool) or node.value is None:
             message = f"`{name}` is not a number"
+            wrong.add(name)
             problems.append(
                 Diagnostic("wrong-type", message, node.span, expected="a number or arithmetic of earlier constants")
             )
@@ -75,6 +77,10 @@ def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fr
                 parse_number(node.value, values) if isinstance(node.value, str) else Fraction(repr(node.value))
             )
         except NotationError as error:
+            follows = any(error.message == f"`{other}` is not a constant" for other in wrong)
+            wrong.add(name)
+            if follows:
+                continue
             span = part_of(node.span, texts, error.start, error.end)
             later = [other for other in constants if error.message == f"`{other}` is not a constant"]
             hint = f"`{later[0]}` is not written before `{name}`" if later else error.hint
