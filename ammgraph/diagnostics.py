@@ -65,16 +65,19 @@ CODES: dict[str, str] = {
     "unknown-game": "A game is named that is not declared.",
     "impossible-game": "A game has two different sides, a logit that reads a variable, and for eq. 18 paired examples.",
     "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
+    "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
-    "too-large": "A step of training is larger than any machine takes, in memory, or than anyone writes, in factors, games and rows.",
+    "too-large": "A step takes more memory than any machine has, or has more factors, games and rows than are planned.",
     # warnings
+    "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
+    "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
 MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
 _LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
 _LONGEST_COMPARED, _MOST_COMPARED = 100, 20  # what takes part in the search of the nearest name, whose work is a square
-WARNINGS = ("support-mismatch",)  # told, but no error
+WARNINGS = ("no-effect", "uneven-game", "support-mismatch")  # told, but no error
 
 
 @dataclass(frozen=True, order=True)
@@ -187,7 +190,8 @@ def _bound_of_ratio(matcher: difflib.SequenceMatcher[str], candidate: str) -> fl
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
     """The text of a diagnostic: code, message, place, the line verbatim with carets, found, expected, hint, notes."""
-    lines = [f"error[{diagnostic.code}]: {_clipped(diagnostic.message)}", *_excerpt(diagnostic.span, sources)]
+    severity = "warning" if diagnostic.code in WARNINGS else "error"
+    lines = [f"{severity}[{diagnostic.code}]: {_clipped(diagnostic.message)}", *_excerpt(diagnostic.span, sources)]
     for label in ("found", "expected", "hint"):
         text = getattr(diagnostic, label)
         if text:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ammgraph.graph.plan import DrawPlan, FromData, FromNetwork, GamePlan, ObjectivePlan, Plan, TurnPlan
-from ammgraph.graph.text import loss_text
+from ammgraph.graph.text import loss_text, ordinal
 from ammgraph.spec.schema import Schedule
 
 
@@ -95,7 +95,9 @@ def _role(plan: Plan, names: tuple[str, ...], name: str) -> str:
         games = [
             game.name
             for game in plan.games
-            if game.draws == names and any(draw == name for _, draw in getattr(game, attribute))
+            if game.draws == names
+            and any(game.name in turn.games for turn in plan.turns)
+            and any(draw == name for _, draw in getattr(game, attribute))
         ]
         if games:
             sides.append(f"{title} in {', '.join(games)}")
@@ -120,12 +122,12 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
             passes.setdefault(side, []).append(len(boxes))
         lines = [f"{' | '.join(critic.draws)}", f"{examples} examples, one batch"]
         boxes.append(Box("pass", f"{critic.evaluation.network}.{critic.row}", tuple(lines)))
-    for game in [plan.game(name) for name in turn.games]:
+    for game in [plan.game(name) for name in turn.penalized]:
         for penalty in [penalty for penalty in game.penalties if penalty.evaluation is not None]:
             edges += [(draws[name], len(boxes)) for name in game.draws]
             penalties.setdefault(game.name, []).append(len(boxes))
             lines = [f"its own pass, between {' and '.join(game.draws)}"]
-            lines += [f"in every {penalty.every}th step, {penalty.every} times"] if penalty.every > 1 else []
+            lines += [f"in every {ordinal(penalty.every)} step, {penalty.every} times"] if penalty.every > 1 else []
             boxes.append(Box("pass", f"{penalty.kind.replace('_', ' ')}, {game.name}", tuple(lines)))
     losses: list[tuple[ObjectivePlan, int]] = []
     for objective in turn.objectives:

@@ -43,7 +43,7 @@ def _factors(spec: Spec, distribution: str) -> Mapping[str, Source]:
 
 
 def _rows_of_a_step(spec: Spec, sources: list[Source]) -> int:
-    """turns x (rows of each factor's network + rows of each game's discriminator, once more for each penalty)."""
+    """Turns x (rows of each factor's network + rows of each game's discriminator, once more for each penalty)."""
     sizes = {name: len(network.layers) for name, network in spec.networks.items()}
     drawn = sum(sizes.get(source.owner, 1) for source in sources if isinstance(source, Reference))
     played = 0

@@ -370,6 +370,12 @@ class Plan:
         """The game of that name."""
         return next(game for game in self.games if game.name == name)
 
+    def players(self, game: str, role: Literal["discriminator", "generator"]) -> tuple[str, ...]:
+        """The networks that minimise a game's loss in that role in some turn, as `trains` and the schedule say."""
+        objectives = [objective for turn in self.turns for objective in turn.objectives if objective.role == role]
+        names = [name for objective in objectives if game in objective.games for name in objective.networks]
+        return tuple(dict.fromkeys(names))
+
     def __repr__(self) -> str:
         from ammgraph.graph.notebook import plan_summary
 

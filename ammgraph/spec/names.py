@@ -57,9 +57,21 @@ def canonical_factors(tree: Table, texts: Mapping[str, str]) -> tuple[Table, lis
     return Table({**tree.entries, "distributions": section}, tree.span), problems
 
 
-def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fraction], list[Diagnostic]]:
+class Constants(dict[str, Fraction]):
+    """Exact values by name, and which of them were looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> Fraction:
+        self.used.add(name)
+        return super().__getitem__(name)
+
+
+def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[Constants, list[Diagnostic]]:
     """The constants' exact values; each may use those written before it."""
-    values: dict[str, Fraction] = {}
+    values = Constants()
     problems = Problems(texts)
     constants = table_at(tree, "constants").entries
     wrong: set[str] = set()  # what is wrong with them is not told again where they are used

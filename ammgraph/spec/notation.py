@@ -10,7 +10,7 @@ All are LL(1) over one list of tokens. Errors are `NotationError` with the colum
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -119,6 +119,11 @@ def number_text(value: Fraction | float) -> str:
     if isinstance(value, Fraction) and is_ratio and Fraction(repr(float(value))) != value:
         return f"{value.numerator}/{value.denominator}"
     return repr(float(value)).removesuffix(".0")
+
+
+def side_text(summands: Sequence[tuple[Fraction | float, str]]) -> str:
+    """One side of a game: `q`, `0.5 p + 0.5 r`."""
+    return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in summands)
 
 
 def parse_factor(text: str) -> Factor:
