@@ -3,7 +3,11 @@
 import pytest
 from small_specs import TWO_GAMES, plan_of, problem_of, problems_of
 
-from ammgraph.graph.text import game_text
+from ammgraph.graph.as_json import as_json
+from ammgraph.graph.diagram import flows, pairs
+from ammgraph.graph.latex import latex
+from ammgraph.graph.notebook import plan_html, plan_summary
+from ammgraph.graph.text import game_text, step_text
 
 MORE = "games: {more: {match: [q, p], discriminator: critic.d, objective: wasserstein, %s}}\n"
 ALL = "[critic, encoder, components, decoder]"
@@ -243,3 +247,35 @@ def test_the_players_of_a_game_are_those_that_learn_from_it() -> None:
 def test_two_games_of_one_discriminator_have_all_players() -> None:
     plan = plan_of(TWO_GAMES)
     assert [game_text(plan, game).count("minimises") for game in plan.games] == [4, 4]
+
+
+def test_formulas_and_data_for_tools_name_what_somebody_minimises() -> None:
+    plan = plan_of(MORE % "roth_penalty: {gamma: 100}, trains: [encoder]")
+    (more,) = [game for game in as_json(plan)["games"] if game["name"] == "more"]
+    assert [found["network"] for found in more["gradients"]] == ["encoder"]
+    assert more["penalties"] == []
+    assert more["latex"]["discriminator"] is None
+    assert more["latex"]["generator"] in latex(plan)
+    assert latex(plan).count(r"\mathcal{L}^{D}_{\mathrm{more}}") == 0
+    idle = plan_of(MORE % "weight: 1" + f"training: {{schedule: [{{update: {ALL}, games: [joint]}}]}}")
+    assert "% game more, which no turn plays\n" in latex(idle)
+    assert "more" not in "".join(model.role for pair in pairs(idle) for model in pair)
+    assert "no turn plays it" in plan_summary(idle)
+
+
+def test_a_side_and_an_ordinal_read_alike_wherever_they_stand() -> None:
+    game = "{match: [q, 1/4 p + 3/4 p_2], discriminator: critic.d, objective: hinge}"
+    plan = plan_of(f"distributions: {{p_2: p}}\ngames: {{joint: {game}}}")
+    for shown in (game_text(plan, plan.games[0]), plan_summary(plan), plan_html(plan)):
+        assert "0.25 p + 0.75 p_2" in shown
+    lazy = plan_of(MORE % "gradient_penalty: {lambda: 1, every: 2}", "training.steps=9")
+    lines = [line for flow in flows(lazy) for box in flow.boxes for line in box.lines]
+    assert "in every 2nd step, 2 times" in lines
+    assert "in every 2nd step, 2 times" in step_text(lazy)
+
+
+def test_a_drawing_has_no_pass_of_a_penalty_that_is_not_taken() -> None:
+    turns = "[{update: [critic]}, {update: [encoder, components, decoder]}]"
+    plan = plan_of(MORE % "gradient_penalty: {lambda: 1}", f"training.schedule={turns}")
+    titles = [[box.title for box in flow.boxes if box.stage == "pass"] for flow in flows(plan)]
+    assert [sum("penalty" in title for title in found) for found in titles] == [1, 0]
