@@ -112,9 +112,6 @@ def _data(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
             yield _idle(message, spec.source.key("data", "fields", name))
     chosen = data.labeled is not None and data.labeled.count != "all"
-    if data.labeled is not None and not chosen and "choice" in data.labeled.model_fields_set:
-        message = "all training examples are labelled: none is chosen"
-        yield _idle(message, spec.source.key("data", "labeled", "choice"))
     splits = data.validation > 0 and data.dataset != "svhn"
     if "seed" in data.model_fields_set and not chosen and not splits:
         yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))

@@ -168,10 +168,6 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
         ("data: {fields: {y: label}}", "`y` takes no field of a record: no factor of it is drawn by `data`"),
         ("data: {seed: 3}", "nothing is split at random: no example is held out or labelled"),
         (
-            "data: {labeled: {count: all, choice: balanced}}",
-            "all training examples are labelled: none is chosen",
-        ),
-        (
             "networks: {critic: {layers: {d: {bias: false, initializer: {biases: 3}}}}}",
             "row `d` of `critic` has no bias",
         ),
