@@ -102,7 +102,7 @@ def validate(options: argparse.Namespace) -> int:
             reports.append({"spec": path, "valid": True, "warnings": [as_json(found) for found in plan.warnings]})
             continue
         for warning in plan.warnings:
-            print(_warning(warning, spec))
+            print(render(warning, spec.source.texts))
         print(f"{path}: valid; {_model(plan)}")
     if options.format == "json":
         print(json.dumps(reports, indent=1))
@@ -116,7 +116,7 @@ def show(options: argparse.Namespace) -> int:
     spec, plan = _compile(options.spec, options)
     print(_shown(plan, options), end="")
     for warning in plan.warnings:
-        print(f"\n{_warning(warning, spec)}", file=sys.stderr)
+        print(f"\n{render(warning, spec.source.texts)}", file=sys.stderr)
     return 0
 
 
@@ -156,7 +156,7 @@ def _section(plan: "Plan", name: str) -> str:
         memory = row_memory(plan)
         return "\n\n".join(network_text(network, memory[network.name]) for network in plan.networks)
     if name == "games":
-        return "\n\n".join(game_text(game) for game in plan.games)
+        return "\n\n".join(game_text(plan, game) for game in plan.games)
     return {"step": step_text, "latex": latex, "cost": cost_text}[name](plan).rstrip()
 
 
@@ -392,10 +392,6 @@ def _print_diagnostics(error: SpecError, form: str) -> None:
 def _more(found: Sequence[Diagnostic]) -> str:
     codes = dict.fromkeys(diagnostic.code for diagnostic in found)
     return f"`ammgraph explain {next(iter(codes)) if len(codes) == 1 else 'CODE'}` says more"
-
-
-def _warning(diagnostic: Diagnostic, spec: "Spec") -> str:
-    return render(diagnostic, spec.source.texts).replace("error[", "warning[", 1)
 
 
 def _model(plan: "Plan") -> str:

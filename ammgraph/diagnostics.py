@@ -5,6 +5,7 @@ A `Diagnostic` is data; `render` is its one text form. Rules yield diagnostics, 
 """
 
 import difflib
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -64,15 +65,19 @@ CODES: dict[str, str] = {
     "unknown-game": "A game is named that is not declared.",
     "impossible-game": "A game has two different sides, a logit that reads a variable, and for eq. 18 paired examples.",
     "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
+    "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
-    "too-large": "Training or an evaluation would hold more memory than any machine has, as estimated from shapes.",
+    "too-large": "A step or an evaluation takes more memory than any machine has, or a step has too many parts to plan.",
     # warnings
+    "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
+    "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
 MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
 _LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
-WARNINGS = ("support-mismatch",)  # told, but no error
+_LONGEST_COMPARED, _MOST_COMPARED = 100, 20  # what takes part in the search of the nearest name, whose work is a square
+WARNINGS = ("no-effect", "uneven-game", "support-mismatch")  # told, but no error
 
 
 @dataclass(frozen=True, order=True)
@@ -167,15 +172,27 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint with the valid name that is nearest, one of other case first, or nothing where none is near."""
-    names = list(valid)
+    names = [candidate for candidate in valid if len(candidate) <= _LONGEST_COMPARED]
+    if len(name) > _LONGEST_COMPARED:
+        return ""
     same = [other for other in names if other.casefold() == name.casefold()]
+    if len(names) > _MOST_COMPARED and not same:
+        matcher = difflib.SequenceMatcher(b=name)
+        names = heapq.nlargest(_MOST_COMPARED, names, key=lambda candidate: _bound_of_ratio(matcher, candidate))
     near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else ""
 
 
+def _bound_of_ratio(matcher: difflib.SequenceMatcher[str], candidate: str) -> float:
+    """At least the ratio that difflib finds, and cheap: the letters that both have, in whatever order."""
+    matcher.set_seq1(candidate)
+    return matcher.quick_ratio()
+
+
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
     """The text of a diagnostic: code, message, place, the line verbatim with carets, found, expected, hint, notes."""
-    lines = [f"error[{diagnostic.code}]: {_clipped(diagnostic.message)}", *_excerpt(diagnostic.span, sources)]
+    severity = "warning" if diagnostic.code in WARNINGS else "error"
+    lines = [f"{severity}[{diagnostic.code}]: {_clipped(diagnostic.message)}", *_excerpt(diagnostic.span, sources)]
     for label in ("found", "expected", "hint"):
         text = getattr(diagnostic, label)
         if text:

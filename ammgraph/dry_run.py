@@ -14,7 +14,7 @@ from ammgraph.graph.cost import bytes_text, memory, memory_text
 from ammgraph.graph.origins import KNOWN_DATA
 from ammgraph.graph.plan import FromData, Plan
 from ammgraph.graph.text import table
-from ammgraph.session import clock
+from ammgraph.session import clock, tell_warnings
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.terminal import print_lines
@@ -46,8 +46,10 @@ def dry_run(options: argparse.Namespace) -> int:
     wrong = next((name for name, value in given.items() if value), None)
     if wrong is not None:
         raise RunError(f"`--dry-run` tries a spec and keeps nothing; it takes no `{wrong}`")
+    spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
+    tell_warnings(spec)
     shown = try_spec(
-        load_spec(options.spec, options.set, allow_outside=options.allow_outside),
+        spec,
         seed=options.seed or 0,
         device=options.device,
         precision=options.precision or "float32",

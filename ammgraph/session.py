@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ammgraph import api
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, render
 from ammgraph.evaluation import results
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.graph.compile import compile_spec
 from ammgraph.graph.identity import plan_hash
 from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
 from ammgraph.terminal import print_lines, screen
 from ammgraph.train import run
 from ammgraph.train.ranks import ALONE, Ranks, joined
@@ -74,6 +75,8 @@ def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager
         if folder and ranks.first and not options.force and not run.is_run(folder):
             run.refuse_foreign(folder)
         spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
+        if ranks.first:
+            tell_warnings(spec)
         return api.new_training(spec, new_settings(options, ranks), folder, options.device, download, ranks)
     folder = Path(options.resume)
     settings = _resumed_settings(options, folder)
@@ -132,6 +135,12 @@ def _resume_command(folder: Path, options: argparse.Namespace, ranks: Ranks = AL
     for override in options.set if options.resume else ():
         words += ["--set", override]
     return shlex.join(ranks.command(words))
+
+
+def tell_warnings(spec: Spec) -> None:
+    """What `validate` warns of, before anything is trained."""
+    for warning in compile_spec(spec).warnings:
+        say(render(warning, spec.source.texts))
 
 
 def say(text: str) -> None:

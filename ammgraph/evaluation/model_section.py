@@ -6,10 +6,10 @@ from ammgraph.evaluation.mathematics import formula_html
 from ammgraph.evaluation.page import Markup, Table, code_block, details, element, join, paragraph, section, text
 from ammgraph.graph.diagram import flows, same_model
 from ammgraph.graph.drawing import flow_svg, model_svg
-from ammgraph.graph.latex import discriminator_loss, factorization, generator_loss, value_function
+from ammgraph.graph.latex import factorization, game_formulas
 from ammgraph.graph.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, shape_text
 from ammgraph.graph.text import optimizer_text, step_text
-from ammgraph.spec.notation import number_text
+from ammgraph.spec.notation import number_text, side_text
 
 
 def model_section(plan: Plan, notes: Sequence[str]) -> Markup:
@@ -72,16 +72,18 @@ def _variables(plan: Plan) -> Markup:
 
 
 def _game(plan: Plan, game: GamePlan) -> Markup:
+    formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
     reads = ", ".join(variable for _, variable in game.reads)
     opening = (
-        f"{game.discriminator} reads {reads} and tells {_side(game.real)} (real) from {_side(game.fake)} (fake). "
+        f"{game.discriminator} reads {reads} and tells {side_text(game.real)} (real) from "
+        f"{side_text(game.fake)} (fake). "
         f"Objective: {game.objective.replace('_', '-')}, on its logit d; ζ is softplus."
     )
     return join(
         [
             element("h3", text(f"Game {game.name}")),
             paragraph(opening),
-            _formulas([f for f in (value_function(game), discriminator_loss(game), generator_loss(game)) if f]),
+            *([_formulas(formulas)] if formulas else []),
             _players(plan, game),
         ]
     )
@@ -89,20 +91,14 @@ def _game(plan: Plan, game: GamePlan) -> Markup:
 
 def _players(plan: Plan, game: GamePlan) -> Markup:
     """Who minimises which loss, and through which samples."""
-    trained: dict[str, dict[str, tuple[str, ...]]] = {"passes": {}, "samples": {}}
-    for turn in plan.turns:
-        for objective in turn.objectives:
-            for loss in map(turn.loss, objective.losses):
-                if loss.owner == game.name:
-                    paths = dict(loss.paths)
-                    trained[objective.through] |= {name: paths[name] for name in objective.networks}
-    sides = [f"{name}, through {' and '.join(samples)}" for name, samples in trained["samples"].items()]
-    against = ", ".join(trained["passes"])
-    return paragraph(f"The first loss trains {against}. The second trains {'; '.join(sides) or 'nothing'}.")
-
-
-def _side(side: Sequence[tuple[float, str]]) -> str:
-    return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in side)
+    paths = dict(game.paths)
+    against = ", ".join(plan.players(game.name, "discriminator"))
+    sides = [f"{name}, through {' and '.join(paths[name])}" for name in plan.players(game.name, "generator")]
+    if not against and not sides:
+        return paragraph("No turn plays it.")
+    trained = [f"The discriminator's loss trains {against}."] if against else []
+    trained += [f"The sides' loss trains {'; '.join(sides)}."] if sides else []
+    return paragraph(" ".join(trained))
 
 
 # --------------------------------------------------------------------------------------------------- networks

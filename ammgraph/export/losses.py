@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ammgraph.export.calls import Call, Function, critic_call, pass_call
 from ammgraph.export.code import WIDTH, call, docstring, number, text, variable_name
 from ammgraph.graph.plan import CriticPass, GamePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule
 
 _INDENT = " " * 8
@@ -154,7 +155,7 @@ def _game(scope: _Scope, game: GamePlan) -> list[str]:
         terms += [(weight, cost_fake.format(d=d)) for weight, d in others]
         return [f"{_times(weight)}torch.mean({cost})" for weight, cost in terms]
 
-    real, fake = _side(game.real), _side(game.fake)
+    real, fake = side_text(game.real), side_text(game.fake)
     lines = [f"{_INDENT}# Game {game.name}: {real} (REAL) against {fake} (FAKE), {game.objective}"]
     lines += _assign("discriminator", mean(costs[0], costs[1]))
     for penalty in scope.penalties(game):
@@ -236,10 +237,6 @@ def _interpolated(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[s
 def _penalty_call(plan: Plan, game: GamePlan, penalty: PenaltyPlan) -> Call:
     assert penalty.evaluation is not None
     return critic_call(penalty.evaluation, game.discriminator.name, penalty.rows, plan)
-
-
-def _side(side: Sequence[tuple[float, str]]) -> str:
-    return " + ".join(f"{_times(weight).replace('*', '').replace('  ', ' ')}{draw}" for weight, draw in side)
 
 
 def _times(weight: float) -> str:

@@ -14,6 +14,7 @@ from ammgraph.export.model import askings, drawings, extra_sites, model_code, ne
 from ammgraph.export.networks import network_code
 from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model
+from ammgraph.spec.notation import side_text
 
 
 def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
@@ -49,8 +50,7 @@ def _function_names(plan: Plan) -> dict[Function, str]:
 def _head(plan: Plan, title: str, origin: str) -> list[str]:
     sides = "\n".join(f"    {draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
     games = "\n".join(
-        f"    {game.name}: {game.discriminator} tells {' + '.join(draw for _, draw in game.real)} from "
-        f"{' + '.join(draw for _, draw in game.fake)}"
+        f"    {game.name}: {game.discriminator} tells {side_text(game.real)} from {side_text(game.fake)}"
         for game in plan.games
     )
     return docstring(

@@ -7,7 +7,9 @@ networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows
                  `multiply_adds` of one example, and `memory`, its bytes in one step
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
                  `needed`, and `origin`, whose `kind` is data, prior, draw or network
-games            [{name, real, fake, objective, weight, discriminator, reads, penalties, gradients, latex}]
+games            [{name, real, fake, objective, weight, discriminator, reads, penalties, gradients, latex}]; those
+                 penalties that are taken, gradients of the networks that learn from the game, null for a loss that
+                 nobody minimises
 turns            [{update, steps, redraw, draws, passes, games, losses, objectives, noise}], in the order of one step; a
                  pass is `drawn` within a draw, `scored` by a discriminator at draws' samples, or `between` two draws'
 readouts, reconstructions, training, data, evaluation, published, cost, warnings
@@ -67,7 +69,7 @@ def as_json(plan: Plan) -> Json:
         ],
         "networks": [_network(network, shares) for network in plan.networks],
         "distributions": [_distribution(draw) for draw in plan.draws],
-        "games": [_game(game) for game in plan.games],
+        "games": [_game(plan, game) for game in plan.games],
         "turns": [_turn(turn) for turn in plan.turns],
         "readouts": [_readout(readout) for readout in plan.readouts],
         "reconstructions": [
@@ -170,7 +172,9 @@ def _origin(factor: FactorPlan) -> Json:
     return {"kind": "network", **evaluation, **rows}
 
 
-def _game(game: GamePlan) -> Json:
+def _game(plan: Plan, game: GamePlan) -> Json:
+    learning, learns = plan.players(game.name, "generator"), bool(plan.players(game.name, "discriminator"))
+    value, against, beside = latex.game_formulas(plan, game)
     return {
         "name": game.name,
         "real": [{"weight": weight, "distribution": draw} for weight, draw in game.real],
@@ -181,14 +185,12 @@ def _game(game: GamePlan) -> Json:
         "reads": [{"name": name, "variable": variable} for name, variable in game.reads],
         "penalties": [
             {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": PENALTIES[p.kind].between}
-            for p in game.penalties
+            for p in (game.penalties if learns else ())
         ],
-        "gradients": [{"network": network, "through": list(samples)} for network, samples in game.paths],
-        "latex": {
-            "value": latex.value_function(game) or None,
-            "discriminator": latex.discriminator_loss(game),
-            "generator": latex.generator_loss(game),
-        },
+        "gradients": [
+            {"network": network, "through": list(samples)} for network, samples in game.paths if network in learning
+        ],
+        "latex": {"value": value, "discriminator": against, "generator": beside},
     }
 
 

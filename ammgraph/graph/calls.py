@@ -5,6 +5,7 @@ A factor drawn by a row of a network has as conditions exactly the variables whi
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
 from ammgraph.graph.factors import Declared, Variables
@@ -22,6 +23,11 @@ class Use:
     reference: Reference
     variable: str  # the variable drawn; empty for a discriminator
     path: tuple[str | int, ...]
+
+    @cached_property
+    def call(self) -> str:
+        """Its call, equal for uses of one scope that share an evaluation."""
+        return call_text(self.reference)
 
 
 def uses_of(declared: Mapping[str, Sequence[Declared]], spec: Spec) -> list[Use]:
@@ -65,10 +71,9 @@ def binding_of(reference: Reference) -> tuple[tuple[str, str], ...]:
 
 def _drawn_rows(uses: Sequence[Use], scope: str, reference: Reference) -> dict[str, str]:
     """Row -> variable, of the factors that share one evaluation."""
+    call = call_text(reference)
     return {
-        use.reference.name: use.variable
-        for use in uses
-        if use.variable and use.scope == scope and call_text(use.reference) == call_text(reference)
+        use.reference.name: use.variable for use in uses if use.variable and use.scope == scope and use.call == call
     }
 
 
@@ -79,13 +84,11 @@ def check_uses(
     uses: Sequence[Use],
 ) -> Iterator[Diagnostic]:
     """Every call binds each name that it reads, once, to a variable; and no row is two variables at once."""
-    for use in uses:
+    for index, use in enumerate(uses):
         yield from _bindings_fit(spec, variables, tables[use.reference.owner], use)
         yield from _names_are_bound(spec, variables, tables[use.reference.owner], uses, use)
-        for other in uses[: uses.index(use)]:
-            same_row = other.reference.name == use.reference.name and call_text(other.reference) == call_text(
-                use.reference,
-            )
+        for other in uses[:index]:
+            same_row = other.reference.name == use.reference.name and other.call == use.call
             if other.scope == use.scope and same_row and use.variable and other.variable != use.variable:
                 yield Diagnostic(
                     "variable-drawn-twice",

@@ -16,6 +16,8 @@ from ammgraph.graph.calls import (
 )
 from ammgraph.graph.cost import check_memory
 from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
+from ammgraph.graph.effect import check_data_is_read, check_rows_learn, check_samples_differ, without_effect
+from ammgraph.graph.extent import check_extent
 from ammgraph.graph.factors import (
     Declared,
     Variables,
@@ -27,6 +29,7 @@ from ammgraph.graph.factors import (
     sampling_order,
 )
 from ammgraph.graph.games import check_games, check_sides, critic_reads, needed_variables, plan_game
+from ammgraph.graph.idle import idle_settings
 from ammgraph.graph.lint import check_settings, check_unused, check_variable_rows, lint
 from ammgraph.graph.origins import check_origins, field_of
 from ammgraph.graph.plan import (
@@ -58,6 +61,9 @@ def compile_spec(spec: Spec) -> Plan:
     """
     texts = spec.source.texts
     problems = Problems(texts)
+
+    problems += check_extent(spec)
+    stop_if(problems, texts)
 
     variables = plan_variables(spec)
     found = {name: order_rows(spec, name, problems) for name in spec.networks}
@@ -103,12 +109,21 @@ def compile_spec(spec: Spec) -> Plan:
         name: _plan_draw(spec, name, declared[name], needed[name], tables, rows, uses, variables) for name in draw_order
     }
     games = [plan_game(spec, name, tables, uses, variables, draws, networks) for name in spec.games]
+    problems += check_data_is_read(spec, draws)
+    problems += check_samples_differ(spec, games, draws)
     problems += check_players(spec, games, tuple(networks.values()))
     stop_if(problems, texts)
 
     turns = plan_turns(spec, games, draws, networks, tables)
     problems += check_turns(spec, turns, draws)
+    problems += check_rows_learn(spec, networks, draws, turns)
     stop_if(problems, texts)
+    readouts = plan_readouts(list(draws.values()), variables)
+    warnings = [
+        *lint(spec, variables, networks, draws),
+        *without_effect(spec, draws, games, turns),
+        *idle_settings(spec, networks, draws, readouts),
+    ]
     epoch_source, epoch_batch = _epoch(list(draws.values()))
     plan = Plan(
         title=spec.title,
@@ -117,7 +132,7 @@ def compile_spec(spec: Spec) -> Plan:
         draws=tuple(draws.values()),
         games=tuple(games),
         turns=turns,
-        readouts=plan_readouts(list(draws.values()), variables),
+        readouts=readouts,
         reconstructions=plan_reconstructions(list(draws.values()), variables),
         epoch_source=epoch_source,
         epoch_batch=epoch_batch,
@@ -133,7 +148,7 @@ def compile_spec(spec: Spec) -> Plan:
             for number in spec.published
             if all(spec.constants.get(name) == value for name, value in number.when.items())
         ),
-        warnings=tuple(lint(spec, variables, networks, draws)),
+        warnings=tuple(warnings),
     )
     stop_if(check_memory(spec, plan), texts)
     return plan

@@ -95,7 +95,9 @@ def _role(plan: Plan, names: tuple[str, ...], name: str) -> str:
         games = [
             game.name
             for game in plan.games
-            if game.draws == names and any(draw == name for _, draw in getattr(game, attribute))
+            if game.draws == names
+            and any(game.name in turn.games for turn in plan.turns)
+            and any(draw == name for _, draw in getattr(game, attribute))
         ]
         if games:
             sides.append(f"{title} in {', '.join(games)}")

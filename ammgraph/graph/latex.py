@@ -17,12 +17,22 @@ def latex(plan: Plan) -> str:
     lines = ["% factorizations"]
     lines += [factorization(draw) for draw in plan.draws]
     for game in plan.games:
-        lines += ["", f"% game {game.name}"]
-        lines += [text for text in (value_function(game), discriminator_loss(game), generator_loss(game)) if text]
+        formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
+        lines += ["", f"% game {game.name}{'' if formulas else ', which no turn plays'}", *formulas]
     for index, turn in enumerate(plan.turns, start=1):
         lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
         lines += [player(turn, objective) for objective in turn.objectives]
     return "\n".join(lines) + "\n"
+
+
+def game_formulas(plan: Plan, game: GamePlan) -> tuple[str | None, str | None, str | None]:
+    """A game's value, the discriminator's loss and that of the networks on both sides; None for what nobody plays."""
+    against, beside = (bool(plan.players(game.name, role)) for role in ("discriminator", "generator"))
+    return (
+        (value_function(game) or None) if against or beside else None,
+        discriminator_loss(game) if against else None,
+        generator_loss(game) if beside else None,
+    )
 
 
 def factorization(draw: DrawPlan) -> str:

@@ -1,7 +1,8 @@
 """How a plan looks where Python prints it: as text, and as HTML in a notebook. Whatever a spec says is escaped."""
 
-from ammgraph.graph.plan import Plan
+from ammgraph.graph.plan import GamePlan, Plan
 from ammgraph.graph.text import table
+from ammgraph.spec.notation import side_text
 from ammgraph.spec.notebook import html_block, html_table
 
 
@@ -36,11 +37,20 @@ def _games(plan: Plan) -> list[tuple[str, ...]]:
     rows = [
         (
             f"game {game.name}",
-            f"{' + '.join(draw for _, draw in game.real)} against {' + '.join(draw for _, draw in game.fake)}",
+            f"{side_text(game.real)} against {side_text(game.fake)}",
             str(game.discriminator),
             game.objective,
-            ", ".join(penalty.kind for penalty in game.penalties),
+            _penalties(plan, game),
         )
         for game in plan.games
     ]
     return [("game", "real against fake", "discriminator", "objective", "penalties"), *rows]
+
+
+def _penalties(plan: Plan, game: GamePlan) -> str:
+    """The penalties that are taken: those of a discriminator that learns."""
+    if not any(game.name in turn.games for turn in plan.turns):
+        return "no turn plays it"
+    if not plan.players(game.name, "discriminator"):
+        return ""
+    return ", ".join(penalty.kind for penalty in game.penalties)

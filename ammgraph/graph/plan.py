@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic
 from ammgraph.formulas.expression import Expression, Logit, Slope, parts
+from ammgraph.formulas.objectives import Role
 from ammgraph.spec.notation import Input, Reference
 from ammgraph.spec.schema import (
     Activation,
@@ -340,6 +341,16 @@ class TurnPlan:
         """The loss of that name."""
         return next(loss for loss in self.losses if loss.name == name)
 
+    @property
+    def minimised(self) -> tuple[tuple[LossPlan, str], ...]:
+        """Every loss with every network that minimises it."""
+        return tuple(
+            (self.loss(name), network)
+            for objective in self.objectives
+            for name in objective.losses
+            for network in objective.networks
+        )
+
     def passes_of(self, kind: Literal["drawn", "scored", "between"]) -> tuple[PassPlan, ...]:
         """The passes of a kind."""
         return tuple(found for found in self.passes if found.kind == kind)
@@ -412,6 +423,11 @@ class Plan:
     def game(self, name: str) -> GamePlan:
         """The game of that name."""
         return next(game for game in self.games if game.name == name)
+
+    def players(self, game: str, role: Role) -> tuple[str, ...]:
+        """The networks that minimise a game's loss in that role in some turn, as `trains` and the schedule say."""
+        found = [pair for turn in self.turns for pair in turn.minimised]
+        return tuple(dict.fromkeys(network for loss, network in found if (loss.owner, loss.what) == (game, role)))
 
     def __repr__(self) -> str:
         from ammgraph.graph.notebook import plan_summary

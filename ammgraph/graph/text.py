@@ -21,7 +21,7 @@ from ammgraph.graph.plan import (
     TurnPlan,
     shape_text,
 )
-from ammgraph.spec.notation import number_text
+from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
 from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
 
@@ -36,7 +36,7 @@ def plan_text(plan: Plan) -> str:
         variables_text(plan),
         distributions_text(plan),
         *(network_text(network) for network in plan.networks),
-        *(game_text(game) for game in plan.games),
+        *(game_text(plan, game) for game in plan.games),
         step_text(plan),
     ]
     return "\n\n".join(sections) + "\n"
@@ -138,20 +138,25 @@ def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
     return f"{optimizer.name}, {', '.join(settings)}"
 
 
-def game_text(game: GamePlan) -> str:
-    """Both sides, both players with what each minimises, and through which samples the gradient flows."""
+def game_text(plan: Plan, game: GamePlan) -> str:
+    """Both sides, and the networks that learn from the game: what each minimises, through which samples."""
     lines = [
-        f"game {game.name}: {_side(game.real)} (REAL) against {_side(game.fake)} (FAKE), "
+        f"game {game.name}: {side_text(game.real)} (REAL) against {side_text(game.fake)} (FAKE), "
         f"weight {game.weight}, {game.objective}",
         f"  {game.discriminator} reads {', '.join(_binding(local, variable) for local, variable in game.reads)}",
     ]
     extra = "".join(f" + {weighted_text(p.weight, penalty_value(game, p))}" for p in game.penalties)
-    players = [(game.discriminator.owner, f"minimises {loss_text(game, 'discriminator')}{extra}")]
+    learning = plan.players(game.name, "generator")
+    players = [
+        (network, f"minimises {loss_text(game, 'discriminator')}{extra}")
+        for network in plan.players(game.name, "discriminator")
+    ]
     players += [
         (network, f"minimises {loss_text(game, 'generator')} through {', '.join(samples)}")
         for network, samples in game.paths
+        if network in learning
     ]
-    return "\n".join(lines + table(players))
+    return "\n".join(lines + (table(players) or ["  no turn plays it"]))
 
 
 def loss_text(game: GamePlan, role: Role) -> str:
@@ -274,10 +279,6 @@ def _origin_text(draw: DrawPlan, factor: FactorPlan) -> str:
 
 def _rows_text(rows: Sequence[str]) -> str:
     return " ".join(rows) if rows else "already computed"
-
-
-def _side(side: Sequence[tuple[float, str]]) -> str:
-    return " + ".join(draw if weight == 1 else f"{number_text(weight)} {draw}" for weight, draw in side)
 
 
 def _means(factor: FactorPlan) -> list[str]:

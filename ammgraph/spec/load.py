@@ -57,6 +57,7 @@ def _load(file: str, overrides: Sequence[str], text: str | None, allow_outside: 
         raise
     spec._source = source
     spec._written = plain(tree)
+    spec._used_constants = frozenset(constants.used)
     return spec
 
 

@@ -46,6 +46,11 @@ def read_chain(
     name: str | None = file
     while name is not None:
         source, found = (text, []) if text is not None and place is None else _read(name, place)
+        if place is not None and sum(map(len, texts.values())) + len(source) > LARGEST_FILE:
+            problems.append(
+                Diagnostic("extends", "specs that extend each other are larger than 128 KiB together", place)
+            )
+            break
         texts[name] = printable(source)
         tree, more = parse(source, name) if not found else (None, [])
         problems += [*found, *more]

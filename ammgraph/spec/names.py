@@ -57,15 +57,29 @@ def canonical_factors(tree: Table, texts: Mapping[str, str]) -> tuple[Table, lis
     return Table({**tree.entries, "distributions": section}, tree.span), problems
 
 
-def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fraction], list[Diagnostic]]:
+class Constants(dict[str, Fraction]):
+    """Exact values by name, and which of them were looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> Fraction:
+        self.used.add(name)
+        return super().__getitem__(name)
+
+
+def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[Constants, list[Diagnostic]]:
     """The constants' exact values; each may use those written before it."""
-    values: dict[str, Fraction] = {}
+    values = Constants()
     problems = Problems(texts)
     constants = table_at(tree, "constants").entries
+    wrong: set[str] = set()  # what is wrong with them is not told again where they are used
     for name, entry in constants.items():
         node = entry.value
         if not isinstance(node, Scalar) or isinstance(node.value, bool) or node.value is None:
             message = f"`{name}` is not a number"
+            wrong.add(name)
             problems.append(
                 Diagnostic("wrong-type", message, node.span, expected="a number or arithmetic of earlier constants")
             )
@@ -75,6 +89,10 @@ def constant_values(tree: Table, texts: Mapping[str, str]) -> tuple[dict[str, Fr
                 parse_number(node.value, values) if isinstance(node.value, str) else Fraction(repr(node.value))
             )
         except NotationError as error:
+            follows = any(error.message == f"`{other}` is not a constant" for other in wrong)
+            wrong.add(name)
+            if follows:
+                continue
             span = part_of(node.span, texts, error.start, error.end)
             later = [other for other in constants if error.message == f"`{other}` is not a constant"]
             hint = f"`{later[0]}` is not written before `{name}`" if later else error.hint

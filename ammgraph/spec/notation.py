@@ -10,7 +10,7 @@ All are LL(1) over one list of tokens. Errors are `NotationError` with the colum
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -19,6 +19,7 @@ _TOKEN = re.compile(
 )
 LARGEST_NUMBER, _SMALLEST = 10**37, Fraction(1, 10**300)  # single precision ends at 3.4e38, and doubles what it draws
 NUMBERS = "a number from -1e37 to 1e37, as single precision holds"
+_LARGEST_PART = 10**1000  # of an exact fraction's numerator and denominator: a bound on the work of arithmetic
 LARGEST_COUNT = 10**15  # what a model could never hold is refused by its memory, with the number
 _LONGEST = 200  # characters: far beyond any notation a person writes, and a bound on recursion
 
@@ -120,6 +121,11 @@ def number_text(value: Fraction | float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
+def side_text(summands: Sequence[tuple[Fraction | float, str]]) -> str:
+    """One side of a game: `q`, `0.5 p + 0.5 r`."""
+    return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in summands)
+
+
 def parse_factor(text: str) -> Factor:
     """`q(z,y|x)` -> Factor('q', ('z', 'y'), ('x',)). Spaces mean nothing."""
     tokens = _Tokens(text)
@@ -188,7 +194,7 @@ def parse_side(text: str) -> tuple[tuple[Fraction, str], ...]:
     tokens = _Tokens(text)
     summands = []
     while True:
-        weight = Fraction(1)
+        weight, first = Fraction(1), tokens.start
         if tokens.kind() == "number":
             weight = tokens.number()
             if tokens.accept("/"):
@@ -197,6 +203,7 @@ def parse_side(text: str) -> tuple[tuple[Fraction, str], ...]:
                 if divisor == 0:
                     raise NotationError("division by zero", start, tokens.last_end)
                 weight /= divisor
+            weight = _in_range(weight, tokens, first)
             tokens.accept("*")
         summands.append((weight, tokens.name("a distribution's name, as in `q` or `1/2 p + 1/2 r`")))
         if not tokens.accept("+"):
@@ -248,7 +255,12 @@ def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     value = _product(tokens, constants)
     while tokens.peek() in ("+", "-"):
         sign = 1 if tokens.take() == "+" else -1
-        value += sign * _product(tokens, constants)
+        value = _bounded(value + sign * _product(tokens, constants), tokens, start)
+    return _in_range(value, tokens, start)
+
+
+def _in_range(value: Fraction, tokens: "_Tokens", start: int) -> Fraction:
+    """The value, if a float holds it."""
     if abs(value) > LARGEST_NUMBER:
         raise NotationError("the number is too large", start, tokens.last_end, expected=NUMBERS)
     if 0 < abs(value) < _SMALLEST:
@@ -256,14 +268,24 @@ def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     return value
 
 
+def _bounded(value: Fraction, tokens: "_Tokens", start: int) -> Fraction:
+    """The value, if it has not more digits than anyone needs: exact fractions double theirs with every product."""
+    if max(abs(value.numerator), value.denominator) > _LARGEST_PART:
+        message = "the exact value has more than 1,000 digits"
+        expected = "fewer factors, or a rounded number, as `0.333`"
+        raise NotationError(message, start, tokens.last_end, expected=expected)
+    return value
+
+
 def _product(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+    first = tokens.start
     value = _operand(tokens, constants)
     while tokens.peek() in ("*", "/"):
         operator, start = tokens.take(), tokens.start
         operand = _operand(tokens, constants)
         if operator == "/" and operand == 0:
             raise NotationError("division by zero", start, tokens.last_end)
-        value = value * operand if operator == "*" else value / operand
+        value = _bounded(value * operand if operator == "*" else value / operand, tokens, first)
     return value
 
 

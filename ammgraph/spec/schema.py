@@ -449,11 +449,17 @@ class Spec(Shown, Model):
 
     _source: SourceMap = PrivateAttr()
     _written: dict[str, Any] = PrivateAttr()
+    _used_constants: frozenset[str] = PrivateAttr()
 
     @property
     def source(self) -> SourceMap:
         """Path of a value -> its place in the files that it came from."""
         return self._source
+
+    @property
+    def used_constants(self) -> frozenset[str]:
+        """The constants that some number is written with."""
+        return self._used_constants
 
     @property
     def written(self) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def skeleton(typed: Typed, file: str, command: str) -> Skeleton:
     problems += _options_name_variables(typed, names)
     problems += _deterministic_ones_are_real(typed, sizes)
     problems += _factors_can_be_drawn(sides, sizes)
+    problems += _data_are_read(sides, sizes)
     stop_if(problems, typed.texts)
     order = {name: index for index, name in enumerate(sizes)}
     return _written(typed, {head: _canonical(side, order) for head, side in sides.items()}, sizes, names, file, command)
@@ -224,6 +225,21 @@ def _factors_can_be_drawn(sides: Mapping[str, Sequence[Placed]], sizes: Mapping[
                 expected="as high as wide",
                 hint=f"with a border they are {size_text((channels, max(height, width), max(height, width)))}",
             )
+
+
+def _data_are_read(sides: Mapping[str, Sequence[Placed]], sizes: Mapping[str, Size]) -> Iterator[Diagnostic]:
+    """Some factor without conditions draws an image, or several variables at once: what only data can draw."""
+    roots = [placed for side in sides.values() for placed in side if not placed.factor.given]
+    if any(len(root.factor.variables) > 1 or sizes[root.factor.variables[0]].kind == "image" for root in roots):
+        return
+    names = [root.factor.variables[0] for root in roots if root.factor.head == "q"]
+    yield Diagnostic(
+        "no-data",
+        "no factor draws an image from the data",
+        next((root.span for root in roots if root.factor.head == "q"), Span("--q", 1, 1, 2)),
+        expected="a factor of an image without conditions, as `q(x)`",
+        hint=f"`--image {names[0]}:1x28x28` says that `{names[0]}` is an image" if names else "",
+    )
 
 
 def _canonical(side: Sequence[Placed], order: Mapping[str, int]) -> list[Placed]:

@@ -39,6 +39,7 @@ from ammgraph.spec.notation import (
     parse_number,
     parse_reference,
     parse_side,
+    side_text,
 )
 
 T = TypeVar("T")
@@ -197,6 +198,13 @@ def _schedule(value: object, info: ValidationInfo) -> Schedule:
     points = entries_of(value, lambda point: _breakpoint(point, info))
     if any(first[0] > second[0] for first, second in pairwise(points)):
         raise problem("out-of-range", "the epochs of {place} do not increase", expected="epochs in ascending order")
+    for index, (epoch, _) in enumerate(points):
+        after = [other for other, _ in points[index + 1 :]]
+        at_once = epoch == 0 or (index > 0 and points[index - 1][0] == epoch)
+        if at_once and after[:1] == [epoch]:
+            message = f"{{place}} never holds: the next one does from epoch {number_text(epoch)} on"
+            expected = "two values at one epoch, which make a jump; one at epoch 0"
+            raise problem("out-of-range", message, at=(index,), expected=expected)
     return Schedule(points)
 
 
@@ -346,7 +354,7 @@ class Side:
     summands: tuple[tuple[float, str], ...]
 
     def __str__(self) -> str:
-        return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in self.summands)
+        return side_text(self.summands)
 
 
 def _side(value: object) -> Side:

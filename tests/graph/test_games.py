@@ -174,6 +174,9 @@ def test_a_factor_that_is_not_drawn_leaves_its_rows_to_the_next() -> None:
         networks:
           encoder: {layers: {y: {input: a}}}
           critic: {layers: {h: {input: hx | z, channels: 10}}}
+          other: {layers: {d: {input: y, op: linear, channels: 1}}}
+        distributions: {q_again: q, p_again: p}
+        games: {second: {match: [q_again, p_again], discriminator: other.d, objective: hinge}}
         """
     plan = plan_of(text)
     assert not plan.draw("q").factor_of("y").needed

@@ -223,3 +223,13 @@ def test_the_skeleton_explains_itself() -> None:
 def test_a_prior_of_label_frequencies_says_what_uses_no_label() -> None:
     text, _ = new_spec(Typed("q(x,y) q(z|x,y)", "p(y) p(z) p(x|y,z)", data="digits"), "mine.yaml", "")
     assert "    p(y): empirical  # the labels' frequencies; `uniform` uses no label here\n" in text
+
+
+def test_two_factorizations_without_an_image_of_the_data_are_refused_and_told_how_one_becomes_one() -> None:
+    (problem,) = problems_of(q="q(photo) q(z|photo)", p="p(z) p(photo|z)")
+    assert problem.startswith("error[no-data]: no factor draws an image from the data")
+    assert "hint: `--image photo:1x28x28` says that `photo` is an image" in problem
+    plan = plan_of(Typed("q(photo) q(z|photo)", "p(z) p(photo|z)", image=(("photo", (1, 28, 28)),)))
+    assert [factor.value for factor in plan.draw("q").factors] == ["data", "encoder.z"]
+    (problem,) = problems_of(q="q(x) q(z|x)", p="p(z) p(x|z)", real=(("x", 5),))
+    assert "hint: `--image x:1x28x28` says that `x` is an image" in problem

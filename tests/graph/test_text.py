@@ -13,7 +13,7 @@ from tiny import TINY, plan_of
 
 from ammgraph.formulas import objectives
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import GamePlan
+from ammgraph.graph.plan import GamePlan, Plan
 from ammgraph.graph.text import formula_text, game_text, plan_text, table
 from ammgraph.spec.load import load_spec
 
@@ -97,20 +97,21 @@ def total_of(text: str, logits: dict[str, float]) -> float:
     return total
 
 
-def game_of(objective: str) -> GamePlan:
-    """Both sides are drawn by a weighted sum, so that every weight shows."""
+def game_of(objective: str) -> tuple[Plan, GamePlan]:
+    """A plan and its game, one side of which is a weighted sum, so that every weight shows."""
     game = f"{{match: [q, 1/4 p + 3/4 r], discriminator: critic.p, objective: {objective}, weight: 3}}"
-    return plan_of(TINY, "distributions.r=p", f"games.joint={game}").game("joint")
+    plan = plan_of(TINY, "distributions.r=p", f"games.joint={game}")
+    return plan, plan.game("joint")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_printed_players_minimise_what_runs(objective: str) -> None:
-    game = game_of(objective)
+    plan, game = game_of(objective)
     logits = {"q": 0.7, "p": -1.3, "r": 0.4}
     tensors = {name: torch.tensor([value], dtype=torch.float64) for name, value in logits.items()}
     real = [(weight, tensors[draw]) for weight, draw in game.real]
     fake = [(weight, tensors[draw]) for weight, draw in game.fake]
-    lines = [line.split(" minimises ") for line in game_text(game).splitlines() if " minimises " in line]
+    lines = [line.split(" minimises ") for line in game_text(plan, game).splitlines() if " minimises " in line]
     printed = {player.strip(): text.split(" through ")[0] for player, text in lines}
     assert set(printed) == {"critic", "encoder", "decoder", "components"}
     against = float(discriminator_loss(OBJECTIVES[objective], real, fake))
@@ -121,7 +122,7 @@ def test_the_printed_players_minimise_what_runs(objective: str) -> None:
 
 
 def test_a_game_text_by_hand() -> None:
-    assert game_text(game_of("wasserstein")) == (
+    assert game_text(*game_of("wasserstein")) == (
         "game joint: q (REAL) against 0.25 p + 0.75 r (FAKE), weight 3, wasserstein\n"
         "  critic.p reads x, y, z\n"
         "  critic      minimises -E_q d + 0.25 E_p d + 0.75 E_r d\n"

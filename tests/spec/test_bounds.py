@@ -1,17 +1,20 @@
 """A stranger's spec is safe to open: bounded in size, depth, names and numbers, quickly refused, kept in its folder."""
 
+import difflib
+import json
 import os
 import sys
 import time
+from itertools import islice, permutations
 from pathlib import Path
 
 import pytest
 
 from ammgraph.cli import main
-from ammgraph.diagnostics import MOST_PROBLEMS, Diagnostic, SpecError
+from ammgraph.diagnostics import MOST_PROBLEMS, Diagnostic, SpecError, nearest
 from ammgraph.graph.compile import compile_spec
 from ammgraph.spec.load import load_spec, load_text
-from ammgraph.spec.source import LARGEST_FILE, MOST_ENTRIES
+from ammgraph.spec.source import LARGEST_FILE, MOST_ENTRIES, parse, plain
 
 BASE = Path(__file__).parent.parent / "bad_specs" / "_base.yaml"
 LIMIT = 2.0  # seconds
@@ -172,6 +175,87 @@ def test_long_lines_and_texts_are_shown_in_part() -> None:
     assert max(len(line) for line in str(caught.value).split("\n")) < 600
     (excerpt,) = [line for line in str(caught.value).split("\n") if "seed: 2" in line and "|" in line][:1]
     assert len(excerpt) < 300
+
+
+# ------------------------------------------------------------------------------------------------ work
+
+
+def changed(**sections: object) -> str:
+    """The base with entries added to its sections."""
+    spec = plain(parse(BASE.read_text(encoding="utf-8"), "base.yaml")[0])  # type: ignore[arg-type]
+    for name, entries in sections.items():
+        spec[name] |= entries
+    return json.dumps(spec)
+
+
+def test_exact_numbers_have_a_bound_on_their_digits_and_nothing_follows_from_one_that_is_refused() -> None:
+    constants = {"a0": "1/3"} | {f"a{n}": f"a{n - 1} * a{n - 1} + 1/7" for n in range(1, 60)}
+    (problem,) = refused(changed(constants=constants))
+    assert (problem.code, problem.message) == ("notation", "the exact value has more than 1,000 digits")
+    (problem,) = refused(changed(constants={"a": "1e-999", "b": "a * a * a", "c": "b + 1", "d": "c * b"}))
+    assert problem.message == "the number is too small"
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"), [("1e999", "too large"), ("1e999 / 1e-999", "too large"), ("1e-999", "too small")]
+)
+def test_weights_of_a_side_are_bounded(weight: str, message: str) -> None:
+    game = {"match": [f"{weight} q", "p"], "discriminator": "critic.p", "objective": "hinge"}
+    (problem,) = refused(changed(games={"more": game}))
+    assert problem.message == f"the number is {message}"
+
+
+GAME = {"match": ["q", "p"], "discriminator": "critic.p", "objective": "hinge", "gradient_penalty": {"lambda": 1}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message", "place"),
+    [
+        (
+            {"distributions": {f"p_{n}": "p" for n in range(900)}},
+            "2,707 factors and games are too many",
+            "distributions",
+        ),
+        ({"games": {f"g{n}": GAME for n in range(900)}}, "907 factors and games are too many", "games"),
+        (
+            {"training": {"schedule": [{"update": ["critic"]}] * 999}, "games": {f"g{n}": GAME for n in range(9)}},
+            "a step would compute 97,902 rows of networks",
+            "schedule",
+        ),
+    ],
+)
+def test_what_a_step_consists_of_is_counted_before_it_is_planned(
+    sections: dict[str, object], message: str, place: str
+) -> None:
+    text = changed(**sections)
+    (problem,) = refused(text)
+    assert (problem.code, problem.message) == ("too-large", message)
+    assert text[problem.span.column - 1 : problem.span.end_column - 1] == f'"{place}"'
+
+
+def test_the_nearest_name_is_sought_among_few_and_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+    ratio = difflib.SequenceMatcher.ratio
+
+    def counted(matcher: difflib.SequenceMatcher[str]) -> float:
+        compared.append(str(matcher.a))
+        return ratio(matcher)
+
+    monkeypatch.setattr(difflib.SequenceMatcher, "ratio", counted)
+    names = ["".join(order) for order in islice(permutations("abcdefghijkl"), 1, 900)]
+    assert nearest("abcdefghijkk", names)
+    assert 0 < len(set(compared)) <= 20
+    assert nearest("constnt_17", [f"constant_{n}" for n in range(900)]) == "did you mean `constant_17`?"
+    assert nearest("x" * 101, ["x" * 100]) == nearest("x" * 100, ["x" * 101]) == ""
+
+
+def test_a_chain_of_specs_is_no_larger_than_one(tmp_path: Path) -> None:
+    for number in range(3):
+        padding = "# " + "x" * (LARGEST_FILE // 2 - 100)
+        (tmp_path / f"{number}.yaml").write_text(f"ammgraph: 1\nextends: {number + 1}.yaml\n{padding}\n")
+    with pytest.raises(SpecError, match="specs that extend each other are larger than 128 KiB together") as caught:
+        load_spec(tmp_path / "0.yaml")
+    assert [Path(problem.span.file).name for problem in caught.value.diagnostics] == ["1.yaml"]
 
 
 # ------------------------------------------------------------------------------------------------ paths
