@@ -123,9 +123,10 @@ def _play(
     critics = [critic for critic in now.turn.passes if critic.evaluation.network == owner]
     passes = [pass_critic(now.model, critic, draws, now.noise, sloped=bool(due)) for critic in critics]
     losses = {game.name: _losses(game, passes, now.epoch, values) for game in games}
+    values |= {f"{game.name}/{penalty.kind}": losses[game.name][0].new_zeros(()) for game, penalty in own}
     penalties = []
-    for game, penalty in own:
-        value = _own_penalty(game, penalty, passes) if (game, penalty) in due else losses[game.name][0].new_zeros(())
+    for game, penalty in due:
+        value = _own_penalty(game, penalty, passes)
         values[f"{game.name}/{penalty.kind}"] = penalty.every * value
         penalties.append(_weight(game, penalty, now.epoch) * value)
     against = None if learns is None else torch.stack([losses[name][0] for name in learns.games]).sum()
@@ -135,7 +136,7 @@ def _play(
         if any(game.name in objective.games for game in games)
     }
     parameters = [] if learns is None else now.parameters([owner])
-    found, ends = pull_back(passes, parameters, against, list(sides.values()), penalties if due else [])
+    found, ends = pull_back(passes, parameters, against, list(sides.values()), penalties)
     if learns is not None:
         _add(now, gradients, learns, found)
     for objective, more in zip(sides, ends, strict=True):
