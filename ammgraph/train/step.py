@@ -128,7 +128,8 @@ def _play(
     for game, penalty in due:
         value = _own_penalty(game, penalty, passes)
         values[f"{game.name}/{penalty.kind}"] = penalty.every * value
-        penalties.append(_weight(game, penalty, now.epoch) * value)
+        if value.requires_grad:  # else the slope of the logit is the same whatever the weights
+            penalties.append(_weight(game, penalty, now.epoch) * value)
     against = None if learns is None else torch.stack([losses[name][0] for name in learns.games]).sum()
     sides = {
         objective: torch.stack([losses[game.name][1] for game in games if game.name in objective.games]).sum()
@@ -201,8 +202,9 @@ def _penalize_between(
             continue
         value = _interpolated_penalty(now.model, game, penalty, draws, now.noise)
         values[name] = penalty.every * value
-        loss = _weight(game, penalty, now.epoch) * value
-        _add(now, gradients, objective, torch.autograd.grad(loss, parameters, allow_unused=True))
+        if value.requires_grad:
+            loss = _weight(game, penalty, now.epoch) * value
+            _add(now, gradients, objective, torch.autograd.grad(loss, parameters, materialize_grads=True))
 
 
 def _interpolated_penalty(

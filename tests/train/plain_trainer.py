@@ -63,7 +63,9 @@ class PlainTrainer:
                 self._turn(turn, data, noise)
         with torch.no_grad():
             for network in self.plan.networks:
-                pairs = zip(self.averaged.network(network.name).parameters(), self._parameters(network.name))
+                pairs = zip(
+                    self.averaged.network(network.name).parameters(), self._parameters(network.name), strict=True
+                )
                 for mean, current in pairs:
                     mean.copy_((network.ema or 0) * mean + (1 - (network.ema or 0)) * current)
         self.step += 1

@@ -37,7 +37,7 @@ GENERATORS = ["encoder", "decoder"]
 NUMBER = {"gradient_penalty": "lambda", "roth_penalty": "gamma", "r1_penalty": "gamma"}
 OTHER = {"none": "r1_penalty", "gradient_penalty": "roth_penalty", "roth_penalty": "r1_penalty"}
 OTHER |= {"r1_penalty": "gradient_penalty"}
-# What a spec chooses among. A second penalty is of another kind and due at other steps; a second game is a penalty's too.
+# What a spec chooses among. A second penalty is of another kind, and due at other steps.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "objective": tuple(COSTS),
     "penalty": ("none", *NUMBER),
