@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.graph.plan import NetworkPlan, RowPlan
-from ammgraph.spec.notation import Input, Zeros
+from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.training import Weights
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS, GUMBEL_ACTIVATIONS
 
@@ -50,12 +50,15 @@ class Row(nn.Module):
 class Network(nn.Module):
     """A layer table. Rows are stored as `row_NAME`, so that a row may have any name."""
 
+    zero: Tensor  # what `zeros(n)` repeats, also where a network reads nothing else
+
     def __init__(self, plan: NetworkPlan, momentum: float, epsilon: float) -> None:
         super().__init__()
         self.plan, self.momentum, self.epsilon = plan, momentum, epsilon
         self.plans = {row.name: row for row in plan.rows}
         self.rows = nn.ModuleDict({f"row_{row.name}": Row(row) for row in plan.rows})
         self.batch_norm: Callable[..., Tensor] = F.batch_norm
+        self.register_buffer("zero", torch.zeros(1, 1, 1, 1), persistent=False)
         self._folded = _folded(plan)
 
     def initialize(self, generator: torch.Generator) -> None:
@@ -115,7 +118,7 @@ class Network(nn.Module):
             x = values[f"{source}.raw"]
             x = x * _leaky_mask(self.plans[source], x, _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype))
         else:
-            x = _combine(plan.input, values, batch, plan.in_shape)
+            x = _combine(plan.input, values, plan.in_shape, self.zero.expand(batch, -1, -1, -1))
             if plan.dropout and mode is not Mode.EVAL:
                 x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
         if row.weight is not None:
@@ -149,28 +152,32 @@ _WITH_DENSITY = ("expn", "sigmoid", *CATEGORICAL_ACTIVATIONS)
 
 def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:
     """The value of an expression of rows that are already computed."""
-    batch = next(iter(values.values())).shape[0]
-    return _combine(read, values, batch, (1, 1, 1))
+    like = next(iter(values.values()))
+    return _combine(read, values, (1, 1, 1), like.new_zeros(like.shape[0], 1, 1, 1))
 
 
-def _combine(read: Input, values: Mapping[str, Tensor], batch: int, shape: tuple[int, int, int]) -> Tensor:
-    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width."""
+def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, int], zero: Tensor) -> Tensor:
+    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width.
+
+    Args:
+        read: the expression.
+        values: what its names stand for.
+        shape: of the result, for one example.
+        zero: B x 1 x 1 x 1, which `zeros(n)` repeats.
+    """
     parts = []
     for part in read.parts:
-        total = _atom(part[0], values, batch)
+        total = _atom(part[0], values, zero)
         for atom in part[1:]:
-            total = total + _atom(atom, values, batch)
+            total = total + _atom(atom, values, zero)
         parts.append(total)
     if len(parts) == 1:
         return parts[0]
     return torch.cat([part.expand(-1, -1, *shape[1:]) for part in parts], dim=1)
 
 
-def _atom(atom: object, values: Mapping[str, Tensor], batch: int) -> Tensor:
-    if isinstance(atom, Zeros):
-        like = next(iter(values.values()))
-        return like.new_zeros(1, atom.channels, 1, 1).expand(batch, -1, -1, -1)
-    return values[atom.name]  # type: ignore[attr-defined]
+def _atom(atom: Named | Zeros, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:
+    return zero.expand(-1, atom.channels, -1, -1) if isinstance(atom, Zeros) else values[atom.name]
 
 
 def _folded(plan: NetworkPlan) -> dict[str, str]:
