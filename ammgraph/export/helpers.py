@@ -45,6 +45,11 @@ def vector(x: Tensor) -> Tensor:
     return x[:, :, None, None]
 
 
+def examples(model: nn.Module, count: int) -> Tensor:
+    """So many examples of nothing, for a network that reads nothing."""
+    return next(model.parameters()).new_zeros(count, 0)
+
+
 def zeros(like: Tensor, channels: int) -> Tensor:
     """Zeros of B x channels x 1 x 1."""
     return like.new_zeros(like.shape[0], channels, 1, 1)
@@ -111,8 +116,8 @@ def gradient_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def tracked(x: Tensor) -> Tensor:
-    """The tensor, such that a gradient with respect to it can be taken."""
-    return x if x.requires_grad else x.detach().requires_grad_()
+    """The tensor as an input of its own, on which no other input depends."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
 def squared_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:

@@ -4,11 +4,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ammgraph.export.calls import Call, Function, critic_call, pass_call
-from ammgraph.export.code import WIDTH, call, docstring, number, text, variable_name
+from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
+from ammgraph.export.model import turn_names
 from ammgraph.graph.plan import CriticPass, GamePlan, PenaltyPlan, Plan, TurnPlan
 from ammgraph.spec.values import Schedule
 
 _INDENT = " " * 8
+_OWN = {
+    "self",
+    "noise",
+    "losses",
+    "epoch",
+    "discriminator",
+    "generator",
+    "penalty",
+    "a",
+    "between",
+    "d_between",
+    "v",
+    "draw",
+}
 # objective -> what an example with logit d costs: the discriminator on REAL and on FAKE, the sides on REAL and on FAKE
 _COSTS = {
     "jensen_shannon": ("F.softplus(-{d})", "F.softplus({d})", "F.softplus({d})", "F.softplus(-{d})"),
@@ -27,6 +42,7 @@ class _Scope:
     turn: TurnPlan
     methods: Mapping[Function, str]
     networks: Mapping[str, str]
+    local: Names
 
     @property
     def games(self) -> list[GamePlan]:
@@ -42,7 +58,16 @@ class _Scope:
         return next(index for index, found in enumerate(sides) if (game.name, side) in found)
 
     def logits(self, game: GamePlan, side: str, draw: str) -> str:
-        return f"d_{draw}{self.suffix(self.pass_of(game, side))}"
+        return self.of("d", self.pass_of(game, side), draw)
+
+    def samples(self, draw: str) -> str:
+        """The samples of a distribution."""
+        return self.local.of(draw)
+
+    def of(self, what: str, index: int, draw: str = "") -> str:
+        """What belongs to a pass, or to the samples of one distribution in it: `d`, `d_q`, `norm_q_joint`."""
+        name = "_".join((what, draw) if draw else (what,)) + self.suffix(index)
+        return self.local.of(f"{what} of {draw} in {index}", name)
 
     def suffix(self, index: int) -> str:
         """What tells the names of one pass from those of another: its game, or its number."""
@@ -51,13 +76,6 @@ class _Scope:
         games = [{game for game, _ in critic.sides} for critic in self.turn.passes]
         alone = len(games[index]) == 1 and games.count(games[index]) == 1
         return f"_{next(iter(games[index]))}" if alone else f"_{index + 1}"
-
-
-def turn_names(plan: Plan) -> dict[int, str]:
-    """The name of the function of losses of each turn: `losses`, or `losses_1`, `losses_2`, ..."""
-    if len(plan.turns) == 1:
-        return {0: "losses"}
-    return {index: f"losses_{index + 1}" for index in range(len(plan.turns))}
 
 
 def critic_calls(plan: Plan) -> list[Call]:
@@ -85,7 +103,8 @@ def losses_code(plan: Plan, names: Mapping[Function, str], networks: Mapping[str
     """A function of losses for every turn of a step."""
     lines: list[str] = []
     for index, turn in enumerate(plan.turns):
-        lines += ["", *_turn(_Scope(plan, turn, names, networks), turn_names(plan)[index])]
+        local = Names(TAKEN | _OWN, turn.draws)
+        lines += ["", *_turn(_Scope(plan, turn, names, networks, local), turn_names(plan)[index])]
     return lines
 
 
@@ -93,7 +112,7 @@ def _turn(scope: _Scope, name: str) -> list[str]:
     plan, turn, games = scope.plan, scope.turn, scope.games
     weights = [game.weight for game in games] + [p.weight for game in games for p in scope.penalties(game)]
     changing = not all(map(_is_constant, weights))
-    parameters = ["self", *(f"{variable_name(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
+    parameters = ["self", *(f"{scope.samples(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
     parameters += ["epoch: float = 0.0"] if changing else []
     lines = call(f"def {name}", parameters, "    ", " -> dict[str, Tensor]:")
     who = "\n".join(f"- {network}: {' + '.join(losses)}" for network, losses in minimised_by(plan, turn).items())
@@ -101,31 +120,31 @@ def _turn(scope: _Scope, name: str) -> list[str]:
     lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
     lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
     for index, critic in enumerate(turn.passes):
-        lines += ["", *_pass(scope, critic, scope.suffix(index))]
+        lines += ["", *_pass(scope, critic, index)]
     for game in games:
         lines += ["", *_game(scope, game)]
     return [*lines, f"{_INDENT}return losses"]
 
 
-def _pass(scope: _Scope, critic: CriticPass, suffix: str) -> list[str]:
+def _pass(scope: _Scope, critic: CriticPass, index: int) -> list[str]:
     """One batch through a discriminator: `at` are its inputs, `d` its logits, `d_q` those of q's samples."""
     step, own = pass_call(scope.plan, critic), {game for game, _ in critic.sides}
     tracked = any(p.evaluation is None for game in scope.games if game.name in own for p in scope.penalties(game))
     sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
     variables = [text(name) for name in step.arguments]
-    joined = [f"{variable_name(draw)}[v]" for draw in critic.draws]
+    draws = [scope.samples(draw) for draw in critic.draws]
+    joined = [f"{draw}[v]" for draw in draws]
     value = joined[0] if len(joined) == 1 else f"torch.cat([{', '.join(joined)}])"
     value = f"tracked({value})" if tracked else value
-    first = text(step.arguments[0])
+    at, d = scope.of("at", index), scope.of("d", index)
     lines = [f"{_INDENT}# d = {critic.evaluation.network}.{critic.row}({', '.join(step.arguments)}) of {sides}"]
-    lines += _comprehension(f"at{suffix}", value, "v", variables)
-    lines += _critic(scope, step, f"d{suffix}", f"*at{suffix}")
-    if len(critic.draws) == 1:
-        return [*lines, f"{_INDENT}d_{critic.draws[0]}{suffix} = d{suffix}"]
-    parts = ", ".join(f"d_{draw}{suffix}" for draw in critic.draws)
-    draws = [variable_name(draw) for draw in critic.draws]
-    lines += _comprehension(f"sizes{suffix}", f"len(draw[{first}])", "draw", draws)
-    return [*lines, f"{_INDENT}{parts} = d{suffix}.split(sizes{suffix})"]
+    lines += _comprehension(at, value, "v", variables)
+    lines += _critic(scope, step, d, f"*{at}")
+    if len(draws) == 1:
+        return [*lines, f"{_INDENT}{scope.of('d', index, critic.draws[0])} = {d}"]
+    parts, sizes = ", ".join(scope.of("d", index, draw) for draw in critic.draws), scope.of("sizes", index)
+    lines += _comprehension(sizes, f"len(draw[{text(step.arguments[0])}])", "draw", draws)
+    return [*lines, f"{_INDENT}{parts} = {d}.split({sizes})"]
 
 
 def _comprehension(name: str, value: str, variable: str, over: Sequence[str]) -> list[str]:
@@ -194,17 +213,17 @@ def _penalty(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
     lines: list[str] = []
     norms: dict[tuple[int, str], str] = {}
     for index in sorted(set(where.values())):
-        critic, suffix = scope.turn.passes[index], scope.suffix(index)
+        draws = scope.turn.passes[index].draws
         if penalty.kind == "r1_penalty" and index != where["real"]:
             continue
-        parts = ", ".join(f"norm_{draw}{suffix}" for draw in critic.draws)
-        tail = f".split(sizes{suffix})" if len(critic.draws) > 1 else ""
-        value = f"squared_norms(d{suffix}, at{suffix})"
+        norms |= {(index, draw): scope.of("norm", index, draw) for draw in draws}
+        parts = ", ".join(norms[index, draw] for draw in draws)
+        tail = f".split({scope.of('sizes', index)})" if len(draws) > 1 else ""
+        value = f"squared_norms({scope.of('d', index)}, {scope.of('at', index)})"
         if len(f"{_INDENT}{parts} = {value}{tail}") > WIDTH:
-            lines.append(f"{_INDENT}norms{suffix} = {value}")
-            value = f"norms{suffix}"
+            lines.append(f"{_INDENT}{scope.of('norms', index)} = {value}")
+            value = scope.of("norms", index)
         lines.append(f"{_INDENT}{parts} = {value}{tail}")
-        norms |= {(index, draw): f"norm_{draw}{suffix}" for draw in critic.draws}
     if penalty.kind == "r1_penalty":
         terms = [f"{_times(weight / 2)}torch.mean({norms[where['real'], draw]})" for weight, draw in game.real]
         return [*lines, *_assign("penalty", terms)]
@@ -219,7 +238,7 @@ def _penalty(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
 def _interpolated(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
     """Eq. 18 between the i-th REAL and the i-th FAKE."""
     step = _penalty_call(scope.plan, game, penalty)
-    real, fake = variable_name(game.real[0][1]), variable_name(game.fake[0][1])
+    real, fake = scope.samples(game.real[0][1]), scope.samples(game.fake[0][1])
     evaluation = step.evaluation
     variables = [text(name) for name in step.arguments]
     critic = scope.networks[step.function.network]
