@@ -45,6 +45,7 @@ from ammgraph.graph.plan import (
     VariablePlan,
 )
 from ammgraph.graph.rows import Table, check_columns, infer_rows, order_rows, unknown_names
+from ammgraph.graph.statistics import check_statistics
 from ammgraph.graph.turns import check_players, check_turns, plan_turns
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
@@ -108,6 +109,7 @@ def compile_spec(spec: Spec) -> Plan:
 
     turns = plan_turns(spec, games, draws, networks, tables)
     problems += check_turns(spec, turns, draws)
+    problems += check_statistics(spec, turns, draws, {game.name: game for game in games}, networks)
     stop_if(problems, texts)
     epoch_source, epoch_batch = _epoch(list(draws.values()))
     plan = Plan(

@@ -3,6 +3,7 @@
 Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a vector of n is B x n x 1 x 1.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from enum import Enum
 from typing import Any
@@ -13,7 +14,6 @@ from torch.nn import functional as F
 
 from ammgraph.graph.plan import NetworkPlan, RowPlan
 from ammgraph.spec.notation import Input, Named, Zeros
-from ammgraph.spec.training import Weights
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS, GUMBEL_ACTIVATIONS
 
 
@@ -66,7 +66,7 @@ class Network(nn.Module):
         for plan in self.plan.rows:
             row = self.row(plan.name)
             if row.weight is not None:
-                _initialize(row.weight, plan.weights, generator)
+                _initialize(row.weight, plan, generator)
             if row.bias is not None:
                 nn.init.constant_(row.bias, plan.biases)
 
@@ -332,7 +332,8 @@ def straight_through(logits: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def _initialize(weight: Tensor, how: Weights, generator: torch.Generator) -> None:
+def _initialize(weight: Tensor, plan: RowPlan, generator: torch.Generator) -> None:
+    how = plan.weights
     if how.normal is not None:
         nn.init.normal_(weight, std=how.normal, generator=generator)
     elif how.uniform is not None:
@@ -342,6 +343,30 @@ def _initialize(weight: Tensor, how: Weights, generator: torch.Generator) -> Non
     elif how.xavier_uniform is not None:
         nn.init.xavier_uniform_(weight, how.xavier_uniform, generator=generator)
     elif how.kaiming_normal is not None:
-        nn.init.kaiming_normal_(weight, how.kaiming_normal, generator=generator)
+        gain = nn.init.calculate_gain("leaky_relu", how.kaiming_normal)
+        nn.init.normal_(weight, std=gain / math.sqrt(fan_in(plan)), generator=generator)
     else:
         nn.init.orthogonal_(weight, how.orthogonal or 1.0, generator=generator)
+
+
+def fan_in(plan: RowPlan) -> float:
+    """Numbers of its input that reach one number of a row's output, He's fan-in; padding counts, as is usual.
+
+    A transposed convolution reaches some positions by more of its kernel than others: there it is the mean over them,
+    C (W / stride)^2 far from borders, C where it starts from 1x1. PyTorch takes the output's channels times W^2.
+
+    Reference:
+        He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
+    """
+    channels, *sizes = plan.in_shape
+    if plan.op == "linear":
+        return channels * math.prod(sizes)
+    if plan.op == "conv":
+        return channels * plan.width**2
+    return channels * math.prod(_reaching(plan, *pair) for pair in zip(sizes, plan.inner_shape[1:], strict=True))
+
+
+def _reaching(plan: RowPlan, size: int, out: int) -> float:
+    """The mean number of inputs that reach one of `out` positions along an axis."""
+    starts = [place * plan.stride - plan.padding for place in range(size)]
+    return max(1, sum(max(0, min(start + plan.width, out) - max(start, 0)) for start in starts)) / out

@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.graph.plan import Plan
+from ammgraph.graph.statistics import lone_rows
 from ammgraph.nn.synchronized import add_up, exchange
 
 # As long as the others wait for the first one, which evaluates, saves and may fetch the data.
@@ -144,7 +145,20 @@ def shard(plan: Plan, size: int) -> Plan:
             raise RunError(
                 f"a batch of {draw.batch_size:,} (`{draw.name}`) cannot be shared evenly by {size} processes; {advice}"
             )
-    return replace(plan, draws=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in plan.draws))
+    part = replace(plan, draws=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in plan.draws))
+    if plan.statistics == "process":
+        _every_process_has_statistics(part, size)
+    return part
+
+
+def _every_process_has_statistics(part: Plan, size: int) -> None:
+    draws, games, networks = ({item.name: item for item in items} for items in (part.draws, part.games, part.networks))
+    for network, row, draw in lone_rows(part.turns, draws, games, networks):
+        raise RunError(
+            f"of a batch of {size:,} (`{draw}`) each of {size} processes takes one example, which has no variance for "
+            f"batch norm of `{network}.{row}`; double the batch, or take statistics over all processes with "
+            "`--set training.batchnorm.statistics=batch`"
+        )
 
 
 @contextlib.contextmanager
