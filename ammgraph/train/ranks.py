@@ -140,7 +140,8 @@ def shard(plan: Plan, size: int) -> Plan:
             fewer = max(number for number in numbers if number < size)
             advice = f"start {fewer} process" + ("es" if fewer > 1 else "")
             if len(set(batches)) == 1:
-                near = max(size, round(draw.batch_size / size) * size)
+                least = 2 if plan.statistics == "process" else 1  # examples that batch norm may need
+                near = max(least, round(draw.batch_size / size)) * size
                 advice += f", or take another batch with `--set training.batch_size={near}`"
             raise RunError(
                 f"a batch of {draw.batch_size:,} (`{draw.name}`) cannot be shared evenly by {size} processes; {advice}"
@@ -152,7 +153,8 @@ def shard(plan: Plan, size: int) -> Plan:
 
 
 def _every_process_has_statistics(part: Plan, size: int) -> None:
-    draws, games, networks = ({item.name: item for item in items} for items in (part.draws, part.games, part.networks))
+    draws, games = {draw.name: draw for draw in part.draws}, {game.name: game for game in part.games}
+    networks = {network.name: network for network in part.networks}
     for network, row, draw in lone_rows(part.turns, draws, games, networks):
         raise RunError(
             f"of a batch of {size:,} (`{draw}`) each of {size} processes takes one example, which has no variance for "
