@@ -68,7 +68,7 @@ CODES: dict[str, str] = {
     "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
-    "too-large": "A step or an evaluation takes more memory than any machine has, or a step has too many parts to plan.",
+    "too-large": "A step or an evaluation takes more memory than any machine has, or a step too many parts to plan.",
     # warnings
     "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
     "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",

@@ -5,12 +5,12 @@ and batch statistics as in training. Where another factor comes between them, th
 the first that it reads.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ammgraph.diagnostics import RunError
-from ammgraph.graph.plan import CriticPass, DrawPlan, EvaluationPlan, FactorPlan, FromNetwork, NetworkPlan, Plan
+from ammgraph.export.code import ATTRIBUTES, Names
+from ammgraph.graph.plan import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork, NetworkPlan, PassPlan, Plan
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Function:
 
 @dataclass(frozen=True)
 class Call:
-    """A function called within one evaluation: an argument for each name given, a name for each row returned."""
+    """A function called within one evaluation: an argument for each name given, a name for each row returned.
+
+    Names are variables; with a `/` in them what is no variable, `q/encoder/h` the row of an evaluation.
+    """
 
     function: Function
     evaluation: str
@@ -69,21 +72,17 @@ def draw_steps(plan: Plan, factors: Sequence[FactorPlan]) -> tuple[Step, ...]:
         computed |= {(evaluation.name, row): len(steps) for row in rows}
         returns = tuple(_origin(factor).row for factor in drawn)
         function = Function(evaluation.network, given, rows, returns)
-        arguments = tuple(variables.get(name, _carried(evaluation, name)) for name in given)
+        arguments = tuple(variables.get(name, f"{evaluation.name}/{name}") for name in given)
         steps.append(Call(function, evaluation.name, arguments, tuple(factor.variables[0] for factor in drawn)))
     return tuple(steps)
 
 
-def critic_call(evaluation: EvaluationPlan, row: str, rows: Sequence[str], plan: Plan) -> Call:
-    """One pass of a discriminator; the arguments are variables."""
-    given = _given(plan, evaluation, rows)
-    function = Function(evaluation.network, given, tuple(rows), (row,))
+def pass_call(plan: Plan, found: PassPlan) -> Call:
+    """A pass of a discriminator; the arguments are variables."""
+    evaluation = found.evaluation
+    given = _given(plan, evaluation, found.rows)
+    function = Function(evaluation.network, given, found.rows, (found.row,))
     return Call(function, evaluation.name, tuple(dict(evaluation.bindings)[name] for name in given), ("d",))
-
-
-def pass_call(plan: Plan, critic: CriticPass) -> Call:
-    """A pass over the samples of draws."""
-    return critic_call(critic.evaluation, critic.row, critic.rows, plan)
 
 
 def needed_factors(draw: DrawPlan) -> tuple[FactorPlan, ...]:
@@ -91,8 +90,16 @@ def needed_factors(draw: DrawPlan) -> tuple[FactorPlan, ...]:
     return tuple(factor for factor in draw.factors if factor.needed)
 
 
-def names_of(functions: Iterable[Function], discriminators: Iterable[str]) -> dict[Function, str]:
-    """A name for every function: `forward` for a network's only one, else what it draws or infers."""
+def names_of(
+    functions: Iterable[Function], discriminators: Iterable[str], attributes: Mapping[str, Iterable[str]]
+) -> dict[Function, str]:
+    """A name for every function: `forward` for a network's only one, else what it draws or infers.
+
+    Args:
+        functions: those of all networks.
+        discriminators: networks that are one.
+        attributes: network -> what the attributes of its class are called.
+    """
     by_network: dict[str, list[Function]] = {}
     for function in dict.fromkeys(functions):
         by_network.setdefault(function.network, []).append(function)
@@ -101,15 +108,12 @@ def names_of(functions: Iterable[Function], discriminators: Iterable[str]) -> di
         if len(found) == 1:
             names[found[0]] = "forward"
             continue
-        taken: set[str] = set()
+        taken = Names(ATTRIBUTES, attributes[network])
         for function in found:
             verb = "infer" if function.probabilities else "logit" if network in critics else "draw"
             name = "_".join((verb, *function.returns, *function.probabilities))
-            for candidate in (name, "_".join((name, "given", *function.given)), *(f"{name}_{n}" for n in range(2, 99))):
-                if candidate not in taken:
-                    taken.add(candidate)
-                    names[function] = candidate
-                    break
+            wanted = "_".join((name, "given", *function.given)) if name in taken else name
+            names[function] = taken.of(f"function {len(names)}", wanted)
     return names
 
 
@@ -117,11 +121,6 @@ def _given(plan: Plan, evaluation: EvaluationPlan, rows: Sequence[str]) -> tuple
     """The names that these rows read and do not compute: variables in the plan's order, then rows."""
     network = plan.network(evaluation.network)
     reads = dict.fromkeys(name for row in rows for name in network.row(row).reads if name not in rows)
-    if not reads:
-        raise RunError(
-            f"network `{evaluation.network}` is evaluated as `{evaluation.name}` without any input; "
-            "an export needs one, to know the size of a batch"
-        )
     order = [variable.name for variable in plan.variables]
     variables = dict(evaluation.bindings)
     return tuple(sorted(reads, key=lambda name: order.index(variables[name]) if name in variables else len(order)))
@@ -132,12 +131,7 @@ def _also_return(steps: list[Step], index: int, row: str) -> None:
     assert isinstance(call, Call)
     if row not in call.function.returns:
         function = replace(call.function, returns=(*call.function.returns, row))
-        carried = f"{call.function.network}_{row}"
-        steps[index] = replace(call, function=function, results=(*call.results, carried))
-
-
-def _carried(evaluation: EvaluationPlan, row: str) -> str:
-    return f"{evaluation.network}_{row}"
+        steps[index] = replace(call, function=function, results=(*call.results, f"{call.evaluation}/{row}"))
 
 
 def _origin(factor: FactorPlan) -> FromNetwork:

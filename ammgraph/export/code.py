@@ -7,33 +7,49 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
+from ammgraph.export import helpers
+
 WIDTH = 88  # as formatters have it unless told otherwise
-# Names that the code of an export uses itself.
-_OWN = {"torch", "nn", "F", "Tensor", "Noise", "Path", "self", "noise", "losses", "part", "at", "d", "sizes", "epoch"}
-_TAKEN = _OWN | set(keyword.kwlist) | set(dir(builtins))
+# What no name of a spec may be called in an export: words of Python, and what every export defines or imports.
+TAKEN = {*keyword.kwlist, *dir(builtins), *dir(helpers), "Path", "Model", "WEIGHTS", "load", "main"}
+# What an attribute of a module may not be called.
+ATTRIBUTES = {*keyword.kwlist, *dir(nn.Module())}
 
 
-def variable_name(name: str) -> str:
-    """A name as a local variable."""
-    return f"{name}_" if name in _TAKEN else name
+class Names:
+    """The names of one scope: every thing is called what it wants to be, with `_` behind it where that is taken.
+
+    Args:
+        taken: what nothing may be called.
+        things: what is called by its own name where it can be, whatever is named before it.
+    """
+
+    def __init__(self, taken: Iterable[str], things: Iterable[str] = ()) -> None:
+        self._taken, self._names = set(taken), dict[str, str]()
+        for thing in sorted(dict.fromkeys(things), key=self._taken.__contains__):
+            self.of(thing)
+
+    def of(self, thing: str, wanted: str = "") -> str:
+        """The name of a thing, the same whenever it is asked for; `thing` itself unless another name is wanted."""
+        if thing not in self._names:
+            name = wanted or thing
+            while name in self._taken:
+                name += "_"
+            self._taken.add(name)
+            self._names[thing] = name
+        return self._names[thing]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._taken
 
 
-def attribute_names(wanted: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """A name as an attribute of a module, for each: no keyword, nothing that a module has, all different."""
-    names: dict[str, str] = {}
-    used = set(taken)
-    for name in wanted:
-        candidate = name
-        while keyword.iskeyword(candidate) or hasattr(nn.Module, candidate) or candidate in used:
-            candidate += "_"
-        used.add(candidate)
-        names[name] = candidate
-    return names
-
-
-def class_name(name: str) -> str:
-    """`critic_xz` -> `CriticXz`."""
-    return "".join(word[0].upper() + word[1:] for word in name.split("_") if word)
+def class_names(networks: Iterable[str]) -> dict[str, str]:
+    """Network -> its class: `critic_xz` -> `CriticXz`."""
+    names = Names(TAKEN)
+    return {
+        name: names.of(name, "".join(word[0].upper() + word[1:] for word in name.split("_") if word))
+        for name in networks
+    }
 
 
 def number(value: float) -> str:

@@ -72,7 +72,7 @@ def exported_weights(plan: Plan, model: Model) -> dict[str, Tensor]:
         own, prefix = attributes(network), network_attributes(plan)[network.name]
         for row in network.rows:
             source = model.network(network.name).row(row.name)
-            layer, norm = f"{prefix}.{own.get(row.name)}", f"{prefix}.{own.get(f'{row.name}_norm')}"
+            layer, norm = f"{prefix}.{own.get(row.name)}", f"{prefix}.{own.get(f'{row.name}/norm')}"
             found = {
                 f"{layer}.weight": source.weight,
                 f"{layer}.bias": source.bias,

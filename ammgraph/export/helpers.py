@@ -45,6 +45,11 @@ def vector(x: Tensor) -> Tensor:
     return x[:, :, None, None]
 
 
+def examples(model: nn.Module, count: int) -> Tensor:
+    """So many examples of nothing, for a network that reads nothing."""
+    return next(model.parameters()).new_zeros(count, 0)
+
+
 def zeros(like: Tensor, channels: int) -> Tensor:
     """Zeros of B x channels x 1 x 1."""
     return like.new_zeros(like.shape[0], channels, 1, 1)
@@ -103,22 +108,16 @@ def interpolated(real: Tensor, fake: Tensor, coefficient: Tensor) -> Tensor:
     return torch.lerp(real.detach(), fake.detach(), coefficient).requires_grad_()
 
 
-def gradient_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """E (|grad d| - 1)^2, one norm over all inputs; Gulrajani et al. 2017."""
+def slopes(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """|grad d| of each example, one norm over all inputs."""
     gradients = torch.autograd.grad(logits.sum(), list(inputs), create_graph=True)
     joint = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
-    return (torch.linalg.vector_norm(joint, dim=1) - 1).square().mean()
+    return torch.linalg.vector_norm(joint, dim=1)
 
 
 def tracked(x: Tensor) -> Tensor:
-    """The tensor, such that a gradient with respect to it can be taken."""
-    return x if x.requires_grad else x.detach().requires_grad_()
-
-
-def squared_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """|grad d|^2 of each example, over all inputs."""
-    gradients = torch.autograd.grad(logits.sum(), list(inputs), create_graph=True)
-    return sum((g.flatten(1).square().sum(1) for g in gradients), torch.zeros(()))
+    """The tensor as an input of its own, on which no other input depends."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
 
 @contextmanager

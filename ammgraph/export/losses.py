@@ -1,23 +1,20 @@
-"""What every player of every game minimises, as code: passes of the discriminators, objectives, penalties."""
+"""What every network of every turn minimises, as code: passes of the discriminators, then the losses' formulas."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ammgraph.export.calls import Call, Function, critic_call, pass_call
-from ammgraph.export.code import WIDTH, call, docstring, number, text, variable_name
-from ammgraph.graph.plan import CriticPass, GamePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.export.calls import Call, Function, pass_call
+from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
+from ammgraph.export.model import turn_names
+from ammgraph.formulas.expression import Expression, Logit, Minus, Number, Product, Slope, Sum, times
+from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.notation import PRODUCT, Spelling, written
+from ammgraph.graph.plan import LossPlan, PassPlan, Plan, TurnPlan
 from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule
 
 _INDENT = " " * 8
-# objective -> what an example with logit d costs: the discriminator on REAL and on FAKE, the sides on REAL and on FAKE
-_COSTS = {
-    "jensen_shannon": ("F.softplus(-{d})", "F.softplus({d})", "F.softplus({d})", "F.softplus(-{d})"),
-    "minimax": ("F.softplus(-{d})", "F.softplus({d})", "-F.softplus(-{d})", "-F.softplus({d})"),
-    "wasserstein": ("-{d}", "{d}", "{d}", "-{d}"),
-    "least_squares": ("0.5 * ({d} - 1) ** 2", "0.5 * {d}**2", "0.5 * {d}**2", "0.5 * ({d} - 1) ** 2"),
-    "hinge": ("F.relu(1 - {d})", "F.relu(1 + {d})", "{d}", "-{d}"),
-}
+_OWN = {"self", "noise", "losses", "loss", "epoch", "v", "draw"}
 
 
 @dataclass(frozen=True)
@@ -28,105 +25,124 @@ class _Scope:
     turn: TurnPlan
     methods: Mapping[Function, str]
     networks: Mapping[str, str]
+    local: Names
 
     @property
-    def games(self) -> list[GamePlan]:
-        return [self.plan.game(game) for game in self.turn.games]
+    def passes(self) -> tuple[PassPlan, ...]:
+        return discriminator_passes(self.turn)
 
-    def penalties(self, game: GamePlan) -> tuple[PenaltyPlan, ...]:
-        """A discriminator pays none where it does not learn."""
-        return game.penalties if game.name in self.turn.penalized else ()
+    def samples(self, draw: str) -> str:
+        """The samples of a distribution."""
+        return self.local.of(draw)
 
-    def pass_of(self, game: GamePlan, side: str) -> int:
-        """Which pass has the logits of a side of a game."""
-        sides = [critic.sides for critic in self.turn.passes]
-        return next(index for index, found in enumerate(sides) if (game.name, side) in found)
+    def of(self, what: str, evaluation: str, draw: str = "") -> str:
+        """What belongs to a pass, or to the samples of one distribution in it: `d`, `d_q`, `slope_q_joint`."""
+        index = next(index for index, found in enumerate(self.passes) if found.evaluation.name == evaluation)
+        between = self.passes[index].kind == "between"
+        name = "_".join([what, *([draw] if draw else []), *(["between"] if between else [])]) + self._suffix(index)
+        return self.local.of(f"{what} of {draw} in {index}", name)
 
-    def logits(self, game: GamePlan, side: str, draw: str) -> str:
-        return f"d_{draw}{self.suffix(self.pass_of(game, side))}"
+    def leaf(self, leaf: Logit | Slope) -> str:
+        """A logit or a norm of slopes."""
+        return self.of("d" if isinstance(leaf, Logit) else "slope", leaf.evaluation, leaf.draw)
 
-    def suffix(self, index: int) -> str:
-        """What tells the names of one pass from those of another: its game, or its number."""
-        if len(self.turn.passes) == 1:
+    def _suffix(self, index: int) -> str:
+        """What tells the names of one pass from those of others of its kind: its game, or its number."""
+        alike = [found for found in self.passes if found.kind == self.passes[index].kind]
+        if len(alike) == 1:
             return ""
-        games = [{game for game, _ in critic.sides} for critic in self.turn.passes]
-        alone = len(games[index]) == 1 and games.count(games[index]) == 1
-        return f"_{next(iter(games[index]))}" if alone else f"_{index + 1}"
+        games = [{game for game, _ in found.sides} for found in alike]
+        own = {game for game, _ in self.passes[index].sides}
+        return f"_{next(iter(own))}" if len(own) == 1 and games.count(own) == 1 else f"_{index + 1}"
 
 
-def turn_names(plan: Plan) -> dict[int, str]:
-    """The name of the function of losses of each turn: `losses`, or `losses_1`, `losses_2`, ..."""
-    if len(plan.turns) == 1:
-        return {0: "losses"}
-    return {index: f"losses_{index + 1}" for index in range(len(plan.turns))}
+def discriminator_passes(turn: TurnPlan) -> tuple[PassPlan, ...]:
+    """The passes of discriminators in a turn."""
+    return (*turn.passes_of("scored"), *turn.passes_of("between"))
 
 
 def critic_calls(plan: Plan) -> list[Call]:
-    """Every pass of a discriminator, those of penalties included."""
-    found = []
-    for turn in plan.turns:
-        found += [pass_call(plan, critic) for critic in turn.passes]
-        for game in (plan.game(name) for name in turn.penalized):
-            for penalty in game.penalties:
-                if penalty.evaluation is not None:
-                    found.append(_penalty_call(plan, game, penalty))
-    return found
-
-
-def minimised_by(plan: Plan, turn: TurnPlan) -> dict[str, list[str]]:
-    """Network -> the losses whose sum it minimises in a turn."""
-    found: dict[str, list[str]] = {}
-    for objective in turn.objectives:
-        for network in objective.networks:
-            found.setdefault(network, []).extend(f"{game}/{objective.role}" for game in objective.games)
-    return found
+    """Every pass of a discriminator."""
+    return [pass_call(plan, found) for turn in plan.turns for found in discriminator_passes(turn)]
 
 
 def losses_code(plan: Plan, names: Mapping[Function, str], networks: Mapping[str, str]) -> list[str]:
     """A function of losses for every turn of a step."""
     lines: list[str] = []
     for index, turn in enumerate(plan.turns):
-        lines += ["", *_turn(_Scope(plan, turn, names, networks), turn_names(plan)[index])]
+        local = Names(TAKEN | _OWN, turn.draws)
+        lines += ["", *_turn(_Scope(plan, turn, names, networks, local), turn_names(plan)[index])]
     return lines
 
 
 def _turn(scope: _Scope, name: str) -> list[str]:
-    plan, turn, games = scope.plan, scope.turn, scope.games
-    weights = [game.weight for game in games] + [p.weight for game in games for p in scope.penalties(game)]
-    changing = not all(map(_is_constant, weights))
-    parameters = ["self", *(f"{variable_name(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
+    turn = scope.turn
+    changing = not all(_is_constant(weight) for loss in turn.losses for weight in loss.weights)
+    parameters = ["self", *(f"{scope.samples(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
     parameters += ["epoch: float = 0.0"] if changing else []
     lines = call(f"def {name}", parameters, "    ", " -> dict[str, Tensor]:")
-    who = "\n".join(f"- {network}: {' + '.join(losses)}" for network, losses in minimised_by(plan, turn).items())
+    minimised: dict[str, list[str]] = {}
+    for loss, network in turn.minimised:
+        minimised.setdefault(network, []).append(loss.name)
+    who = "\n".join(f"- {network}: {' + '.join(losses)}" for network, losses in minimised.items())
     draws = ", ".join(f"`{draw}`" for draw in turn.draws)
     lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
     lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
-    for index, critic in enumerate(turn.passes):
-        lines += ["", *_pass(scope, critic, scope.suffix(index))]
-    for game in games:
-        lines += ["", *_game(scope, game)]
+    for found in scope.passes:
+        lines += ["", *(_scored(scope, found) if found.kind == "scored" else _between(scope, found))]
+    for game in map(scope.plan.game, turn.games):
+        sides = f"{side_text(game.real)} (REAL) against {side_text(game.fake)} (FAKE)"
+        lines += ["", f"{_INDENT}# Game {game.name}: {sides}, {game.objective}"]
+        for loss in turn.losses:
+            lines += _loss(scope, loss) if loss.owner == game.name else []
     return [*lines, f"{_INDENT}return losses"]
 
 
-def _pass(scope: _Scope, critic: CriticPass, suffix: str) -> list[str]:
+def _scored(scope: _Scope, found: PassPlan) -> list[str]:
     """One batch through a discriminator: `at` are its inputs, `d` its logits, `d_q` those of q's samples."""
-    step, own = pass_call(scope.plan, critic), {game for game, _ in critic.sides}
-    tracked = any(p.evaluation is None for game in scope.games if game.name in own for p in scope.penalties(game))
-    sides = ", ".join(f"{game} {side.upper()}" for game, side in critic.sides)
-    variables = [text(name) for name in step.arguments]
-    joined = [f"{variable_name(draw)}[v]" for draw in critic.draws]
-    value = joined[0] if len(joined) == 1 else f"torch.cat([{', '.join(joined)}])"
-    value = f"tracked({value})" if tracked else value
-    first = text(step.arguments[0])
-    lines = [f"{_INDENT}# d = {critic.evaluation.network}.{critic.row}({', '.join(step.arguments)}) of {sides}"]
-    lines += _comprehension(f"at{suffix}", value, "v", variables)
-    lines += _critic(scope, step, f"d{suffix}", f"*at{suffix}")
-    if len(critic.draws) == 1:
-        return [*lines, f"{_INDENT}d_{critic.draws[0]}{suffix} = d{suffix}"]
-    parts = ", ".join(f"d_{draw}{suffix}" for draw in critic.draws)
-    draws = [variable_name(draw) for draw in critic.draws]
-    lines += _comprehension(f"sizes{suffix}", f"len(draw[{first}])", "draw", draws)
-    return [*lines, f"{_INDENT}{parts} = d{suffix}.split(sizes{suffix})"]
+    step, name = pass_call(scope.plan, found), found.evaluation.name
+    sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
+    sloped = _is_sloped(scope, found)
+    draws = [scope.samples(draw) for draw in found.draws]
+    value = f"{draws[0]}[v]" if len(draws) == 1 else f"torch.cat([{', '.join(f'{draw}[v]' for draw in draws)}])"
+    at, d = scope.of("at", name), scope.of("d", name)
+    lines = [f"{_INDENT}# d = {found.evaluation.network}.{found.row}({', '.join(step.arguments)}) of {sides}"]
+    variables = [text(argument) for argument in step.arguments]
+    lines += _comprehension(at, f"tracked({value})" if sloped else value, "v", variables)
+    lines += _critic(scope, step, d, f"*{at}")
+    values = {"d": d} | ({"slope": f"slopes({d}, {at})"} if sloped else {})
+    if len(draws) == 1:
+        return [*lines, *(f"{_INDENT}{scope.of(what, name, found.draws[0])} = {of}" for what, of in values.items())]
+    sizes = scope.of("sizes", name)
+    lines += _comprehension(sizes, f"len(draw[{variables[0]}])", "draw", draws)
+    for what, of in values.items():
+        parts = ", ".join(scope.of(what, name, draw) for draw in found.draws)
+        if len(f"{_INDENT}{parts} = {of}.split({sizes})") > WIDTH and what != of:
+            joined = scope.of("slopes", name)
+            lines.append(f"{_INDENT}{joined} = {of}")
+            of = joined
+        lines.append(f"{_INDENT}{parts} = {of}.split({sizes})")
+    return lines
+
+
+def _between(scope: _Scope, found: PassPlan) -> list[str]:
+    """A pass between the i-th samples of two distributions."""
+    step, name = pass_call(scope.plan, found), found.evaluation.name
+    start, end = (scope.samples(draw) for draw in found.draws)
+    a, at, d = scope.of("a", name), scope.of("at", name), scope.of("d", name)
+    lines = [f"{_INDENT}# The same between the i-th of {' and the i-th of '.join(found.draws)}"]
+    lines.append(f"{_INDENT}{a} = noise[{text(f'{name}/coefficient')}]")
+    variables = [text(argument) for argument in step.arguments]
+    lines += _comprehension(at, f"interpolated({start}[v], {end}[v], {a})", "v", variables)
+    passed = _critic(scope, step, d, f"*{at}")
+    if any(row.batchnorm for row in scope.plan.network(step.function.network).rows):
+        critic = scope.networks[step.function.network]
+        passed = [f"{_INDENT}with statistics_kept(self.{critic}):", *(f"    {line}" for line in passed)]
+    return [*lines, *passed, f"{_INDENT}{scope.of('slope', name)} = slopes({d}, {at})"]
+
+
+def _is_sloped(scope: _Scope, found: PassPlan) -> bool:
+    return any(found.evaluation.name in loss.sloped for loss in scope.turn.losses)
 
 
 def _comprehension(name: str, value: str, variable: str, over: Sequence[str]) -> list[str]:
@@ -145,107 +161,53 @@ def _critic(scope: _Scope, step: Call, target: str, inputs: str) -> list[str]:
     return call(f"{target} = {head}", [inputs, f"part(noise, {text(step.evaluation)})"], _INDENT, ".flatten()")
 
 
-def _game(scope: _Scope, game: GamePlan) -> list[str]:
-    costs = _COSTS[game.objective]
-    sides = [(weight, scope.logits(game, "real", draw)) for weight, draw in game.real]
-    others = [(weight, scope.logits(game, "fake", draw)) for weight, draw in game.fake]
-
-    def mean(cost_real: str, cost_fake: str) -> list[str]:
-        terms = [(weight, cost_real.format(d=d)) for weight, d in sides]
-        terms += [(weight, cost_fake.format(d=d)) for weight, d in others]
-        return [f"{_times(weight)}torch.mean({cost})" for weight, cost in terms]
-
-    real, fake = side_text(game.real), side_text(game.fake)
-    lines = [f"{_INDENT}# Game {game.name}: {real} (REAL) against {fake} (FAKE), {game.objective}"]
-    lines += _assign("discriminator", mean(costs[0], costs[1]))
-    for penalty in scope.penalties(game):
-        lines += _penalty(scope, game, penalty)
-        factor = _weight(penalty.weight)
-        lines.append(f"{_INDENT}discriminator = discriminator + {factor}penalty")
-    lines += _assign("generator", mean(costs[2], costs[3]))
-    weight = _weight(game.weight)
-    for player in ("discriminator", "generator"):
-        target, value = f'{_INDENT}losses["{game.name}/{player}"] = ', f"{weight}{player}"
-        fits = len(target + value) <= WIDTH
-        lines += [target + value] if fits else [f"{target}(", f"{_INDENT}    {value}", f"{_INDENT})"]
-    return lines
-
-
-def _assign(name: str, terms: Sequence[str]) -> list[str]:
-    """A sum; summand by summand where it does not fit into a line."""
-    line = f"{_INDENT}{name} = {' + '.join(terms)}"
+def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
+    """`losses["joint/discriminator"] = ...`, on one line if it fits, else summand by summand."""
+    spelling = Spelling(
+        number=number,
+        leaf=scope.leaf,
+        function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
+        mean=lambda _, argument: f"torch.mean({argument})",
+        times=" * ",
+        power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
+    )
+    changing = [_scheduled(weight) for weight in loss.weights if not _is_constant(weight)]
+    value = loss.value
+    for weight in loss.weights:
+        value = times(weight.at(0), value) if _is_constant(weight) else value
+    target = f"{_INDENT}losses[{text(loss.name)}] = "
+    whole = written(value, spelling, PRODUCT if changing else 0)
+    line = target + "".join(changing) + whole
     if len(line) <= WIDTH:
         return [line]
-    sums = [f"{_INDENT}{name} = {terms[0]}", *(f"{_INDENT}{name} = {name} + {term}" for term in terms[1:])]
-    return [part for line in sums for part in _mean_on_lines(line)]
-
-
-def _mean_on_lines(line: str) -> list[str]:
-    """`... torch.mean(value)` on one line, or three."""
-    if len(line) <= WIDTH:
-        return [line]
-    head, _, value = line.removesuffix(")").partition("torch.mean(")
-    return [f"{head}torch.mean(", f"{_INDENT}    {value}", f"{_INDENT})"]
-
-
-def _penalty(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
-    if penalty.evaluation is not None:
-        return _interpolated(scope, game, penalty)
-    where = {side: scope.pass_of(game, side) for side in ("real", "fake")}
+    factor, terms = _summands(value)
     lines: list[str] = []
-    norms: dict[tuple[int, str], str] = {}
-    for index in sorted(set(where.values())):
-        critic, suffix = scope.turn.passes[index], scope.suffix(index)
-        if penalty.kind == "r1_penalty" and index != where["real"]:
-            continue
-        parts = ", ".join(f"norm_{draw}{suffix}" for draw in critic.draws)
-        tail = f".split(sizes{suffix})" if len(critic.draws) > 1 else ""
-        value = f"squared_norms(d{suffix}, at{suffix})"
-        if len(f"{_INDENT}{parts} = {value}{tail}") > WIDTH:
-            lines.append(f"{_INDENT}norms{suffix} = {value}")
-            value = f"norms{suffix}"
-        lines.append(f"{_INDENT}{parts} = {value}{tail}")
-        norms |= {(index, draw): f"norm_{draw}{suffix}" for draw in critic.draws}
-    if penalty.kind == "r1_penalty":
-        terms = [f"{_times(weight / 2)}torch.mean({norms[where['real'], draw]})" for weight, draw in game.real]
-        return [*lines, *_assign("penalty", terms)]
-    terms = []
-    for side, share in (("real", "(1 - torch.sigmoid({d})) ** 2"), ("fake", "torch.sigmoid({d}) ** 2")):
-        for weight, draw in game.real if side == "real" else game.fake:
-            factor = share.format(d=scope.logits(game, side, draw))
-            terms.append(f"{_times(weight / 2)}torch.mean({factor} * {norms[where[side], draw]})")
-    return [*lines, *_assign("penalty", terms)]
+    for index, term in enumerate(terms):
+        positive = term.argument if isinstance(term, Minus) else term
+        sign = (
+            ("-" if isinstance(term, Minus) else "") if index == 0 else f"loss {'-' if positive is not term else '+'} "
+        )
+        lines += _on_lines(f"{_INDENT}loss = {sign}", written(positive, spelling, PRODUCT))
+    return [*lines, f"{target}{''.join(changing)}{'' if factor == 1 else f'{number(factor)} * '}loss"]
 
 
-def _interpolated(scope: _Scope, game: GamePlan, penalty: PenaltyPlan) -> list[str]:
-    """Eq. 18 between the i-th REAL and the i-th FAKE."""
-    step = _penalty_call(scope.plan, game, penalty)
-    real, fake = variable_name(game.real[0][1]), variable_name(game.fake[0][1])
-    evaluation = step.evaluation
-    variables = [text(name) for name in step.arguments]
-    critic = scope.networks[step.function.network]
-    lines = [f"{_INDENT}a = noise[{text(f'{evaluation}/coefficient')}]"]
-    lines += _comprehension("between", f"interpolated({real}[v], {fake}[v], a)", "v", variables)
-    if any(row.batchnorm for row in scope.plan.network(step.function.network).rows):
-        lines.append(f"{_INDENT}with statistics_kept(self.{critic}):")
-        lines += [f"    {line}" for line in _critic(scope, step, "d_between", "*between")]
-    else:
-        lines += _critic(scope, step, "d_between", "*between")
-    return [*lines, f"{_INDENT}penalty = gradient_penalty(d_between, between)"]
+def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
+    """A factor, and the terms of the sum that it multiplies."""
+    match value:
+        case Product((Number(factor), Sum(terms))):
+            return factor, terms
+        case Sum(terms):
+            return 1.0, terms
+        case _:
+            return 1.0, (value,)
 
 
-def _penalty_call(plan: Plan, game: GamePlan, penalty: PenaltyPlan) -> Call:
-    assert penalty.evaluation is not None
-    return critic_call(penalty.evaluation, game.discriminator.name, penalty.rows, plan)
+def _on_lines(head: str, value: str) -> list[str]:
+    """An assignment on one line, or on three."""
+    return [head + value] if len(head + value) <= WIDTH else [f"{head}(", f"{_INDENT}    {value}", f"{_INDENT})"]
 
 
-def _times(weight: float) -> str:
-    return "" if weight == 1 else f"{number(weight)} * "
-
-
-def _weight(schedule: Schedule) -> str:
-    if _is_constant(schedule):
-        return _times(schedule.at(0))
+def _scheduled(schedule: Schedule) -> str:
     points = ", ".join(f"({number(epoch)}, {number(value)})" for epoch, value in schedule.points)
     return f"scheduled(epoch, [{points}]) * "
 

@@ -1,11 +1,12 @@
 """The model as a class: its networks, what its distributions draw, and what can be asked of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ammgraph.evaluation.synthesis import ancestry, generating_draw, inferring_draw, sampling_sites
 from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
-from ammgraph.export.code import attribute_names, call, class_name, docstring, number, returned, text, variable_name
+from ammgraph.export.code import ATTRIBUTES, TAKEN, Names, call, class_names, docstring, number, returned, text
 from ammgraph.export.networks import has_hidden_probabilities
 from ammgraph.graph.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromPrior, Plan, Site
 from ammgraph.nn.model import Model
@@ -32,6 +33,25 @@ class Asking:
     given: tuple[str, ...]
     steps: tuple[Step, ...]
     results: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Code:
+    """What the code of the model calls things: methods and attributes by function, network and site; variables."""
+
+    plan: Plan
+    methods: Mapping[Function, str]
+    networks: Mapping[str, str]
+    constants: Mapping[str, str]
+    local: Names
+
+    def variable(self, name: str) -> str:
+        """A variable of the model, or another result of a call, as `y/probabilities`."""
+        return self.local.of(name, re.sub(r"\W+", "_", name))
+
+    def draw(self, name: str) -> str:
+        """The samples of a distribution."""
+        return self.local.of(f"draw {name}", name)
 
 
 def drawings(plan: Plan) -> list[Drawing]:
@@ -102,22 +122,34 @@ def model_code(plan: Plan, model: Model, names: Mapping[Function, str], losses: 
     lines = ["class Model(nn.Module):"]
     lines += docstring("The networks, and what is drawn with them, inferred by them and minimised.", "    ")
     lines += ["", "    def __init__(self) -> None:", f"{_INDENT}super().__init__()"]
-    lines += [f"{_INDENT}self.{networks[network.name]} = {class_name(network.name)}()" for network in plan.networks]
-    for attribute, shape in constant_attributes(plan, model).values():
+    classes = class_names(networks)
+    lines += [f"{_INDENT}self.{networks[name]} = {classes[name]}()" for name in networks]
+    constants = constant_attributes(plan, model)
+    for attribute, shape in constants.values():
         size = ", ".join(map(str, shape))
         lines += call("self.register_buffer", [text(attribute), f"torch.zeros({size})"], _INDENT)
+    local = Names({*TAKEN, "self", "noise"}, [variable.name for variable in plan.variables])
+    code = _Code(plan, names, networks, {site: attribute for site, (attribute, _) in constants.items()}, local)
     for drawing in drawings(plan):
-        lines += ["", *_drawing_code(plan, drawing, names, networks, model)]
+        lines += ["", *_drawing_code(code, drawing)]
     for asking in askings(plan):
-        lines += ["", *_asking_code(plan, asking, names, networks)]
+        lines += ["", *_asking_code(code, asking)]
     return [*lines, *losses]
 
 
 def network_attributes(plan: Plan) -> dict[str, str]:
     """Network -> attribute of the model."""
-    own = {drawing.name for drawing in drawings(plan)} | {asking.name for asking in askings(plan)}
-    turns = {f"losses_{index}" for index in range(1, len(plan.turns) + 1)}
-    return attribute_names([network.name for network in plan.networks], own | turns | {"losses"})
+    functions = {drawing.name for drawing in drawings(plan)} | {asking.name for asking in askings(plan)}
+    networks = [network.name for network in plan.networks]
+    names = Names(ATTRIBUTES | functions | set(turn_names(plan).values()), networks)
+    return {name: names.of(name) for name in networks}
+
+
+def turn_names(plan: Plan) -> dict[int, str]:
+    """The name of the function of losses of each turn: `losses`, or `losses_1`, `losses_2`, ..."""
+    if len(plan.turns) == 1:
+        return {0: "losses"}
+    return {index: f"losses_{index + 1}" for index in range(len(plan.turns))}
 
 
 def constant_attributes(plan: Plan, model: Model) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -128,9 +160,9 @@ def constant_attributes(plan: Plan, model: Model) -> dict[str, tuple[str, tuple[
         for factor in draw.factors
         if isinstance(factor.origin, FromPrior) and _has_constant(plan, factor)
     ]
-    names = attribute_names([f"{site.replace('/', '_')}_constant" for site in sites], network_attributes(plan).values())
-    attributes = zip(sites, names.values(), strict=True)
-    return {site: (attribute, tuple(model.constant(site).shape)) for site, attribute in attributes}
+    names = Names({*ATTRIBUTES, *network_attributes(plan).values()})
+    attributes = {site: names.of(site, f"{site.replace('/', '_')}_constant") for site in sites}
+    return {site: (attribute, tuple(model.constant(site).shape)) for site, attribute in attributes.items()}
 
 
 def _has_constant(plan: Plan, factor: FactorPlan) -> bool:
@@ -138,39 +170,53 @@ def _has_constant(plan: Plan, factor: FactorPlan) -> bool:
     return isinstance(factor.origin.prior, Mixture) or plan.variable(factor.variables[0]).kind == "categorical"
 
 
-def _drawing_code(
-    plan: Plan, drawing: Drawing, names: Mapping[Function, str], networks: Mapping[str, str], model: Model
-) -> list[str]:
+def _drawing_code(code: _Code, drawing: Drawing) -> list[str]:
     data: list[str] = []
     others: list[str] = []
     body: list[str] = []
     drawn: list[str] = []
-    constants = constant_attributes(plan, model)
     for step in drawing.steps:
         if isinstance(step, Call):
-            body += call_code(step, names, networks, "self", _INDENT)
-            drawn += [name for name in step.results if any(name == variable.name for variable in plan.variables)]
+            body += _call_code(code, step, _examples(code, drawing, drawn))
+            drawn += [name for name in step.results if "/" not in name]
             continue
         drawn += step.variables
         if isinstance(step.origin, FromData):
             data += step.variables
         elif isinstance(step.origin, FromDraw):
             others.append(step.origin.draw)
-            taken = f'{variable_name(step.origin.draw)}["{step.origin.variable}"]'
-            body.append(f"{_INDENT}{variable_name(step.variables[0])} = {taken}")
+            taken = f"{code.draw(step.origin.draw)}[{text(step.origin.variable)}]"
+            body.append(f"{_INDENT}{code.variable(step.variables[0])} = {taken}")
         else:
-            body += _prior(step, constants)
+            body += _prior(code, step)
     said = [factor.text for factor in drawing.draw.factors if set(factor.variables) & set(drawn)]
-    parameters = ["self", *(f"{variable_name(name)}: Tensor" for name in data)]
-    parameters += [f"{variable_name(name)}: dict[str, Tensor]" for name in dict.fromkeys(others)] + ["noise: Noise"]
+    parameters = ["self", *(f"{code.variable(name)}: Tensor" for name in data)]
+    parameters += [f"{code.draw(name)}: dict[str, Tensor]" for name in dict.fromkeys(others)] + ["noise: Noise"]
     lines = _signature(drawing.name, parameters, "dict[str, Tensor]")
     lines += docstring(" ".join(said), _INDENT)
     lines += body
-    return [*lines, *returned({name: variable_name(name) for name in drawn}, _INDENT)]
+    return [*lines, *returned({name: code.variable(name) for name in drawn}, _INDENT)]
 
 
-def _asking_code(plan: Plan, asking: Asking, names: Mapping[Function, str], networks: Mapping[str, str]) -> list[str]:
-    parameters = ["self", *(f"{variable_name(name)}: Tensor" for name in asking.given)]
+def _examples(code: _Code, drawing: Drawing, drawn: Sequence[str]) -> str:
+    """What has as many examples as are drawn: a variable, or else as many as the noise has, or as a step draws."""
+    if drawn:
+        return code.variable(drawn[0])
+    calls = [step for step in drawing.steps if isinstance(step, Call)]
+    sites = [
+        f"{step.evaluation}/{row.name}.{row.noise}"
+        for step in calls
+        for row in code.plan.network(step.function.network).rows
+        if row.name in step.function.rows and row.noise
+    ]
+    priors = [step.origin for step in drawing.steps if isinstance(step, FactorPlan)]
+    sites += [origin.site.name for origin in priors if isinstance(origin, FromPrior)]
+    return f"examples(self, {f'len(noise[{text(sites[0])}])' if sites else drawing.draw.batch_size})"
+
+
+def _asking_code(code: _Code, asking: Asking) -> list[str]:
+    plan = code.plan
+    parameters = ["self", *(f"{code.variable(name)}: Tensor" for name in asking.given)]
     lines = _signature(asking.name, parameters, "dict[str, Tensor]")
     said = ", ".join(asking.draw.factor_of(name).text for name in asking.results)
     kinds = {plan.variable(name).kind for name in asking.results}
@@ -183,41 +229,39 @@ def _asking_code(plan: Plan, asking: Asking, names: Mapping[Function, str], netw
     lines.append(f"{_INDENT}noise: Noise = {{}}")
     for name in asking.given:
         if plan.variable(name).kind != "image":
-            lines.append(f"{_INDENT}{variable_name(name)} = vector({variable_name(name)})")
+            lines.append(f"{_INDENT}{code.variable(name)} = vector({code.variable(name)})")
     for step in asking.steps:
         assert isinstance(step, Call)
-        lines += call_code(step, names, networks, "self", _INDENT)
+        lines += _call_code(code, step, code.variable(asking.given[0]))
     told = {name for step in asking.steps if isinstance(step, Call) for name in step.results}
     values = {}
     for name in asking.results:
-        value = probabilities_of(name) if probabilities_of(name) in told else variable_name(name)
+        value = code.variable(probabilities_of(name) if probabilities_of(name) in told else name)
         values[name] = value if plan.variable(name).kind == "image" else f"{value}.flatten(1)"
     return [*lines, *returned(values, _INDENT)]
 
 
-def call_code(
-    step: Call, names: Mapping[Function, str], networks: Mapping[str, str], owner: str, indent: str
-) -> list[str]:
-    """`y, z = self.encoder.draw_y_z(x, part(noise, "q/encoder"))`."""
-    method = names[step.function]
-    target = ", ".join(variable_name(result) for result in step.results)
-    head = f"{target} = {owner}.{networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
-    arguments = [*(variable_name(name) for name in step.arguments), f"part(noise, {text(step.evaluation)})"]
-    return call(head, arguments, indent)
+def _call_code(code: _Code, step: Call, like: str) -> list[str]:
+    """`y, z = self.encoder.draw_y_z(x, part(noise, "q/encoder"))`; a network that reads nothing is handed `like`."""
+    method = code.methods[step.function]
+    target = ", ".join(code.variable(result) for result in step.results)
+    head = f"{target} = self.{code.networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
+    arguments = [code.variable(name) for name in step.arguments] or [like]
+    return call(head, [*arguments, f"part(noise, {text(step.evaluation)})"], _INDENT)
 
 
 def _signature(name: str, parameters: Sequence[str], result: str) -> list[str]:
     return call(f"def {name}", parameters, "    ", f" -> {result}:")
 
 
-def _prior(factor: FactorPlan, constants: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[str]:
+def _prior(code: _Code, factor: FactorPlan) -> list[str]:
     assert isinstance(factor.origin, FromPrior)
     prior, site = factor.origin.prior, factor.origin.site.name
-    name, noise = variable_name(factor.variables[0]), f"noise[{text(site)}]"
-    if site in constants and not isinstance(prior, Mixture):
-        return call(f"{name} = categorical", [f"self.{constants[site][0]}", noise], _INDENT)
+    name, noise = code.variable(factor.variables[0]), f"noise[{text(site)}]"
+    if site in code.constants and not isinstance(prior, Mixture):
+        return call(f"{name} = categorical", [f"self.{code.constants[site]}", noise], _INDENT)
     if isinstance(prior, Mixture):
-        means = f"{variable_name(factor.origin.given)}.flatten(1) @ self.{constants[site][0]}"
+        means = f"{code.variable(factor.origin.given)}.flatten(1) @ self.{code.constants[site]}"
         return [f"{_INDENT}{name} = vector({means}) + {number(prior.scale)} * {noise}"]
     if isinstance(prior, Uniform) and prior.bounds is not None:
         low, high = prior.bounds
@@ -249,8 +293,8 @@ def _with_probabilities(plan: Plan, steps: Sequence[Step], wanted: Sequence[str]
 
 
 def probabilities_of(variable: str) -> str:
-    """The name of a categorical variable's probabilities beside its sample."""
-    return f"{variable}_probabilities"
+    """A categorical variable's probabilities beside its sample, as a result of a call."""
+    return f"{variable}/probabilities"
 
 
 def _by_network(factor: FactorPlan) -> bool:

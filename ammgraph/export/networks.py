@@ -1,9 +1,10 @@
 """A layer table as a class: its layers by the names of their rows, and a straight-line function for each use."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ammgraph.export.calls import Function, shape_of
-from ammgraph.export.code import WIDTH, attribute_names, call, class_name, commented, docstring, number, variable_name
+from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
 from ammgraph.graph.plan import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.notation import Named, Zeros
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS
@@ -11,30 +12,45 @@ from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS
 _INDENT = " " * 8
 
 
+@dataclass(frozen=True)
+class _Table:
+    """A network, and what its code calls things: the attributes of its class, the variables of its functions."""
+
+    network: NetworkPlan
+    own: Mapping[str, str]
+    local: Names
+
+
 def attributes(network: NetworkPlan) -> dict[str, str]:
-    """Row -> attribute of its layer, and `ROW_norm` -> attribute of its batch norm."""
-    wanted = [name for row in network.rows for name in ([row.name] if row.op else [])]
-    norms = [f"{row.name}_norm" for row in network.rows if row.batchnorm]
-    return attribute_names(list(dict.fromkeys([*wanted, *norms])), {"part"})
+    """Row -> attribute of its layer, and `ROW/norm` -> attribute of its batch norm."""
+    layers = [row.name for row in network.rows if row.op]
+    names = Names(ATTRIBUTES, layers)
+    norms = {
+        f"{row.name}/norm": names.of(f"{row.name}/norm", f"{row.name}_norm") for row in network.rows if row.batchnorm
+    }
+    return {row: names.of(row) for row in layers} | norms
 
 
-def network_code(network: NetworkPlan, functions: Mapping[Function, str], momentum: float, epsilon: float) -> list[str]:
-    """The class of a network."""
-    own = attributes(network)
-    reads = ", ".join(f"{name} {shape_text(shape)}" for name, shape in network.inputs)
-    lines = [f"class {class_name(network.name)}(nn.Module):"]
+def network_code(
+    network: NetworkPlan, name: str, functions: Mapping[Function, str], momentum: float, epsilon: float
+) -> list[str]:
+    """The class of a network, called `name`."""
+    things = [name for name, _ in network.inputs] + [row.name for row in network.rows]
+    table = _Table(network, attributes(network), Names({*TAKEN, "self", "noise", "like"}, things))
+    reads = ", ".join(f"{name} {shape_text(shape)}" for name, shape in network.inputs) or "nothing"
+    lines = [f"class {name}(nn.Module):"]
     lines += docstring(f"Network `{network.name}`: reads {reads}; {network.parameters:,} parameters.", "    ")
     lines += ["", "    def __init__(self) -> None:", f"{_INDENT}super().__init__()"]
     for row in network.rows:
         if row.op is not None:
-            lines += _layer(row, own[row.name])
+            lines += _layer(row, table.own[row.name])
         if row.batchnorm:
             numbers = [str(row.inner_shape[0])]
             numbers += [] if epsilon == 1e-5 else [f"eps={number(epsilon)}"]
             numbers += [] if momentum == 0.1 else [f"momentum={number(momentum)}"]
-            lines += call(f"self.{own[f'{row.name}_norm']} = nn.BatchNorm2d", numbers, _INDENT)
-    for function, name in functions.items():
-        lines += ["", *_function(network, function, name, own)]
+            lines += call(f"self.{table.own[f'{row.name}/norm']} = nn.BatchNorm2d", numbers, _INDENT)
+    for function, method in functions.items():
+        lines += ["", *_function(table, function, method)]
     return lines
 
 
@@ -52,21 +68,21 @@ def _layer(row: RowPlan, attribute: str) -> list[str]:
     return call(f"self.{attribute} = nn.{kind}", arguments, _INDENT)
 
 
-def _function(network: NetworkPlan, function: Function, name: str, own: Mapping[str, str]) -> list[str]:
-    parameters = ["self", *(f"{variable_name(given)}: Tensor" for given in function.given), "noise: Noise"]
+def _function(table: _Table, function: Function, name: str) -> list[str]:
+    network = table.network
+    inputs = [table.local.of(given) for given in function.given] or ["like"]
     count = len(function.returns) + len(function.probabilities)
     result = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
     given = ", ".join(f"{name} {shape_text(shape_of(network, name))}" for name in function.given)
     told = [f"{row} {shape_text(network.row(row).out_shape)}" for row in function.returns]
     told += [f"the probabilities of {row} {shape_text(network.row(row).out_shape)}" for row in function.probabilities]
+    parameters = ["self", *(f"{name}: Tensor" for name in inputs), "noise: Noise"]
     lines = call(f"def {name}", parameters, "    ", f" -> {result}:")
-    lines += docstring(f"{given} -> {', '.join(told)}.", _INDENT)
-    like = variable_name(function.given[0])
+    lines += docstring(f"{given or 'As many examples as `like` has'} -> {', '.join(told)}.", _INDENT)
     for row_name in function.rows:
-        row = network.row(row_name)
-        lines += _row(network, row, own, like, function)
-    values = [variable_name(row) for row in function.returns]
-    values += [f"torch.softmax({_logits(network, row)}, dim=1)" for row in function.probabilities]
+        lines += _row(table, network.row(row_name), inputs[0], function)
+    values = [table.local.of(row) for row in function.returns]
+    values += [f"torch.softmax({_logits(table, row)}, dim=1)" for row in function.probabilities]
     return [*lines, f"{_INDENT}return {', '.join(values)}"]
 
 
@@ -76,10 +92,10 @@ def has_hidden_probabilities(network: NetworkPlan, row: str) -> bool:
     return activation is not None and activation.name in CATEGORICAL_ACTIVATIONS and activation.name != "softmax"
 
 
-def _row(network: NetworkPlan, row: RowPlan, own: Mapping[str, str], like: str, function: Function) -> list[str]:
+def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str]:
     """Dropout, operation, batch norm, activation, pool: nested as far as they fit into a line."""
-    target, lines = variable_name(row.name), []
-    value = _input(network, row, like)
+    target, own, lines = table.local.of(row.name), table.own, list[str]()
+    value = _input(table, row, like)
 
     def wrap(before: str, after: str) -> None:
         nonlocal value
@@ -95,13 +111,14 @@ def _row(network: NetworkPlan, row: RowPlan, own: Mapping[str, str], like: str, 
     elif row.op is not None:
         wrap(f"self.{own[row.name]}(", ")")
     if row.batchnorm:
-        wrap(f"self.{own[f'{row.name}_norm']}(", ")")
+        wrap(f"self.{own[f'{row.name}/norm']}(", ")")
     if row.activation is not None:
         if row.name in function.probabilities:
-            if value != _logits(network, row.name):
-                lines += commented(f"{_INDENT}{_logits(network, row.name)} = {value}", shape_text(row.out_shape))
-                value = _logits(network, row.name)
-            others = (name for other in function.rows for name in network.row(other).reads)
+            logits = _logits(table, row.name)
+            if value != logits:
+                lines += commented(f"{_INDENT}{logits} = {value}", shape_text(row.out_shape))
+                value = logits
+            others = (name for other in function.rows for name in table.network.row(other).reads)
             if row.name not in (*function.returns, *others):
                 return lines
         wrap(*_activation(row))
@@ -113,13 +130,13 @@ def _row(network: NetworkPlan, row: RowPlan, own: Mapping[str, str], like: str, 
     return [*before, *commented(last, shape_text(row.out_shape))]
 
 
-def _logits(network: NetworkPlan, row: str) -> str:
+def _logits(table: _Table, row: str) -> str:
     """The name of what a categorical row's activation acts on: the row that it reads, if it does nothing else to it."""
-    plan = network.row(row)
+    plan = table.network.row(row)
     plain = plan.op is None and not plan.dropout and not plan.batchnorm
     if plain and len(plan.input.parts) == 1 and len(plan.input.parts[0]) == 1 and plan.reads:
-        return variable_name(plan.reads[0])
-    return attribute_names([f"{row}_logits"], [other.name for other in network.rows])[f"{row}_logits"]
+        return table.local.of(plan.reads[0])
+    return table.local.of(f"{row}/logits", f"{row}_logits")
 
 
 def _long(target: str, value: str) -> list[str]:
@@ -132,22 +149,22 @@ def _long(target: str, value: str) -> list[str]:
     return [f"{_INDENT}{target} = (", f"{_INDENT}    {first}", *(f"{_INDENT}    + {x}" for x in rest), f"{_INDENT})"]
 
 
-def _input(network: NetworkPlan, row: RowPlan, like: str) -> str:
+def _input(table: _Table, row: RowPlan, like: str) -> str:
     """Sums, then concatenation along channels, for which a vector is repeated over height and width."""
-    sums = [" + ".join(_atom(atom, like) for atom in part) for part in row.input.parts]
+    sums = [" + ".join(_atom(table, atom, like) for atom in part) for part in row.input.parts]
     if len(sums) == 1:
         return sums[0]
     height, width = row.in_shape[1:]
     parts = []
     for part, value in zip(row.input.parts, sums, strict=True):
-        small = (height, width) != (1, 1) and all(_is_vector(network, atom) for atom in part)
+        small = (height, width) != (1, 1) and all(_is_vector(table.network, atom) for atom in part)
         value = f"({value})" if small and len(part) > 1 else value
         parts.append(f"{value}.expand(-1, -1, {height}, {width})" if small else value)
     return f"torch.cat([{', '.join(parts)}], dim=1)"
 
 
-def _atom(atom: Named | Zeros, like: str) -> str:
-    return f"zeros({like}, {atom.channels})" if isinstance(atom, Zeros) else variable_name(atom.name)
+def _atom(table: _Table, atom: Named | Zeros, like: str) -> str:
+    return f"zeros({like}, {atom.channels})" if isinstance(atom, Zeros) else table.local.of(atom.name)
 
 
 def _is_vector(network: NetworkPlan, atom: Named | Zeros) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from ammgraph import __version__
 from ammgraph.export import helpers
 from ammgraph.export.calls import Call, Function, names_of
-from ammgraph.export.code import docstring, number, text
+from ammgraph.export.code import class_names, docstring, number, text
 from ammgraph.export.losses import critic_calls, losses_code
 from ammgraph.export.model import askings, drawings, extra_sites, model_code, network_attributes, sampled_draw
-from ammgraph.export.networks import network_code
+from ammgraph.export.networks import attributes, network_code
 from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model
 from ammgraph.spec.notation import side_text
@@ -28,10 +28,11 @@ def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
     """
     names = _function_names(plan)
     networks = network_attributes(plan)
+    classes = class_names(networks)
     body: list[str] = []
     for network in plan.networks:
         own = {function: name for function, name in names.items() if function.network == network.name}
-        body += ["", "", *network_code(network, own, plan.momentum, plan.epsilon)]
+        body += ["", "", *network_code(network, classes[network.name], own, plan.momentum, plan.epsilon)]
     body += ["", "", *model_code(plan, model, names, losses_code(plan, names, networks))]
     end = [*_noise_code(plan), "", "", *_LOAD, "", "", *_main(plan)]
     used = _helpers("\n".join([*body, *end]))
@@ -44,7 +45,8 @@ def _function_names(plan: Plan) -> dict[Function, str]:
     steps += [step for asking in askings(plan) for step in asking.steps]
     critics = critic_calls(plan)
     functions = [step.function for step in [*steps, *critics] if isinstance(step, Call)]
-    return names_of(functions, [call.function.network for call in critics])
+    rows = {network.name: attributes(network).values() for network in plan.networks}
+    return names_of(functions, [call.function.network for call in critics], rows)
 
 
 def _head(plan: Plan, title: str, origin: str) -> list[str]:
@@ -138,7 +140,7 @@ def _main(plan: Plan) -> list[str]:
             f"noise = draw_noise({', '.join(parameters)})",
             "with torch.no_grad():",
             f"    samples = model.{function}(noise)",
-            f'images = samples["{variable.name}"]',
+            f"images = samples[{text(variable.name)}]",
             f"print(in_characters(images, {number(low)}, {number(high)}))",
         ]
         if inferring and inferring[0].given == (variable.name,):

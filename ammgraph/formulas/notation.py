@@ -36,14 +36,14 @@ class Spelling:
     function: Callable[[str, str], str]  # name, argument
     mean: Callable[[str, str], str]  # draw, argument
     times: str  # between factors
-    power: str  # behind a base
+    power: Callable[[str], str]  # the square of a base
     brackets: str = "({})"
     mean_holds: int = SUM  # how tightly the argument of a mean must hold: SUM where the notation closes it itself
 
 
-def written(expression: Expression, spelling: Spelling) -> str:
-    """The expression in a notation."""
-    return _written(expression, spelling)[0]
+def written(expression: Expression, spelling: Spelling, holds: int = SUM) -> str:
+    """The expression in a notation, in brackets where it holds together less tightly than `holds`."""
+    return _within(expression, spelling, holds)
 
 
 def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
@@ -59,7 +59,7 @@ def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
         case Product(factors):
             return spelling.times.join(_within(factor, spelling, PRODUCT) for factor in factors), PRODUCT
         case Square(argument):
-            return spelling.power.format(_within(argument, spelling, ATOM)), POWER
+            return spelling.power(_within(argument, spelling, ATOM)), POWER
         case Apply(function, argument):
             return spelling.function(function, written(argument, spelling)), ATOM
         case Mean(draw, argument):

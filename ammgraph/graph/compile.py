@@ -48,6 +48,7 @@ from ammgraph.graph.plan import (
     VariablePlan,
 )
 from ammgraph.graph.rows import Table, check_columns, infer_rows, order_rows, unknown_names
+from ammgraph.graph.statistics import check_statistics
 from ammgraph.graph.turns import check_players, check_turns, plan_turns
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
@@ -117,6 +118,7 @@ def compile_spec(spec: Spec) -> Plan:
     turns = plan_turns(spec, games, draws, networks, tables)
     problems += check_turns(spec, turns, draws)
     problems += check_rows_learn(spec, networks, draws, turns)
+    problems += check_statistics(spec, turns, networks)
     stop_if(problems, texts)
     readouts = plan_readouts(list(draws.values()), variables)
     warnings = [

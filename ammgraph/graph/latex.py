@@ -99,7 +99,7 @@ def formula(game: GamePlan, expression: Expression) -> str:
             function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
             mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
             times=r" \, ",
-            power="{}^2",
+            power=lambda base: f"{base}^2",
             brackets=r"\left({}\right)",
         ),
     )

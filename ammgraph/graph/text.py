@@ -183,7 +183,7 @@ _TEXT = Spelling(
     mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
     mean_holds=PRODUCT,
     times=" ",
-    power="{}^2",
+    power=lambda base: f"{base}^2",
 )
 
 

@@ -3,6 +3,7 @@
 Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a vector of n is B x n x 1 x 1.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from enum import Enum
 from typing import Any
@@ -12,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.graph.plan import NetworkPlan, RowPlan
-from ammgraph.spec.notation import Input, Zeros
-from ammgraph.spec.training import Weights
+from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS, GUMBEL_ACTIVATIONS
 
 
@@ -50,12 +50,15 @@ class Row(nn.Module):
 class Network(nn.Module):
     """A layer table. Rows are stored as `row_NAME`, so that a row may have any name."""
 
+    zero: Tensor  # what `zeros(n)` repeats, also where a network reads nothing else
+
     def __init__(self, plan: NetworkPlan, momentum: float, epsilon: float) -> None:
         super().__init__()
         self.plan, self.momentum, self.epsilon = plan, momentum, epsilon
         self.plans = {row.name: row for row in plan.rows}
         self.rows = nn.ModuleDict({f"row_{row.name}": Row(row) for row in plan.rows})
         self.batch_norm: Callable[..., Tensor] = F.batch_norm
+        self.register_buffer("zero", torch.zeros(1, 1, 1, 1), persistent=False)
         self._folded = _folded(plan)
 
     def initialize(self, generator: torch.Generator) -> None:
@@ -63,7 +66,7 @@ class Network(nn.Module):
         for plan in self.plan.rows:
             row = self.row(plan.name)
             if row.weight is not None:
-                _initialize(row.weight, plan.weights, generator)
+                _initialize(row.weight, plan, generator)
             if row.bias is not None:
                 nn.init.constant_(row.bias, plan.biases)
 
@@ -115,7 +118,7 @@ class Network(nn.Module):
             x = values[f"{source}.raw"]
             x = x * _leaky_mask(self.plans[source], x, _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype))
         else:
-            x = _combine(plan.input, values, batch, plan.in_shape)
+            x = _combine(plan.input, values, plan.in_shape, self.zero.expand(batch, -1, -1, -1))
             if plan.dropout and mode is not Mode.EVAL:
                 x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
         if row.weight is not None:
@@ -149,28 +152,32 @@ _WITH_DENSITY = ("expn", "sigmoid", *CATEGORICAL_ACTIVATIONS)
 
 def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:
     """The value of an expression of rows that are already computed."""
-    batch = next(iter(values.values())).shape[0]
-    return _combine(read, values, batch, (1, 1, 1))
+    like = next(iter(values.values()))
+    return _combine(read, values, (1, 1, 1), like.new_zeros(like.shape[0], 1, 1, 1))
 
 
-def _combine(read: Input, values: Mapping[str, Tensor], batch: int, shape: tuple[int, int, int]) -> Tensor:
-    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width."""
+def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, int], zero: Tensor) -> Tensor:
+    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width.
+
+    Args:
+        read: the expression.
+        values: what its names stand for.
+        shape: of the result, for one example.
+        zero: B x 1 x 1 x 1, which `zeros(n)` repeats.
+    """
     parts = []
     for part in read.parts:
-        total = _atom(part[0], values, batch)
+        total = _atom(part[0], values, zero)
         for atom in part[1:]:
-            total = total + _atom(atom, values, batch)
+            total = total + _atom(atom, values, zero)
         parts.append(total)
     if len(parts) == 1:
         return parts[0]
     return torch.cat([part.expand(-1, -1, *shape[1:]) for part in parts], dim=1)
 
 
-def _atom(atom: object, values: Mapping[str, Tensor], batch: int) -> Tensor:
-    if isinstance(atom, Zeros):
-        like = next(iter(values.values()))
-        return like.new_zeros(1, atom.channels, 1, 1).expand(batch, -1, -1, -1)
-    return values[atom.name]  # type: ignore[attr-defined]
+def _atom(atom: Named | Zeros, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:
+    return zero.expand(-1, atom.channels, -1, -1) if isinstance(atom, Zeros) else values[atom.name]
 
 
 def _folded(plan: NetworkPlan) -> dict[str, str]:
@@ -325,7 +332,8 @@ def straight_through(logits: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def _initialize(weight: Tensor, how: Weights, generator: torch.Generator) -> None:
+def _initialize(weight: Tensor, plan: RowPlan, generator: torch.Generator) -> None:
+    how = plan.weights
     if how.normal is not None:
         nn.init.normal_(weight, std=how.normal, generator=generator)
     elif how.uniform is not None:
@@ -335,6 +343,30 @@ def _initialize(weight: Tensor, how: Weights, generator: torch.Generator) -> Non
     elif how.xavier_uniform is not None:
         nn.init.xavier_uniform_(weight, how.xavier_uniform, generator=generator)
     elif how.kaiming_normal is not None:
-        nn.init.kaiming_normal_(weight, how.kaiming_normal, generator=generator)
+        gain = nn.init.calculate_gain("leaky_relu", how.kaiming_normal)
+        nn.init.normal_(weight, std=gain / math.sqrt(fan_in(plan)), generator=generator)
     else:
         nn.init.orthogonal_(weight, how.orthogonal or 1.0, generator=generator)
+
+
+def fan_in(plan: RowPlan) -> float:
+    """Numbers of its input that reach one number of a row's output, He's fan-in; padding counts, as is usual.
+
+    A transposed convolution reaches some positions by more of its kernel than others: there it is the mean over them,
+    C (W / stride)^2 far from borders, C where it starts from 1x1. PyTorch takes the output's channels times W^2.
+
+    Reference:
+        He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
+    """
+    channels, *sizes = plan.in_shape
+    if plan.op == "linear":
+        return channels * math.prod(sizes)
+    if plan.op == "conv":
+        return channels * plan.width**2
+    return channels * math.prod(_reaching(plan, *pair) for pair in zip(sizes, plan.inner_shape[1:], strict=True))
+
+
+def _reaching(plan: RowPlan, size: int, out: int) -> float:
+    """The mean number of inputs that reach one of `out` positions along an axis."""
+    starts = [place * plan.stride - plan.padding for place in range(size)]
+    return max(1, sum(max(0, min(start + plan.width, out) - max(start, 0)) for start in starts)) / out

@@ -29,7 +29,10 @@ class Weights(Model):
     xavier_normal: Positive | None = Field(None, description="Glorot's normal; the number is the gain.", examples=[1])
     xavier_uniform: Positive | None = Field(None, description="Glorot's uniform; the number is the gain.", examples=[1])
     kaiming_normal: NonNegative | None = Field(
-        None, description="He's normal for a leaky ReLU whose slope is the number.", examples=[0.2]
+        None,
+        description="He's normal for a leaky ReLU whose slope is the number. The fan-in of a `conv_transpose` is the "
+        "mean number of inputs that reach an output.",
+        examples=[0.2],
     )
     orthogonal: Positive | None = Field(
         None, description="A random orthogonal matrix; the number is the gain.", examples=[1]

@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.graph.plan import Plan
+from ammgraph.graph.statistics import lone_rows
 from ammgraph.nn.synchronized import add_up, exchange
 
 # As long as the others wait for the first one, which evaluates, saves and may fetch the data.
@@ -139,12 +140,32 @@ def shard(plan: Plan, size: int) -> Plan:
             fewer = max(number for number in numbers if number < size)
             advice = f"start {fewer} process" + ("es" if fewer > 1 else "")
             if len(set(batches)) == 1:
-                near = max(size, round(draw.batch_size / size) * size)
+                least = 2 if plan.statistics == "process" else 1  # examples that batch norm may need
+                near = max(least, round(draw.batch_size / size)) * size
                 advice += f", or take another batch with `--set training.batch_size={near}`"
             raise RunError(
                 f"a batch of {draw.batch_size:,} (`{draw.name}`) cannot be shared evenly by {size} processes; {advice}"
             )
-    return replace(plan, draws=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in plan.draws))
+    part = replace(
+        plan,
+        draws=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in plan.draws),
+        turns=tuple(
+            replace(turn, passes=tuple(replace(found, batch=found.batch // size) for found in turn.passes))
+            for turn in plan.turns
+        ),
+    )
+    if plan.statistics == "process":
+        _every_process_has_statistics(part, size)
+    return part
+
+
+def _every_process_has_statistics(part: Plan, size: int) -> None:
+    for network, row, draw in lone_rows(part.turns, {network.name: network for network in part.networks}):
+        raise RunError(
+            f"of a batch of {size:,} (`{draw}`) each of {size} processes takes one example, which has no variance for "
+            f"batch norm of `{network}.{row}`; double the batch, or take statistics over all processes with "
+            "`--set training.batchnorm.statistics=batch`"
+        )
 
 
 @contextlib.contextmanager

@@ -60,9 +60,12 @@ class Feed:
             if not len(positions):
                 raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
+                advice = f"lower it with `--set training.batch_size={len(positions)}`"
+                single = any(row.batchnorm for network in plan.networks for row in network.rows)
+                advice = "batch norm needs two or more" if single and len(positions) == 1 else advice
                 raise RunError(
                     f"a batch of {draw.batch_size} is larger than {origin.source}, "
-                    f"which has {len(positions):,} examples; lower it with `--set training.batch_size={len(positions)}`"
+                    f"which has {len(positions):,} example{'s' * (len(positions) > 1)}; {advice}"
                 )
             stream = stream_seed(seed, "data", index)
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)

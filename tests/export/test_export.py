@@ -17,7 +17,7 @@ from ammgraph.data.synthetic import synthetic_data
 from ammgraph.export.export import exported_weights
 from ammgraph.export.source import model_source
 from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import CriticPass, Plan
+from ammgraph.graph.plan import PassPlan, Plan
 from ammgraph.nn.model import Model, build, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.spec.load import load_spec
@@ -78,19 +78,13 @@ def expected(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
             found["draws"][name] = others[name].samples
             model.load_state_dict(kept)
         values = take_turn(model, plan, turn, data, noise, 0.0).values
-        losses = {}
-        for game in (plan.game(name) for name in turn.games):
-            paid = [(p, values[f"{game.name}/{p.kind}"]) for p in game.penalties if f"{game.name}/{p.kind}" in values]
-            penalties = [p.weight.at(0) * value for p, value in paid]
-            against = values[f"{game.name}/discriminator"] + sum(penalties)
-            losses[f"{game.name}/discriminator"] = game.weight.at(0) * against
-            losses[f"{game.name}/generator"] = game.weight.at(0) * values[f"{game.name}/generator"]
+        losses = {loss.name: loss.weight(0) / loss.every * values[loss.name] / loss.every for loss in turn.losses}
         found[f"losses {index}"] = losses
     return found
 
 
 def critic_call(
-    plan: Plan, critic: CriticPass, noise: dict[str, Tensor], generator: torch.Generator, dtype: torch.dtype
+    plan: Plan, critic: PassPlan, noise: dict[str, Tensor], generator: torch.Generator, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Inputs of a pass of a discriminator, by their names in it, and its masks, by row."""
     start = f"{critic.evaluation.name}/"
@@ -107,14 +101,14 @@ def logits(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Tensor]
     """What the discriminators say of the same inputs: by running statistics without masks, then as in training."""
     found = {}
     for index, turn in enumerate(plan.turns):
-        for critic in turn.passes:
+        for critic in turn.passes_of("scored"):
             name = f"turn {index} {critic.sides}"
             inputs = given["critics"][name]["inputs"]
             for training, mode in ((False, Mode.EVAL), (True, Mode.TRAIN)):
                 kept = {key: value.clone() for key, value in model.state_dict().items()}
                 noise = given["noise"][index] if training else {}
                 with torch.no_grad():
-                    said = critic_logits(model, critic.evaluation, critic.row, critic.rows, inputs, noise, mode)
+                    said = critic_logits(model, critic, inputs, noise, mode)
                 found[f"{name} {training}"] = said.flatten()
                 model.load_state_dict(kept)
     return found
@@ -143,7 +137,7 @@ def compare(path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> No
     given["critics"] = {
         f"turn {index} {critic.sides}": critic_call(plan, critic, given["noise"][index], generator, dtype)
         for index, turn in enumerate(plan.turns)
-        for critic in turn.passes
+        for critic in turn.passes_of("scored")
     }
     torch.save(given, folder / "given.pt")
     wanted = expected(model, plan, given)

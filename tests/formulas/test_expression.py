@@ -27,7 +27,7 @@ SPELLING = Spelling(
     function=lambda name, argument: f"{name}({argument})",
     mean=lambda draw, argument: f"E_{draw}[{argument}]",
     times=" ",
-    power="{}^2",
+    power=lambda base: f"{base}^2",
 )
 
 

@@ -525,6 +525,32 @@ def test_initial_weights_have_the_declared_spread(weights: str) -> None:
     assert weight.std().item() == pytest.approx(SPREAD[weights], rel=0.03)
 
 
+# (size, width, stride, padding) of a transposed convolution; its first layer, as decoders have it, starts from 1x1.
+TRANSPOSED = [(1, 4, 1, 0), (1, 7, 1, 0), (7, 4, 2, 1), (7, 5, 1, 0), (6, 5, 2, 2), (4, 2, 2, 0), (4, 2, 3, 0)]
+
+
+@pytest.mark.parametrize(("size", "width", "stride", "padding"), TRANSPOSED)
+def test_he_s_weights_keep_the_second_moment_through_a_transposed_convolution(
+    size: int, width: int, stride: int, padding: int
+) -> None:
+    shape = f"width: {width}, stride: {stride}, padding: {padding}"
+    how = "initializer: {weights: {kaiming_normal: 0.2}, biases: 0}"
+    network = encoder(f"h: {{input: x, op: conv_transpose, channels: 64, {shape}, {how}}}", channels=64, size=size)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(50, 64, size, size, generator=generator, dtype=torch.float64)
+    values = {"x": F.leaky_relu(x, 0.2)}  # of second moment (1 + 0.2^2) / 2
+    network.compute(["h"], values, 50, {}, "q/encoder", Mode.EVAL)
+    assert values["h"].square().mean().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("columns", ["width: 3, padding: 1", "width: 4, stride: 2", "op: linear"])
+def test_he_s_weights_of_other_rows_are_pytorch_s(columns: str) -> None:
+    how = "initializer: {weights: {kaiming_normal: 0.2}}"
+    weight = row(encoder(f"h: {{input: x, channels: 8, {columns}, {how}}}", size=8), "h").weight
+    expected = nn.init.kaiming_normal_(torch.empty_like(weight), 0.2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(weight, expected)
+
+
 def test_uniform_initial_weights_stay_inside_their_bounds() -> None:
     weight = row(encoder("h: {input: x, channels: 64, width: 3}", weights="{uniform: 0.3}"), "h").weight
     assert weight.abs().max() <= 0.3
@@ -568,6 +594,41 @@ def test_single_precision_holds_weights_of_the_largest_number_of_a_spec(kind: st
     network.float().initialize(torch.Generator().manual_seed(0))
     assert row(network, "h").weight.dtype == torch.float32
     assert row(network, "h").weight.isfinite().all()
+
+
+LEARNED_PRIOR = """
+ammgraph: 1
+data: {dataset: digits}
+variables: {z: {type: real, size: 2}}
+networks:
+  prior:
+    layers:
+      z_mu: {input: zeros(1), channels: 2, width: 1}
+      z_sigma: {input: zeros(2), activation: expn}
+      z: {input: z_mu + z_sigma}
+  critic: {layers: {p: {input: z, channels: 1, width: 1}}}
+distributions: {q: {q(z): normal}, p: {p(z): prior.z}}
+games: {joint: {match: [q, p], discriminator: critic.p, objective: jensen_shannon}}
+training:
+  batch_size: 4
+  steps: 1
+  optimizers: {default: {name: adam, learning_rate: 1e-3}}
+  initializer: {weights: {normal: 1}, biases: 0.25}
+"""
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_may_read_nothing(dtype: torch.dtype, batch: int) -> None:
+    """A learned prior: z = b + eps, in a batch of any size; its mean without noise."""
+    plan = compile_spec(load_text(LEARNED_PRIOR))
+    network = Network(plan.network("prior"), plan.momentum, plan.epsilon).to(dtype)
+    network.initialize(torch.Generator().manual_seed(0))
+    eps = torch.randn(batch, 2, 1, 1, dtype=dtype)
+    for noise, expected in (({"p/prior/z_sigma.eps": eps}, 0.25 + eps), ({}, torch.full_like(eps, 0.25))):
+        values: dict[str, Tensor] = {}
+        network.compute(["z_mu", "z_sigma", "z"], values, batch, noise, "p/prior", Mode.EVAL)
+        assert torch.equal(values["z"], expected)
 
 
 def test_the_generator_decides_the_initial_weights() -> None:

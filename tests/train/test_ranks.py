@@ -218,6 +218,21 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_numbers_that_can(
     assert str(error.value) == message
 
 
+def test_batch_norm_of_a_process_needs_two_of_its_examples() -> None:
+    statistics, batch = "training.batchnorm.statistics", "training.batch_size"
+    with pytest.raises(RunError) as error:
+        shard(plan_of(TINY, f"{statistics}=process", f"{batch}=4"), 4)
+    assert str(error.value) == (
+        "of a batch of 4 (`p`) each of 4 processes takes one example, which has no variance for batch norm of "
+        "`decoder.h`; double the batch, or take statistics over all processes with "
+        "`--set training.batchnorm.statistics=batch`"
+    )
+    shard(plan_of(TINY, f"{statistics}=process", f"{batch}=8"), 4)
+    shard(plan_of(TINY, f"{statistics}=batch", f"{batch}=4"), 4)
+    with pytest.raises(RunError, match=r"or take another batch with `--set training\.batch_size=128`"):
+        shard(plan_of(TINY, f"{statistics}=process", f"{batch}=6"), 64)
+
+
 def test_a_shared_plan_differs_in_its_batches_alone() -> None:
     plan = plan_of(TINY)
     part = shard(plan, 4)

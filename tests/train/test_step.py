@@ -228,6 +228,21 @@ def test_a_lazy_penalty_is_taken_in_every_nth_step_n_times(kind: str) -> None:
         assert skipped.values[f"joint/{kind}"].item() == 0
 
 
+@pytest.mark.parametrize("kind", PENALTIES)
+@pytest.mark.parametrize("activation", ["", ", activation: tanh"])
+def test_a_penalty_may_depend_on_a_bias_alone_or_on_nothing(activation: str, kind: str) -> None:
+    """d = f(z) + b: its slope knows no weight, and so but Roth's penalty, which weighs by d, has gradient 0."""
+    rows = f"{{a: {{input: z{activation}}}, b: {{input: zeros(1), channels: 1, width: 1}}, d: {{input: a + b}}}}"
+    sizes = [f"networks.{name}.layers.{row}.channels=1" for name in GENERATORS[:2] for row in ("z_mu", "z_sigma")]
+    game = "games.second={match: [q, p], discriminator: judge.d, objective: jensen_shannon}"
+    overrides = ("variables.z.size=1", *sizes, f"networks.judge={{layers: {rows}}}", game)
+    step, plain = Step(*overrides, penalized(kind).replace("joint", "second")), Step(*overrides)
+    plain.model.load_state_dict(step.model.state_dict())
+    plain.data, plain.noise = step.data, step.noise
+    unmoved = same(step.take().gradients["judge"], plain.take().gradients["judge"])
+    assert unmoved == (kind != "roth_penalty")
+
+
 def test_joint_and_separate_batches_of_a_discriminator_without_batch_norm_are_the_same() -> None:
     joint = Step("networks.critic.layers.h.dropout=0")
     separate = Step("networks.critic.layers.h.dropout=0", "games.joint.batch=separate")

@@ -13,6 +13,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import build
 from ammgraph.train.streams import PURPOSES, Feed, Noise, counts_labels, initial_model, stream_seed
+from ammgraph.train.trainer import Trainer
 
 
 def feed_of(path: Path, *overrides: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Feed:
@@ -198,6 +199,21 @@ def test_a_batch_that_is_larger_than_the_data_is_an_error_with_advice() -> None:
         "a batch of 1601 is larger than data, which has 1,600 examples; lower it with `--set training.batch_size=1600`"
     )
     assert feed_of(TINY, "training.batch_size=1600").steps_per_epoch == 1
+
+
+def test_a_single_image_is_no_batch_where_batch_norm_needs_two() -> None:
+    train = data_of(TINY).train
+    split = Split(train.images[:1], train.labels[:1])
+    single = replace(data_of(TINY), train=split, labeled=torch.tensor([0]))
+    for overrides, advice in (
+        ((), "batch norm needs two or more"),
+        (("networks.decoder.layers.h.batchnorm=false",), "lower it with `--set training.batch_size=1`"),
+    ):
+        with pytest.raises(RunError) as error:
+            Feed(plan_of(TINY, *overrides), single, 0, CPU, torch.float32)
+        assert str(error.value) == f"a batch of 40 is larger than data, which has 1 example; {advice}"
+    trainer = Trainer(plan_of(TINY, *overrides, "training.batch_size=1"), single, 0, CPU)
+    trainer.advance()
 
 
 def test_an_empty_source_is_an_error() -> None:
