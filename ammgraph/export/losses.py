@@ -187,7 +187,7 @@ def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
         sign = (
             ("-" if isinstance(term, Minus) else "") if index == 0 else f"loss {'-' if positive is not term else '+'} "
         )
-        lines += _on_lines(f"{_INDENT}loss = {sign}", written(positive, spelling, PRODUCT))
+        lines += _on_lines(f"{_INDENT}loss = {sign}{written(positive, spelling, PRODUCT)}")
     return [*lines, f"{target}{''.join(changing)}{'' if factor == 1 else f'{number(factor)} * '}loss"]
 
 
@@ -202,9 +202,12 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
             return 1.0, (value,)
 
 
-def _on_lines(head: str, value: str) -> list[str]:
-    """An assignment on one line, or on three."""
-    return [head + value] if len(head + value) <= WIDTH else [f"{head}(", f"{_INDENT}    {value}", f"{_INDENT})"]
+def _on_lines(line: str) -> list[str]:
+    """`... torch.mean(value)` on one line, or on three."""
+    if len(line) <= WIDTH:
+        return [line]
+    head, _, value = line.removesuffix(")").partition("torch.mean(")
+    return [f"{head}torch.mean(", f"{_INDENT}    {value}", f"{_INDENT})"]
 
 
 def _scheduled(schedule: Schedule) -> str:

@@ -113,8 +113,8 @@ def _play(
     here = {found.evaluation.name for found in scored}
     losses = {loss.name: loss for loss in now.turn.losses if {leaf.evaluation for leaf in loss.leaves} <= here}
     due = {name for name, loss in losses.items() if now.step % loss.every == 0}
-    sloped = frozenset().union(*(losses[name].sloped for name in due))
-    passes = [pass_critic(now.model, found, draws, now.noise, found.evaluation.name in sloped) for found in scored]
+    sloped = any(losses[name].sloped for name in due)  # then of all passes: the slopes serve the other losses too
+    passes = [pass_critic(now.model, found, draws, now.noise, sloped) for found in scored]
     cut, whole = _leaves(passes, False), _leaves(passes, True) if sloped else {}
     weighted = {
         name: _weighted(loss, None if name not in due else whole if loss.sloped else cut, now, values)
