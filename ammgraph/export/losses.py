@@ -121,7 +121,7 @@ def _scored(scope: _Scope, found: PassPlan) -> list[str]:
             joined = scope.of("slopes", name)
             lines.append(f"{_INDENT}{joined} = {of}")
             of = joined
-        lines.append(f"{_INDENT}{parts} = {of}.split({sizes})")
+        lines += _closed(f"{_INDENT}{parts} = {of}.split", sizes)
     return lines
 
 
@@ -188,7 +188,8 @@ def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
             ("-" if isinstance(term, Minus) else "") if index == 0 else f"loss {'-' if positive is not term else '+'} "
         )
         lines += _on_lines(f"{_INDENT}loss = {sign}{written(positive, spelling, PRODUCT)}")
-    return [*lines, f"{target}{''.join(changing)}{'' if factor == 1 else f'{number(factor)} * '}loss"]
+    weighted = f"{''.join(changing)}{'' if factor == 1 else f'{number(factor)} * '}loss"
+    return [*lines, *([target + weighted] if len(target + weighted) <= WIDTH else _closed(target, weighted))]
 
 
 def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
@@ -202,12 +203,18 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
             return 1.0, (value,)
 
 
+def _closed(head: str, inner: str) -> list[str]:
+    """`head(inner)` on one line, or on three."""
+    line = f"{head}({inner})"
+    return [line] if len(line) <= WIDTH else [f"{head}(", f"{_INDENT}    {inner}", f"{_INDENT})"]
+
+
 def _on_lines(line: str) -> list[str]:
     """`... torch.mean(value)` on one line, or on three."""
     if len(line) <= WIDTH:
         return [line]
     head, _, value = line.removesuffix(")").partition("torch.mean(")
-    return [f"{head}torch.mean(", f"{_INDENT}    {value}", f"{_INDENT})"]
+    return _closed(f"{head}torch.mean", value)
 
 
 def _scheduled(schedule: Schedule) -> str:

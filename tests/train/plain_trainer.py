@@ -4,31 +4,25 @@ It shares with ammgraph what draws samples and numbers, and the forward pass; no
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from plain_objectives import OBJECTIVES
 from tiny import CPU
 from torch import Tensor
-from torch.nn import functional as F
 
 from ammgraph.data.dataset import Dataset
-from ammgraph.graph.plan import EvaluationPlan, GamePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.graph.passes import between_name
+from ammgraph.graph.plan import EvaluationPlan, GamePlan, PassPlan, PenaltyPlan, Plan, TurnPlan
 from ammgraph.nn.model import Draw, Model, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train.streams import Feed, Noise, initial_model
 
-Cost = Callable[[Tensor], Tensor]
 # What an example pays: the discriminator on REAL and on FAKE, the sides on REAL and on FAKE.
-COSTS: dict[str, tuple[Cost, Cost, Cost, Cost]] = {
-    "jensen_shannon": (lambda d: F.softplus(-d), F.softplus, F.softplus, lambda d: F.softplus(-d)),
-    "minimax": (lambda d: F.softplus(-d), F.softplus, lambda d: -F.softplus(-d), lambda d: -F.softplus(d)),
-    "wasserstein": (lambda d: -d, lambda d: d, lambda d: d, lambda d: -d),
-    "least_squares": (
-        *(lambda d: (d - 1) ** 2 / 2, lambda d: d**2 / 2),
-        *(lambda d: d**2 / 2, lambda d: (d - 1) ** 2 / 2),
-    ),
-    "hinge": (lambda d: F.relu(1 - d), lambda d: F.relu(1 + d), lambda d: d, lambda d: -d),
+COSTS = {
+    name: (o.discriminator_real, o.discriminator_fake, o.generator_real, o.generator_fake)
+    for name, o in OBJECTIVES.items()
 }
 
 
@@ -133,9 +127,9 @@ class PlainTrainer:
     def _logit(self, game: GamePlan, inputs: dict[str, Tensor]) -> Tensor:
         """The whole of the discriminator's table, by batch statistics that move nothing."""
         network = game.discriminator.owner
-        evaluation = EvaluationPlan("", network, game.reads)
         rows = tuple(row.name for row in self.plan.network(network).rows)
-        return critic_logits(self.model, evaluation, game.discriminator.name, rows, inputs, {}, Mode.FROZEN)
+        whole = PassPlan("scored", EvaluationPlan("", network, game.reads), game.discriminator.name, rows, (), 0)
+        return critic_logits(self.model, whole, inputs, {}, Mode.FROZEN)
 
     def _between(
         self,
@@ -146,8 +140,7 @@ class PlainTrainer:
         noise: Mapping[str, Tensor],
     ) -> Tensor:
         """E (|grad d| - 1)^2 at real + a (fake - real)."""
-        assert penalty.evaluation is not None
-        a = noise[f"{penalty.evaluation.name}/coefficient"]
+        a = noise[f"{between_name(game)}/coefficient"]
         inputs = {name: ((1 - a) * real[name] + a * fake[name]).detach().requires_grad_() for name in real}
         return ((_squares(self._logit(game, inputs), inputs).sqrt() - 1) ** 2).mean()
 
