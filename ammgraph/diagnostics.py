@@ -65,11 +65,11 @@ CODES: dict[str, str] = {
     "unknown-game": "A game is named that is not declared.",
     "impossible-game": "A game has two different sides, a logit that reads a variable, and for eq. 18 paired examples.",
     "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
-    "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
     "too-large": "A step or an evaluation takes more memory than any machine has, or a step too many parts to plan.",
     # warnings
+    "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
     "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
@@ -77,7 +77,7 @@ CODES: dict[str, str] = {
 MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
 _LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
 _LONGEST_COMPARED, _MOST_COMPARED = 100, 20  # what takes part in the search of the nearest name, whose work is a square
-WARNINGS = ("no-effect", "uneven-game", "support-mismatch")  # told, but no error
+WARNINGS = ("no-data", "no-effect", "uneven-game", "support-mismatch")  # told, but no error
 
 
 @dataclass(frozen=True, order=True)

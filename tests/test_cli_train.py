@@ -215,7 +215,7 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path, ammgraph: Run) -> None:
 
 def test_a_run_that_never_saved_begins_anew(ammgraph: Run, finished: Path) -> None:
     assert ammgraph("train", TINY, "--run-dir", "run", "--log-every", 5, "--seed", 2)[0] == 0
-    for path in Path("run/checkpoints").iterdir():
+    for path in [*Path("run/checkpoints").iterdir(), Path("run/evaluation.json")]:
         path.unlink()
     code, _, err = ammgraph("train", "--resume", "run")
     assert code == 0

@@ -97,7 +97,7 @@ def _step(text: str, file: str, stepped: set[str]) -> str:
     cost = sum(network.multiply_adds for network in plan.networks)
     if memory(plan).total > LARGEST_STEP or cost > 64 * SLOW_STEP:
         return "too large to step"
-    if cost > SLOW_STEP and int(key[:8], 16) % 16:
+    if cost > SLOW_STEP and int(key.rpartition(":")[2][:8], 16) % 16:
         return "shown"
     generator = torch.Generator().manual_seed(0)
     categories = max((variable.shape[0] for variable in plan.variables if variable.kind == "categorical"), default=1)

@@ -7,11 +7,9 @@ the training  its curves
 the run       how it came about, and how to repeat it
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -47,8 +45,8 @@ from ammgraph.evaluation.views import ViewOptions, collect_views
 from ammgraph.graph.identity import plan_hash
 from ammgraph.graph.plan import Plan
 from ammgraph.spec.schema import Published
-from ammgraph.train import files, record
-from ammgraph.train.run import read_options
+from ammgraph.train import record
+from ammgraph.train.run import read_environment, read_options
 
 
 @dataclass(frozen=True)
@@ -308,7 +306,7 @@ def _plates(identifier: str, title: str, plates: Sequence[Plate], first: int) ->
 
 def _run(loaded: LoadedRun, records: Sequence[Record]) -> Markup:
     plan, settings = loaded.plan, loaded.settings
-    environment = _environment(loaded.folder)
+    environment = read_environment(loaded.folder)
     epoch = records[-1].get("epoch") if records else None
     batches = dict.fromkeys(f"{draw.batch_size}" for draw in plan.draws)
     pairs = [
@@ -350,15 +348,6 @@ def _footer(arrays: str) -> Markup:
 
 
 # --------------------------------------------------------------------------------------------------- records and files
-
-
-def _environment(folder: Path) -> dict[str, Any]:
-    """`environment.json`, as far as it can be read."""
-    try:
-        found = json.loads(files.read(folder / "environment.json"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _duration(records: Sequence[Record]) -> str:

@@ -16,7 +16,7 @@ from ammgraph.graph.calls import (
 )
 from ammgraph.graph.cost import check_memory
 from ammgraph.graph.derive import density_of, plan_readouts, plan_reconstructions
-from ammgraph.graph.effect import check_data_is_read, check_rows_learn, check_samples_differ, without_effect
+from ammgraph.graph.effect import check_rows_learn, check_samples_differ, data_are_read, without_effect
 from ammgraph.graph.extent import check_extent
 from ammgraph.graph.factors import (
     Declared,
@@ -110,7 +110,6 @@ def compile_spec(spec: Spec) -> Plan:
         name: _plan_draw(spec, name, declared[name], needed[name], tables, rows, uses, variables) for name in draw_order
     }
     games = [plan_game(spec, name, tables, uses, variables, draws, networks) for name in spec.games]
-    problems += check_data_is_read(spec, draws)
     problems += check_samples_differ(spec, games, draws)
     problems += check_players(spec, games, tuple(networks.values()))
     stop_if(problems, texts)
@@ -123,6 +122,7 @@ def compile_spec(spec: Spec) -> Plan:
     readouts = plan_readouts(list(draws.values()), variables)
     warnings = [
         *lint(spec, variables, networks, draws),
+        *data_are_read(spec, draws),
         *without_effect(spec, draws, games, turns),
         *idle_settings(spec, networks, draws, readouts),
     ]

@@ -20,7 +20,7 @@ from ammgraph.spec.schema import Schedule, Spec
 _UNEVEN = 1e-6  # from here on the weights of a side do not sum to 1
 
 
-def check_data_is_read(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+def data_are_read(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
     """Some distribution that a step draws takes an example of the data."""
     factors = [factor for draw in draws.values() for factor in draw.factors]
     if not any(factor.needed and isinstance(factor.origin, FromData) for factor in factors):

@@ -50,7 +50,7 @@ class Row(nn.Module):
 class Network(nn.Module):
     """A layer table. Rows are stored as `row_NAME`, so that a row may have any name."""
 
-    zero: Tensor  # what `zeros(n)` repeats, also where a network reads nothing else
+    zero: Tensor  # of the kind and place of `zeros(n)`, also where a network reads nothing else
 
     def __init__(self, plan: NetworkPlan, momentum: float, epsilon: float) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, i
         read: the expression.
         values: what its names stand for.
         shape: of the result, for one example.
-        zero: B x 1 x 1 x 1, which `zeros(n)` repeats.
+        zero: B x 1 x 1 x 1, of the batch, kind and place of `zeros(n)`.
     """
     parts = []
     for part in read.parts:
@@ -177,7 +177,7 @@ def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, i
 
 
 def _atom(atom: Named | Zeros, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:
-    return zero.expand(-1, atom.channels, -1, -1) if isinstance(atom, Zeros) else values[atom.name]
+    return zero.new_zeros(len(zero), atom.channels, 1, 1) if isinstance(atom, Zeros) else values[atom.name]
 
 
 def _folded(plan: NetworkPlan) -> dict[str, str]:

@@ -234,7 +234,7 @@ def _data_are_read(sides: Mapping[str, Sequence[Placed]], sizes: Mapping[str, Si
         return
     names = [root.factor.variables[0] for root in roots if root.factor.head == "q"]
     yield Diagnostic(
-        "no-data",
+        "missing-factor",
         "no factor draws an image from the data",
         next((root.span for root in roots if root.factor.head == "q"), Span("--q", 1, 1, 2)),
         expected="a factor of an image without conditions, as `q(x)`",

@@ -165,10 +165,17 @@ def _of_trials(folder: Path) -> str:
 
 def processes_of(folder: Path) -> int:
     """With how many processes a run began; 1 where it was not recorded."""
+    found = read_environment(folder).get("processes")
+    return found if isinstance(found, int) else 1
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """`environment.json`, as far as it can be read; a stranger's may hold anything."""
     try:
-        return int(json.loads(files.read(folder / "environment.json"))["processes"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return 1
+        found = json.loads(files.read(folder / "environment.json"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def moved_data(data: Data, settings: RunOptions, directory: Path | None) -> Data:
@@ -190,12 +197,14 @@ def keep_up(folder: Path, device: torch.device, processes: int) -> list[str]:
         RunError: the disk refuses.
     """
     path = folder / "environment.json"
-    try:
-        began = json.loads(path.read_bytes())
-        sessions = [{key: value for key, value in began.items() if key != SINCE}, *began.get(SINCE, [])]
-        before = {key: value for session in sessions for key, value in session.items()}
-    except (OSError, ValueError, AttributeError, TypeError):  # of an older version, or damaged
+    began = read_environment(folder)
+    later = began.pop(SINCE, [])
+    sessions = [began, *later] if isinstance(later, list) else []
+    if (
+        not began or not sessions or not all(isinstance(session, dict) for session in sessions)
+    ):  # of an older version, or damaged
         return []
+    before = {key: value for session in sessions for key, value in session.items()}
     now = environment(device, processes)
     changed = {key: value for key, value in now.items() if before.get(key) != value}
     if not changed:

@@ -198,12 +198,13 @@ LINES = [
 
 def test_curves_are_the_lines_of_the_metrics_with_gaps_for_null(tmp_path: Path) -> None:
     _, plan = untrained(write_spec(tmp_path, "amm"))
-    curves = collect_curves(plan, LINES)
+    last = {"step": 15, "epoch": 3.0, "joint/discriminator": 1.0, "joint/generator": 1.1, "joint/accuracy": 0.6}
+    curves = collect_curves(plan, [*LINES, last])
     arrays = curves_module.as_arrays(curves)
     assert [panel.name for panel in curves.panels] == ["errors", "reconstruction", "losses_joint", "accuracy"]
     assert arrays["curves/errors/y, one-to-one/values"].tolist() == [50, 25]
-    assert arrays["curves/accuracy/critic.p/values"].tolist() == [50, 75]
-    assert np.isnan(arrays["curves/losses_joint/discriminator/values"]).tolist() == [False, True]
+    assert arrays["curves/accuracy/critic.p/values"].tolist() == [50, 75, 60]
+    assert np.isnan(arrays["curves/losses_joint/discriminator/values"]).tolist() == [False, True, False]
     assert curves.steps_per_epoch == 5
 
 

@@ -227,7 +227,7 @@ def test_a_prior_of_label_frequencies_says_what_uses_no_label() -> None:
 
 def test_two_factorizations_without_an_image_of_the_data_are_refused_and_told_how_one_becomes_one() -> None:
     (problem,) = problems_of(q="q(photo) q(z|photo)", p="p(z) p(photo|z)")
-    assert problem.startswith("error[no-data]: no factor draws an image from the data")
+    assert problem.startswith("error[missing-factor]: no factor draws an image from the data")
     assert "hint: `--image photo:1x28x28` says that `photo` is an image" in problem
     plan = plan_of(Typed("q(photo) q(z|photo)", "p(z) p(photo|z)", image=(("photo", (1, 28, 28)),)))
     assert [factor.value for factor in plan.draw("q").factors] == ["data", "encoder.z"]

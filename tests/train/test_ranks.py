@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,9 @@ def test_a_shared_plan_differs_in_its_batches_alone() -> None:
     plan = plan_of(TINY)
     part = shard(plan, 4)
     assert [draw.batch_size for draw in part.draws] == [10, 10]
-    assert (part.turns, part.networks, part.epoch_batch) == (plan.turns, plan.networks, 40)
+    assert [found.batch for found in part.turns[0].passes] == [found.batch // 4 for found in plan.turns[0].passes]
+    whole = replace(part, draws=plan.draws, turns=(replace(part.turns[0], passes=plan.turns[0].passes),))
+    assert (whole, part.epoch_batch) == (plan, 40)
     assert shard(plan, 1) == plan
 
 
