@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ammgraph.api import Run, build, evaluate, fit, resume
     from ammgraph.diagnostics import RunError, SpecError
     from ammgraph.evaluation.results import Evaluation
-    from ammgraph.graph.compile import compile_spec
-    from ammgraph.graph.plan import Plan
+    from ammgraph.plan.plan import Plan
+    from ammgraph.show.notebook import compile_spec
     from ammgraph.spec.load import load_spec
     from ammgraph.spec.schema import Spec
 
@@ -40,13 +40,13 @@ __all__ = [
 
 _MODULES = {
     "Evaluation": "ammgraph.evaluation.results",
-    "Plan": "ammgraph.graph.plan",
+    "Plan": "ammgraph.plan.plan",
     "Run": "ammgraph.api",
     "RunError": "ammgraph.diagnostics",
     "Spec": "ammgraph.spec.schema",
     "SpecError": "ammgraph.diagnostics",
     "build": "ammgraph.api",
-    "compile_spec": "ammgraph.graph.compile",
+    "compile_spec": "ammgraph.show.notebook",
     "evaluate": "ammgraph.api",
     "fit": "ammgraph.api",
     "load_spec": "ammgraph.spec.load",

@@ -17,25 +17,25 @@ from typing import Any
 import torch
 
 from ammgraph import __version__
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
 from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
+from ammgraph.evaluation.loading import check_plan, load_model, load_run
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import SPLITS, Evaluation
-from ammgraph.evaluation.runs import check_plan, load_model, load_run
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.identity import plan_hash
-from ammgraph.graph.plan import Plan
-from ammgraph.graph.text import plan_text
 from ammgraph.nn.model import Model
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import Plan
+from ammgraph.runs import checkpoint, record, run
+from ammgraph.runs.run import Precision, RunOptions
+from ammgraph.runs.states import NotFinite
+from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
-from ammgraph.train import checkpoint, record, run
 from ammgraph.train.memory import check_evaluation_memory, check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
-from ammgraph.train.run import Precision, RunOptions
-from ammgraph.train.states import NotFinite
 from ammgraph.train.streams import counts_labels, initial_model
 from ammgraph.train.trainer import Report, Trainer, diverged, follow
 from ammgraph.train.trainer import fit as advance_to_the_end

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ammgraph import __version__
-from ammgraph.arguments import DRAWN, SECTIONS, Run, parser
+from ammgraph.commands.arguments import DRAWN, SECTIONS, Run, parser
 from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, is_out_of_memory, render
 from ammgraph.terminal import as_it_is, close_output, escaped, guarded, one_line, open_streams, print_lines
 
 if TYPE_CHECKING:
-    from ammgraph.graph.plan import Plan
+    from ammgraph.plan.plan import Plan
     from ammgraph.spec.schema import Spec
 
 
@@ -121,9 +121,9 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _shown(plan: "Plan", options: argparse.Namespace) -> str:
-    from ammgraph.graph.drawing import figure_svg
-    from ammgraph.graph.markup import dot, mermaid
-    from ammgraph.graph.text import plan_text
+    from ammgraph.show.drawing import figure_svg
+    from ammgraph.show.markup import dot, mermaid
+    from ammgraph.show.text import plan_text
 
     chosen = options.section or SECTIONS
     if options.plan and (options.section or options.format != "text"):
@@ -131,7 +131,7 @@ def _shown(plan: "Plan", options: argparse.Namespace) -> str:
     if options.plan:
         return plan_text(plan)
     if options.format == "json":
-        from ammgraph.graph.as_json import as_json as plan_json
+        from ammgraph.show.as_json import as_json as plan_json
 
         if options.section:
             raise RunError("`--format json` is the whole plan: it takes no `--section`")
@@ -146,9 +146,9 @@ def _shown(plan: "Plan", options: argparse.Namespace) -> str:
 
 
 def _section(plan: "Plan", name: str) -> str:
-    from ammgraph.graph.cost import cost_text, row_memory
-    from ammgraph.graph.latex import latex
-    from ammgraph.graph.text import data_text, distributions_text, game_text, network_text, step_text, variables_text
+    from ammgraph.show.cost import cost_text, row_memory
+    from ammgraph.show.latex import latex
+    from ammgraph.show.text import data_text, distributions_text, game_text, network_text, step_text, variables_text
 
     if name == "distributions":
         return "\n\n".join((data_text(plan), variables_text(plan), distributions_text(plan)))
@@ -162,7 +162,7 @@ def _section(plan: "Plan", name: str) -> str:
 
 def diff(options: argparse.Namespace) -> int:
     """Print what changes from one model to another."""
-    from ammgraph.graph.difference import difference_json, difference_text, differences
+    from ammgraph.show.difference import difference_json, difference_text, differences
 
     (spec, plan), (other_spec, other) = _compile(options.first, options), _compile(options.second, options)
     changes = differences((spec, plan), (other_spec, other))
@@ -180,9 +180,9 @@ def diff(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train a spec, or go on with a run; with `--trials` several seeds of it."""
-    from ammgraph.dry_run import dry_run
-    from ammgraph.session import train_run
-    from ammgraph.trials import is_trials, train_trials
+    from ammgraph.commands.dry_run import dry_run
+    from ammgraph.commands.session import train_run
+    from ammgraph.commands.trials import is_trials, train_trials
 
     if options.force and not options.run_dir:
         raise RunError("`--force` serves `--run-dir`, which is not given: it lets a run begin among other files")
@@ -196,9 +196,9 @@ def train(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Score a run's newest checkpoint."""
     from ammgraph import api
+    from ammgraph.commands.session import score_lines
     from ammgraph.evaluation import results
     from ammgraph.evaluation.quality import QualityOptions
-    from ammgraph.session import score_lines
 
     if options.weights and not options.quality:
         raise RunError("`--weights` serves `--quality`, which is not asked for")
@@ -222,9 +222,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write a run's HTML page."""
-    from ammgraph.evaluation.report import ReportOptions, report_run
-    from ammgraph.evaluation.views import ViewOptions
-    from ammgraph.train.run import choose_device
+    from ammgraph.report.report import ReportOptions, report_run
+    from ammgraph.report.views import ViewOptions
+    from ammgraph.runs.run import choose_device
 
     views = ViewOptions(seed=options.seed, embedded=0) if options.no_map else ViewOptions(seed=options.seed)
     page = report_run(
@@ -243,7 +243,7 @@ def report(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """Print a table of runs."""
     from ammgraph.evaluation import compare as comparison
-    from ammgraph.train.run import choose_device
+    from ammgraph.runs.run import choose_device
 
     groups = comparison.compare_runs(
         [Path(folder) for folder in options.run_dirs],
@@ -263,7 +263,7 @@ def compare(options: argparse.Namespace) -> int:
 def sample(options: argparse.Namespace) -> int:
     """Draw images from a run."""
     from ammgraph.evaluation.sample import sample_run
-    from ammgraph.train.run import choose_device
+    from ammgraph.runs.run import choose_device
 
     sample_run(
         Path(options.run_dir),
@@ -282,7 +282,7 @@ def sample(options: argparse.Namespace) -> int:
 def encode(options: argparse.Namespace) -> int:
     """Encode a user's own images."""
     from ammgraph.evaluation.encode import encode_run
-    from ammgraph.train.run import choose_device
+    from ammgraph.runs.run import choose_device
 
     device = choose_device(options.device)
     encode_run(Path(options.run_dir), Path(options.images), Path(options.output), device, force=options.force)
@@ -292,7 +292,7 @@ def encode(options: argparse.Namespace) -> int:
 
 def specs(options: argparse.Namespace) -> int:
     """List the specs that ship."""
-    from ammgraph.graph.listing import listed, listing_json, listing_text
+    from ammgraph.start.listing import listed, listing_json, listing_text
 
     found = listed()
     print(json.dumps(listing_json(found), indent=1) if options.format == "json" else listing_text(found))
@@ -301,7 +301,7 @@ def specs(options: argparse.Namespace) -> int:
 
 def copy(options: argparse.Namespace) -> int:
     """Copy a spec that ships."""
-    from ammgraph.spec.shipped import copy_spec, write_schema
+    from ammgraph.start.copies import copy_spec, write_schema
 
     copied = copy_spec(options.name, Path(options.path) if options.path else None)
     for path in (*copied, write_schema(copied[0].parent)):
@@ -312,9 +312,9 @@ def copy(options: argparse.Namespace) -> int:
 
 def new(options: argparse.Namespace) -> int:
     """Write a spec from two factorizations."""
-    from ammgraph.graph.sketch import new_spec
-    from ammgraph.spec.shipped import write_new, write_schema
-    from ammgraph.spec.skeleton import Typed
+    from ammgraph.start.copies import write_new, write_schema
+    from ammgraph.start.skeleton import Typed
+    from ammgraph.start.sketch import new_spec
 
     typed = Typed(
         q=" ".join(options.q.split()),
@@ -340,7 +340,7 @@ def new(options: argparse.Namespace) -> int:
 
 def schema(_: argparse.Namespace) -> int:
     """Print the JSON Schema of specs."""
-    from ammgraph.spec.json_schema import schema_text
+    from ammgraph.start.json_schema import schema_text
 
     print(schema_text(), end="")
     return 0
@@ -348,7 +348,7 @@ def schema(_: argparse.Namespace) -> int:
 
 def explain(options: argparse.Namespace) -> int:
     """Explain a diagnostic's code, or list all."""
-    from ammgraph import explain as explanations
+    from ammgraph.commands import explain as explanations
 
     print(explanations.explain(options.code) if options.code else explanations.listing())
     return 0
@@ -375,7 +375,7 @@ VERBS: dict[str, Run] = {
 
 
 def _compile(path: str, options: argparse.Namespace) -> "tuple[Spec, Plan]":
-    from ammgraph.graph.compile import compile_spec
+    from ammgraph.compiler.compile import compile_spec
     from ammgraph.spec.load import load_spec
 
     spec = load_spec(Path(path), options.set, allow_outside=options.allow_outside)

@@ -44,3 +44,29 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A copy of it to write in."""
     return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny_runs import TINY, make_run  # torch, which must not load before the settings above
+
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def labeled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny_runs import LABELED, make_run
+
+    return make_run(tmp_path_factory.mktemp("runs") / "labeled", LABELED)
+
+
+@pytest.fixture
+def tiny_run(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy to write in."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def labeled_run(labeled_folder: Path, tmp_path: Path) -> Path:
+    """A copy to write in."""
+    return Path(shutil.copytree(labeled_folder, tmp_path / "labeled"))

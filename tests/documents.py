@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ammgraph import cli
-from ammgraph.arguments import parser
+from ammgraph.commands.arguments import parser
 
 DOCS = Path(__file__).parent.parent / "ammgraph" / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from ammgraph.spec.json_schema import json_schema
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.sources import SOURCE_MEANINGS
 from ammgraph.spec.values import ACTIVATION_MEANINGS, ACTIVATIONS
+from ammgraph.start.json_schema import json_schema
 
 # Where each section stands in a spec, in the order of the reference.
 SECTIONS: dict[str, str] = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import CODES, WARNINGS, SpecError
-from ammgraph.graph.compile import compile_spec
 from ammgraph.spec.load import load_spec
 
 FOLDER = Path(__file__).parent / "bad_specs"

@@ -12,7 +12,7 @@ from tiny import FOLDER, TINY, command, environment
 from tiny_runs import Run
 
 from ammgraph import __version__, cli
-from ammgraph.train import checkpoint
+from ammgraph.runs import checkpoint
 
 COMMANDS = (
     *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode", "export"),

@@ -12,7 +12,7 @@ from tiny import FOLDER, LABELED, TINY, command, differences, environment, run_c
 from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import __version__, cli
-from ammgraph.train import checkpoint, run
+from ammgraph.runs import checkpoint, run
 
 # ------------------------------------------------------------------------------------------------ train
 

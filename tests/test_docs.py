@@ -11,8 +11,8 @@ import pytest
 from documents import DOCS, refreshed
 from language_tables import DEFINITIONS, PARTS, SECTIONS, activations_table, keys_table, sources_table
 
+from ammgraph.commands.explain import explanations
 from ammgraph.diagnostics import CODES, WARNINGS
-from ammgraph.explain import explanations
 from ammgraph.spec.load import load_text
 from ammgraph.spec.source import parse, plain
 

@@ -24,9 +24,9 @@ from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import api, cli
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.cost import bytes_text
-from ammgraph.graph.cost import memory as estimated
-from ammgraph.train import checkpoint, files, run
+from ammgraph.plan.cost import bytes_text
+from ammgraph.plan.cost import memory as estimated
+from ammgraph.runs import checkpoint, files, run
 from ammgraph.train.memory import explained
 from ammgraph.train.trainer import Trainer
 

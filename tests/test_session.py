@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from tiny import ALTERNATING, LABELED, TINY, data_of, trainer_of
 
-from ammgraph import api, cli, session
-from ammgraph.arguments import parser
+from ammgraph import api, cli
+from ammgraph.commands import session
+from ammgraph.commands.arguments import parser
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.results import Evaluation, Result, lines
+from ammgraph.runs.run import spec_text
 from ammgraph.spec.load import load_spec
-from ammgraph.train.run import spec_text
 from ammgraph.train.trainer import fit
 
 

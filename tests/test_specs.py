@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import FromData, FromDraw, FromNetwork, Plan, TurnPlan
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
+from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, Plan, TurnPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
 

@@ -20,7 +20,7 @@ from tiny import ALTERNATING, LABELED, TINY, plan_of
 from tiny_runs import make_run
 
 from ammgraph.data.dataset import load_data
-from ammgraph.train import checkpoint, record
+from ammgraph.runs import checkpoint, record
 from ammgraph.train.streams import initial_model
 
 ROOT = Path(__file__).parent.parent

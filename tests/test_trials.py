@@ -15,9 +15,9 @@ import pytest
 from tiny import FOLDER, TINY, differences
 from tiny_runs import Run, files_of, lines_of, make_run, state_of
 
-from ammgraph import trials
+from ammgraph.commands import trials
 from ammgraph.diagnostics import RunError
-from ammgraph.train import run
+from ammgraph.runs import run
 from ammgraph.train.trainer import Trainer
 
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"

@@ -7,10 +7,10 @@ from typing import Any
 
 from tiny import trainer_of
 
-from ammgraph.graph.text import plan_text
+from ammgraph.runs import checkpoint, record, run
+from ammgraph.runs.run import RunOptions
+from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
-from ammgraph.train import checkpoint, record, run
-from ammgraph.train.run import RunOptions
 
 # A command in this process: exit code, stdout, stderr.
 Run = Callable[..., tuple[int, str, str]]

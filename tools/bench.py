@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import growth
 import plain
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset
 from ammgraph.data.records import Split
-from ammgraph.graph import cost
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import FromData, Plan
 from ammgraph.nn.model import one_hot
+from ammgraph.plan import cost
+from ammgraph.plan.plan import FromData, Plan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.trainer import Trainer
 

@@ -33,10 +33,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 import torch
 
 from ammgraph import cli
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
-from ammgraph.graph.compile import compile_spec
+from ammgraph.runs import checkpoint
 from ammgraph.spec.load import load_spec
-from ammgraph.train import checkpoint
 
 PATIENCE = 600.0  # seconds that one process may take to its end
 WRITE_PATIENCE = 2.0  # seconds to wait for a file that is being written
@@ -126,7 +126,7 @@ def warm_up(options: argparse.Namespace) -> None:
     import sklearn.cluster  # noqa: F401
     import torchvision  # noqa: F401
 
-    import ammgraph.trials  # noqa: F401
+    import ammgraph.commands.trials  # noqa: F401
 
     directory = Path(options.data_dir) if options.data_dir else None
     load_data(compile_spec(load_spec(options.spec, options.set)).data, directory, download=False)

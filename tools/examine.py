@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import torch
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import SpecError, as_json
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.cost import cost_text, memory
-from ammgraph.graph.identity import plan_hash
-from ammgraph.graph.latex import latex
-from ammgraph.graph.plan import FromData, Plan, TurnPlan
-from ammgraph.graph.text import plan_text
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
+from ammgraph.plan.cost import memory
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import FromData, Plan, TurnPlan
+from ammgraph.show.cost import cost_text
+from ammgraph.show.latex import latex
+from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_text
 from ammgraph.train.step import take_turn
 

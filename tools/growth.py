@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.trainer import Trainer
 

@@ -14,7 +14,9 @@ from torch.nn import functional as F
 from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.objectives import Role
 from ammgraph.formulas.objectives import loss as loss_of
-from ammgraph.graph.plan import (
+from ammgraph.nn.losses import value
+from ammgraph.nn.networks import random_affine, straight_through
+from ammgraph.plan.plan import (
     DrawPlan,
     FromData,
     FromDraw,
@@ -25,8 +27,6 @@ from ammgraph.graph.plan import (
     Plan,
     RowPlan,
 )
-from ammgraph.nn.losses import value
-from ammgraph.nn.networks import random_affine, straight_through
 from ammgraph.spec.notation import Zeros
 from ammgraph.spec.schema import Mixture, Normal, Uniform
 from ammgraph.spec.values import GUMBEL_ACTIVATIONS

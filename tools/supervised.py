@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.data.records import scale_images
 from ammgraph.data.sampler import Sampler
 from ammgraph.evaluation.evaluate import category_scores, evaluate
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import FromNetwork, Plan, ReadoutPlan
 from ammgraph.nn.model import Model, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import FromNetwork, Plan, ReadoutPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.streams import initial_model, stream_seed
 

@@ -15,8 +15,8 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
-from ammgraph.train import record
-from ammgraph.train.run import read_options
+from ammgraph.runs import record
+from ammgraph.runs.run import read_options
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from ammgraph.data.records import Split, shape_text
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
+from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.evaluation.results import SPLITS, Evaluation
-from ammgraph.evaluation.runs import LoadedModel, load_model
 from ammgraph.evaluation.synthesis import ancestry, inferring_draw
-from ammgraph.graph.identity import plan_hash
-from ammgraph.graph.plan import DrawPlan, FromData, Plan, ReadoutPlan
 from ammgraph.nn.model import Model
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import DrawPlan, FromData, Plan, ReadoutPlan
+from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.terminal import one_line
 
 _LONGEST_HEADER = 2**20

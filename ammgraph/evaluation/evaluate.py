@@ -14,8 +14,11 @@ from torch import Tensor
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
-from ammgraph.graph.evaluation_cost import BATCH
-from ammgraph.graph.plan import (
+from ammgraph.nn.densities import log_joint
+from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
+from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.plan.evaluation_cost import BATCH
+from ammgraph.plan.plan import (
     BayesPlan,
     DrawPlan,
     FromData,
@@ -25,9 +28,6 @@ from ammgraph.graph.plan import (
     ReadoutPlan,
     ReconstructionPlan,
 )
-from ammgraph.nn.densities import log_joint
-from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
-from ammgraph.nn.networks import Mode, evaluate_input
 
 Key = TypeVar("Key")
 

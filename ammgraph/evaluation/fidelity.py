@@ -15,9 +15,9 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from ammgraph.data.records import scale_images
 from ammgraph.evaluation.classifier import Classifier
 from ammgraph.evaluation.synthesis import ancestry, sampling_sites, unit
-from ammgraph.graph.plan import DrawPlan, Plan
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import DrawPlan, Plan
 
 CLASSIFIER = "ammgraph-classifier"
 INCEPTION = "inception-v3-compat"

@@ -18,8 +18,8 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.classifier import VERSION, cache_folder, cached_classifier
 from ammgraph.evaluation.results import SPLITS, Result, finite
 from ammgraph.evaluation.synthesis import generating_draw
-from ammgraph.graph.plan import DrawPlan, Plan
 from ammgraph.nn.model import Model
+from ammgraph.plan.plan import DrawPlan, Plan
 
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 NEIGHBORS = 3

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
-from ammgraph.train import files, record
+from ammgraph.runs import files, record
 
 FILE = "evaluation.json"
 FORMAT = 1

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.outputs import check_output, head_of, is_npz, npz, write_output
-from ammgraph.evaluation.runs import load_model
 from ammgraph.evaluation.synthesis import generate, generating_draw, prior_category, unit
-from ammgraph.graph.plan import DrawPlan, Plan
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 
 PER_COMPONENT = 10
 GAP = 2

@@ -17,14 +17,14 @@ from ammgraph.data.records import Split, scale_images
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics, results
 from ammgraph.evaluation.evaluate import Answers, ask, rule_text
+from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
-from ammgraph.evaluation.runs import LoadedRun, load_run
-from ammgraph.graph.evaluation_cost import BASELINE
-from ammgraph.graph.identity import plan_hash
-from ammgraph.graph.plan import Plan, ReadoutPlan
 from ammgraph.nn.model import Model
+from ammgraph.plan.evaluation_cost import BASELINE
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.train.memory import check_evaluation_memory
 
 logger = logging.getLogger(__name__)

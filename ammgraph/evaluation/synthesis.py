@@ -10,8 +10,11 @@ from torch import Tensor
 
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation.evaluate import infer
-from ammgraph.graph.evaluation_cost import BATCH
-from ammgraph.graph.plan import (
+from ammgraph.nn.densities import component_parameters
+from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
+from ammgraph.nn.networks import Mode
+from ammgraph.plan.evaluation_cost import BATCH
+from ammgraph.plan.plan import (
     NOISE,
     DrawPlan,
     FactorPlan,
@@ -23,9 +26,6 @@ from ammgraph.graph.plan import (
     ReconstructionPlan,
     Site,
 )
-from ammgraph.nn.densities import component_parameters
-from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
-from ammgraph.nn.networks import Mode
 from ammgraph.spec.schema import Mixture
 
 # --------------------------------------------------------------------------------------------------- what a plan offers

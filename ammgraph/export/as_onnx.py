@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ammgraph.diagnostics import RunError
 from ammgraph.export.model import Asking, askings
-from ammgraph.graph.plan import Plan
+from ammgraph.plan.plan import Plan
 
 
 class _Asked(nn.Module):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ammgraph.export.code import ATTRIBUTES, Names
-from ammgraph.graph.plan import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork, NetworkPlan, PassPlan, Plan
+from ammgraph.plan.plan import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork, NetworkPlan, PassPlan, Plan
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.loading import load_model
 from ammgraph.export.as_onnx import onnx_programs
 from ammgraph.export.model import askings, constant_attributes, network_attributes
 from ammgraph.export.networks import attributes
 from ammgraph.export.source import model_source
-from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model
-from ammgraph.train import files
+from ammgraph.plan.plan import Plan
+from ammgraph.runs import files
 
 SOURCE, WEIGHTS = "model.py", "weights.pt"
 

@@ -9,7 +9,7 @@ from ammgraph.export.model import turn_names
 from ammgraph.formulas.expression import Expression, Logit, Minus, Number, Product, Slope, Sum, times
 from ammgraph.formulas.functions import FUNCTIONS
 from ammgraph.formulas.notation import PRODUCT, Spelling, written
-from ammgraph.graph.plan import LossPlan, PassPlan, Plan, TurnPlan
+from ammgraph.plan.plan import LossPlan, PassPlan, Plan, TurnPlan
 from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule
 

@@ -8,8 +8,8 @@ from ammgraph.evaluation.synthesis import ancestry, generating_draw, inferring_d
 from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
 from ammgraph.export.code import ATTRIBUTES, TAKEN, Names, call, class_names, docstring, number, returned, text
 from ammgraph.export.networks import has_hidden_probabilities
-from ammgraph.graph.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromPrior, Plan, Site
 from ammgraph.nn.model import Model
+from ammgraph.plan.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromPrior, Plan, Site
 from ammgraph.spec.schema import Mixture, Normal, Uniform
 
 _INDENT = " " * 8

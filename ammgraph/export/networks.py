@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
-from ammgraph.graph.plan import NetworkPlan, RowPlan, shape_text
+from ammgraph.plan.plan import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.notation import Named, Zeros
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS
 

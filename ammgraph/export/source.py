@@ -12,8 +12,8 @@ from ammgraph.export.code import class_names, docstring, number, text
 from ammgraph.export.losses import critic_calls, losses_code
 from ammgraph.export.model import askings, drawings, extra_sites, model_code, network_attributes, sampled_draw
 from ammgraph.export.networks import attributes, network_code
-from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import side_text
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ammgraph.graph.evaluation_cost import COMPONENTS
-from ammgraph.graph.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan
 from ammgraph.nn.model import Model, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.plan.evaluation_cost import COMPONENTS
+from ammgraph.plan.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan
 from ammgraph.spec.schema import Mixture
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ammgraph.graph.plan import (
+from ammgraph.nn.networks import Mode, Network
+from ammgraph.plan.plan import (
     DrawPlan,
     FromData,
     FromDraw,
@@ -20,7 +21,6 @@ from ammgraph.graph.plan import (
     Site,
     VariablePlan,
 )
-from ammgraph.nn.networks import Mode, Network
 from ammgraph.spec.schema import Empirical, Mixture, Normal, Probabilities, RandomMeans, Uniform
 
 Tensors = Mapping[str, Tensor]

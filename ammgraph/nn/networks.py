@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ammgraph.graph.plan import NetworkPlan, RowPlan
+from ammgraph.plan.plan import NetworkPlan, RowPlan
 from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS, GUMBEL_ACTIVATIONS
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ammgraph.graph.plan import DrawPlan, FromData, FromDraw, Plan
 from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, Plan
 
 EXAMPLES = 2
 

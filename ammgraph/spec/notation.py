@@ -65,6 +65,16 @@ class Reference:
         bound = ", ".join(f"{local}={variable}" for local, variable in self.bindings)
         return f"{self.owner}({bound}).{self.name}" if bound else f"{self.owner}.{self.name}"
 
+    @property
+    def binding(self) -> tuple[tuple[str, str], ...]:
+        """What the call binds, in one order and without `x=x`, which changes nothing."""
+        return tuple(sorted((local, variable) for local, variable in self.bindings if local != variable))
+
+    @property
+    def call(self) -> str:
+        """Without its row, `encoder` or `encoder(x=x2)`: equal for calls that share an evaluation in a draw (R2)."""
+        return str(Reference(self.owner, "", self.binding)).removesuffix(".")
+
 
 @dataclass(frozen=True)
 class Named:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ammgraph.graph.plan import PassPlan
 from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import PassPlan
 
 Reached = list[tuple[Tensor, Tensor]]  # samples, and the gradient of a loss with respect to them
 

@@ -11,9 +11,9 @@ import torch
 
 from ammgraph.data.records import machine_memory
 from ammgraph.diagnostics import RunError, is_out_of_memory
-from ammgraph.graph.cost import Precision, bytes_text, evaluation_advice, evaluation_text, memory, memory_text
-from ammgraph.graph.evaluation_cost import evaluation_memory
-from ammgraph.graph.plan import Plan
+from ammgraph.plan.cost import Precision, bytes_text, evaluation_advice, evaluation_text, memory, memory_text
+from ammgraph.plan.evaluation_cost import evaluation_memory
+from ammgraph.plan.plan import Plan
 
 # mallopt's parameters, in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4

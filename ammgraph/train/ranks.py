@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from ammgraph.compiler.statistics import lone_rows
 from ammgraph.diagnostics import RunError, SpecError
-from ammgraph.graph.plan import Plan
-from ammgraph.graph.statistics import lone_rows
 from ammgraph.nn.synchronized import add_up, exchange
+from ammgraph.plan.plan import Plan
 
 # As long as the others wait for the first one, which evaluates, saves and may fetch the data.
 PATIENCE = timedelta(hours=1)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ammgraph.graph.plan import TurnPlan
+from ammgraph.plan.plan import TurnPlan
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.trainer import Trainer
 

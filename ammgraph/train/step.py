@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 from ammgraph.formulas.expression import Logit, Slope, Square
-from ammgraph.graph.plan import FromNetwork, GamePlan, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.plan.plan import FromNetwork, GamePlan, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
 Gradients = dict[str, list[Tensor]]

@@ -15,8 +15,8 @@ from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.records import scale_images
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.plan import FromData, FromPrior, Plan, TurnPlan
 from ammgraph.nn.model import Model, build, draw_noise, one_hot
+from ammgraph.plan.plan import FromData, FromPrior, Plan, TurnPlan
 from ammgraph.spec.schema import Empirical
 from ammgraph.train.ranks import ALONE, Ranks
 

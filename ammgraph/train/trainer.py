@@ -10,15 +10,16 @@ import torch
 
 from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.cost import Precision
-from ammgraph.graph.identity import of_another_version, plan_hash
-from ammgraph.graph.plan import NetworkPlan, Plan
 from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
+from ammgraph.plan.cost import Precision
+from ammgraph.plan.identity import of_another_version, plan_hash
+from ammgraph.plan.plan import NetworkPlan, Plan
+from ammgraph.runs import checkpoint, record
+from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.spec.training import Adam, Sgd
-from ammgraph.train import checkpoint, memory, record
+from ammgraph.train import memory
 from ammgraph.train.ranks import ALONE, Ranks, shard
-from ammgraph.train.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
 from ammgraph.train.streams import Feed, Noise, initial_model
 

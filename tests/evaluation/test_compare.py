@@ -13,7 +13,7 @@ from tiny_runs import make_run
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare, results
 from ammgraph.evaluation.compare import as_json, compare_runs, lines, rows
-from ammgraph.train import record
+from ammgraph.runs import record
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_runs import fingerprint
+from test_loading import fingerprint
 from tiny import CPU, TINY, data_of
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.files import read_images
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.encode import encode, encode_run
 from ammgraph.evaluation.evaluate import ask, infer
+from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.results import write
-from ammgraph.evaluation.runs import load_model
 from ammgraph.evaluation.score import evaluate_run
-from ammgraph.graph.compile import compile_spec
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny import LABELED, TINY, data_of, differences, trainer_of
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.records import Split
 from ammgraph.evaluation import evaluate as module
 from ammgraph.evaluation.evaluate import evaluate, k_means_error
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model, build
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 
 SPEC = """

@@ -6,21 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_runs import fingerprint
+from test_loading import fingerprint
 from tiny import CPU, TINY, data_of
 from torch import Tensor
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import classifier as module
 from ammgraph.evaluation import fidelity
 from ammgraph.evaluation.classifier import Classifier, cached_classifier, digest, error_of, train_classifier
 from ammgraph.evaluation.fidelity import Generator, Images, to_uint8
+from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Result
-from ammgraph.evaluation.runs import LoadedRun, load_run
 from ammgraph.evaluation.score import evaluate_run
-from ammgraph.graph.compile import compile_spec
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_runs import fingerprint
+from test_loading import fingerprint
 from tiny import CPU, TINY
 from tiny_runs import make_run
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.sample import draw_samples, grid, sample_run, write_samples
-from ammgraph.graph.compile import compile_spec
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 

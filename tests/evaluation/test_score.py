@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from test_runs import fingerprint
+from test_loading import fingerprint
 from tiny import CPU, LABELED, TINY, data_of
 from tiny_runs import make_run
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
@@ -21,14 +21,14 @@ from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics, results, score
 from ammgraph.evaluation.evaluate import ask, infer
+from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.results import Evaluation, Result
-from ammgraph.evaluation.runs import LoadedRun, load_run
 from ammgraph.evaluation.score import evaluate_loaded, evaluate_run, find_split, measure
 from ammgraph.evaluation.synthesis import generate
-from ammgraph.graph.evaluation_cost import evaluation_memory
 from ammgraph.nn import densities
 from ammgraph.nn.densities import factor_parameters, log_joint
 from ammgraph.nn.model import one_hot
+from ammgraph.plan.evaluation_cost import evaluation_memory
 
 PROTOCOLS = ("one-to-one", "majority", "exemplar")
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ammgraph.evaluation.evaluate import category_scores, infer
 from ammgraph.evaluation.synthesis import inferring_draw
-from ammgraph.graph.plan import DrawPlan, Plan
 from ammgraph.nn.model import Model, build, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import DrawPlan, Plan
 
 
 def untrained(plan: Plan) -> Model:

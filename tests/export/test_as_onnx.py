@@ -13,14 +13,14 @@ from tiny import TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.runs import load_model
+from ammgraph.evaluation.loading import load_model
 from ammgraph.export.as_onnx import onnx_programs
 from ammgraph.export.export import exported_weights
 from ammgraph.export.source import model_source
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import Model
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec, load_text
 
 SPECS = Path(__file__).parent.parent.parent / "specs"

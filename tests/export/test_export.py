@@ -13,13 +13,13 @@ from tiny import ALTERNATING, LABELED, TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.export.export import exported_weights
 from ammgraph.export.source import model_source
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import PassPlan, Plan
 from ammgraph.nn.model import Model, build, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import PassPlan, Plan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
 from ammgraph.train.streams import Feed

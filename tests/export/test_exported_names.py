@@ -12,11 +12,11 @@ import pytest
 import torch
 from answers import untrained
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.export.export import exported_weights
 from ammgraph.export.source import model_source
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 from ammgraph.spec.names import RESERVED
 from ammgraph.train.step import take_turn

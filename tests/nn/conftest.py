@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Model, build
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 
 SMALL = """

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, distributions
 
-from ammgraph.graph.plan import BayesPlan, Plan
 from ammgraph.nn.densities import factor_parameters, log_joint, log_prior, normal_log_density
 from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import BayesPlan, Plan
 
 K = 3
 PROBABILITIES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)

@@ -9,9 +9,9 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from ammgraph.graph.plan import DrawPlan, FromNetwork, Plan
 from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import DrawPlan, FromNetwork, Plan
 
 COUNT = 40_000
 

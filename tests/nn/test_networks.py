@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ammgraph.graph.compile import compile_spec
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.networks import Mode, Network, evaluate_input, expn, random_affine, straight_through
 from ammgraph.spec.load import load_text
 from ammgraph.spec.notation import LARGEST_NUMBER, parse_input

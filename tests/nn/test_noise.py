@@ -7,9 +7,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import FromPrior, Plan, Site
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Model, build, draw_noise, draw_prior, one_hot
+from ammgraph.plan.plan import FromPrior, Plan, Site
 from ammgraph.spec.load import load_text
 
 CPU = torch.device("cpu")

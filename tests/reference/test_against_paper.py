@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Draw, Model, build, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import Outcome, take_turn
 from reference import amm

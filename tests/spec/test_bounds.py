@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ammgraph.cli import main
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import MOST_PROBLEMS, Diagnostic, SpecError, nearest
-from ammgraph.graph.compile import compile_spec
 from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.source import LARGEST_FILE, MOST_ENTRIES, parse, plain
 

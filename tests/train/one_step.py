@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Model, build, draw_noise
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 from ammgraph.train.step import Outcome, take_turn
 

@@ -12,10 +12,10 @@ from tiny import CPU
 from torch import Tensor
 
 from ammgraph.data.dataset import Dataset
-from ammgraph.graph.passes import between_name
-from ammgraph.graph.plan import EvaluationPlan, GamePlan, PassPlan, PenaltyPlan, Plan, TurnPlan
 from ammgraph.nn.model import Draw, Model, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.games import between_name
+from ammgraph.plan.plan import EvaluationPlan, GamePlan, PassPlan, PenaltyPlan, Plan, TurnPlan
 from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train.streams import Feed, Noise, initial_model
 

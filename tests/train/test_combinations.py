@@ -11,9 +11,9 @@ import torch
 from plain_trainer import COSTS, PlainTrainer
 from tiny import CPU
 
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.diagnostics import SpecError
-from ammgraph.graph.compile import compile_spec
 from ammgraph.spec.load import load_text
 from ammgraph.train.trainer import Trainer
 

@@ -15,8 +15,8 @@ from tiny import CPU, EMA, TINY, trainer_of
 from tiny_runs import Run, make_run, state_of
 
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.runs import load_model
-from ammgraph.train import checkpoint
+from ammgraph.evaluation.loading import load_model
+from ammgraph.runs import checkpoint
 
 OPTIMIZERS = {
     "adam": "{name: adam, learning_rate: 1e-3}",

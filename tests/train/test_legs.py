@@ -8,9 +8,9 @@ from one_step import GENERATORS, SPEC, Step
 from plain_objectives import OBJECTIVES, gradient_penalty, squared_norms
 from torch import Tensor
 
-from ammgraph.graph.plan import GamePlan
 from ammgraph.nn.model import critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.plan import GamePlan
 from ammgraph.train.legs import away_from_zero
 
 PENALTIES = ["none", "gradient_penalty", "roth_penalty", "r1_penalty"]

@@ -11,8 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from ammgraph.api import fit
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.cost import memory
-from ammgraph.graph.evaluation_cost import evaluation_memory
+from ammgraph.plan.cost import memory
+from ammgraph.plan.evaluation_cost import evaluation_memory
 from ammgraph.spec.load import load_spec
 from ammgraph.train import memory as machine
 from ammgraph.train.memory import check_evaluation_memory, check_memory, memory_of

@@ -10,7 +10,7 @@ from tiny import ALTERNATING, EMA, LABELED, TINY, data_of, differences, trainer_
 
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate
-from ammgraph.train import checkpoint, record
+from ammgraph.runs import checkpoint, record
 from ammgraph.train.trainer import Trainer, fit
 
 KINDS = {

@@ -10,8 +10,8 @@ from tiny import CPU, LABELED, TINY, data_of, differences, plan_of, trainer_of
 from ammgraph.data.dataset import Dataset
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
-from ammgraph.graph.plan import Plan
 from ammgraph.nn.model import build
+from ammgraph.plan.plan import Plan
 from ammgraph.train.streams import PURPOSES, Feed, Noise, counts_labels, initial_model, stream_seed
 from ammgraph.train.trainer import Trainer
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate
-from ammgraph.train import checkpoint, record, trainer
-from ammgraph.train.states import NotFinite
+from ammgraph.runs import checkpoint, record
+from ammgraph.runs.states import NotFinite
+from ammgraph.train import trainer
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.trainer import Trainer, fit
 

@@ -11,9 +11,9 @@ from plain_objectives import JENSEN_SHANNON, MINIMAX, discriminator_loss, genera
 from tiny import CPU, TINY, data_of, plan_of, trainer_of
 from torch import Tensor
 
-from ammgraph.graph.compile import compile_spec
-from ammgraph.graph.plan import Plan
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Model, build, draw_noise
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 from ammgraph.train.step import take_turn
 from ammgraph.train.streams import PURPOSES, Feed, Noise, stream_seed

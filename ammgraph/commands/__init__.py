@@ -1,0 +1,1 @@
+"""The command line: arguments, sessions at a terminal, trials, rehearsals."""

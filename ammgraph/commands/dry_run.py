@@ -1,0 +1,165 @@
+"""`train --dry-run`: a few steps of a spec that leave no file, and what they show of gradients, memory and time."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from ammgraph.api import PathLike, training_device
+from ammgraph.commands.session import clock, tell_warnings
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.compiler.origins import KNOWN_DATA
+from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.data.records import DataAbsent
+from ammgraph.data.synthetic import synthetic_data
+from ammgraph.diagnostics import RunError
+from ammgraph.plan.cost import bytes_text, memory, memory_text
+from ammgraph.plan.plan import FromData, Plan
+from ammgraph.runs.run import Precision
+from ammgraph.show.text import table
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
+from ammgraph.terminal import print_lines
+from ammgraph.train.memory import check_memory, explained
+from ammgraph.train.ranks import refuse_several
+from ammgraph.train.rehearsal import Rehearsal, rehearse
+from ammgraph.train.trainer import Trainer
+
+
+@dataclass(frozen=True, eq=False)
+class DryRun:
+    """What a dry run has shown, and on what."""
+
+    plan: Plan
+    device: str
+    precision: Precision
+    data: str
+    absent: str  # why the data are synthetic; empty where they are real
+    steps_per_epoch: int
+    last_step: int
+    found: Rehearsal
+
+
+def dry_run(options: argparse.Namespace) -> int:
+    """`ammgraph train --dry-run`: 0 where every network would learn, else 1."""
+    refuse_several("`--dry-run` takes one process")
+    given = {"--resume": options.resume, "--trials": options.trials, "--run-dir": options.run_dir}
+    wrong = next((name for name, value in given.items() if value), None)
+    if wrong is not None:
+        raise RunError(f"`--dry-run` tries a spec and keeps nothing; it takes no `{wrong}`")
+    spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
+    tell_warnings(spec)
+    shown = try_spec(
+        spec,
+        seed=options.seed or 0,
+        device=options.device,
+        precision=options.precision or "float32",
+        data_dir=options.data_dir,
+    )
+    print_lines(lines(shown))
+    return 1 if shown.found.problems else 0
+
+
+def try_spec(
+    spec: Spec | PathLike,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "float32",
+    data_dir: PathLike | None = None,
+) -> DryRun:
+    """A few steps of a spec that leave no file: gradients measured against the plan, time, memory.
+
+    Data that are not at hand are not fetched; random images take their place.
+
+    Args:
+        spec: a spec, or the path of one.
+        seed: as for `fit`.
+        device: as for `fit`.
+        precision: as for `fit`.
+        data_dir: as for `fit`.
+
+    Raises:
+        RunError: the data are not the model's; a weight is not finite after the steps.
+        SpecError: the spec is wrong.
+    """
+    plan = compile_spec(spec if isinstance(spec, Spec) else load_spec(spec))
+    absent = ""
+    try:
+        dataset = load_data(plan.data, None if data_dir is None else Path(data_dir), download=False)
+    except DataAbsent as error:
+        absent = str(error).partition(". ")[0]
+        dataset = _synthetic(plan)
+    chosen = training_device(device)
+    check_memory(plan, chosen, precision)
+    with explained(plan, precision, "trying some steps"):
+        trainer = Trainer(plan, dataset, seed, chosen, precision)
+        found = rehearse(trainer)
+    return DryRun(
+        plan,
+        str(chosen),
+        precision,
+        dataset.description,
+        absent,
+        trainer.steps_per_epoch,
+        trainer.last_step,
+        found,
+    )
+
+
+def lines(shown: DryRun) -> list[str]:
+    """What a dry run has shown, for a person."""
+    plan, found = shown.plan, shown.found
+    many = len(plan.turns) > 1
+    head = ("turn", "game", "player", "network", "gradient norm", "through")
+    reaches = [
+        (
+            str(reach.turn),
+            reach.game,
+            reach.player,
+            reach.network,
+            f"{reach.norm:.3g}",
+            ", ".join(reach.through) or "its own logit",
+        )
+        for reach in found.reaches
+    ]
+    rows = [row if many else row[1:] for row in (head, *reaches)]
+    sums = [("network", "parameters", "gradient norm")]
+    sums += [(name, f"{plan.network(name).parameters:,}", f"{norm:.3g}") for name, norm in found.norms.items()]
+    per_step = found.seconds_per_step
+    epoch = clock(per_step * shown.steps_per_epoch)
+    whole = clock(per_step * shown.last_step)
+    count = len(found.seconds)
+    timed = f"the median of {count} steps after a first one" if count > 1 else "measured on the second one"
+    kind = "in all in the process" if shown.device == "cpu" else "allocated in all"
+    estimate = memory(plan, shown.precision)
+    return [
+        f"{plan.title or 'dry run'}",
+        f"  data    {shown.data}",
+        *([f"          {shown.absent}"] if shown.absent else []),
+        f"  device  {shown.device}, {shown.precision}",
+        "",
+        "gradients of the first step: each player's loss in each game, along the paths that the plan says",
+        *table(rows, right=(4,) if many else (3,)),
+        "",
+        "gradients that the optimizers get",
+        *table(sums, right=(1, 2)),
+        *[f"error: {problem}" for problem in found.problems],
+        "",
+        f"memory  {bytes_text(estimate.total)} expected for a step ({memory_text(estimate)});",
+        f"        measured {bytes_text(found.peak - found.resident)} for the steps, {bytes_text(found.peak)} {kind}",
+        f"time    {per_step:.3g} s a step, {timed}; without evaluations {epoch} an epoch of "
+        f"{shown.steps_per_epoch:,} steps, {whole} in all for {shown.last_step:,}",
+        "nothing was written",
+    ]
+
+
+def _synthetic(plan: Plan) -> Dataset:
+    """Random images of the shape that the plan takes from data, enough for some steps."""
+    origins = [f.origin for draw in plan.draws for f in draw.factors if isinstance(f.origin, FromData)]
+    fields = [(plan.variable(name).shape, field) for origin in origins for name, field in origin.fields]
+    images = [shape for shape, field in fields if field == "image"]
+    shape, classes = KNOWN_DATA.get(plan.data.dataset, (images[0] if images else (1, 1, 1), 0))
+    labels = [shape[0] for shape, field in fields if field == "label"]
+    labeled = plan.data.labeled.count if plan.data.labeled is not None and plan.data.labeled.count != "all" else 0
+    least = 10 * max(draw.batch_size for draw in plan.draws) + labeled
+    return synthetic_data(plan.data, shape, classes or min(labels, default=10), least)

@@ -1,0 +1,263 @@
+"""A run from the terminal: what `train` and `evaluate` do, in the order in which they do it, and what they show.
+
+Between the command line and `api`, which does the work.
+"""
+
+import argparse
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ammgraph import api
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.diagnostics import RunError, render
+from ammgraph.evaluation import results
+from ammgraph.evaluation.metrics import components_in_use
+from ammgraph.evaluation.results import Evaluation
+from ammgraph.plan.identity import plan_hash
+from ammgraph.runs import run
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
+from ammgraph.terminal import print_lines, screen
+from ammgraph.train.ranks import ALONE, Ranks, joined
+from ammgraph.train.trainer import Trainer
+
+
+def train_run(options: argparse.Namespace) -> int:
+    """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
+    with joined() as ranks, _opened(options, ranks) as training:
+        if not ranks.first:
+            return _follow(training)
+        trainer, folder, first = training.trainer, training.folder, training.trainer.step
+        say(_headline(training))
+        started = time.monotonic()
+        with api.stop_signals() as stopped:
+            with _display(trainer, folder) as show:
+                finished = api.train(training, show, stop=lambda: bool(stopped))
+            if stopped or not finished:
+                where = "before the evaluation" if finished else f"at step {trainer.step:,}"
+                say(f"stopped {where}; go on with\n  {_resume_command(folder, options, ranks)}")
+                if not finished:
+                    ranks.wait()
+                return _stopped_by(stopped)
+    say(f"trained {trainer.step:,} steps; this session took {clock(time.monotonic() - started)}")
+    found = _evaluated(training) if first == trainer.step else None
+    found = found or api.evaluate_training(training, options.device)
+    print_lines(score_lines(folder, found))
+    return 0
+
+
+def _follow(training: api.Training) -> int:
+    """The run in a process that is not the first one: its part of every step, until the first one has saved."""
+    with api.stop_signals() as stopped:
+        if api.train(training, None, stop=lambda: bool(stopped)):
+            return 0
+        training.trainer.ranks.wait()
+        return _stopped_by(stopped)
+
+
+def _stopped_by(received: Sequence[int]) -> int:
+    """The exit code of a run that was asked to stop, be it by a signal to another one of its processes."""
+    return 128 + (received[0] if received else signal.SIGTERM)
+
+
+def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager[api.Training]:
+    """The run that is asked for: a new one, or one that goes on."""
+    download = not options.no_download
+    if not options.resume:
+        folder = Path(options.run_dir) if options.run_dir else None
+        if folder and ranks.first and not options.force and not run.is_run(folder):
+            run.refuse_foreign(folder)
+        spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
+        if ranks.first:
+            tell_warnings(spec)
+        return api.new_training(spec, new_settings(options, ranks), folder, options.device, download, ranks)
+    folder = Path(options.resume)
+    settings = _resumed_settings(options, folder)
+    directory = Path(options.data_dir) if options.data_dir else None
+    return api.resumed_training(folder, settings, options.set, options.device, directory, download, ranks)
+
+
+def _evaluated(training: api.Training) -> Evaluation | None:
+    """What a run that had come to its end before was found to be, if it was evaluated there."""
+    found, (split, _) = results.read(training.folder), training.dataset.scored()
+    state = (training.trainer.step, plan_hash(training.trainer.plan))
+    return replace(found, split=split) if found and found.of(split) and (found.step, found.plan) == state else None
+
+
+def score_lines(folder: Path, found: Evaluation) -> list[str]:
+    """What an evaluation found, each number with its protocol, and what was published for the same constants."""
+    plan = compile_spec(load_spec(folder / "spec.json", ()))
+    published = [
+        f"  {number.metric.replace('_', ' ')}, {number.source}: {number.value:g}"
+        + ("" if number.std is None else f" +- {number.std:g}")
+        + (" %" if number.unit == "percent" else "")
+        for number in plan.published
+    ]
+    return [*results.lines(found), *(["published:", *published] if published else [])]
+
+
+def new_settings(options: argparse.Namespace, ranks: Ranks = ALONE) -> run.RunOptions:
+    """What a new run is asked to be."""
+    return run.RunOptions(
+        name=Path(options.spec).stem,
+        seed=options.seed or 0,
+        precision=options.precision or "float32",
+        data_dir=str(Path(options.data_dir).absolute()) if options.data_dir else None,
+        log_every=options.log_every or api.LOG_EVERY,
+        checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
+        command=shlex.join(ranks.command(["ammgraph", *sys.argv[1:]])),
+    )
+
+
+def _resumed_settings(options: argparse.Namespace, resumed: Path) -> run.RunOptions:
+    """What a resumed run was asked to be, with how often it logs and saves from now on."""
+    settings = run.read_options(resumed)
+    if options.run_dir or (options.seed is not None and options.seed != settings.seed):
+        raise RunError(f"a run keeps its directory and its seed ({settings.seed}); `--resume` takes neither")
+    if options.precision not in (None, settings.precision):
+        raise RunError(f"the run began in {settings.precision}; `--resume` cannot change it to {options.precision}")
+    changed = {name: getattr(options, name) for name in ("log_every", "checkpoint_seconds")}
+    return replace(settings, **{name: value for name, value in changed.items() if value is not None})
+
+
+def _resume_command(folder: Path, options: argparse.Namespace, ranks: Ranks = ALONE) -> str:
+    """What goes on with a run as it was started; seed, precision and the like stand in the run directory."""
+    words = ["ammgraph", "train", "--resume", str(folder)]
+    if options.device != "auto":
+        words += ["--device", options.device]
+    for override in options.set if options.resume else ():
+        words += ["--set", override]
+    return shlex.join(ranks.command(words))
+
+
+def tell_warnings(spec: Spec) -> None:
+    """What `validate` warns of, before anything is trained."""
+    for warning in compile_spec(spec).warnings:
+        say(render(warning, spec.source.texts))
+
+
+def say(text: str) -> None:
+    """A line to stderr, if anyone still reads it: training goes on without."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _headline(training: api.Training) -> str:
+    trainer, settings = training.trainer, training.settings
+    plan = trainer.plan
+    processes = trainer.ranks.size
+    where = str(trainer.device) if processes == 1 else f"{processes} processes on {trainer.device.type}"
+    sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    return (
+        f"{plan.title or settings.name}\n"
+        f"  model   {sides}\n"
+        f"  size    {plan.parameters:,} parameters\n"
+        f"  data    {training.dataset.description}\n"
+        f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
+        f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
+    )
+
+
+class Show(Protocol):
+    """Takes every line of the metrics."""
+
+    def __call__(self, line: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+@contextmanager
+def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
+    """A progress bar on a terminal, plain lines elsewhere; TensorBoard files where it is installed."""
+    board = _tensorboard(folder, trainer.step)
+    if not sys.stderr.isatty():
+        yield lambda line: _show_plain(trainer, line, board)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(file=screen(sys.stderr))
+        columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=console, expand=True) as progress:
+            task = progress.add_task("", total=trainer.last_step, completed=trainer.step)
+
+            def show(line: dict[str, Any]) -> None:
+                if "evaluation" in line:
+                    progress.console.print(_evaluation_text(line), highlight=False)
+                else:
+                    progress.update(task, completed=line["step"], description=_losses_text(trainer, line))
+                _write_board(board, line)
+
+            yield show
+    if board is not None:
+        board.close()
+
+
+def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
+    if "evaluation" in line:
+        say(_evaluation_text(line))
+    else:
+        left = clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
+        head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}"
+        say(f"{head}  {_losses_text(trainer, line)}  {left} left")
+    _write_board(board, line)
+
+
+def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
+    games = [
+        f"{game.name}: D {line[f'{game.name}/discriminator']:.3f} G {line[f'{game.name}/generator']:.3f} "
+        f"accuracy {100 * line[f'{game.name}/accuracy']:.0f} %"
+        for game in trainer.plan.games
+        if f"{game.name}/discriminator" in line
+    ]
+    rate = trainer.plan.epoch_batch / line["seconds_per_step"]
+    entropies = [
+        f"{name.removesuffix('/entropy')}: entropy {value:.2f}, {_used(line[name.replace('/entropy', '/use')])}"
+        for name, value in line.items()
+        if name.endswith("/entropy")
+    ]
+    return "  ".join([*games, *entropies, f"{rate:,.0f} examples/s"])
+
+
+def _used(use: list[float]) -> str:
+    """Of the batches since the line before: what `components_in_use` is of an evaluation."""
+    return f"{components_in_use(use)} of {len(use)} in use"
+
+
+def _evaluation_text(line: dict[str, Any]) -> str:
+    shown = [
+        f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
+        for name, value in line["evaluation"].items()
+        if name.rpartition("/")[2] in ("one_to_one_error", "classification_error")
+    ]
+    shown += [
+        f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
+    ]
+    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({line['evaluation']['examples']:,} images)"
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+
+def _write_board(board: Any, line: dict[str, Any]) -> None:
+    if board is None:
+        return
+    for name, value in (line | line.get("evaluation", {})).items():
+        if isinstance(value, int | float):
+            board.add_scalar(name, value, line["step"])
+
+
+def clock(seconds: float) -> str:
+    """3661 -> `1:01:01`, 59.6 -> `1:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""Spec -> Plan: one rule, one stage after another; each tells all its problems."""

@@ -1,0 +1,137 @@
+"""What follows from a factorization for free: densities, the Bayes classifier of eq. 19, what a model can tell."""
+
+from collections.abc import Mapping, Sequence
+
+from ammgraph.compiler.factors import Variables
+from ammgraph.plan.plan import (
+    BayesPlan,
+    Density,
+    DrawPlan,
+    FactorPlan,
+    FromData,
+    FromNetwork,
+    FromPrior,
+    ReadoutPlan,
+    ReconstructionPlan,
+    RowPlan,
+)
+from ammgraph.spec.notation import Input, Named, Zeros
+from ammgraph.spec.schema import CATEGORICAL_ACTIVATIONS, Mixture
+
+
+def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) -> Density:
+    """The density that the kind of a row gives: `a + expn(b)` is N(a, exp(b)), a softmax is categorical, ... (R16).
+
+    Args:
+        name: the row that is drawn.
+        rows: the rows of its network.
+        stops: rows that hold samples of variables, which are given.
+    """
+    row = rows[name]
+    activation = None if row.activation is None else row.activation.name
+    plain = row.op is None and not row.batchnorm and not row.dropout and row.pool is None
+    noisy = [atom for atom in row.input.names if _is_noise(atom, rows)]
+    mean = _without_noise(row.input, rows, row.in_shape[0])
+    if activation in CATEGORICAL_ACTIVATIONS:
+        return Density("categorical", mean=mean if plain else None)
+    if activation == "sigmoid" and row.pool is None:
+        return Density("bernoulli")
+    if plain and activation is None and len(noisy) == 1 and mean is not None:
+        noise = rows[noisy[0].name]
+        read = [atom.name for atom in (*mean.names, *noise.input.names)]
+        if noise.out_shape == noise.inner_shape == row.out_shape and not _reads_noise(read, rows, stops):
+            return Density("normal", mean=mean, log_variance=noise.name)
+    return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")
+
+
+def plan_readouts(draws: Sequence[DrawPlan], variables: Variables) -> tuple[ReadoutPlan, ...]:
+    """Every categorical variable that a distribution infers from the data by a network, and how else it can be read."""
+    readouts = []
+    for name, variable in variables.items():
+        if variable.kind != "categorical":
+            continue
+        inferring = [draw for draw in draws if draw.produces(name) and _infers(draw, name)]
+        if not inferring:
+            continue
+        supervised = any(draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData) for draw in draws)
+        readouts.append(ReadoutPlan(name, inferring[0].name, supervised, _bayes(name, draws, inferring[0])))
+    return tuple(readouts)
+
+
+def plan_reconstructions(draws: Sequence[DrawPlan], variables: Variables) -> tuple[ReconstructionPlan, ...]:
+    """Images that one distribution takes from data and infers latents of, and that another draws from such latents."""
+    found = []
+    for name, variable in variables.items():
+        if variable.kind == "image":
+            drawing = [draw for draw in draws if draw.produces(name)]
+            pairs = (
+                ReconstructionPlan(name, infer.name, generate.name)
+                for generate in drawing
+                for infer in drawing
+                if isinstance(generate.factor_of(name).origin, FromNetwork)
+                and isinstance(infer.factor_of(name).origin, FromData)
+                and generate.factor_of(name).given
+                and all(infer.produces(latent) for latent in generate.factor_of(name).given)
+            )
+            found += [pair for pair in [next(pairs, None)] if pair is not None]
+    return tuple(found)
+
+
+def _is_noise(atom: Named, rows: Mapping[str, RowPlan]) -> bool:
+    row = rows.get(atom.name)
+    return row is not None and row.activation is not None and row.activation.name == "expn"
+
+
+def _without_noise(read: Input, rows: Mapping[str, RowPlan], channels: int) -> Input | None:
+    """The input less its `expn` summands: zeros where nothing is left, None where noise is one part of several."""
+    parts = tuple(
+        tuple(atom for atom in part if not (isinstance(atom, Named) and _is_noise(atom, rows))) for part in read.parts
+    )
+    if parts == ((),):
+        return Input(((Zeros(channels),),))
+    return Input(parts) if all(parts) else None
+
+
+def _reads_noise(names: Sequence[str], rows: Mapping[str, RowPlan], stops: frozenset[str]) -> bool:
+    """Some row that these depend on is random, given the samples in `stops`."""
+    seen: set[str] = set()
+    open_names = list(names)
+    while open_names:
+        name = open_names.pop()
+        if name in seen or name in stops or name not in rows:
+            continue
+        seen.add(name)
+        row = rows[name]
+        if row.noise:
+            return True
+        open_names += row.reads
+    return False
+
+
+def _infers(draw: DrawPlan, variable: str) -> bool:
+    """The variable is drawn by a network, and the distribution starts from data."""
+    return isinstance(draw.factor_of(variable).origin, FromNetwork) and any(
+        isinstance(factor.origin, FromData) for factor in draw.factors
+    )
+
+
+def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPlan | None:
+    for draw in draws:
+        if not draw.produces(variable) or not isinstance(draw.factor_of(variable).origin, FromPrior):
+            continue
+        evidence = [
+            factor.variables[0]
+            for factor in draw.factors
+            if variable in factor.given
+            and _is_evidence(factor)
+            and all(map(infer.produces, factor.variables + factor.given))
+        ]
+        if evidence:
+            return BayesPlan(variable, draw.name, tuple(evidence))
+    return None
+
+
+def _is_evidence(factor: FactorPlan) -> bool:
+    """The factor has a closed density."""
+    mixture = isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Mixture)
+    return mixture or factor.density.kind == "normal"

@@ -1,0 +1,242 @@
+"""What games do: every row learns, sides differ, and nothing that is written about a game stays without effect."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from ammgraph.diagnostics import Diagnostic, Note
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.plan.plan import (
+    DrawPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    GamePlan,
+    NetworkPlan,
+    TurnPlan,
+)
+from ammgraph.spec.notation import number_text, side_text
+from ammgraph.spec.schema import Schedule, Spec
+
+_UNEVEN = 1e-6  # from here on the weights of a side do not sum to 1
+
+
+def data_are_read(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+    """Some distribution that a step draws takes an example of the data."""
+    factors = [factor for draw in draws.values() for factor in draw.factors]
+    if not any(factor.needed and isinstance(factor.origin, FromData) for factor in factors):
+        yield Diagnostic(
+            "no-data",
+            "a step reads nothing of the data",
+            spec.source.key("data"),
+            found="no discriminator reads what depends on a factor that is drawn by `data`",
+            expected="a factor of an image, as `q(x): data`",
+        )
+
+
+def check_samples_differ(spec: Spec, games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+    """No game is played between samples and the same samples under another name."""
+    for game in games:
+        real, fake = (
+            sorted((weight, _origins(draw, game, draws)) for weight, draw in side) for side in (game.real, game.fake)
+        )
+        if real == fake:
+            yield Diagnostic(
+                "impossible-game",
+                f"both sides of `{game.name}` are the same samples",
+                spec.source.value("games", game.name, "match"),
+                found=", ".join(f"`{variable}` of `{draw}`" for _, origins in real for draw, variable in origins),
+                expected="two different distributions, [REAL, FAKE]",
+            )
+
+
+def check_rows_learn(
+    spec: Spec,
+    networks: Mapping[str, NetworkPlan],
+    draws: Mapping[str, DrawPlan],
+    turns: Sequence[TurnPlan],
+) -> Iterator[Diagnostic]:
+    """A gradient reaches every row that has parameters."""
+    learning = _learning_rows(draws, turns)
+    for network in networks.values():
+        for row in network.rows:
+            if row.parameters and (network.name, row.name) not in learning:
+                serves = [
+                    f"`{factor.text}`"
+                    for draw in draws.values()
+                    for factor in draw.factors
+                    if isinstance(factor.origin, FromNetwork)
+                    and factor.origin.evaluation.network == network.name
+                    and row.name in factor.origin.closure
+                ]
+                yield Diagnostic(
+                    "no-gradient",
+                    f"no gradient reaches row `{row.name}` of `{network.name}`",
+                    spec.source.key("networks", network.name, "layers", row.name),
+                    found=f"it serves {', '.join(dict.fromkeys(serves))}, and no game trains it through that",
+                    expected="a game that trains the network, and whose discriminator reads what the row leads to",
+                )
+
+
+def without_effect(
+    spec: Spec, draws: Mapping[str, DrawPlan], games: Sequence[GamePlan], turns: Sequence[TurnPlan]
+) -> Iterator[Diagnostic]:
+    """Games, penalties and players that change nothing, and games that ask for something else than they say."""
+    played = [game for game in games if any(game.name in turn.games for turn in turns)]
+    for game in games:
+        if game not in played:
+            yield Diagnostic(
+                "no-effect",
+                f"no turn plays `{game.name}`",
+                spec.source.key("games", game.name),
+                found="`trains` and the schedule leave nobody who learns from it",
+                hint=f"`{game.name}: null` in `games` removes a game that is inherited",
+            )
+    for game in played:
+        yield from _weights(spec, game, turns)
+    yield from _idle_players(spec, played, turns)
+    yield from _idle_games_of_turns(spec, turns)
+    yield from _uneven_sides(spec, games)
+    yield from _opposite_games(spec, played, turns)
+    yield from _idle_factors(spec, draws)
+
+
+def is_zero(schedule: Schedule, epochs: float | None) -> bool:
+    """Whether a number that may change is 0 all through the training; its length in steps is none in epochs."""
+    values = [value for epoch, value in schedule.points if epochs is None or epoch <= epochs]
+    return not any(values) and (epochs is None or schedule.at(epochs) == 0)
+
+
+def _origins(draw: str, game: GamePlan, draws: Mapping[str, DrawPlan]) -> tuple[tuple[str, str], ...]:
+    """For each variable that the discriminator reads, the distribution and the variable that the sample comes from."""
+    found = []
+    for _, variable in game.reads:
+        place = (draw, variable)
+        while isinstance(origin := draws[place[0]].factor_of(place[1]).origin, FromDraw):
+            place = (origin.draw, origin.variable)
+        found.append(place)
+    return tuple(found)
+
+
+def _learning_rows(draws: Mapping[str, DrawPlan], turns: Sequence[TurnPlan]) -> set[tuple[str, str]]:
+    """(network, row) of every row through which the gradient of some loss flows to a network that the loss trains."""
+    found: set[tuple[str, str]] = set()
+    for turn in turns:
+        rows = {passed.evaluation.name: passed.rows for passed in turn.passes}
+        for loss, network in turn.minimised:
+            samples = dict(loss.paths)[network]
+            if not samples:  # the network itself is evaluated
+                found |= {(network, row) for leaf in loss.leaves for row in rows[leaf.evaluation]}
+            for draw, _, variable in (sample.partition(".") for sample in samples):
+                origin = draws[draw].factor_of(variable).origin
+                assert isinstance(origin, FromNetwork), "a path leads through samples of the network"
+                found |= {(network, row) for row in origin.closure}
+    return found
+
+
+def _minimised(turns: Sequence[TurnPlan]) -> set[tuple[str, str, str]]:
+    """(game, what of its losses, network) of every loss that some turn minimises."""
+    return {(loss.owner, loss.what, network) for turn in turns for loss, network in turn.minimised}
+
+
+def _weights(spec: Spec, game: GamePlan, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+    """Weights that are 0 throughout, and penalties whose time never comes."""
+    epochs = spec.training.epochs
+    if is_zero(game.weight, epochs):
+        span = spec.source.value("games", game.name, "weight")
+        yield Diagnostic("no-effect", f"the weight of `{game.name}` is 0 all through the training", span)
+    penalized = any(name == game.name and what == "discriminator" for name, what, _ in _minimised(turns))
+    for penalty in game.penalties:
+        path, key = ("games", game.name, penalty.kind), PENALTIES[penalty.kind].weight
+        if not penalized:
+            yield Diagnostic(
+                "no-effect",
+                f"the `{penalty.kind}` of `{game.name}` is never taken",
+                spec.source.key(*path),
+                found=f"`{game.discriminator.owner}` does not learn from `{game.name}`",
+            )
+        elif is_zero(penalty.weight, epochs):
+            message = f"the `{penalty.kind}` of `{game.name}` weighs 0 all through the training"
+            yield Diagnostic("no-effect", message, spec.source.value(*path, key))
+        elif spec.training.steps is not None and 1 < penalty.every >= spec.training.steps:
+            yield Diagnostic(
+                "no-effect",
+                f"the `{penalty.kind}` of `{game.name}` is taken in the first step alone",
+                spec.source.value(*path, "every"),
+                found=f"every {penalty.every:,} steps, of {spec.training.steps:,}",
+            )
+
+
+def _idle_players(spec: Spec, games: Sequence[GamePlan], turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+    trained = {(game, network) for game, _, network in _minimised(turns)}
+    for game in games:
+        for place, network in enumerate(spec.games[game.name].trains or ()):
+            if (game.name, network) not in trained:
+                yield Diagnostic(
+                    "no-effect",
+                    f"`{game.name}` trains `{network}` in no turn",
+                    spec.source.value("games", game.name, "trains", place),
+                    found="no turn of the schedule that plays the game updates the network",
+                )
+
+
+def _idle_games_of_turns(spec: Spec, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+    for index, turn in enumerate(spec.training.schedule or ()):
+        for place, name in enumerate(turn.games or ()):
+            if name not in turns[index].games and any(name in other.games for other in turns):
+                yield Diagnostic(
+                    "no-effect",
+                    f"`{name}` trains none of the networks that this turn updates",
+                    spec.source.value("training", "schedule", index, "games", place),
+                )
+
+
+def _uneven_sides(spec: Spec, games: Sequence[GamePlan]) -> Iterator[Diagnostic]:
+    for game in games:
+        for index, side in enumerate((game.real, game.fake)):
+            total = sum(weight for weight, _ in side)
+            if abs(total - 1) > _UNEVEN:
+                yield Diagnostic(
+                    "uneven-game",
+                    f"the weights of `{side_text(side)}` do not sum to 1",
+                    spec.source.value("games", game.name, "match", index),
+                    found=f"sum {number_text(float(f'{total:.6g}'))}",
+                    expected="sum 1: so a side is one distribution; `weight` weighs a whole game",
+                )
+
+
+def _opposite_games(spec: Spec, games: Sequence[GamePlan], turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+    """Two games in which one discriminator learns to say 1 to what it says 0 to in the other."""
+    learns = {game for game, role, _ in _minimised(turns) if role == "discriminator"}
+    for first, second in combinations([game for game in games if game.name in learns], 2):
+        asked = (first.discriminator, first.reads) == (second.discriminator, second.reads)
+        if asked and (first.real, first.fake) == (second.fake, second.real):
+            yield Diagnostic(
+                "uneven-game",
+                f"`{second.name}` asks `{second.discriminator}` for the opposite of what `{first.name}` does",
+                spec.source.value("games", second.name, "match"),
+                expected="sides in the same order, or a discriminator for each game",
+                notes=(Note(f"`{first.name}` stands here", spec.source.value("games", first.name, "match")),),
+            )
+
+
+def _idle_factors(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+    """What data or a prior draws and no step needs; a network's row may be there to be read off."""
+    for name, draw in draws.items():
+        target = spec.distributions[name]
+        if isinstance(target, str):
+            continue
+        given = {variable for factor in draw.factors for variable in factor.given}
+        for factor in draw.factors:
+            idle = not factor.needed and not isinstance(factor.origin, FromNetwork) and not given & {*factor.variables}
+            if idle and not _is_taken(draws, name, factor.variables):
+                yield Diagnostic(
+                    "no-effect",
+                    f"`{factor.text}` of `{name}` is never drawn",
+                    spec.source.key("distributions", name, factor.text),
+                    found="no discriminator and no other factor reads it",
+                )
+
+
+def _is_taken(draws: Mapping[str, DrawPlan], name: str, variables: Sequence[str]) -> bool:
+    origins = [factor.origin for draw in draws.values() for factor in draw.factors]
+    return any(isinstance(o, FromDraw) and o.draw == name and o.variable in variables for o in origins)

@@ -1,0 +1,131 @@
+"""Settings that are read and change nothing: rates of 0, averages that nobody uses, defaults that nobody takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ammgraph.compiler.effect import is_zero
+from ammgraph.diagnostics import Diagnostic, Span
+from ammgraph.plan.plan import DrawPlan, FromData, NetworkPlan, ReadoutPlan
+from ammgraph.spec.schema import Spec
+
+
+def idle_settings(
+    spec: Spec,
+    networks: Mapping[str, NetworkPlan],
+    draws: Mapping[str, DrawPlan],
+    readouts: Sequence[ReadoutPlan],
+) -> Iterator[Diagnostic]:
+    """Every setting that could as well not be there; written defaults say what holds anyway and are none of these."""
+    yield from _rates(spec, networks)
+    yield from _averages(spec, networks)
+    yield from _untaken_defaults(spec, networks)
+    yield from _columns(spec, networks)
+    yield from _common_columns(spec, networks)
+    yield from _data(spec, draws)
+    yield from _published(spec, readouts)
+    shown_for = {name for number in spec.published for name in number.when}
+    for name in spec.constants:
+        if name not in spec.used_constants | shown_for:
+            yield _idle(f"nothing uses the constant `{name}`", spec.source.key("constants", name))
+
+
+def _idle(message: str, span: Span, found: str = "") -> Diagnostic:
+    return Diagnostic("no-effect", message, span, found=found)
+
+
+def _rates(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+    optimizers = spec.training.optimizers
+    for name, network in networks.items():
+        path = ("training", "optimizers", name if name in optimizers else "default")
+        if not network.parameters and name in optimizers:
+            yield _idle(f"`{name}` has no parameters to optimize", spec.source.key(*path))
+        elif network.parameters and is_zero(network.optimizer.learning_rate, spec.training.epochs):
+            message = f"the learning rate of `{name}` is 0 all through the training: it never changes"
+            yield _idle(message, spec.source.value(*path, "learning_rate"))
+
+
+def _averages(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+    averages = spec.training.ema
+    if averages and spec.evaluation.weights == "last":
+        found = "`evaluation.weights` is `last`"
+        yield _idle("nothing uses the averages of weights", spec.source.key("training", "ema"), found)
+    for name in averages:
+        if name in networks and not networks[name].parameters:
+            yield _idle(f"`{name}` has no parameters to average", spec.source.key("training", "ema", name))
+
+
+def _untaken_defaults(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+    """`default` beside an entry for every network or distribution."""
+    training = spec.training
+    learning = [name for name, network in networks.items() if network.parameters]
+    sizes = training.batch_size if isinstance(training.batch_size, dict) else {}
+    own = spec.written["training"]["optimizers"]
+    common = own.get("default", {})
+    inherits = any(name not in own or (_kind(own[name], common) and set(common) - set(own[name])) for name in learning)
+    for key, named, takers in (("ema", training.ema, learning), ("batch_size", sizes, list(spec.distributions))):
+        if "default" in named and all(name in named for name in takers):
+            yield _idle(f"nothing takes the `default` of `{key}`", spec.source.key("training", key, "default"))
+    if "default" in own and not inherits:
+        span = spec.source.key("training", "optimizers", "default")
+        yield _idle("no network takes a key of the `default` optimizer", span)
+
+
+def _kind(optimizer: Mapping[str, object], common: Mapping[str, object]) -> bool:
+    """Whether an optimizer is merged over the default: it is of no other kind."""
+    return optimizer.get("name", common.get("name")) == common.get("name")
+
+
+def _columns(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+    for name, network in spec.networks.items():
+        for row in networks[name].rows:
+            own, path = network.layers[row.name].initializer, ("networks", name, "layers", row.name, "initializer")
+            if own is not None and own.biases is not None and not row.bias:
+                yield _idle(f"row `{row.name}` of `{name}` has no bias", spec.source.key(*path, "biases"))
+        takes = any(row.op is None and row.width is not None for row in network.layers.values())
+        if "op" in network.defaults.model_fields_set and not takes:
+            span = spec.source.key("networks", name, "defaults", "op")
+            yield _idle(f"no row of `{name}` takes the default `op`", span, "rows with an `op` or without a `width`")
+
+
+def _common_columns(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+    """`training.initializer` and `training.batchnorm`, which some row must take."""
+    training = spec.training
+    rows = [(spec.networks[name].layers[row.name], row) for name, network in networks.items() for row in network.rows]
+    own = [(written.initializer, row) for written, row in rows if row.op is not None]
+    takes = {
+        "weights": any(initializer is None or initializer.weights is None for initializer, _ in own),
+        "biases": any(row.bias and (initializer is None or initializer.biases is None) for initializer, row in own),
+    }
+    for key in training.initializer.model_fields_set:
+        if not takes[key]:
+            message = f"no row takes the `{key}` of `training.initializer`"
+            yield _idle(message, spec.source.key("training", "initializer", key))
+    if training.batchnorm.model_fields_set and not any(row.batchnorm for _, row in rows):
+        yield _idle("no row is batch-normalised", spec.source.key("training", "batchnorm"))
+
+
+def _data(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+    data = spec.data
+    origins = [factor.origin for draw in draws.values() for factor in draw.factors]
+    read = {variable for origin in origins if isinstance(origin, FromData) for variable, _ in origin.fields}
+    for name in data.fields:
+        if name not in read:
+            message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
+            yield _idle(message, spec.source.key("data", "fields", name))
+    chosen = data.labeled is not None and data.labeled.count != "all"
+    splits = data.validation > 0 and data.dataset != "svhn"
+    if "seed" in data.model_fields_set and not chosen and not splits:
+        yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))
+
+
+def _published(spec: Spec, readouts: Sequence[ReadoutPlan]) -> Iterator[Diagnostic]:
+    """A published number stands beside one of the model's own, which is of another kind with labels than without."""
+    measured = {
+        metric
+        for readout in readouts
+        for metric in (("classification_error",) if readout.supervised else ("clustering_error", "nmi", "ari"))
+    }
+    for index, number in enumerate(spec.published):
+        if number.metric not in measured:
+            found = f"it gives {', '.join(f'`{metric}`' for metric in sorted(measured))}" if measured else ""
+            message = f"no evaluation of this model gives a `{number.metric}` to compare with"
+            yield _idle(message, spec.source.value("published", index, "metric"), found)

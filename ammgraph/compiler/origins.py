@@ -1,0 +1,297 @@
+"""What draws a factor: data, a prior, another distribution's sample or a row, and whether it can."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ammgraph.compiler.factors import Declared, Variables, batch_size_of
+from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
+from ammgraph.plan.plan import Shape, VariablePlan, shape_text
+from ammgraph.spec.notation import Factor, Reference
+from ammgraph.spec.schema import (
+    DataSource,
+    Empirical,
+    Mixture,
+    Normal,
+    Probabilities,
+    RandomMeans,
+    Spec,
+    Uniform,
+)
+
+FIELD_KINDS = {"image": "image", "label": "categorical"}
+
+# data set -> image shape, number of classes
+KNOWN_DATA: dict[str, tuple[Shape, int]] = {
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "svhn": ((3, 32, 32), 10),
+}
+
+
+def check_origins(spec: Spec, variables: Variables, declared: Mapping[str, Sequence[Declared]]) -> Iterator[Diagnostic]:
+    """Each factor's origin can draw it."""
+    for name, factors in declared.items():
+        if isinstance(spec.distributions[name], str):
+            continue  # what is wrong with another draw is wrong with the distribution itself
+        for factor in factors:
+            if all(name in variables for name in factor.factor.variables + factor.factor.given):
+                yield from _origin_fits(spec, variables, declared, factor)
+
+
+def field_of(spec: Spec, variable: VariablePlan) -> str | None:
+    """The field of a record that a variable takes: as declared, else by its type (R12)."""
+    by_type = {kind: field for field, kind in FIELD_KINDS.items()}
+    return spec.data.fields.get(variable.name, by_type.get(variable.kind))
+
+
+def _origin_fits(
+    spec: Spec,
+    variables: Variables,
+    declared: Mapping[str, Sequence[Declared]],
+    factor: Declared,
+) -> Iterator[Diagnostic]:
+    source, head = factor.source, factor.factor
+    span = spec.source.value(*factor.path)
+    if isinstance(source, DataSource):
+        yield from _data_fits(spec, variables, factor)
+        return
+    if len(head.variables) != 1:
+        yield Diagnostic(
+            "wrong-origin",
+            f"`{head}` draws {len(head.variables)} variables at once, which only data can",
+            span,
+            found=f"`{source}`",
+            expected="one factor for each variable",
+        )
+        return
+    variable = variables[head.variables[0]]
+    if isinstance(source, Reference):
+        yield from _reference_fits(spec, variables, declared, factor, source)
+    elif isinstance(source, Mixture):
+        yield from _mixture_fits(spec, variables, factor, source)
+    else:
+        if head.given:
+            yield Diagnostic(
+                "wrong-origin",
+                f"`{head}` has conditions, but `{source}` reads none",
+                span,
+                expected=f"`{Factor(head.head, head.variables)}`, or a network's row",
+            )
+        yield from _support_fits(spec, factor, variable)
+
+
+def _data_fits(spec: Spec, variables: Variables, factor: Declared) -> Iterator[Diagnostic]:
+    head, span = factor.factor, spec.source.value(*factor.path)
+    if head.given:
+        yield Diagnostic(
+            "wrong-origin", f"`{head}` has conditions, but data reads none", span, expected="a factor without `|`"
+        )
+    if factor.source != DataSource("all") and spec.data.labeled is None:
+        yield Diagnostic(
+            "no-labels",
+            f"`{factor.source}` needs labelled examples, and none are declared",
+            span,
+            expected="`labeled: {count: N}` in `data`",
+            notes=(Note("`data` stands here", spec.source.key("data")),),
+        )
+    taken: dict[str, str] = {}
+    for name in head.variables:
+        field = field_of(spec, variables[name])
+        if field is not None and variables[name].kind != FIELD_KINDS[field]:
+            yield Diagnostic(
+                "data-mismatch",
+                f"`{name}` takes the {field} of a record, but is of type {variables[name].kind}",
+                spec.source.value("data", "fields", name),
+                expected=f"`{name}` with `type: {FIELD_KINDS[field]}`",
+            )
+        elif field is None:
+            yield Diagnostic(
+                "wrong-origin",
+                f"`{name}` is a real vector, and the data has no such field",
+                span,
+                found="fields `image` and `label`",
+                expected="an image or a categorical variable",
+            )
+        elif field in taken:
+            yield Diagnostic(
+                "wrong-origin",
+                f"`{taken[field]}` and `{name}` are both the {field} of one record",
+                span,
+                expected="one variable for each field",
+                hint="factors of their own draw independent records",
+            )
+        else:
+            taken[field] = name
+            yield from _data_shape_fits(spec, variables[name])
+
+
+def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]:
+    known = KNOWN_DATA.get(spec.data.dataset)
+    if known is None:
+        return
+    note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)
+    if variable.kind == "image" and variable.shape != known[0]:
+        yield Diagnostic(
+            "data-mismatch",
+            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(known[0])}",
+            spec.source.value("variables", variable.name, "shape"),
+            found=shape_text(variable.shape),
+            expected=f"`shape: [{', '.join(str(size) for size in known[0])}]`",
+            notes=note,
+        )
+    if variable.kind == "categorical" and variable.shape[0] < known[1]:
+        yield Diagnostic(
+            "data-mismatch",
+            f"`{variable.name}` has {variable.shape[0]} categories, but `{spec.data.dataset}` has {known[1]} classes",
+            spec.source.value("variables", variable.name, "size"),
+            expected=f"at least {known[1]}",
+            notes=note,
+        )
+
+
+def _reference_fits(
+    spec: Spec,
+    variables: Variables,
+    declared: Mapping[str, Sequence[Declared]],
+    factor: Declared,
+    source: Reference,
+) -> Iterator[Diagnostic]:
+    head, span = factor.factor, spec.source.value(*factor.path)
+    if source.owner in declared:
+        if source.bindings or head.given:
+            yield Diagnostic(
+                "wrong-origin",
+                f"`{head}` takes a sample of `{source.owner}` as it is",
+                span,
+                found=f"`{source}`",
+                expected=f"`{Factor(head.head, head.variables)}: {source.owner}.{source.name}`",
+            )
+        sizes = [
+            (draw, batch_size_of(spec, draw))
+            for draw, factors in declared.items()
+            if any(other.path == factor.path for other in factors)  # the distribution, and other draws of it
+        ]
+        size = batch_size_of(spec, source.owner)
+        for draw, own in sizes:
+            if own != size:
+                yield Diagnostic(
+                    "batch-mismatch",
+                    f"`{draw}` takes the samples of `{source.owner}` example by example, and their batches differ",
+                    span,
+                    found=f"{own} and {size} examples",
+                    expected="equal batch sizes",
+                    notes=(Note("batch sizes stand here", spec.source.key("training", "batch_size")),),
+                )
+        drawn = [name for other in declared[source.owner] for name in other.factor.variables]
+        if source.name not in drawn:
+            yield Diagnostic(
+                "missing-factor",
+                f"`{source.owner}` draws no `{source.name}`",
+                span,
+                hint=did_you_mean(source.name, drawn),
+            )
+        elif source.name in variables and variables[source.name].shape != variables[head.variables[0]].shape:
+            yield Diagnostic(
+                "shape-mismatch",
+                f"`{head.variables[0]}` and `{source}` have different shapes",
+                span,
+                found=shape_text(variables[source.name].shape),
+                expected=shape_text(variables[head.variables[0]].shape),
+            )
+        return
+    if source.owner not in spec.networks:
+        yield Diagnostic(
+            "unknown-network",
+            f"`{source.owner}` is neither a network nor a distribution",
+            span,
+            hint=did_you_mean(source.owner, [*spec.networks, *declared]),
+        )
+        return
+    layers = spec.networks[source.owner].layers
+    if source.name not in layers:
+        yield Diagnostic(
+            "unknown-row", f"`{source.owner}` has no row `{source.name}`", span, hint=did_you_mean(source.name, layers)
+        )
+    elif source.name != head.variables[0] and not source.binding:
+        yield Diagnostic(
+            "row-is-no-variable",
+            f"`{head}` draws `{head.variables[0]}`, but `{source}` is another row's name",
+            span,
+            found=f"row `{source.name}`",
+            expected=f"a row named `{head.variables[0]}`",
+            hint=f"rename the row{_or_bound(spec, source)}",
+        )
+
+
+def _or_bound(spec: Spec, source: Reference) -> str:
+    """The row under a binding of the first name that its network reads from outside, where it reads one."""
+    layers = spec.networks[source.owner].layers
+    outside = next((atom.name for row in layers.values() for atom in row.input.names if atom.name not in layers), None)
+    if outside is None:
+        return ""
+    bound = Reference(source.owner, source.name, ((outside, f"{outside}_again"),))
+    return f", or draw it again from another variable, as in `{bound}`"
+
+
+def _mixture_fits(spec: Spec, variables: Variables, factor: Declared, source: Mixture) -> Iterator[Diagnostic]:
+    head, span = factor.factor, spec.source.key(*factor.path)
+    variable = variables[head.variables[0]]
+    given = [variables[name] for name in head.given]
+    if variable.kind != "real" or len(given) != 1 or given[0].kind != "categorical":
+        yield Diagnostic(
+            "wrong-origin",
+            f"`{head}` is no mixture",
+            span,
+            expected="a real variable given one categorical variable, as in `p(z|y)`",
+        )
+    elif not isinstance(source.means, RandomMeans):
+        sizes = sorted({len(mean) for mean in source.means})
+        if len(source.means) != given[0].shape[0] or sizes != [variable.shape[0]]:
+            yield Diagnostic(
+                "prior-mismatch",
+                f"the means of `{head}` do not fit its variables",
+                spec.source.value(*factor.path, "mixture", "means"),
+                found=f"{len(source.means)} means of length {' and '.join(map(str, sizes))}",
+                expected=f"{given[0].shape[0]} means of length {variable.shape[0]}",
+            )
+
+
+def _support_fits(spec: Spec, factor: Declared, variable: VariablePlan) -> Iterator[Diagnostic]:
+    source, span = factor.source, spec.source.value(*factor.path)
+    categorical = variable.kind == "categorical"
+    fits = {
+        Uniform: (categorical and source == Uniform())
+        or (not categorical and isinstance(source, Uniform) and source.bounds is not None),
+        Normal: not categorical,
+        Empirical: categorical,
+        Probabilities: categorical,
+    }[type(source)]
+    if not fits:
+        expected = (
+            "`uniform`, `empirical` or a list of probabilities" if categorical else "`normal` or `uniform(low, high)`"
+        )
+        yield Diagnostic(
+            "prior-mismatch",
+            f"`{source}` is no prior of `{variable.name}`, which is of type {variable.kind}",
+            span,
+            expected=expected,
+        )
+    elif isinstance(source, Empirical) and spec.data.labeled is None:
+        yield Diagnostic(
+            "no-labels",
+            "`empirical` counts the classes of the labelled examples, and none are declared",
+            span,
+            expected="`labeled: {count: N}` in `data`",
+            notes=(Note("`data` stands here", spec.source.key("data")),),
+        )
+    elif isinstance(source, Empirical):
+        yield from _data_shape_fits(spec, variable)
+    elif isinstance(source, Probabilities):
+        total = sum(source.values)
+        if len(source.values) != variable.shape[0] or abs(total - 1) > 1e-6:
+            yield Diagnostic(
+                "prior-mismatch",
+                f"the probabilities of `{variable.name}` do not fit it",
+                span,
+                found=f"{len(source.values)} numbers with sum {total:.6g}",
+                expected=f"{variable.shape[0]} numbers with sum 1",
+            )

@@ -1,0 +1,136 @@
+"""The passes of a turn: which rows every network computes, at whose samples, as one batch of how many; their noise."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ammgraph.compiler.rows import Table
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.plan.games import between_name
+from ammgraph.plan.plan import (
+    NOISE,
+    DrawPlan,
+    EvaluationPlan,
+    FromNetwork,
+    FromPrior,
+    GamePlan,
+    NetworkPlan,
+    PassPlan,
+    SideName,
+    Site,
+    Stream,
+)
+from ammgraph.spec.schema import Spec
+
+
+def plan_passes(
+    spec: Spec,
+    draws: Sequence[DrawPlan],
+    games: Sequence[GamePlan],
+    minimised: Collection[str],
+    networks: Mapping[str, NetworkPlan],
+    tables: Mapping[str, Table],
+) -> tuple[PassPlan, ...]:
+    """Draws first, then discriminators at their samples, then between them for penalties.
+
+    Args:
+        spec: the spec.
+        draws: those of the turn, in the order of sampling.
+        games: those that are played.
+        minimised: the names of the losses that some network minimises.
+        networks: by name.
+        tables: by network.
+    """
+    sizes = {draw.name: draw.batch_size for draw in draws}
+    between = [found for game in games for found in _between(game, minimised, sizes, tables)]
+    return (*_drawn(draws), *_scored(spec, games, sizes, networks, tables), *between)
+
+
+def plan_sites(
+    draws: Sequence[DrawPlan], passes: Sequence[PassPlan], networks: Mapping[str, NetworkPlan]
+) -> tuple[Site, ...]:
+    """Every random tensor of a turn (R8), in the order of use."""
+    rest, sites = iter(passes), []
+    for origin in (factor.origin for draw in draws for factor in draw.factors if factor.needed):
+        if isinstance(origin, FromPrior):
+            sites.append(origin.site)
+        elif isinstance(origin, FromNetwork):
+            sites += _pass_sites(next(rest), networks[origin.evaluation.network])
+    return (*sites, *(site for found in rest for site in _pass_sites(found, networks[found.evaluation.network])))
+
+
+def _drawn(draws: Sequence[DrawPlan]) -> Iterator[PassPlan]:
+    for draw in draws:
+        for factor in draw.factors:
+            origin = factor.origin
+            if factor.needed and isinstance(origin, FromNetwork):
+                yield PassPlan("drawn", origin.evaluation, origin.row, origin.rows, (draw.name,), draw.batch_size)
+
+
+def _scored(
+    spec: Spec,
+    games: Sequence[GamePlan],
+    sizes: Mapping[str, int],
+    networks: Mapping[str, NetworkPlan],
+    tables: Mapping[str, Table],
+) -> Iterator[PassPlan]:
+    """Which logits are computed as one batch (R14): a game's sides, and games whose critic has no batch statistics."""
+    groups: dict[tuple[object, ...], list[tuple[GamePlan, tuple[SideName, ...]]]] = {}
+    for game in games:
+        network = networks[game.discriminator.owner]
+        if spec.games[game.name].batch == "separate":
+            groups[(game.name, "real")] = [(game, ("real",))]
+            groups[(game.name, "fake")] = [(game, ("fake",))]
+        elif any(network.row(row).batchnorm for row in _rows(game, tables)):
+            groups[(game.name,)] = [(game, ("real", "fake"))]
+        else:
+            key = (game.discriminator.owner, game.discriminator.name, game.reads)
+            groups.setdefault(key, []).append((game, ("real", "fake")))
+    for members in groups.values():
+        game, sides = members[0]
+        suffix = "" if len(sides) == 2 else f".{sides[0]}"
+        name = "+".join(member.name for member, _ in members) + f"{suffix}/{game.discriminator.call}"
+        summands = [getattr(member, side) for member, kinds in members for side in kinds]
+        joined = tuple(dict.fromkeys(draw for side in summands for _, draw in side))
+        yield PassPlan(
+            kind="scored",
+            evaluation=EvaluationPlan(name, game.discriminator.owner, game.reads),
+            row=game.discriminator.name,
+            rows=_rows(game, tables),
+            draws=joined,
+            batch=sum(sizes[draw] for draw in joined),
+            sides=tuple((member.name, side) for member, kinds in members for side in kinds),
+        )
+
+
+def _between(
+    game: GamePlan, minimised: Collection[str], sizes: Mapping[str, int], tables: Mapping[str, Table]
+) -> Iterator[PassPlan]:
+    for penalty in game.penalties:
+        if PENALTIES[penalty.kind].between and f"{game.name}/{penalty.kind}" in minimised:
+            yield PassPlan(
+                kind="between",
+                evaluation=EvaluationPlan(between_name(game), game.discriminator.owner, game.reads),
+                row=game.discriminator.name,
+                rows=_rows(game, tables),
+                draws=(game.real[0][1], game.fake[0][1]),
+                batch=sizes[game.real[0][1]],
+                every=penalty.every,
+            )
+
+
+def _rows(game: GamePlan, tables: Mapping[str, Table]) -> tuple[str, ...]:
+    return tables[game.discriminator.owner].needed(game.discriminator.name, frozenset(dict(game.reads)))
+
+
+def _pass_sites(found: PassPlan, network: NetworkPlan) -> Iterator[Site]:
+    name = found.evaluation.name
+    masks: Stream = "penalty" if found.kind == "between" else "dropout"
+    if found.kind == "between":
+        yield Site(f"{name}/coefficient", "uniform", "penalty", found.batch, (1, 1, 1), every=found.every)
+    for row in (network.row(row) for row in found.rows):
+        if row.dropout:
+            mask = Site(f"{name}/{row.name}.mask", "mask", masks, found.batch, row.in_shape, row.dropout)
+            yield replace(mask, every=found.every)
+        if row.noise:
+            noise = Site(f"{name}/{row.name}.{row.noise}", NOISE[row.noise], "sample", found.batch, row.noise_shape)
+            yield replace(noise, every=found.every)

@@ -1,0 +1,192 @@
+"""Turns: what one consists of: whom it updates, what it draws, the passes it takes, the losses it minimises."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ammgraph.compiler.losses import plan_losses, plan_objectives
+from ammgraph.compiler.passes import plan_passes, plan_sites
+from ammgraph.compiler.rows import Table
+from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
+from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, NetworkPlan, TurnPlan
+from ammgraph.spec.schema import Spec
+from ammgraph.spec.training import Turn
+
+
+def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]) -> Iterator[Diagnostic]:
+    """`trains` and the schedule name networks and games that there are, and every network is trained."""
+    known = True
+    for game in games:
+        reached = {game.discriminator.owner, *dict(game.paths)}
+        for index, network in enumerate(spec.games[game.name].trains or ()):
+            span = spec.source.value("games", game.name, "trains", index)
+            if network not in spec.networks:
+                known = False
+                yield _unknown_network(spec, network, span)
+            elif network not in reached:
+                yield Diagnostic(
+                    "no-gradient",
+                    f"no gradient of `{game.name}` reaches `{network}`",
+                    span,
+                    expected=f"one of {_listing(reached)}",
+                )
+    for index, turn in enumerate(spec.training.schedule or ()):
+        path = ("training", "schedule", index)
+        for place, network in enumerate(turn.update):
+            if network not in spec.networks:
+                known = False
+                yield _unknown_network(spec, network, spec.source.value(*path, "update", place))
+        for place, name in enumerate(turn.games or ()):
+            if name not in spec.games:
+                known = False
+                yield Diagnostic(
+                    "unknown-game",
+                    f"`{name}` is not a game",
+                    spec.source.value(*path, "games", place),
+                    hint=did_you_mean(name, spec.games),
+                )
+        if index == 0 and turn.draw == "same":
+            yield Diagnostic(
+                "impossible-schedule",
+                "the first turn has no turn before it whose draw it could share",
+                spec.source.value(*path, "draw"),
+                expected="`draw: new`",
+            )
+    if known:
+        yield from _every_turn_trains_what_it_updates(spec, games, networks)
+        yield from _every_network_is_trained(spec, games, networks)
+
+
+def check_turns(spec: Spec, turns: Sequence[TurnPlan], draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+    """A turn that shares the data of an earlier one finds there all that it takes from data."""
+    shared: set[str] = set()
+    for index, turn in enumerate(turns):
+        if turn.redraw:
+            shared = set(turn.draws)
+            continue
+        for name in turn.draws:
+            if name not in shared and any(isinstance(f.origin, FromData) and f.needed for f in draws[name].factors):
+                yield Diagnostic(
+                    "impossible-schedule",
+                    f"this turn takes the data of the turn before, which does not draw `{name}`",
+                    spec.source.value("training", "schedule", index, "draw"),
+                    expected="`draw: new`, or the games of the turn before",
+                )
+
+
+def plan_turns(
+    spec: Spec,
+    games: Sequence[GamePlan],
+    draws: Mapping[str, DrawPlan],
+    networks: Mapping[str, NetworkPlan],
+    tables: Mapping[str, Table],
+) -> tuple[TurnPlan, ...]:
+    """The turns of a step: as scheduled, or one in which every network takes its gradient at the same point."""
+    learners = tuple(name for name, network in networks.items() if network.parameters)
+    schedule = spec.training.schedule or (Turn(update=learners),)
+    return tuple(_plan_turn(spec, turn, games, draws, networks, tables) for turn in schedule)
+
+
+def _plan_turn(
+    spec: Spec,
+    turn: Turn,
+    games: Sequence[GamePlan],
+    draws: Mapping[str, DrawPlan],
+    networks: Mapping[str, NetworkPlan],
+    tables: Mapping[str, Table],
+) -> TurnPlan:
+    wanted = _losses_of(turn, games)
+    objectives = plan_objectives(spec, wanted, turn.update)
+    minimised = {name for objective in objectives for name in objective.losses}
+    active = [game for game in games if any(loss.owner == game.name and loss.name in minimised for loss in wanted)]
+    used = _used_draws(active, draws)
+    drawn = [draw for name, draw in draws.items() if name in used]
+    passes = plan_passes(spec, drawn, active, minimised, networks, tables)
+    return TurnPlan(
+        update=turn.update,
+        steps=turn.steps,
+        redraw=turn.draw == "new",
+        draws=tuple(draw.name for draw in drawn),
+        passes=passes,
+        games=tuple(game.name for game in active),
+        # A loss of logits alone costs nothing more and is logged; one of slopes is taken where something minimises it.
+        losses=tuple(loss for loss in plan_losses(active, passes) if loss.name in minimised or not loss.sloped),
+        objectives=objectives,
+        sites=plan_sites(drawn, passes, networks),
+    )
+
+
+def _losses_of(turn: Turn, games: Sequence[GamePlan]) -> tuple[LossPlan, ...]:
+    """What a turn may minimise."""
+    return plan_losses([game for game in games if turn.games is None or game.name in turn.games])
+
+
+def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "unknown-network", f"`{network}` is not a network", span, hint=did_you_mean(network, spec.networks)
+    )
+
+
+def _listing(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _every_turn_trains_what_it_updates(
+    spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]
+) -> Iterator[Diagnostic]:
+    counts = {network.name: network.parameters for network in networks}
+    for index, turn in enumerate(spec.training.schedule or ()):
+        losses = _losses_of(turn, games)
+        trained = {name for objective in plan_objectives(spec, losses, turn.update) for name in objective.networks}
+        for place, network in enumerate(turn.update):
+            span = spec.source.value("training", "schedule", index, "update", place)
+            if network in turn.update[:place]:
+                yield Diagnostic("impossible-schedule", f"`{network}` is updated twice in one turn", span)
+            elif network not in trained or not counts[network]:
+                yield Diagnostic(
+                    "no-gradient",
+                    f"no game of this turn trains `{network}`",
+                    span,
+                    found=f"a turn of {_listing({loss.owner for loss in losses})}"
+                    if counts[network]
+                    else "no parameters",
+                    expected="a discriminator of this turn's games, or a network that draws what one reads",
+                )
+
+
+def _every_network_is_trained(
+    spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]
+) -> Iterator[Diagnostic]:
+    schedule = spec.training.schedule or (Turn(update=tuple(spec.networks)),)
+    trained = {
+        network
+        for turn in schedule
+        for objective in plan_objectives(spec, _losses_of(turn, games), turn.update)
+        for network in objective.networks
+    }
+    for network in networks:
+        if network.parameters and network.name not in trained:
+            in_game = any(network.name in {game.discriminator.owner, *dict(game.paths)} for game in games)
+            yield Diagnostic(
+                "no-gradient",
+                f"no gradient reaches `{network.name}`",
+                spec.source.key("networks", network.name),
+                found="`trains` or the schedule leaves it out"
+                if in_game
+                else "it draws nothing that a discriminator reads",
+                expected="a network that some game trains",
+                hint="`null` removes a network that is inherited" if not in_game else "",
+            )
+
+
+def _used_draws(games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> set[str]:
+    used: set[str] = set()
+    open_names = [draw for game in games for draw in game.draws]
+    while open_names:
+        name = open_names.pop()
+        if name not in used:
+            used.add(name)
+            open_names += [
+                factor.origin.draw
+                for factor in draws[name].factors
+                if factor.needed and isinstance(factor.origin, FromDraw)
+            ]
+    return used

@@ -1,1 +1,0 @@
-"""The compiler: Spec -> Plan, without torch."""

@@ -1,0 +1,107 @@
+"""What a plan decides, as canonical data: two plans are one where it is equal, however they are printed.
+
+A field that has its default is left out, so that a decision which the language learns later leaves the identities of
+older plans alone. A default that changes its meaning, or a value that means something else, raises `VERSION`.
+"""
+
+import hashlib
+import json
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from ammgraph.plan.plan import (
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    GamePlan,
+    LossPlan,
+    Plan,
+    RowPlan,
+)
+from ammgraph.spec.schema import Data, Empirical, Evaluation, Mixture, Normal, Probabilities, Uniform
+
+VERSION = 1
+
+# What only describes, follows from the rest, or may change between two parts of one run.
+DESCRIPTIVE: dict[type, frozenset[str]] = {
+    Plan: frozenset({"title", "epochs", "steps", "readouts", "reconstructions", "published", "warnings"}),
+    FactorPlan: frozenset({"text", "value"}),
+    GamePlan: frozenset({"paths"}),
+    LossPlan: frozenset({"paths"}),
+    RowPlan: frozenset({"parameters", "multiply_adds"}),
+    Data: frozenset({"path", "fields"}),  # the factors' origins say which field a variable takes
+    Evaluation: frozenset({"every_epochs"}),
+}
+
+# Kinds that stand in the same place and may have the same fields.
+KINDS: dict[type, str] = {
+    FromData: "data",
+    FromPrior: "prior",
+    FromDraw: "draw",
+    FromNetwork: "network",
+    Uniform: "uniform",
+    Normal: "normal",
+    Empirical: "empirical",
+    Probabilities: "probabilities",
+    Mixture: "mixture",
+}
+
+
+def identity(plan: Plan) -> dict[str, Any]:
+    """Everything that a plan decides, as plain data: version and plan.
+
+    Titles, comments, published numbers, paths, the length of training and the times of evaluation decide nothing.
+    """
+    return {"version": VERSION, "plan": _canonical(plan)}
+
+
+def plan_hash(plan: Plan) -> str:
+    """`VERSION:` and the SHA-256 of the identity: equal for specs that decide the same."""
+    text = json.dumps(identity(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def of_another_version(recorded: str) -> str:
+    """Why a recorded hash cannot be compared with one of this version, or nothing."""
+    version, _, rest = recorded.partition(":")
+    if version == str(VERSION) and rest:
+        return ""
+    told = f"identity {version}" if rest and version.isdecimal() and len(version) < 10 else "plans as printed text"
+    return (
+        f"it was written by an ammgraph that compares {told}, and this one compares identity {VERSION}; use the "
+        "version that environment.json names, or train the run's spec.json anew"
+    )
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        given = {name: getattr(value, name) for name in type(value).model_fields}
+        defaults = {
+            name: field.get_default(call_default_factory=True) for name, field in type(value).model_fields.items()
+        }
+        return _decided(value, given, defaults)
+    if is_dataclass(value) and not isinstance(value, type):
+        given = {field.name: getattr(value, field.name) for field in fields(value)}
+        defaults = {field.name: field.default for field in fields(value) if field.default is not MISSING}
+        return _decided(value, given, defaults)
+    if isinstance(value, dict):
+        return {str(key): _canonical(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(entry) for entry in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def _decided(value: Any, given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    left_out = DESCRIPTIVE.get(type(value), frozenset())
+    kind = {"kind": KINDS[type(value)]} if type(value) in KINDS else {}
+    return kind | {
+        name: _canonical(entry)
+        for name, entry in given.items()
+        if name not in left_out and not (name in defaults and defaults[name] == entry)
+    }

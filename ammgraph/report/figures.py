@@ -1,0 +1,362 @@
+"""Figures: views and panels of curves come in, matplotlib figures with their captions go out.
+
+No pyplot, hence no global state and nothing to close. Figures are drawn about five inches wide, so that a phone shows
+them nearly at the size they were made for. The palettes are safe for the colour-blind.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ammgraph.evaluation.metrics import NO_CLASS, Array, components_in_use, one_to_one
+from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
+from ammgraph.report.labels import fonts, labels, width
+from ammgraph.report.views import (
+    EmbeddingView,
+    InterpolationView,
+    MatrixView,
+    PairsView,
+    SamplesView,
+    View,
+    largest,
+)
+
+WIDTH, WIDEST = 5.2, 14.0  # inches
+LETTER, LINE, HANDLE = 0.075, 0.17, 0.4  # inches that a letter, a line, and what stands before a label in a legend take
+COLUMN_SPACING = 0.9
+MANY, MOST_COUNTED = 20, 60  # columns of a table that fill half a page's width, and that have room for numbers
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
+POINTS = (  # Petroff, arXiv:2107.02270
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+MARKERS = ("o", "^", "s", "D", "v", "P")
+STYLE: Any = {
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.4,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ammgraph",
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+}
+TILE = 28  # least pixels of an image in a mosaic
+GAP = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Plate:
+    """A figure with what stands under it, and what is said in its place; `form` is how it is best stored."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+    form: Literal["png", "svg"]
+    wide: bool = False  # better over the whole width of a page than beside another
+
+    def encoded(self) -> bytes:
+        """The figure's file, the same bytes for the same data."""
+        buffer = io.BytesIO()
+        with mpl.rc_context(_style()):
+            if self.form == "svg":
+                self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            else:
+                self.figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def draw(view: View, images: str = "test images") -> Plate:
+    """The plate of a view; `images` says what the images of its split are."""
+    with mpl.rc_context(_style()):
+        if isinstance(view, SamplesView):
+            return _samples(view, images)
+        if isinstance(view, MatrixView):
+            return _matrix(view, images)
+        if isinstance(view, PairsView):
+            return _pairs(view, images)
+        if isinstance(view, InterpolationView):
+            return _interpolation(view, images)
+        return _embedding(view, images)
+
+
+def draw_curves(curves: Curves) -> tuple[Plate, ...]:
+    """One plate a panel; by epochs where the run saw two of them, else by steps."""
+    per_epoch = curves.steps_per_epoch
+    last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
+    scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch else (1.0, "step")
+    with mpl.rc_context(_style()):
+        return (
+            *(_panel(panel, scale, unit) for panel in curves.panels),
+            *(_use(use, scale, unit) for use in curves.uses if use.shares.size),
+        )
+
+
+# --------------------------------------------------------------------------------------------------- images
+
+
+def _samples(view: SamplesView, images: str) -> Plate:
+    rows = len(view.generated)
+    given = f" for each value of {view.category}" if view.category else ""
+    caption = f"{view.variable} drawn from {view.draw}{given}: eval mode, fresh noise, no selection."
+    if view.rule:
+        how = "with that label" if view.rule == "label" else f"assigned by {view.rule}"
+        caption += f" Left: the first {images} {how}; the number is how many of {view.examples:,}."
+        caption += _of_more(view.categories, view.num_categories)
+    elif view.assigned.size:
+        caption += f" Left: the first {images}."
+    both = bool(view.assigned.size)
+    columns = view.generated.shape[1] * (2 if both else 1) + (1 if both else 0)
+    figure = _figure(WIDTH, (WIDTH - 0.7) * rows / columns * view.generated.shape[3] / view.generated.shape[4] + 0.35)
+    axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
+    names = list(map(str, view.categories)) if view.category else []
+    sizes = [f"{name}  ({size:,})" for name, size in zip(names, view.sizes, strict=True)] if view.rule else []
+    if both:
+        absent = np.arange(view.assigned.shape[1]) >= view.shown[:, None]
+        _show(axes[0], np.where(absent[..., None, None, None], 1.0, view.assigned), images, sizes)
+    _show(axes[-1], view.generated, "generated", names)
+    title = f"Samples for each value of {view.category}" if view.category else f"Samples of {view.variable}"
+    alt = f"{rows} rows of images generated by {view.draw}" + (f", beside {images}" if both else "")
+    return Plate(view.name, title, caption, alt, figure, "png", wide=True)
+
+
+def _pairs(view: PairsView, images: str) -> Plate:
+    columns = 6
+    count = len(view.originals) // columns * columns or len(view.originals)
+    columns = min(columns, count)
+    pairs = np.concatenate([view.originals[:count, None], view.rebuilt[:count, None]], axis=1)
+    tiles = pairs.reshape(-1, columns * 2, *pairs.shape[2:])
+    figure = _figure(WIDTH, WIDTH * len(tiles) / (columns * 2) * tiles.shape[3] / tiles.shape[4] + 0.1)
+    _show(figure.subplots(), tiles, "", [], pairs=True)
+    caption = (
+        f"Random {images}, each beside its reconstruction on the right: latents from {view.infer} in mean mode "
+        f"(every noise 0), then {view.variable} from {view.generate}."
+    )
+    alt = f"{count} pairs of an image and its reconstruction"
+    return Plate(view.name, f"Reconstructions of {view.variable}", caption, alt, figure, "png")
+
+
+def _interpolation(view: InterpolationView, images: str) -> Plate:
+    rows, columns = view.images.shape[:2]
+    figure = _figure(WIDTH, WIDTH * rows / columns * view.images.shape[3] / view.images.shape[4] + 0.1)
+    _show(figure.subplots(), view.images, "", [], ends=True)
+    words = {"linear": "moves on a straight line", "switch": "jumps at the middle"}
+    paths = "; ".join(f"{name} {words[path]}" for name, path in view.paths)
+    caption = (
+        f"The first and the last column are {images}, of different classes; between them is {view.variable} generated "
+        f"from latents on the way from one to the other, both ends included: {paths}."
+    )
+    alt = f"{rows} rows of images that change from one {images.removesuffix('s')} into another"
+    return Plate(view.name, "Interpolation", caption, alt, figure, "png")
+
+
+def _show(axes: Axes, tiles: Array, title: str, labels: Sequence[str], pairs: bool = False, ends: bool = False) -> None:
+    """A mosaic of (R, n, C, H, W), with a label for each row; wider gaps between `pairs`, or inside both `ends`."""
+    columns = tiles.shape[1]
+    wide = [(pairs and index % 2 == 1) or (ends and index in (0, columns - 2)) for index in range(columns)]
+    mosaic, centres = _mosaic(tiles, wide)
+    axes.imshow(mosaic, interpolation="nearest")
+    axes.set_title(title, pad=3)
+    axes.set_xticks([])
+    axes.set_yticks(centres if labels else [], labels if labels else [])
+    axes.tick_params(length=0, pad=2)
+    axes.spines[:].set_visible(False)
+
+
+def _mosaic(tiles: Array, wide: Sequence[bool]) -> tuple[Array, list[float]]:
+    """(an RGB image in [0, 1] on white, the height of each row's middle)."""
+    rows, columns, channels, height, width = tiles.shape
+    zoom = max(1, math.ceil(TILE / max(height, width)))
+    height, width = height * zoom, width * zoom
+    big = tiles.repeat(zoom, axis=3).repeat(zoom, axis=4)
+    colour = np.broadcast_to(big.mean(2, keepdims=True), (rows, columns, 3, height, width)) if channels != 3 else big
+    widths = [width + (5 * GAP if gap else GAP) for gap in wide]
+    mosaic = np.ones((rows * (height + GAP) - GAP, sum(widths) - (widths[-1] - width), 3), dtype=np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * (height + GAP), sum(widths[:column])
+            mosaic[top : top + height, left : left + width] = colour[row, column].transpose(1, 2, 0)
+    return mosaic, [row * (height + GAP) + height / 2 for row in range(rows)]
+
+
+# --------------------------------------------------------------------------------------------------- tables and maps
+
+
+def _matrix(view: MatrixView, images: str) -> Plate:
+    order = np.arange(len(view.counts)) if view.supervised else _by_class(view.counts)
+    order = order[np.isin(order, largest(view.counts.sum(1)))]
+    counts = view.counts[order]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    rows, columns = counts.shape
+    classes = labels(view.classes)
+    names = classes.texts if view.supervised else tuple(map(str, range(len(view.counts))))
+    across = classes.texts if len(view.classes) == columns else tuple(map(str, range(columns)))
+    margin = 0.9 + LETTER * max(0, *(width(names[row]) - 2 for row in order))
+    upright = max(map(width, across)) < 4
+    wide = columns > MANY
+    figure = _figure(
+        min(margin + 0.26 * columns, WIDEST) if wide else min(margin + 0.42 * columns, WIDTH),
+        min(0.75 + 0.27 * rows + (0 if upright else LETTER * max(map(width, across))), WIDEST),
+    )
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    if columns <= MOST_COUNTED:
+        size = 7 if max(rows, columns) <= MANY else 5.5
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            ink = "white" if shares[row, column] > 0.55 else "#222222"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=ink)
+    every = -(-columns // MOST_COUNTED)
+    axes.set_xticks(range(0, columns, every), across[::every], rotation=0 if upright else 90 if wide else 60)
+    axes.set_yticks(range(rows), [names[row] for row in order])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel("class" if view.supervised else f"cluster {view.variable}")
+    axes.set_xlabel("predicted" if view.supervised else "class")
+    kind = "Confusion matrix" if view.supervised else "Cluster matrix"
+    about = (
+        "" if view.supervised else " Clusters stand in the order of the classes that one-to-one assignment gives them."
+    )
+    bayes = ", the Bayes rule of eq. 19" if view.bayes else ""
+    count = f"{view.counts.sum():,}"
+    caption = f"Predictions by {view.rule}{bayes}, of {count} {images}; the shade is the share of its row.{about}"
+    caption += _of_more(order, len(view.counts)) + classes.note
+    axis = "true against predicted class" if view.supervised else "clusters against classes"
+    alt = f"{rows} by {columns} table of counts: {axis}"
+    return Plate(view.name, f"{kind} of {view.rule}", caption, alt, figure, "svg", wide)
+
+
+def _by_class(counts: Array) -> Array:
+    """Clusters by the class of one-to-one assignment; those without come after, by commonest class; empty ones last."""
+    assigned = one_to_one(counts)
+    place = np.where(assigned == NO_CLASS, counts.shape[1] + counts.argmax(1), assigned)
+    return np.argsort(np.where(counts.sum(1) == 0, 2 * counts.shape[1], place), kind="stable")
+
+
+def _embedding(view: EmbeddingView, images: str) -> Plate:
+    classes = labels(view.classes)
+    marks = len(POINTS) * len(MARKERS)
+    named = len(view.classes) <= marks
+    ncols = _legend_columns(classes.longest, min(10, len(view.classes)))
+    figure = _figure(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
+    axes = figure.subplots()
+    for index, name in enumerate(classes.texts):
+        chosen = view.points[view.labels == index]
+        colour, marker = POINTS[index % len(POINTS)], MARKERS[index // len(POINTS) % len(MARKERS)]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=7, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
+    for index, (x, y) in zip(view.components, view.means, strict=True):
+        axes.scatter(x, y, s=105, color="#111111", edgecolors="white", linewidths=1, zorder=3)
+        axes.text(
+            x, y, str(index), color="white", ha="center", va="center_baseline", fontsize=6.5, weight="bold", zorder=4
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    if named:
+        figure.legend(
+            loc="outside lower center", ncols=ncols, markerscale=2.4, handletextpad=0.1, columnspacing=COLUMN_SPACING
+        )
+    means = (
+        f" Black: the means of {view.variable} for each {view.category}, placed together with them."
+        f"{_of_more(view.components, view.num_components)}"
+        if len(view.means)
+        else ""
+    )
+    caption = (
+        f"t-SNE of {view.variable} from {view.factor} in mean mode, for {len(view.points):,} random {images}, coloured "
+        f"by class (scikit-learn, PCA start, seed {view.seed}).{means}"
+        + (classes.note if named else f" Of {len(view.classes):,} classes those {marks} apart look alike.")
+    )
+    alt = f"Map of {len(view.points):,} points in {len(view.classes)} colours"
+    return Plate(view.name, f"Map of {view.variable}", caption, alt, figure, "png")
+
+
+# --------------------------------------------------------------------------------------------------- curves
+
+
+def _panel(panel: Panel, scale: float, unit: str) -> Plate:
+    figure = _figure(WIDTH, 2.7)
+    axes = figure.subplots()
+    names = labels([curve.label for curve in panel.curves], longest=40)
+    for index, (curve, name) in enumerate(zip(panel.curves, names.texts, strict=True)):
+        colour, dashes = LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)]
+        few = "o" if len(curve.steps) < 12 else None
+        axes.plot(curve.steps * scale, curve.values, color=colour, ls=dashes, marker=few, ms=3, label=name)
+    if panel.level is not None:
+        axes.axhline(panel.level[0], color="#666666", lw=0.8, ls=(0, (4, 3)), zorder=0, label=panel.level[1])
+    if panel.logarithmic and any(np.nanmax(curve.values, initial=0) > 0 for curve in panel.curves):
+        axes.set_yscale("log")
+    if panel.bounds is not None:
+        axes.set_ylim(panel.bounds)
+    axes.set_xlabel(unit)
+    axes.set_ylabel(panel.unit)
+    axes.grid(axis="y")
+    if unit == "step":
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if len(panel.curves) > 1 or panel.level is not None:
+        widest = max(names.longest, width(panel.level[1]) if panel.level is not None else 0)
+        ncols = _legend_columns(widest, 3)
+        figure.legend(loc="outside upper center", ncols=ncols, handlelength=1.6, columnspacing=COLUMN_SPACING)
+    alt = f"{panel.title} over {unit}s: " + "; ".join(f"{curve.label} ends at {_last(curve)}" for curve in panel.curves)
+    return Plate(f"curve_{panel.name}", panel.title, panel.note + names.note, alt, figure, "svg")
+
+
+def _use(use: UsePanel, scale: float, unit: str) -> Plate:
+    size = len(use.shares)
+    figure = _figure(WIDTH, min(1.1 + 0.16 * size, 6))
+    axes = figure.subplots()
+    steps = use.steps * scale
+    middle = (steps[1:] + steps[:-1]) / 2
+    edges = np.concatenate([[0.0], middle, steps[-1:]])
+    mesh = axes.pcolormesh(edges, np.arange(size + 1) - 0.5, use.shares, cmap="viridis", vmin=0, rasterized=True)
+    figure.colorbar(mesh, ax=axes, label="share", pad=0.02, aspect=15)
+    axes.set_xlabel(unit)
+    axes.set_ylabel(use.variable)
+    axes.yaxis.set_major_locator(MaxNLocator(10, integer=True))
+    alt = f"{use.title} over {unit}s; at the end {components_in_use(use.shares[:, -1])} of {size} in use"
+    caption = (
+        f"The share of the batch for which each category is the most probable one. An even share is {1 / size:.3g}; "
+        "with a tenth of it a category is in use."
+    )
+    return Plate(use.name, use.title, caption, alt, figure, "png")
+
+
+def _of_more(shown: Array, size: int) -> str:
+    """What is said where not all are shown."""
+    return f" Of {size:,} the {len(shown):,} with the most images." if len(shown) < size else ""
+
+
+def _last(curve: Curve) -> str:
+    return f"{curve.values[-1]:.4g}"
+
+
+def _legend_columns(letters: int, most: int) -> int:
+    """How many entries of so many letters stand side by side within the width of a figure."""
+    return max(1, min(most, int(WIDTH / (HANDLE + LETTER * letters))))
+
+
+def _style() -> Any:
+    return {**STYLE, "font.family": fonts()}
+
+
+def _figure(across: float, height: float) -> Figure:
+    return Figure(figsize=(across, height), layout="constrained")

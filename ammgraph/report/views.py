@@ -1,0 +1,364 @@
+"""The data of every figure: a trained model and images come in, arrays go out. Nothing is drawn here.
+
+Everything is found in the plan, for any factorization; what does not apply is absent. Axes: R rows of a figure,
+n images in a row, C channels, H height, W width, K categories. Images are float32 in [0, 1].
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ammgraph.data.records import Split
+from ammgraph.evaluation.evaluate import Answers, ask, batches, infer, reconstruct, rule_text
+from ammgraph.evaluation.metrics import Array, cluster_table
+from ammgraph.evaluation.synthesis import (
+    component_means,
+    data_fields,
+    data_images,
+    generated,
+    generating_draw,
+    inferring_draw,
+    latent_path,
+    prior_category,
+    unit,
+)
+from ammgraph.nn.model import Model
+from ammgraph.plan.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
+from ammgraph.plan.plan import Plan, ReconstructionPlan
+
+CategoryPath: TypeAlias = Literal["linear", "switch"]
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How much is shown. Every random choice follows from `seed`."""
+
+    seed: int = 0
+    columns: int = FIGURE_COLUMNS // 2  # samples in a row, beside as many images
+    pairs: int = 48
+    interpolations: int = 8
+    steps: int = 9  # images between the two originals of an interpolation
+    category_path: CategoryPath = "linear"
+    embedded: int = 2000  # examples on the map of t-SNE; 0 leaves it out
+
+
+@dataclass(frozen=True, eq=False)
+class SamplesView:
+    """Images from the synthesis side, a row for each category, beside images of the split that belong to it.
+
+    Of more than `FIGURE_ROWS` categories those with the most images. Without a categorical prior there is no
+    `category`, and the rows mean nothing.
+    """
+
+    name: str
+    variable: str
+    draw: str
+    category: str
+    rule: str  # how images were assigned: a factor such as `q(y|x)`, `label`, or "" for not at all
+    generated: Array  # (R, n, C, H, W)
+    assigned: Array  # (R, n, C, H, W), black where there are fewer
+    shown: Array  # (R,), how many of `assigned` are images
+    sizes: Array  # (R,), how many images of the split belong to the row
+    examples: int
+    categories: Array  # (R,), the category of the row
+    num_categories: int  # K
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixView:
+    """How often each category meets each class: T[k, c] for clusters; T[true class, prediction] under supervision."""
+
+    name: str
+    variable: str
+    rule: str  # `q(y|x)`, or `p(y|z)` for the Bayes rule
+    bayes: bool
+    supervised: bool
+    counts: Array
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PairsView:
+    """Images beside their reconstructions from mean-mode latents."""
+
+    name: str
+    variable: str
+    infer: str
+    generate: str
+    originals: Array  # (n, C, H, W)
+    rebuilt: Array
+    examples: int
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolationView:
+    """Images generated along a path between the latents of two images, with those two images at its ends."""
+
+    name: str
+    variable: str
+    paths: tuple[tuple[str, str], ...]  # latent -> `linear` or `switch`
+    images: Array  # (R, steps + 2, C, H, W)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingView:
+    """Inferred values of a real variable on a plane, with the means of the mixture's components where it has some."""
+
+    name: str
+    variable: str
+    factor: str
+    points: Array  # (n, 2)
+    labels: Array  # (n,)
+    classes: tuple[str, ...]
+    means: Array  # (k, 2), k = 0 without components; of more than `FIGURE_ROWS` those with the most images
+    category: str
+    seed: int
+    components: Array  # (k,), which these are
+    num_components: int  # K
+
+
+View: TypeAlias = SamplesView | MatrixView | PairsView | InterpolationView | EmbeddingView
+
+
+def collect_views(
+    model: Model,
+    plan: Plan,
+    split: Split,
+    classes: tuple[str, ...],
+    options: ViewOptions | None = None,
+    answers: Answers | None = None,
+) -> tuple[View, ...]:
+    """The data of every figure that applies, in the order of the paper's Figure 2.
+
+    Args:
+        model: the weights to show; they run in eval mode.
+        plan: the compiled spec.
+        split: images with labels; labels colour and count, and serve where the model itself takes them.
+        classes: names of the labels.
+        options: how much is shown.
+        answers: what the model says about these images, where that is known already.
+    """
+    options = options or ViewOptions()
+    scores = (answers or ask(model, plan, split, reconstructions=False)).scores
+    split = split.to(next(model.parameters()).device)
+    with torch.no_grad():
+        return (
+            *_samples(model, plan, split, scores, options),
+            *_matrices(plan, split, scores, classes),
+            *(_pairs(model, plan, item, split, options) for item in plan.reconstructions),
+            *(_interpolation(model, plan, item, split, options) for item in plan.reconstructions),
+            *_embeddings(model, plan, split, scores, classes, options),
+        )
+
+
+def as_arrays(views: tuple[View, ...]) -> dict[str, Array]:
+    """Every array of every view, by `view/field`: what goes into an `.npz`."""
+    return {
+        f"{view.name}/{field.name}": getattr(view, field.name)
+        for view in views
+        for field in fields(view)
+        if isinstance(getattr(view, field.name), np.ndarray)
+    }
+
+
+# --------------------------------------------------------------------------------------------------- categories
+
+
+def _matrices(
+    plan: Plan, split: Split, scores: dict[tuple[str, str], Array], classes: tuple[str, ...]
+) -> Iterator[MatrixView]:
+    labels = _numpy(split.labels)
+    for readout in plan.readouts:
+        for rule, suffix in (("posterior", ""), ("bayes", "_bayes")):
+            values = scores.get((readout.variable, rule))
+            if values is None:
+                continue
+            table = cluster_table(values.argmax(1), labels, values.shape[1], len(classes))
+            counts = table.T if readout.supervised else table
+            text = rule_text(plan, readout, rule)
+            name = f"matrix_{readout.variable}{suffix}"
+            yield MatrixView(name, readout.variable, text, rule == "bayes", readout.supervised, counts, classes)
+
+
+# --------------------------------------------------------------------------------------------------- samples
+
+
+def _samples(
+    model: Model, plan: Plan, split: Split, scores: dict[tuple[str, str], Array], options: ViewOptions
+) -> Iterator[SamplesView]:
+    for variable in plan.variables:
+        draw = generating_draw(plan, variable.name)
+        if variable.kind != "image" or draw is None:
+            continue
+        category = prior_category(plan, draw, variable.name)
+        members, rule = _members(plan, category, split, scores)
+        size = plan.variable(category).shape[0] if category else 5
+        sizes = np.bincount(members, minlength=size)
+        categories = largest(sizes[:size])
+        rows = len(categories)
+        fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
+        images = generated(model, plan, draw, variable.name, fixed, rows * options.columns, options.seed)
+        positions = _chosen(members, categories, options.columns) if category else _first(split, rows, options.columns)
+        shown = rule or not category
+        yield SamplesView(
+            name=f"samples_{variable.name}",
+            variable=variable.name,
+            draw=draw.name,
+            category=category,
+            rule=rule,
+            generated=_grid(images, rows),
+            assigned=_at(split, positions) if shown else np.zeros((rows, 0, *variable.shape), np.float32),
+            shown=(positions >= 0).sum(1),
+            sizes=sizes[categories],
+            examples=len(split),
+            categories=categories,
+            num_categories=size,
+        )
+
+
+def largest(sizes: Array) -> Array:
+    """The positions of the `FIGURE_ROWS` largest sizes, ascending; of equal ones the first."""
+    return np.sort(np.argsort(-sizes, kind="stable")[:FIGURE_ROWS])
+
+
+def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, str], Array]) -> tuple[Array, str]:
+    """(the category of every image, by which rule): inferred, else the label that the model takes, else nothing."""
+    for readout in plan.readouts:
+        if readout.variable == category and (category, "posterior") in scores:
+            return scores[category, "posterior"].argmax(1), rule_text(plan, readout, "posterior")
+    if category and ("label" in data_fields(plan, category)):
+        return _numpy(split.labels), "label"
+    return np.zeros(0, np.int64), ""
+
+
+def _chosen(members: Array, categories: Array, columns: int) -> Array:
+    """Positions of the first images of every row, in the order of the split; -1 where there are fewer. (R, n)."""
+    chosen = np.full((len(categories), columns), -1)
+    for row, category in enumerate(categories):
+        found = np.flatnonzero(members == category)[:columns]
+        chosen[row, : len(found)] = found
+    return chosen
+
+
+def _first(split: Split, rows: int, columns: int) -> Array:
+    positions = np.arange(rows * columns)
+    return np.where(positions < len(split), positions, -1).reshape(rows, columns)
+
+
+def _at(split: Split, positions: Array) -> Array:
+    """Images at positions, black at -1: (R, n, C, H, W)."""
+    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(split.images.device)
+    images = data_images(split.images[chosen])
+    images[torch.from_numpy(positions.reshape(-1) < 0).to(images.device)] = 0
+    return _grid(images, len(positions))
+
+
+# --------------------------------------------------------------------------------------------------- latents
+
+
+def _pairs(model: Model, plan: Plan, item: ReconstructionPlan, split: Split, options: ViewOptions) -> PairsView:
+    shown = split.at(_positions(split, options.pairs, options.seed))
+    rebuilt, originals = reconstruct(model, plan, item, shown.images, shown.labels)
+    return PairsView(
+        name=f"pairs_{item.variable}",
+        variable=item.variable,
+        infer=item.infer,
+        generate=item.generate,
+        originals=_numpy(unit(plan, item.variable, originals)),
+        rebuilt=_numpy(unit(plan, item.variable, rebuilt)),
+        examples=len(split),
+    )
+
+
+def _interpolation(
+    model: Model, plan: Plan, item: ReconstructionPlan, split: Split, options: ViewOptions
+) -> InterpolationView:
+    first, last = _ends(split, options)
+    images, paths = latent_path(model, plan, item, first, last, options.steps, options.category_path)
+    ends = [data_images(end.images)[:, None] for end in (first, last)]
+    return InterpolationView(
+        name=f"interpolation_{item.variable}",
+        variable=item.variable,
+        paths=paths,
+        images=_numpy(torch.cat([ends[0], images, ends[1]], dim=1)),
+    )
+
+
+def _ends(split: Split, options: ViewOptions) -> tuple[Split, Split]:
+    """Random pairs of images of different classes, where there are two classes."""
+    order = _positions(split, len(split), options.seed + 1)
+    labels = split.labels[order]
+    count = min(options.interpolations, len(order))
+    first, last = [], []
+    for place in range(count):
+        others = (labels != labels[place]).nonzero().squeeze(1).tolist() or [place]
+        first.append(place)
+        last.append(others[(place * 7) % len(others)])
+    return split.at(order[first]), split.at(order[last])
+
+
+def _embeddings(
+    model: Model,
+    plan: Plan,
+    split: Split,
+    scores: dict[tuple[str, str], Array],
+    classes: tuple[str, ...],
+    options: ViewOptions,
+) -> Iterator[EmbeddingView]:
+    """t-SNE of each real variable that is inferred from images, together with the components' means."""
+    if options.embedded == 0 or len(split) < 5:
+        return
+    shown = split.at(_positions(split, options.embedded, options.seed))
+    for variable in plan.variables:
+        draw = inferring_draw(plan, variable.name) if variable.kind == "real" else None
+        if draw is None:
+            continue
+        values = [
+            _numpy(infer(model, plan, draw, {variable.name}, images, labels).samples[variable.name].flatten(1))
+            for images, labels in batches(shown)
+        ]
+        category, means = component_means(model, plan, variable.name)
+        members, _ = _members(plan, category, split, scores)
+        components = largest(np.bincount(members, minlength=len(means))[: len(means)])
+        plane = _t_sne(np.concatenate([*values, _numpy(means)[components]]), options.seed)
+        yield EmbeddingView(
+            name=f"embedding_{variable.name}",
+            variable=variable.name,
+            factor=draw.factor_of(variable.name).text,
+            points=plane[: len(shown)],
+            labels=_numpy(shown.labels),
+            classes=classes,
+            means=plane[len(shown) :],
+            category=category,
+            seed=options.seed,
+            components=components,
+            num_components=len(means),
+        )
+
+
+def _t_sne(values: Array, seed: int) -> Array:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(values) - 1) / 3)
+    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(values))
+
+
+# --------------------------------------------------------------------------------------------------- arrays
+
+
+def _positions(split: Split, count: int, seed: int) -> Tensor:
+    """Random positions in a split, without repetition."""
+    order = np.random.default_rng(seed).permutation(len(split))[:count]
+    return torch.from_numpy(order).to(split.labels.device)
+
+
+def _grid(images: Tensor, rows: int) -> Array:
+    return _numpy(images.unflatten(0, (rows, -1)))
+
+
+def _numpy(values: Tensor) -> Array:
+    return values.detach().cpu().numpy()

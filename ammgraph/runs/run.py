@@ -1,0 +1,286 @@
+"""A run directory: what was asked for, and what came of it.
+
+spec.json         the resolved spec: after `extends` and `--set`
+plan.txt          the plan as text
+environment.json  versions, device, processes, threads
+run.json          seed, precision, data folder, what the data were, how often to log and save, the command
+metrics.jsonl     one line a record
+checkpoints/      the newest states; empty before the first
+
+`run.json` is written last: a folder without it holds no run, whatever else a kill has left there.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from ammgraph import __version__
+from ammgraph.diagnostics import RunError
+from ammgraph.plan.cost import Precision as Precision
+from ammgraph.spec.schema import Data
+from ammgraph.runs import checkpoint, files
+
+TRIALS = "trials.json"  # which a folder of several runs has
+# Folders that training writes into, beside the run directory itself.
+OWN_FOLDERS = ("checkpoints", "tensorboard")
+SINCE = "since"  # in environment.json: what was another in later sessions
+# What a run that was cut short before its run.json has left.
+BEGUN = ("lock", "spec.json", "plan.txt", "environment.json", "checkpoints")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run was started with, beside its spec."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    precision: Precision
+    data_dir: str | None
+    log_every: Annotated[int, Field(ge=1, lt=2**63)]
+    checkpoint_seconds: Annotated[float, Field(ge=0, lt=1e9)]
+    command: str
+    data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
+    data_path: str | None = None  # a relative `data.path` as the spec has it: what `--data-dir` finds after a move
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make `parent/name-N` with the first free number N.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    for number in itertools.count(1):
+        folder = parent / f"{name}-{number}"
+        try:
+            files.make_folder(parent)
+            folder.mkdir()  # which fails where another process was faster
+            files.sync_folder(parent)
+            return folder
+        except FileExistsError:
+            if not parent.is_dir():
+                raise RunError(f"cannot make the run directory {folder}: {parent} is no folder") from None
+        except OSError as error:
+            raise RunError(f"cannot make the run directory {folder}: {error.strerror or error}") from error
+    raise AssertionError("numbers do not end")
+
+
+def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
+    """A new run is begun in an empty folder, or where one was begun and cut short: that one left its lock.
+
+    Raises:
+        RunError: the folder holds files that are no run's.
+    """
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if not files.is_leftover(entry.name))
+    except OSError:  # it is not there, or is no folder: whoever makes it says so
+        return
+    foreign = [name for name in names if name not in own] if "lock" in names else names
+    if foreign:
+        more = ", ..." if len(foreign) > 3 else ""
+        raise RunError(
+            f"{folder} holds files that are no run's ({', '.join(foreign[:3])}{more}); name a folder that is new or "
+            "empty, or say `--force`: files of a run's names are then replaced"
+        )
+
+
+def create(
+    folder: Path, options: RunOptions, written: dict[str, Any], plan: str, device: torch.device, processes: int = 1
+) -> None:
+    """Begin a run in a directory that is locked.
+
+    Raises:
+        RunError: the folder holds a run already, or cannot be written.
+    """
+    if (folder / "run.json").exists():
+        raise RunError(
+            f"{folder} holds a run already; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, "
+            "or name another"
+        )
+    if checkpoint.has_checkpoint(folder / "checkpoints"):
+        raise RunError(f"{folder} holds checkpoints of a run whose run.json is gone; name another")
+    contents = {
+        "spec.json": spec_text(written),
+        "plan.txt": plan,
+        "environment.json": json.dumps(environment(device, processes), indent=1) + "\n",
+        "run.json": json.dumps(asdict(options), indent=1) + "\n",
+    }
+    try:
+        files.make_folder(folder / "checkpoints")  # before run.json: a run without it was copied without it
+        for name, text in contents.items():
+            files.write(folder / name, text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+
+
+def spec_text(written: dict[str, Any]) -> str:
+    """A resolved spec as JSON that is YAML too: characters as they are, for YAML knows no surrogate pairs."""
+    return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run, or the checkpoints of one: neither is ever overwritten."""
+    return (folder / "run.json").exists() or checkpoint.has_checkpoint(folder / "checkpoints")
+
+
+def read_options(folder: Path) -> RunOptions:
+    """What a run was started with.
+
+    Raises:
+        RunError: the folder is no run directory.
+    """
+    try:
+        return files.read_as(RunOptions, folder / "run.json")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if (folder / TRIALS).is_file():
+            raise RunError(_of_trials(folder)) from error
+        begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
+        retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
+        advice = f"; it was stopped before it began: {retry}" if begun else ""
+        raise RunError(f"{folder} is no run directory: it has no run.json{advice}") from error
+
+
+def _of_trials(folder: Path) -> str:
+    """What one run's commands say of a folder that `--trials` has made."""
+    quoted = shlex.quote(str(folder))
+    found = sorted((path.parent for path in folder.glob("seed-*/run.json")), key=lambda path: (len(path.name), path))
+    if not found:
+        return f"{folder} holds trials, of which none has begun; `ammgraph train --resume {quoted}` trains them"
+    return (
+        f"{folder} holds trials, a run directory each: name one, as {shlex.quote(str(found[0]))}, or give all of them "
+        f"to `ammgraph compare {quoted}/seed-*`"
+    )
+
+
+def processes_of(folder: Path) -> int:
+    """With how many processes a run began; 1 where it was not recorded."""
+    found = read_environment(folder).get("processes")
+    return found if isinstance(found, int) else 1
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """`environment.json`, as far as it can be read; a stranger's may hold anything."""
+    try:
+        found = json.loads(files.read(folder / "environment.json"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def moved_data(data: Data, settings: RunOptions, directory: Path | None) -> Data:
+    """The data of a run that are now in `directory`: by their relative path, or else their name, if they are there."""
+    if directory is None or data.path is None:
+        return data
+    relative = settings.data_path or Path(data.path).name
+    there = (directory.expanduser() / relative).exists()
+    return data.model_copy(update={"path": relative}) if there else data
+
+
+def keep_up(folder: Path, device: torch.device, processes: int) -> list[str]:
+    """Write to `environment.json` what is another in this session than before.
+
+    Returns:
+        What of it decides the bits of the steps to come, each with its value before and now.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    path = folder / "environment.json"
+    began = read_environment(folder)
+    later = began.pop(SINCE, [])
+    sessions = [began, *later] if isinstance(later, list) else []
+    if (
+        not began or not sessions or not all(isinstance(session, dict) for session in sessions)
+    ):  # of an older version, or damaged
+        return []
+    before = {key: value for session in sessions for key, value in session.items()}
+    now = environment(device, processes)
+    changed = {key: value for key, value in now.items() if before.get(key) != value}
+    if not changed:
+        return []
+    try:
+        files.write(path, (json.dumps({**sessions[0], SINCE: [*sessions[1:], changed]}, indent=1) + "\n").encode())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    deciding = [key for key in ("torch", "device", "processes", "threads") if key in changed and key in before]
+    if device.type == "cuda" and "threads" in deciding:
+        deciding.remove("threads")
+    advice = {"threads": f" (`OMP_NUM_THREADS={before.get('threads')!r:.5}` keeps them)"}
+    return [f"{key} {before[key]!r:.60}, now {now[key]!r}{advice.get(key, '')}" for key in deciding]
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run directory, which is made if need be, against a second process; a kill's leftovers are removed.
+
+    Raises:
+        RunError: another process trains there, or the directory cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            files.make_folder(folder)
+            for name in OWN_FOLDERS:
+                files.refuse_link(folder / name)
+            lock = stack.enter_context(files.opened(folder / "lock", os.O_RDWR))
+        except OSError as error:
+            raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+        _lock(lock, folder)
+        for place in (folder, folder / "checkpoints"):
+            files.remove_leftovers(place)
+        yield
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(f"another process is training in {folder}") from error
+    except OSError as error:
+        raise RunError(
+            f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
+        ) from error
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        RunError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RunError(f"`{name}` is no device; expected `auto`, `cpu`, `cuda` or `cuda:N`") from error
+    if device.type not in ("cpu", "cuda"):
+        raise RunError(f"device `{name}` is not supported; expected `auto`, `cpu`, `cuda` or `cuda:N`")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise RunError(f"there is no device `{name}`: {torch.cuda.device_count()} CUDA devices are visible")
+    return device
+
+
+def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
+    """Versions and hardware, for the record."""
+    return {
+        "ammgraph": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "executable": sys.executable,
+    }

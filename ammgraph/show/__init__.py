@@ -1,0 +1,1 @@
+"""Plan -> text: plans as tables, LaTeX, JSON, drawings, differences."""

@@ -1,0 +1,282 @@
+"""A plan as plain data for tools, `show --format json`. Keys are stable; a change of their meaning raises `version`.
+
+version, title, plan_hash
+variables        [{name, kind, shape [C, H, W], range}]
+networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows}]; a row has the columns of a layer
+                 table as they take effect, `in_shape`, `inner_shape` (before the pool), `out_shape`, `parameters`,
+                 `multiply_adds` of one example, and `memory`, its bytes in one step
+distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
+                 `needed`, and `origin`, whose `kind` is data, prior, draw or network
+games            [{name, real, fake, objective, weight, discriminator, reads, penalties, gradients, latex}]; those
+                 penalties that are taken, gradients of the networks that learn from the game, null for a loss that
+                 nobody minimises
+turns            [{update, steps, redraw, draws, passes, games, losses, objectives, noise}], in the order of one step; a
+                 pass is `drawn` within a draw, `scored` by a discriminator at draws' samples, or `between` two draws'
+readouts, reconstructions, training, data, evaluation, published, cost, warnings
+
+A weight or a rate is a number, or a list of [epoch, value] where it changes.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from ammgraph.diagnostics import as_json as diagnostic_json
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.plan.cost import forward_cost, memory
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import (
+    DrawPlan,
+    EvaluationPlan,
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromPrior,
+    GamePlan,
+    LossPlan,
+    NetworkPlan,
+    PassPlan,
+    Plan,
+    ReadoutPlan,
+    RowPlan,
+    Site,
+    TurnPlan,
+)
+from ammgraph.show import latex
+from ammgraph.show.text import formula_text
+from ammgraph.spec.schema import Schedule
+
+VERSION = 2
+Json = dict[str, Any]
+
+
+def as_json(plan: Plan) -> Json:
+    """The whole plan, as it stands above."""
+    held = memory(plan)
+    shares = {(network, row): share for network, row, share in held.rows}
+    return {
+        "version": VERSION,
+        "title": plan.title,
+        "plan_hash": plan_hash(plan),
+        "variables": [
+            {
+                "name": v.name,
+                "kind": v.kind,
+                "shape": list(v.shape),
+                "range": None if v.range is None else list(v.range),
+            }
+            for v in plan.variables
+        ],
+        "networks": [_network(network, shares) for network in plan.networks],
+        "distributions": [_distribution(draw) for draw in plan.draws],
+        "games": [_game(plan, game) for game in plan.games],
+        "turns": [_turn(turn) for turn in plan.turns],
+        "readouts": [_readout(readout) for readout in plan.readouts],
+        "reconstructions": [
+            {"variable": found.variable, "infer": found.infer, "generate": found.generate}
+            for found in plan.reconstructions
+        ],
+        "training": {
+            "epoch_source": str(plan.epoch_source),
+            "epoch_batch": plan.epoch_batch,
+            "epochs": plan.epochs,
+            "steps": plan.steps,
+            "batchnorm": {"momentum": plan.momentum, "epsilon": plan.epsilon},
+        },
+        "data": _model(plan.data),
+        "evaluation": _model(plan.evaluation),
+        "published": [_model(number) for number in plan.published],
+        "cost": {
+            "parameters": plan.parameters,
+            "forward_multiply_adds": forward_cost(plan),
+            "memory": {"weights": held.weights, "activations": held.activations, "total": held.total},
+        },
+        "warnings": [diagnostic_json(warning) for warning in plan.warnings],
+    }
+
+
+def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
+    return {
+        "name": network.name,
+        "inputs": [{"name": name, "shape": list(shape)} for name, shape in network.inputs],
+        "optimizer": _model(network.optimizer),
+        "ema": network.ema,
+        "parameters": network.parameters,
+        "multiply_adds": network.multiply_adds,
+        "rows": [_row(row, shares.get((network.name, row.name), 0)) for row in network.rows],
+    }
+
+
+def _row(row: RowPlan, share: int) -> Json:
+    convolves = row.op in ("conv", "conv_transpose")
+    return {
+        "name": row.name,
+        "input": str(row.input),
+        "op": row.op,
+        "channels": row.inner_shape[0],
+        "width": row.width if convolves else None,
+        "stride": row.stride if convolves else None,
+        "padding": row.padding if convolves else None,
+        "bias": row.bias,
+        "dropout": row.dropout,
+        "batchnorm": row.batchnorm,
+        "activation": None if row.activation is None else str(row.activation),
+        "pool": None if row.pool is None else str(row.pool),
+        "initializer": {"weights": _model(row.weights), "biases": row.biases} if row.op is not None else None,
+        "in_shape": list(row.in_shape),
+        "inner_shape": list(row.inner_shape),
+        "out_shape": list(row.out_shape),
+        "parameters": row.parameters,
+        "multiply_adds": row.multiply_adds,
+        "memory": share,
+    }
+
+
+def _distribution(draw: DrawPlan) -> Json:
+    return {
+        "name": draw.name,
+        "batch_size": draw.batch_size,
+        "factors": [_factor(factor) for factor in draw.factors],
+        "latex": latex.factorization(draw),
+    }
+
+
+def _factor(factor: FactorPlan) -> Json:
+    density = factor.density
+    return {
+        "text": factor.text,
+        "variables": list(factor.variables),
+        "given": list(factor.given),
+        "value": factor.value,
+        "origin": _origin(factor),
+        "density": {
+            "kind": density.kind,
+            "mean": None if density.mean is None else str(density.mean),
+            "log_variance": density.log_variance or None,
+        },
+        "needed": factor.needed,
+    }
+
+
+def _origin(factor: FactorPlan) -> Json:
+    origin = factor.origin
+    if isinstance(origin, FromData):
+        return {"kind": "data", "source": str(origin.source), "fields": dict(origin.fields)}
+    if isinstance(origin, FromPrior):
+        prior = str(origin.prior)
+        return {"kind": "prior", "prior": prior, "given": origin.given or None, "noise": _site(origin.site)}
+    if isinstance(origin, FromDraw):
+        return {"kind": "draw", "distribution": origin.draw, "variable": origin.variable}
+    evaluation = _evaluation(origin.evaluation)
+    rows = {"row": origin.row, "rows": list(origin.rows), "closure": list(origin.closure)}
+    return {"kind": "network", **evaluation, **rows}
+
+
+def _game(plan: Plan, game: GamePlan) -> Json:
+    learning, learns = plan.players(game.name, "generator"), bool(plan.players(game.name, "discriminator"))
+    value, against, beside = latex.game_formulas(plan, game)
+    return {
+        "name": game.name,
+        "real": [{"weight": weight, "distribution": draw} for weight, draw in game.real],
+        "fake": [{"weight": weight, "distribution": draw} for weight, draw in game.fake],
+        "objective": game.objective,
+        "weight": _schedule(game.weight),
+        "discriminator": str(game.discriminator),
+        "reads": [{"name": name, "variable": variable} for name, variable in game.reads],
+        "penalties": [
+            {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": PENALTIES[p.kind].between}
+            for p in (game.penalties if learns else ())
+        ],
+        "gradients": [
+            {"network": network, "through": list(samples)} for network, samples in game.paths if network in learning
+        ],
+        "latex": {"value": value, "discriminator": against, "generator": beside},
+    }
+
+
+def _turn(turn: TurnPlan) -> Json:
+    return {
+        "update": list(turn.update),
+        "steps": turn.steps,
+        "redraw": turn.redraw,
+        "draws": list(turn.draws),
+        "passes": [_pass(found) for found in turn.passes],
+        "games": list(turn.games),
+        "losses": [_loss(loss) for loss in turn.losses],
+        "objectives": [
+            {
+                "through": objective.through,
+                "losses": list(objective.losses),
+                "networks": list(objective.networks),
+                "latex": latex.player(turn, objective),
+            }
+            for objective in turn.objectives
+        ],
+        "noise": [_site(site) for site in turn.sites],
+    }
+
+
+def _pass(found: PassPlan) -> Json:
+    return {
+        "kind": found.kind,
+        **_evaluation(found.evaluation),
+        "row": found.row,
+        "rows": list(found.rows),
+        "draws": list(found.draws),
+        "batch": found.batch,
+        "sides": [{"game": game, "side": side} for game, side in found.sides],
+        "every": found.every,
+    }
+
+
+def _loss(loss: LossPlan) -> Json:
+    return {
+        "name": loss.name,
+        "value": formula_text(loss.value),
+        "weights": [_schedule(weight) for weight in loss.weights],
+        "every": loss.every,
+        "gradients": [{"network": network, "through": list(samples)} for network, samples in loss.paths],
+    }
+
+
+def _evaluation(evaluation: EvaluationPlan) -> Json:
+    return {"evaluation": evaluation.name, "network": evaluation.network, "bindings": dict(evaluation.bindings)}
+
+
+def _site(site: Site) -> Json:
+    return {
+        "name": site.name,
+        "kind": site.kind,
+        "batch": site.batch,
+        "shape": list(site.shape),
+        "dropout": site.dropout,
+        "every": site.every,
+    }
+
+
+def _readout(readout: ReadoutPlan) -> Json:
+    bayes = readout.bayes
+    return {
+        "variable": readout.variable,
+        "distribution": readout.draw,
+        "supervised": readout.supervised,
+        "bayes": None if bayes is None else {"distribution": bayes.draw, "evidence": list(bayes.evidence)},
+    }
+
+
+def _model(model: BaseModel) -> Json:
+    """A section of the spec, defaults included, without keys that hold nothing."""
+    return {
+        name: _schedule(value)
+        if isinstance(value, Schedule)
+        else _model(value)
+        if isinstance(value, BaseModel)
+        else value
+        for name, value in model
+        if value is not None
+    }
+
+
+def _schedule(schedule: Schedule) -> float | list[list[float]]:
+    points = schedule.points
+    return points[0][1] if len(points) == 1 else [list(point) for point in points]

@@ -1,0 +1,181 @@
+"""What a drawing of a plan shows, as plain data: the graphical model of each distribution, and the flow of a step.
+
+`drawing` sets it as SVG, `markup` as Mermaid and DOT.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ammgraph.plan.plan import DrawPlan, FromData, FromNetwork, LossPlan, ObjectivePlan, Plan, TurnPlan
+from ammgraph.show.text import formula_text, often_text
+from ammgraph.spec.schema import Schedule
+
+
+@dataclass(frozen=True)
+class Node:
+    """A variable of a graphical model."""
+
+    variable: str
+    source: str  # what draws it: a network, a prior, data; `given` where nothing does
+    observed: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """The graphical model of a distribution: its plate holds every variable, once for each of N examples."""
+
+    name: str
+    role: str  # as in `real in joint`
+    batch: int
+    factors: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[str, str], ...]  # condition -> variable
+
+
+@dataclass(frozen=True)
+class Box:
+    """One thing that happens in a step."""
+
+    stage: Literal["draw", "pass", "loss", "update"]
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A turn of a step: draws -> passes of the discriminator -> losses -> updates. `edges` are indices of boxes."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    edges: tuple[tuple[int, int], ...]
+
+
+def same_model(first: DrawPlan, second: DrawPlan) -> bool:
+    """Whether two distributions are one factorization, drawn twice."""
+    return [(f.text, f.value) for f in first.factors] == [(f.text, f.value) for f in second.factors]
+
+
+def pairs(plan: Plan) -> tuple[tuple[Model, ...], ...]:
+    """The distributions that are matched with each other, REAL first; then those that no game names, each alone."""
+    matched = dict.fromkeys(game.draws for game in plan.games)
+    named = {name for names in matched for name in names}
+    alone = [(draw.name,) for draw in plan.draws if draw.name not in named]
+    return tuple(
+        tuple(model_of(plan, plan.draw(name), _role(plan, names, name)) for name in names)
+        for names in [*matched, *alone]
+    )
+
+
+def model_of(plan: Plan, draw: DrawPlan, role: str = "") -> Model:
+    """The graphical model of a distribution, variables in the order of the spec."""
+    factors = {name: factor for factor in draw.factors for name in factor.variables}
+    given = {name for factor in draw.factors for name in factor.given}
+    nodes = []
+    for variable in plan.variables:
+        factor = factors.get(variable.name)
+        if factor is not None:
+            source = factor.origin.evaluation.network if isinstance(factor.origin, FromNetwork) else factor.value
+            nodes.append(Node(variable.name, source, isinstance(factor.origin, FromData)))
+        elif variable.name in given:
+            nodes.append(Node(variable.name, "given", True))
+    edges = [(parent, name) for factor in draw.factors for name in factor.variables for parent in factor.given]
+    return Model(draw.name, role, draw.batch_size, tuple(f.text for f in draw.factors), tuple(nodes), tuple(edges))
+
+
+def flows(plan: Plan) -> tuple[Flow, ...]:
+    """Every turn of a step."""
+    return tuple(_flow(plan, turn, index, len(plan.turns)) for index, turn in enumerate(plan.turns, start=1))
+
+
+def _role(plan: Plan, names: tuple[str, ...], name: str) -> str:
+    """On which side of which games a distribution stands, among the games of one pair."""
+    sides = []
+    for title, attribute in (("real", "real"), ("fake", "fake")):
+        games = [
+            game.name
+            for game in plan.games
+            if game.draws == names
+            and any(game.name in turn.games for turn in plan.turns)
+            and any(draw == name for _, draw in getattr(game, attribute))
+        ]
+        if games:
+            sides.append(f"{title} in {', '.join(games)}")
+    return "; ".join(sides)
+
+
+def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
+    boxes: list[Box] = []
+    edges: list[tuple[int, int]] = []
+    draws: dict[str, int] = {}
+    passes: dict[str, int] = {}
+    for name in turn.draws:
+        draw = plan.draw(name)
+        lines = [f"{factor.text}: {factor.value}" for factor in draw.factors if factor.needed]
+        draws[name] = len(boxes)
+        boxes.append(Box("draw", f"{name}, {draw.batch_size} examples", tuple(lines)))
+    for found in (*turn.passes_of("scored"), *turn.passes_of("between")):
+        edges += [(draws[name], len(boxes)) for name in found.draws]
+        passes[found.evaluation.name] = len(boxes)
+        if found.kind == "scored":
+            lines = [" | ".join(found.draws), f"{found.batch} examples, one batch"]
+        else:
+            lines = [f"between {' and '.join(found.draws)}", *([often_text(found.every)] if found.every > 1 else [])]
+        boxes.append(Box("pass", f"{found.evaluation.network}.{found.row}", tuple(lines)))
+    losses: list[tuple[ObjectivePlan, int]] = []
+    for objective in turn.objectives:
+        minimised = [turn.loss(name) for name in objective.losses]
+        edges += [(passes[leaf.evaluation], len(boxes)) for loss in minimised for leaf in loss.leaves]
+        losses.append((objective, len(boxes)))
+        boxes.append(Box("loss", _loss_title(plan, minimised), tuple(_losses(minimised))))
+    for networks, places in _updates(turn, losses):
+        rates = dict.fromkeys(_optimizer(plan, name) for name in networks)
+        edges += [(place, len(boxes)) for place in places]
+        alike = len(rates) == 1
+        lines = [name if alike else f"{name}: {_optimizer(plan, name)}" for name in networks]
+        boxes.append(Box("update", next(iter(rates)) if alike else "updates", tuple(lines)))
+    return Flow(_turn_title(turn, index, count), tuple(boxes), tuple(dict.fromkeys(edges)))
+
+
+def _updates(turn: TurnPlan, losses: Sequence[tuple[ObjectivePlan, int]]) -> list[tuple[list[str], tuple[int, ...]]]:
+    """Networks that are updated by the same losses, in the order of these."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in turn.update:
+        groups.setdefault(tuple(place for objective, place in losses if name in objective.networks), []).append(name)
+    return [(names, places) for places, names in sorted(groups.items())]
+
+
+def _optimizer(plan: Plan, name: str) -> str:
+    optimizer = plan.network(name).optimizer
+    return f"{optimizer.name}, rate {schedule_text(optimizer.learning_rate)}"
+
+
+def _loss_title(plan: Plan, minimised: Sequence[LossPlan]) -> str:
+    """`discriminator loss of joint`; of the only game, `discriminator loss`."""
+    games = ", ".join(dict.fromkeys(loss.owner for loss in minimised))
+    return f"{minimised[0].what} loss{f' of {games}' if len(plan.games) > 1 else ''}"
+
+
+def _losses(minimised: Sequence[LossPlan]) -> list[str]:
+    """A line a loss; a penalty by its name."""
+    return [f"{'+ ' if index else ''}{_loss_text(loss)}" for index, loss in enumerate(minimised)]
+
+
+def _loss_text(loss: LossPlan) -> str:
+    weights = [schedule_text(weight) for weight in loss.weights if str(weight) != "1"]
+    value = loss.what.replace("_", " ") if loss.sloped else formula_text(loss.value)
+    inner = value if loss.sloped or not weights else f"({value})"
+    return " ".join([*weights, inner])
+
+
+def _turn_title(turn: TurnPlan, index: int, count: int) -> str:
+    if count == 1 and turn.steps == 1:
+        return "One step: all gradients at the same point, then every update"
+    times = "" if turn.steps == 1 else f", {turn.steps} times"
+    return f"Turn {index} of {count}{times}: draws {'anew' if turn.redraw else 'as before'}"
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """`0.0002`, or `0.001 .. 0` for one that changes with the epoch."""
+    first, last = schedule.points[0][1], schedule.points[-1][1]
+    return f"{first:g}" if len(schedule.points) == 1 else f"{first:g} .. {last:g}"

@@ -1,0 +1,379 @@
+"""Two specs as models: what one has and the other has not, by the values that take effect.
+
+Comments, order, titles, notes, published numbers, constants that lead to the same numbers, and whether a value is
+inherited, written or a default make no difference.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel
+
+from ammgraph.plan.plan import (
+    DrawPlan,
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    GamePlan,
+    NetworkPlan,
+    Plan,
+    RowPlan,
+    TurnPlan,
+    VariablePlan,
+    shape_text,
+)
+from ammgraph.show.text import layer_text, optimizer_text
+from ammgraph.spec.notation import Input, number_text
+from ammgraph.spec.schema import Spec
+from ammgraph.spec.training import Weights
+
+Part: TypeAlias = tuple[str, str, str]  # name (or ""), before, after
+Values: TypeAlias = Mapping[str, str]
+COMMON = 4  # rows that change alike in how they begin are told in one line
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is only in one of the models, or differs; `parts` say in what."""
+
+    kind: Literal["added", "removed", "changed"]
+    what: str  # as in `variable y`, `row encoder.z`; empty for a factor, whose part says all
+    parts: tuple[Part, ...]
+
+    def __str__(self) -> str:
+        head = f"{self.what}: " if self.what else ""
+        if self.kind == "added":
+            return f"+ {head}{', '.join(after for _, _, after in self.parts)}"
+        if self.kind == "removed":
+            return f"- {head}{', '.join(before for _, before, _ in self.parts)}"
+        parts = [f"{name} {before} -> {after}".lstrip() for name, before, after in self.parts]
+        return f"~ {head}{', '.join(parts)}"
+
+
+def differences(first: tuple[Spec, Plan], second: tuple[Spec, Plan]) -> tuple[Change, ...]:
+    """What changes from the first model to the second: data, variables, distributions, networks, games, training."""
+    (spec, plan), (other_spec, other) = first, second
+    found = [
+        *_section("data", _values(spec.data), _values(other_spec.data)),
+        *_named("variable", _variables(plan), _variables(other)),
+        *_distributions(plan, other),
+        *_networks(plan, other),
+        *_named("game", _games(spec, plan), _games(other_spec, other)),
+        *_section("training", _training(plan), _training(other)),
+        *_section("evaluation", _values(spec.evaluation), _values(other_spec.evaluation)),
+    ]
+    return tuple(found)
+
+
+def difference_text(changes: Sequence[Change], first: Plan, second: Plan) -> list[str]:
+    """A line a change, and the parameters before and after."""
+    before, after = _by_name(first.networks), _by_name(second.networks)
+    own = [
+        f"{name} {before[name].parameters:,} -> {after[name].parameters:,}"
+        for name in before
+        if name in after and before[name].parameters != after[name].parameters
+    ]
+    count = f"{first.parameters:,}"
+    if first.parameters != second.parameters:
+        count += f" -> {second.parameters:,}"
+    return [*map(str, changes), f"  parameters: {count}" + (f" ({', '.join(own)})" if own else "")]
+
+
+def difference_json(changes: Sequence[Change], first: Plan, second: Plan) -> dict[str, object]:
+    """`same`, `changes` as [{kind, what, parts: [{name, before, after}]}], and the `parameters`."""
+    listed = [
+        {
+            "kind": change.kind,
+            "what": change.what,
+            "parts": [
+                {"name": name, "before": before or None, "after": after or None} for name, before, after in change.parts
+            ],
+        }
+        for change in changes
+    ]
+    parameters = {"before": first.parameters, "after": second.parameters}
+    return {"same": not changes, "changes": listed, "parameters": parameters}
+
+
+# ------------------------------------------------------------------------------------------------ variables and factors
+
+
+def _variables(plan: Plan) -> dict[str, Values]:
+    return {variable.name: {"": _variable(variable)} for variable in plan.variables}
+
+
+def _variable(variable: VariablePlan) -> str:
+    if variable.kind != "image":
+        return f"{variable.kind}({variable.shape[0]})"
+    return f"image {shape_text(variable.shape)} in [{', '.join(map(number_text, variable.range or ()))}]"
+
+
+def _distributions(first: Plan, second: Plan) -> Iterator[Change]:
+    before, after = _by_name(first.draws), _by_name(second.draws)
+    for name in [*before, *(name for name in after if name not in before)]:
+        if name not in after:
+            yield Change("removed", f"distribution {name}", (("", _product(before[name]), ""),))
+        elif name not in before:
+            yield Change("added", f"distribution {name}", (("", "", _product(after[name])),))
+        else:
+            yield from _factors(before[name], after[name])
+
+
+def _factors(first: DrawPlan, second: DrawPlan) -> Iterator[Change]:
+    place = f"in {first.name}" if "_" in first.name else ""
+    before = {factor.variables: factor for factor in first.factors}
+    after = {factor.variables: factor for factor in second.factors}
+    for variables in [*before, *(variables for variables in after if variables not in before)]:
+        old, new = before.get(variables), after.get(variables)
+        if new is None and old is not None:
+            yield Change("removed", place, (("", f"{old.text}: {_source(old)}", ""),))
+        elif old is None and new is not None:
+            yield Change("added", place, (("", "", f"{new.text}: {_source(new)}"),))
+        elif old is not None and new is not None:
+            yield from _factor(place, old, new)
+    if first.batch_size != second.batch_size:
+        batch = ("", str(first.batch_size), str(second.batch_size))
+        yield Change("changed", f"batch of {first.name}", (batch,))
+
+
+def _factor(place: str, old: FactorPlan, new: FactorPlan) -> Iterator[Change]:
+    texts, sources = (old.text, new.text), (_source(old), _source(new))
+    priors = [origin.prior for origin in (old.origin, new.origin) if isinstance(origin, FromPrior)]
+    if texts[0] == texts[1] and sources[0] == sources[1]:
+        if len(priors) == 2 and priors[0] != priors[1]:
+            yield Change("changed", place, (("", f"{old.text}: {sources[0]}", "other means"),))
+    elif sources[0] == sources[1]:
+        yield Change("changed", place, (("", *texts),))
+    elif texts[0] == texts[1]:
+        role = f"prior of {old.variables[0]}" if priors else old.text
+        yield Change("changed", f"{place}, {role}".removeprefix(", "), (("", *sources),))
+    else:
+        yield Change("changed", place, (("", f"{texts[0]}: {sources[0]}", f"{texts[1]}: {sources[1]}"),))
+
+
+def _product(draw: DrawPlan) -> str:
+    return f"{' '.join(factor.text for factor in draw.factors)}, batch {draw.batch_size}"
+
+
+def _source(factor: FactorPlan) -> str:
+    if isinstance(factor.origin, FromNetwork):
+        return f"network {factor.value}"
+    if isinstance(factor.origin, FromDraw):
+        return f"sample {factor.value}"
+    if isinstance(factor.origin, FromData):
+        fields = [f"{name} its {field}" for name, field in sorted(factor.origin.fields)]
+        kinds = {"image", "label"}
+        plain = len(fields) == len({field for _, field in factor.origin.fields} & kinds)
+        return str(factor.origin.source) if plain else f"{factor.origin.source} ({', '.join(fields)})"
+    return factor.value
+
+
+# ------------------------------------------------------------------------------------------------ networks
+
+
+def _networks(first: Plan, second: Plan) -> Iterator[Change]:
+    before, after = _by_name(first.networks), _by_name(second.networks)
+    rows: list[tuple[str, list[Part]]] = []
+    for name in [*before, *(name for name in after if name not in before)]:
+        if name not in after:
+            yield Change("removed", f"network {name}", (("", _size(before[name]), ""),))
+        elif name not in before:
+            yield Change("added", f"network {name}", (("", "", _size(after[name])),))
+        else:
+            yield from _only_here(before[name], after[name])
+            rows += _changed_rows(before[name], after[name])
+    yield from _grouped(rows)
+    shared = [name for name in before if name in after]
+    changed: dict[tuple[Part, ...], list[str]] = {}
+    for name in shared:
+        if parts := _optimizer(before[name], after[name]):
+            changed.setdefault(parts, []).append(name)
+    for parts, names in changed.items():
+        yield Change("changed", f"optimizer of {', '.join(names)}", parts)
+
+
+def _size(network: NetworkPlan) -> str:
+    return f"{len(network.rows)} rows, {network.parameters:,} parameters"
+
+
+def _only_here(before: NetworkPlan, after: NetworkPlan) -> Iterator[Change]:
+    old, new = _by_name(before.rows), _by_name(after.rows)
+    for name in old:
+        if name not in new:
+            yield Change("removed", f"row {before.name}.{name}", (("", _row(old[name]), ""),))
+    for name in new:
+        if name not in old:
+            yield Change("added", f"row {before.name}.{name}", (("", "", _row(new[name])),))
+
+
+def _row(row: RowPlan) -> str:
+    return f"input {_input(row.input)}, {layer_text(row)}".rstrip(", ")
+
+
+def _changed_rows(before: NetworkPlan, after: NetworkPlan) -> list[tuple[str, list[Part]]]:
+    old, new = _by_name(before.rows), _by_name(after.rows)
+    found = []
+    for name in old:
+        if name in new:
+            parts = _parts(_columns(old[name]), _columns(new[name]))
+            if "channels" in [part[0] for part in parts] and old[name].out_shape[1:] == new[name].out_shape[1:]:
+                parts = [part for part in parts if part[0] != "output"]
+            found.append((f"row {before.name}.{name}", parts))
+    return [(what, parts) for what, parts in found if parts]
+
+
+def _grouped(rows: Sequence[tuple[str, list[Part]]]) -> Iterator[Change]:
+    """A change of how weights begin that many rows share in one line, everything else row by row."""
+    counts = Counter(part for _, parts in rows for part in parts if part[0] in ("weights", "biases"))
+    common = {part for part, count in counts.items() if count >= COMMON}
+    for part in sorted(common):
+        yield Change("changed", f"initial {part[0]} of {counts[part]} rows", (("", part[1], part[2]),))
+    for what, parts in rows:
+        if own := tuple(part for part in parts if part not in common):
+            yield Change("changed", what, own)
+
+
+def _columns(row: RowPlan) -> Values:
+    """What a row does, column by column; what follows from its input alone is left to `output`."""
+    values = {"input": _input(row.input), "op": row.op or "none"}
+    if row.op is not None:
+        values |= {"channels": str(row.inner_shape[0]), "bias": _yes(row.bias)}
+        values |= {"weights": _weights(row.weights)}
+        values |= {"biases": number_text(row.biases)} if row.bias else {}
+    if row.op in ("conv", "conv_transpose"):
+        values |= {"width": str(row.width), "stride": str(row.stride), "padding": str(row.padding)}
+    values |= {"dropout": number_text(row.dropout), "batchnorm": _yes(row.batchnorm)}
+    values |= {"activation": str(row.activation or "none"), "pool": str(row.pool or "none")}
+    return values | {"output": shape_text(row.out_shape)}
+
+
+def _input(read: Input) -> str:
+    """The input with its sums in one order: `b + a` is `a + b`."""
+    return " | ".join(" + ".join(sorted(map(str, part))) for part in read.parts)
+
+
+def _weights(weights: Weights) -> str:
+    return " ".join(f"{name} {number_text(value)}" for name, value in weights if value is not None)
+
+
+def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:
+    old, new = before.optimizer, after.optimizer
+    if type(old) is not type(new):
+        parts = [("", optimizer_text(old), optimizer_text(new))]
+    else:
+        parts = _parts(_values(old), _values(new))
+    averages = tuple("none" if ema is None else number_text(ema) for ema in (before.ema, after.ema))
+    return (*parts, *([("ema", averages[0], averages[1])] if averages[0] != averages[1] else []))
+
+
+# ------------------------------------------------------------------------------------------------ games and training
+
+
+def _games(spec: Spec, plan: Plan) -> dict[str, Values]:
+    return {game.name: _game(game, spec) for game in plan.games}
+
+
+def _game(game: GamePlan, spec: Spec) -> Values:
+    written = spec.games[game.name]
+    penalties = {
+        penalty.kind: f"{penalty.weight}" + ("" if penalty.every == 1 else f" every {penalty.every} steps")
+        for penalty in game.penalties
+    }
+    return {
+        "match": f"{_side(game.real)} against {_side(game.fake)}",
+        "discriminator": str(game.discriminator),
+        "reads": ", ".join(sorted(variable for _, variable in game.reads)),
+        "objective": game.objective,
+        "weight": str(game.weight),
+        "batch": written.batch,
+        **penalties,
+        **({"trains": ", ".join(sorted(written.trains))} if written.trains else {}),
+    }
+
+
+def _side(side: Sequence[tuple[float, str]]) -> str:
+    terms = [name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in sorted(side, key=str)]
+    return " + ".join(terms)
+
+
+def _line(values: Values) -> str:
+    usual = {"weight": "1", "batch": "joint"}
+    told = {name: value for name, value in values.items() if usual.get(name) != value}
+    return ", ".join(f"{name} {value}".lstrip() for name, value in told.items())
+
+
+def _training(plan: Plan) -> Values:
+    length = {"epochs": plan.epochs, "steps": plan.steps}
+    return {
+        **{name: number_text(value) for name, value in length.items() if value is not None},
+        "schedule": "; ".join(_turn(turn) for turn in plan.turns),
+        "batchnorm.momentum": number_text(plan.momentum),
+        "batchnorm.epsilon": number_text(plan.epsilon),
+    } | ({"schedule": "all at once"} if len(plan.turns) == 1 and _is_plain(plan, plan.turns[0]) else {})
+
+
+def _is_plain(plan: Plan, turn: TurnPlan) -> bool:
+    everything = set(turn.update) == {n.name for n in plan.networks} and set(turn.games) == {g.name for g in plan.games}
+    return turn.steps == 1 and turn.redraw and everything
+
+
+def _turn(turn: TurnPlan) -> str:
+    times = "" if turn.steps == 1 else f" x {turn.steps}"
+    games = ", ".join(sorted(turn.games))
+    return f"{', '.join(sorted(turn.update))}{times} in {games}{'' if turn.redraw else ', same draw'}"
+
+
+# ------------------------------------------------------------------------------------------------ in general
+
+
+def _named(what: str, before: Mapping[str, Values], after: Mapping[str, Values]) -> Iterator[Change]:
+    for name in [*before, *(name for name in after if name not in before)]:
+        if name not in after:
+            yield Change("removed", f"{what} {name}", (("", _line(before[name]), ""),))
+        elif name not in before:
+            yield Change("added", f"{what} {name}", (("", "", _line(after[name])),))
+        elif parts := _parts(before[name], after[name]):
+            yield Change("changed", f"{what} {name}", tuple(parts))
+
+
+def _section(what: str, before: Values, after: Values) -> list[Change]:
+    parts = _parts(before, after)
+    return [Change("changed", what, tuple(parts))] if parts else []
+
+
+def _parts(before: Values, after: Values) -> list[Part]:
+    """What differs by name, `none` where one side has nothing of that name."""
+    names = [*before, *(name for name in after if name not in before)]
+    pairs = [(name, before.get(name, "none"), after.get(name, "none")) for name in names]
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _values(model: BaseModel, prefix: str = "") -> dict[str, str]:
+    """Every leaf of a section with its default, as text; nothing is said of what is not there."""
+    found: dict[str, str] = {}
+    for name, value in model:
+        if isinstance(value, BaseModel):
+            found |= _values(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            found |= {f"{prefix}{name}.{key}": str(entry) for key, entry in value.items()}
+        elif isinstance(value, float):
+            found[prefix + name] = number_text(value)
+        elif isinstance(value, tuple):
+            found[prefix + name] = ", ".join(
+                number_text(item) if isinstance(item, float) else str(item) for item in value
+            )
+        elif value is not None:
+            found[prefix + name] = str(value)
+    return found
+
+
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
+    return {item.name: item for item in items}
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,172 @@
+r"""A plan as mathematics: the factorizations, each game's value function, each player's loss, in LaTeX."""
+
+from collections.abc import Sequence
+
+from ammgraph.formulas.expression import Expression, Logit, Slope, Sum, mean, minus, plus, times
+from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.notation import Spelling, written
+from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.plan.games import game_value, penalty_value
+from ammgraph.plan.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.spec.notation import number_text, parse_factor
+from ammgraph.spec.schema import Schedule
+
+
+def latex(plan: Plan) -> str:
+    r"""Lines of LaTeX (amsmath), one formula a line; \zeta is softplus, d the logit, \sigma the sigmoid."""
+    lines = ["% factorizations"]
+    lines += [factorization(draw) for draw in plan.draws]
+    for game in plan.games:
+        formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
+        lines += ["", f"% game {game.name}{'' if formulas else ', which no turn plays'}", *formulas]
+    for index, turn in enumerate(plan.turns, start=1):
+        lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
+        lines += [player(turn, objective) for objective in turn.objectives]
+    return "\n".join(lines) + "\n"
+
+
+def game_formulas(plan: Plan, game: GamePlan) -> tuple[str | None, str | None, str | None]:
+    """A game's value, the discriminator's loss and that of the networks on both sides; None for what nobody plays."""
+    against, beside = (bool(plan.players(game.name, role)) for role in ("discriminator", "generator"))
+    return (
+        (value_function(game) or None) if against or beside else None,
+        discriminator_loss(game) if against else None,
+        generator_loss(game) if beside else None,
+    )
+
+
+def factorization(draw: DrawPlan) -> str:
+    """q(x,y,z) = q(x) q(y|x) q(z|x,y)."""
+    variables = dict.fromkeys(name for factor in draw.factors for name in factor.variables)
+    given = dict.fromkeys(name for factor in draw.factors for name in factor.given if name not in variables)
+    return f"{_density(draw.name, list(variables), list(given))} = " + r" \, ".join(
+        _density(draw.name, parse_factor(factor.text).variables, factor.given) for factor in draw.factors
+    )
+
+
+def value_function(game: GamePlan) -> str:
+    """V(D, G) = E_q[log D(x, y, z)] + E_p[log(1 - D(x, y, z))], eq. 13; of Wasserstein's E_q[d] - E_p[d].
+
+    Nothing where the players do not play for one value.
+    """
+    arguments, head = _arguments(game), rf"V_{{{_word(game.name)}}}"
+    if OBJECTIVES[game.objective].value == "d":
+        value = plus(*(times(w, mean(draw, Logit(draw))) for w, draw in game.real))
+        against = [minus(times(w, mean(draw, Logit(draw)))) for w, draw in game.fake]
+        return f"{head}(d, G) = {formula(game, plus(*_terms(value), *against))}"
+    if OBJECTIVES[game.objective].value == "log D":
+        real, fake = _sum(game.real, rf"\log D({arguments})"), _sum(game.fake, rf"\log(1 - D({arguments}))")
+        return rf"{head}(D, G) = {real} + {fake}, \quad D = \sigma(d)"
+    return ""
+
+
+def discriminator_loss(game: GamePlan) -> str:
+    """What the discriminator minimises, penalties and weight included."""
+    terms = [formula(game, game_value(game, "discriminator"))]
+    terms += [_penalty(game, penalty) for penalty in game.penalties]
+    return rf"\mathcal{{L}}^{{D}}_{{{_word(game.name)}}} = {_weighted(game.weight, terms)}"
+
+
+def generator_loss(game: GamePlan) -> str:
+    """What the networks on both sides minimise."""
+    terms = [formula(game, game_value(game, "generator"))]
+    return rf"\mathcal{{L}}^{{G}}_{{{_word(game.name)}}} = {_weighted(game.weight, terms)}"
+
+
+def player(turn: TurnPlan, objective: ObjectivePlan) -> str:
+    """Which parameters minimise which sum of losses, in one turn; a discriminator's has its penalties in it."""
+    letter = "D" if objective.through == "passes" else "G"
+    parameters = ", ".join(rf"\theta_{{{_word(name)}}}" for name in objective.networks)
+    games = dict.fromkeys(turn.loss(name).owner for name in objective.losses)
+    losses = " + ".join(rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in games)
+    return rf"\min_{{{parameters}}} \; {losses}"
+
+
+def formula(game: GamePlan, expression: Expression) -> str:
+    r"""An expression of a game: d, \nabla d with what the discriminator reads, with hats at points between samples."""
+
+    def leaf(found: Logit | Slope) -> str:
+        between = isinstance(found, Slope) and not found.draw
+        names = [rf"\hat{{{_variable(v)}}}" if between else _variable(v) for _, v in game.reads]
+        logit = f"d({', '.join(names)})"
+        return logit if isinstance(found, Logit) else rf"\lVert \nabla_{{{', '.join(names)}}} {logit} \rVert_2"
+
+    return written(
+        expression,
+        Spelling(
+            number=lambda value: r"\tfrac{1}{2}" if value == 0.5 else _number(value),
+            leaf=leaf,
+            function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
+            mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
+            times=r" \, ",
+            power=lambda base: f"{base}^2",
+            brackets=r"\left({}\right)",
+        ),
+    )
+
+
+def _terms(expression: Expression) -> tuple[Expression, ...]:
+    return expression.terms if isinstance(expression, Sum) else (expression,)
+
+
+def _sum(side: Sequence[tuple[float, str]], inner: str) -> str:
+    return " + ".join(_expectation(weight, draw, inner) for weight, draw in side)
+
+
+def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
+    """A penalty with its weight; n 1_{n | t} before one that is taken in every nth step t."""
+    often = "" if penalty.every == 1 else rf"{penalty.every} \, 1_{{{penalty.every} \mid t}} \, "
+    value = penalty_value(game, penalty)
+    if len(penalty.weight.points) == 1:
+        return often + formula(game, times(penalty.weight.points[0][1], value))
+    return rf"{often}{_schedule(penalty.weight, chr(92) + 'lambda')} \, {formula(game, value)}"
+
+
+def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
+    total = " + ".join(terms)
+    return total if str(weight) == "1" else rf"{_schedule(weight, 'w')} \left({total}\right)"
+
+
+def _expectation(weight: float, draw: str, inner: str) -> str:
+    factor = "" if weight == 1 else _number(weight) + r" \, "
+    return rf"{factor}{_mean_of(draw)}\left[{inner}\right]"
+
+
+def _mean_of(draw: str) -> str:
+    return rf"\mathbb{{E}}_{{{_letter(draw)}}}" if draw else r"\mathbb{E}"
+
+
+def _density(draw: str, variables: Sequence[str], given: Sequence[str]) -> str:
+    condition = r" \mid " + ", ".join(map(_variable, given)) if given else ""
+    return f"{_letter(draw)}({', '.join(map(_variable, variables))}{condition})"
+
+
+def _arguments(game: GamePlan) -> str:
+    return ", ".join(_variable(variable) for _, variable in game.reads)
+
+
+def _letter(draw: str) -> str:
+    head, _, rest = draw.partition("_")
+    return rf"{_word(head)}_{{\mathrm{{{rest.replace('_', ' ')}}}}}" if rest else _word(head)
+
+
+def _variable(name: str) -> str:
+    stem = name.rstrip("0123456789")
+    digits = name[len(stem) :]
+    return f"{_word(stem)}_{{{digits}}}" if digits else _word(stem)
+
+
+def _word(name: str) -> str:
+    escaped = name.replace("_", r"\_")
+    return escaped if len(name) == 1 else rf"\mathrm{{{escaped}}}"
+
+
+def _schedule(schedule: Schedule, letter: str) -> str:
+    """A constant weight as its number, one that changes with the epoch t as a function."""
+    return _number(schedule.points[0][1]) if len(schedule.points) == 1 else rf"{letter}(t)"
+
+
+def _number(value: float) -> str:
+    r"""10, 0.5, 2 \cdot 10^{-5}."""
+    mantissa, exponent, power = number_text(value).partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(power)}}}" if exponent else mantissa

@@ -1,0 +1,303 @@
+"""A plan as plain text, in stable order with aligned columns: what `show --plan` prints and goldens hold."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ammgraph.formulas.expression import Expression, Logit, times
+from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.notation import PRODUCT, Spelling, written
+from ammgraph.formulas.objectives import Role
+from ammgraph.plan.games import game_value, penalty_value
+from ammgraph.plan.plan import (
+    Density,
+    DrawPlan,
+    FactorPlan,
+    FromData,
+    FromDraw,
+    FromPrior,
+    GamePlan,
+    NetworkPlan,
+    Plan,
+    RowPlan,
+    TurnPlan,
+    shape_text,
+)
+from ammgraph.spec.notation import number_text, side_text
+from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
+from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
+
+
+def plan_text(plan: Plan) -> str:
+    """The whole plan: data, variables, distributions, networks, games, one step.
+
+    No title, seed, path, length of training or time of evaluation.
+    """
+    sections = [
+        data_text(plan),
+        variables_text(plan),
+        distributions_text(plan),
+        *(network_text(network) for network in plan.networks),
+        *(game_text(plan, game) for game in plan.games),
+        step_text(plan),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def data_text(plan: Plan) -> str:
+    """Where examples come from, how many are held out and labelled, and which weights are evaluated."""
+    labeled = plan.data.labeled
+    parts = [plan.data.dataset, f"{plan.data.validation:,} held out"]
+    parts += [] if labeled is None else [f"{labeled.count} labelled ({labeled.choice})"]
+    return f"data    {', '.join(parts)}; the {plan.evaluation.weights} weights are evaluated"
+
+
+def variables_text(plan: Plan) -> str:
+    """One line a variable: name, kind, shape, range."""
+    rows = []
+    for variable in plan.variables:
+        extent = "" if variable.range is None else f"[{', '.join(number_text(bound) for bound in variable.range)}]"
+        rows.append((variable.name, variable.kind, shape_text(variable.shape), extent))
+    return "\n".join(["variables", *table(rows)])
+
+
+def distributions_text(plan: Plan) -> str:
+    """Each distribution as a product, and one line a factor: what draws it, its density, whether a step needs it."""
+    lines = ["distributions"]
+    for draw in plan.draws:
+        lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.factors)}    batch {draw.batch_size}")
+        rows = [
+            (factor.text, factor.value, density_text(factor.density), "" if factor.needed else "never drawn in a step")
+            for factor in draw.factors
+        ]
+        lines += ["  " + line for line in table(rows)]
+        lines += [f"      {line}" for factor in draw.factors for line in _means(factor)]
+    for readout in plan.readouts:
+        kind = "classification" if readout.supervised else "clustering"
+        bayes = (
+            ""
+            if readout.bayes is None
+            else f"; Bayes rule in {readout.bayes.draw} from {', '.join(readout.bayes.evidence)}"
+        )
+        lines.append(f"  reads {readout.variable} off {readout.draw} ({kind}){bayes}")
+    lines += [f"  reconstructs {item.variable}: {item.infer}, then {item.generate}" for item in plan.reconstructions]
+    return "\n".join(lines)
+
+
+def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) -> str:
+    """A layer table with shapes, parameters, multiply-adds of one example and, where it is given, memory of a step."""
+    averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
+    head = f"network {network.name}: {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
+    rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
+    rows += [(name, "-", "", shape_text(shape), "", "") for name, shape in network.inputs]
+    rows += [
+        (
+            row.name,
+            str(row.input),
+            layer_text(row),
+            shape_text(row.out_shape),
+            _count(row.parameters),
+            _count(row.multiply_adds),
+        )
+        for row in network.rows
+    ]
+    if memory is not None:
+        column = ["memory", *("" for _ in network.inputs), *(memory.get(row.name, "-") for row in network.rows)]
+        rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
+    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5, 6))])
+
+
+def layer_text(row: RowPlan) -> str:
+    """The columns of a row, in the order in which they act."""
+    parts = [f"dropout {number_text(row.dropout)}"] if row.dropout else []
+    if row.op == "linear":
+        parts.append(f"linear {row.inner_shape[0]}")
+    elif row.op is not None:
+        parts.append(f"{row.op} {row.inner_shape[0]} w{row.width} s{row.stride} p{row.padding}")
+    if row.op is not None:
+        parts += [] if row.bias else ["no bias"]
+        initial = _weights_text(row.weights) + (f", biases {number_text(row.biases)}" if row.bias else "")
+        parts.append(f"({initial})")
+    parts += ["batchnorm"] if row.batchnorm else []
+    parts += [str(row.activation)] if row.activation is not None else []
+    parts += [str(row.pool)] if row.pool is not None else []
+    return " ".join(parts)
+
+
+def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
+    """An optimizer with every number it uses."""
+    settings = [f"learning rate {optimizer.learning_rate}"]
+    if isinstance(optimizer, Adam):
+        settings.append(f"betas {', '.join(number_text(beta) for beta in optimizer.betas)}")
+    if isinstance(optimizer, Sgd):
+        settings.append(f"momentum {number_text(optimizer.momentum)}")
+    if isinstance(optimizer, RmsProp):
+        settings.append(f"decay {number_text(optimizer.decay)}")
+    if not isinstance(optimizer, Sgd):
+        settings.append(f"epsilon {number_text(optimizer.epsilon)}")
+    if optimizer.weight_decay:
+        settings.append(f"weight decay {number_text(optimizer.weight_decay)}")
+    return f"{optimizer.name}, {', '.join(settings)}"
+
+
+def game_text(plan: Plan, game: GamePlan) -> str:
+    """Both sides, and the networks that learn from the game: what each minimises, through which samples."""
+    lines = [
+        f"game {game.name}: {side_text(game.real)} (REAL) against {side_text(game.fake)} (FAKE), "
+        f"weight {game.weight}, {game.objective}",
+        f"  {game.discriminator} reads {', '.join(_binding(local, variable) for local, variable in game.reads)}",
+    ]
+    extra = "".join(f" + {weighted_text(p.weight, penalty_value(game, p))}" for p in game.penalties)
+    learning = plan.players(game.name, "generator")
+    players = [
+        (network, f"minimises {loss_text(game, 'discriminator')}{extra}")
+        for network in plan.players(game.name, "discriminator")
+    ]
+    players += [
+        (network, f"minimises {loss_text(game, 'generator')} through {', '.join(samples)}")
+        for network, samples in game.paths
+        if network in learning
+    ]
+    return "\n".join(lines + (table(players) or ["  no turn plays it"]))
+
+
+def loss_text(game: GamePlan, role: Role) -> str:
+    """What a role minimises in a game, without penalties: `E_q sp(-d) + E_p sp(d)`."""
+    return formula_text(game_value(game, role))
+
+
+def weighted_text(weight: Schedule, value: Expression) -> str:
+    """A weight times a formula; a number of the formula's is multiplied into it, a schedule stands before it."""
+    if len(weight.points) == 1:
+        return formula_text(times(weight.points[0][1], value))
+    return f"({weight}) {formula_text(value)}"
+
+
+def formula_text(expression: Expression) -> str:
+    """An expression as text: d the logit, sp softplus, s the sigmoid; `E_between` of points between samples."""
+    return written(expression, _TEXT)
+
+
+_TEXT = Spelling(
+    number=lambda value: "1/2" if value == 0.5 else number_text(value),
+    leaf=lambda leaf: "d" if isinstance(leaf, Logit) else "|grad d|",
+    function=lambda name, argument: FUNCTIONS[name].text.format(argument),
+    mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
+    mean_holds=PRODUCT,
+    times=" ",
+    power=lambda base: f"{base}^2",
+)
+
+
+def step_text(plan: Plan) -> str:
+    """The turns of one step: what is drawn and computed in which order, which passes are one batch, who is updated."""
+    lines = [f"step    an epoch is one pass of {plan.epoch_source} in batches of {plan.epoch_batch}"]
+    for turn in plan.turns:
+        repeated = f" x {turn.steps}" if turn.steps > 1 else ""
+        lines.append(
+            f"  turn{repeated}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}"
+        )
+        lines += [f"    {line}" for line in _turn_lines(plan, turn)]
+    settings = f"momentum {number_text(plan.momentum)}, epsilon {number_text(plan.epsilon)}"
+    own = "; statistics of each process's part of the batch" if plan.statistics == "process" else ""
+    lines.append(f"  batch norm: {settings}{own}")
+    return "\n".join(lines)
+
+
+def often_text(every: int) -> str:
+    """2 -> `in every 2nd step, 2 times`."""
+    return f"in every {ordinal(every)} step, {every} times"
+
+
+def ordinal(number: int) -> str:
+    """2 -> `2nd`."""
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def density_text(density: Density) -> str:
+    """The density of a factor, in terms of rows."""
+    if density.kind == "normal":
+        return f"N({density.mean}, exp({density.log_variance}))"
+    if density.kind == "categorical":
+        return f"categorical, logits {density.mean}" if density.mean is not None else "categorical"
+    names = {"bernoulli": "mean, scored as Bernoulli", "implicit": "implicit, no density"}
+    return names.get(density.kind, density.kind)
+
+
+def table(rows: Iterable[Sequence[str]], right: Sequence[int] = (), indent: str = "  ") -> list[str]:
+    """Rows of texts as lines with aligned columns, two spaces between them, columns in `right` aligned to the right."""
+    cells = [list(row) for row in rows]
+    if not cells:
+        return []
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        aligned = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append((indent + "  ".join(aligned)).rstrip())
+    return lines
+
+
+def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
+    rows = []
+    for name in turn.draws:
+        draw = plan.draw(name)
+        rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.factors if factor.needed]
+    for found in turn.passes_of("scored"):
+        sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
+        rows.append(
+            ("pass", found.evaluation.name, f"{' | '.join(found.draws)}, {found.batch} examples as one batch: {sides}")
+        )
+    for found in turn.passes_of("between"):
+        where = f"between {' and '.join(found.draws)}, {found.batch} examples, statistics kept"
+        rows.append(
+            ("pass", found.evaluation.name, where if found.every == 1 else f"{where}, {often_text(found.every)}")
+        )
+    for loss in turn.losses:
+        if loss.every > 1:
+            rows.append(("loss", loss.name, f"taken {often_text(loss.every)}"))
+    for objective in turn.objectives:
+        rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.losses)}"))
+    masks = sum(site.kind == "mask" for site in turn.sites)
+    rows.append(("noise", f"{len(turn.sites)} tensors", f"{masks} of them dropout masks"))
+    return table(rows, indent="")
+
+
+def _origin_text(draw: DrawPlan, factor: FactorPlan) -> str:
+    origin = factor.origin
+    if isinstance(origin, FromData):
+        return f"{origin.source}: {', '.join(f'{variable} is its {field}' for variable, field in origin.fields)}"
+    if isinstance(origin, FromPrior):
+        return f"{origin.prior}"
+    if isinstance(origin, FromDraw):
+        return f"{origin.variable} of {origin.draw}"
+    given = {variable: local for local, variable in origin.evaluation.bindings}
+    taken = [name for name in factor.given if given.get(name) is not None]
+    return f"{origin.evaluation.name}, given {', '.join(taken) or 'nothing'}: {_rows_text(origin.rows)}"
+
+
+def _rows_text(rows: Sequence[str]) -> str:
+    return " ".join(rows) if rows else "already computed"
+
+
+def _means(factor: FactorPlan) -> list[str]:
+    """The means of a fixed mixture that are written out, one line a component."""
+    prior = factor.origin.prior if isinstance(factor.origin, FromPrior) else None
+    if not isinstance(prior, Mixture) or isinstance(prior.means, RandomMeans):
+        return []
+    lines = [", ".join(number_text(value) for value in mean) for mean in prior.means]
+    return [f"mean {index}: {line}" for index, line in enumerate(lines)]
+
+
+def _binding(local: str, variable: str) -> str:
+    return local if local == variable else f"{local}={variable}"
+
+
+def _weights_text(weights: Weights) -> str:
+    name, value = next((name, value) for name, value in weights if value is not None)
+    return f"{name} {number_text(value)}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "-"

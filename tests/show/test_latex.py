@@ -1,0 +1,173 @@
+"""A plan as LaTeX: formulas by hand, true to the objectives, and whole for every spec."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.mathtext import MathTextParser
+from plain_objectives import OBJECTIVES, discriminator_loss, generator_loss
+from tiny import LABELED, TINY, plan_of
+
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.plan.plan import GamePlan
+from ammgraph.show import latex as module
+from ammgraph.show.latex import latex
+from ammgraph.spec.load import load_spec
+
+SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+# What mathtext calls by another name.
+TRANSLATIONS = {r"\lVert": r"\Vert", r"\rVert": r"\Vert", r"\tfrac": r"\frac"}
+
+
+def formulas(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and not line.startswith("%")]
+
+
+def game_of(objective: str, more: str = "") -> GamePlan:
+    game = f"{{match: [q, 1/4 p + 3/4 r], discriminator: critic.p, objective: {objective}{more}}}"
+    return plan_of(TINY, "distributions.r=p", f"games.joint={game}").game("joint")
+
+
+# ------------------------------------------------------------------------------------------------ by hand
+
+
+def test_the_formulas_of_a_plan_by_hand() -> None:
+    assert formulas(latex(plan_of(TINY))) == [
+        r"q(x, y, z) = q(x) \, q(y \mid x) \, q(z \mid x)",
+        r"p(y, z, x) = p(y) \, p(z \mid y) \, p(x \mid y, z)",
+        r"V_{\mathrm{joint}}(D, G) = \mathbb{E}_{q}\left[\log D(x, y, z)\right]"
+        r" + \mathbb{E}_{p}\left[\log(1 - D(x, y, z))\right], \quad D = \sigma(d)",
+        r"\mathcal{L}^{D}_{\mathrm{joint}} = \mathbb{E}_{q}\left[\zeta(-d(x, y, z))\right]"
+        r" + \mathbb{E}_{p}\left[\zeta(d(x, y, z))\right]"
+        r" + \mathbb{E}\left[\left(\lVert \nabla_{\hat{x}, \hat{y}, \hat{z}} d(\hat{x}, \hat{y}, \hat{z}) \rVert_2"
+        r" - 1\right)^2\right]",
+        r"\mathcal{L}^{G}_{\mathrm{joint}} = \mathbb{E}_{q}\left[\zeta(d(x, y, z))\right]"
+        r" + \mathbb{E}_{p}\left[\zeta(-d(x, y, z))\right]",
+        r"\min_{\theta_{\mathrm{critic}}} \; \mathcal{L}^{D}_{\mathrm{joint}}",
+        r"\min_{\theta_{\mathrm{encoder}}, \theta_{\mathrm{components}}, \theta_{\mathrm{decoder}}} \;"
+        r" \mathcal{L}^{G}_{\mathrm{joint}}",
+    ]
+
+
+def test_names_with_tails_become_subscripts() -> None:
+    found = formulas(latex(plan_of(LABELED)))
+    assert found[0] == (
+        r"q_{\mathrm{unlabeled}}(x, y, z) = q_{\mathrm{unlabeled}}(x) \, q_{\mathrm{unlabeled}}(y \mid x)"
+        r" \, q_{\mathrm{unlabeled}}(z \mid x)"
+    )
+    assert found[1] == (r"q_{\mathrm{labeled}}(x, y, z) = q_{\mathrm{labeled}}(x, y) \, q_{\mathrm{labeled}}(z \mid x)")
+    assert [module._variable(name) for name in ("x", "x2", "z10", "style", "x_hat", "y_2")] == [
+        "x",
+        "x_{2}",
+        "z_{10}",
+        r"\mathrm{style}",
+        r"\mathrm{x\_hat}",
+        r"\mathrm{y\_}_{2}",
+    ]
+
+
+def test_small_numbers_are_powers_of_ten() -> None:
+    loss = module.discriminator_loss(game_of("hinge", ", weight: 2e-5"))
+    assert loss.startswith(r"\mathcal{L}^{D}_{\mathrm{joint}} = 2 \cdot 10^{-5} \left(")
+
+
+def test_weights_that_change_with_time_are_functions_of_it() -> None:
+    loss = module.discriminator_loss(
+        plan_of(
+            TINY,
+            "games.joint={match: [q, p], discriminator: critic.p, objective: hinge, weight: [[0, 1], [1, 2]], "
+            "gradient_penalty: {lambda: [[0, 1], [1, 2]]}}",
+        ).game("joint")
+    )
+    assert r"= w(t) \left(" in loss
+    assert r"+ \lambda(t) \, \mathbb{E}" in loss
+
+
+def test_a_value_function_stands_where_there_is_one() -> None:
+    for objective in OBJECTIVES:
+        plan = plan_of(TINY, f"games.joint.objective={objective}")
+        has_value = objective in ("jensen_shannon", "minimax", "wasserstein")
+        assert any(formula.startswith("V_") for formula in formulas(latex(plan))) == has_value
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+EXPECTATION = re.compile(r"(-?) ?([\d.]*)(?: \\, )?\\mathbb\{E\}_\{(\w+)\}\\left\[(.+?)\\right\]")
+
+
+def value_of(formula: str, logits: dict[str, float]) -> float:
+    """`... = w \\left(\\mathbb{E}_{q}[...] + 0.25 \\, \\mathbb{E}_{p}[...]\\right)` at one logit a distribution."""
+    right = formula.partition(" = ")[2]
+    weighted = re.fullmatch(r"([\d.]+) \\left\((.*)\\right\)", right)
+    weight, total = (float(weighted[1]), weighted[2]) if weighted else (1.0, right)
+    assert set(EXPECTATION.sub("", total)) <= set(" +")  # nothing else stands there
+    return weight * sum(
+        float(f"{sign}{factor or 1}") * loss_of(inner, logits[draw])
+        for sign, factor, draw, inner in EXPECTATION.findall(total)
+    )
+
+
+def loss_of(text: str, d: float) -> float:
+    python = text.replace("d(x, y, z)", "d").replace(r"\tfrac{1}{2} \, ", "0.5 * ").replace("^", "**")
+    python = python.replace(r"\left", "").replace(r"\right", "")
+    python = python.replace(r"\zeta", "zeta").replace(r"\max", "max")
+    return float(eval(python, {"d": d, "max": max, "zeta": lambda v: max(v, 0.0) + math.log1p(math.exp(-abs(v)))}))
+
+
+@pytest.mark.parametrize("weight", [1, 3])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_printed_losses_are_those_that_run(objective: str, weight: int) -> None:
+    game = game_of(objective, f", weight: {weight}")
+    for logits in ({"q": 0.7, "p": -1.3, "r": 0.4}, {"q": -4.0, "p": 3.0, "r": 0.0}):
+        tensors = {name: torch.tensor([value], dtype=torch.float64) for name, value in logits.items()}
+        real = [(share, tensors[draw]) for share, draw in game.real]
+        fake = [(share, tensors[draw]) for share, draw in game.fake]
+        against = weight * float(discriminator_loss(OBJECTIVES[objective], real, fake))
+        sides = weight * float(generator_loss(OBJECTIVES[objective], real, fake))
+        assert value_of(module.discriminator_loss(game), logits) == pytest.approx(against, abs=1e-12)
+        assert value_of(module.generator_loss(game), logits) == pytest.approx(sides, abs=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------ well-formed
+
+
+def test_a_lazy_penalty_says_when_it_is_taken() -> None:
+    lazy, often = (
+        plan_of(TINY, f"games.joint.gradient_penalty={{lambda: 3, every: {every}}}").game("joint") for every in (16, 1)
+    )
+    assert module.discriminator_loss(lazy) == module.discriminator_loss(often).replace(
+        r" + 3 \, ", r" + 16 \, 1_{16 \mid t} \, 3 \, "
+    )
+
+
+PENALTIES = ("gradient_penalty: {lambda: 0.01, every: 4}", "roth_penalty: {gamma: 2e-6}", "r1_penalty: {gamma: 3}")
+VARIANTS = [
+    *((path, ()) for path in SPECS),
+    *((TINY, (f"games.joint.objective={objective}",)) for objective in OBJECTIVES),
+    *(
+        (TINY, (f"games.joint={{match: [q, p], discriminator: critic.p, objective: hinge, {penalty}}}",))
+        for penalty in PENALTIES
+    ),
+    (LABELED, ()),
+]
+
+
+@pytest.mark.parametrize(("path", "overrides"), VARIANTS)
+def test_every_formula_is_laid_out_by_mathtext(path: Path, overrides: tuple[str, ...]) -> None:
+    parser = MathTextParser("path")
+    found = formulas(latex(compile_spec(load_spec(path, overrides))))
+    assert len(found) >= 4
+    for formula in found:
+        depth = 0
+        for character in formula.replace(r"\{", "").replace(r"\}", ""):
+            depth += (character == "{") - (character == "}")
+            assert depth >= 0, formula
+        assert depth == 0, formula
+        assert formula.count(r"\left") == formula.count(r"\right"), formula
+        for word, known in TRANSLATIONS.items():
+            formula = formula.replace(word, known)
+        width, *_ = parser.parse(f"${formula}$")
+        assert width > 0
