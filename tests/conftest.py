@@ -48,14 +48,16 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_runs import TINY, make_run  # torch, which must not load before the settings above
+    from tiny import TINY  # torch, which must not load before the settings above
+    from tiny_runs import make_run
 
     return make_run(tmp_path_factory.mktemp("runs") / "tiny", TINY)
 
 
 @pytest.fixture(scope="session")
 def labeled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_runs import LABELED, make_run
+    from tiny import LABELED
+    from tiny_runs import make_run
 
     return make_run(tmp_path_factory.mktemp("runs") / "labeled", LABELED)
 

@@ -3,6 +3,11 @@
 import json
 from typing import Any
 
+from ammgraph.formulas.expression import Logit
+from ammgraph.formulas.notation import PRODUCT
+from ammgraph.formulas.objectives import OBJECTIVES, loss
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.sources import SOURCE_MEANINGS
 from ammgraph.spec.values import ACTIVATION_MEANINGS, ACTIVATIONS
@@ -57,6 +62,30 @@ def activations_table() -> str:
         for name in ordered
     ]
     return "\n".join(["| activation | of x |", "|---|---|", *rows, ""])
+
+
+def objectives_table() -> str:
+    """What each player minimises, from the formulas that run."""
+    real, fake = [(1, Logit("REAL"))], [(1, Logit("FAKE"))]
+    rows = [
+        f"| `{name}` | {_cell(formula_text(loss(name, 'discriminator', real, fake)))} | "
+        f"{_cell(formula_text(loss(name, 'generator', real, fake)))} | {_cell(objective.meaning)} |"
+        for name, objective in OBJECTIVES.items()
+    ]
+    return "\n".join(
+        ["| objective | discriminator minimises | the other networks minimise | |", "|---|---|---|---|", *rows, ""]
+    )
+
+
+def penalties_table() -> str:
+    """What each penalty adds, from the formulas that run."""
+    real, fake = [(1, Logit("REAL"))], [(1, Logit("FAKE"))]
+    terms = {kind: formula_text(penalty.value(real, fake, "between"), PRODUCT) for kind, penalty in PENALTIES.items()}
+    rows = [
+        f"| `{kind}: {{{penalty.weight}: w}}` | w {_cell(terms[kind])} | {_cell(penalty.meaning)} |"
+        for kind, penalty in PENALTIES.items()
+    ]
+    return "\n".join(["| key | term | |", "|---|---|---|", *rows, ""])
 
 
 def sources_table() -> str:

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from documents import DOCS, refreshed
-from language_tables import DEFINITIONS, PARTS, SECTIONS, activations_table, keys_table, sources_table
+from language_tables import (
+    DEFINITIONS,
+    PARTS,
+    SECTIONS,
+    activations_table,
+    keys_table,
+    objectives_table,
+    penalties_table,
+    sources_table,
+)
 
 from ammgraph.commands.explain import explanations
 from ammgraph.diagnostics import CODES, WARNINGS
@@ -19,7 +28,13 @@ from ammgraph.spec.source import parse, plain
 ROOT = Path(__file__).parent.parent
 UPDATE = "AMMGRAPH_UPDATE_GOLDEN"
 PAGES = sorted(DOCS.glob("*.md"))
-TABLES = {"keys": keys_table, "activations": activations_table, "sources": sources_table}
+TABLES = {
+    "objectives": objectives_table,
+    "penalties": penalties_table,
+    "keys": keys_table,
+    "activations": activations_table,
+    "sources": sources_table,
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -104,7 +119,7 @@ EXCLUDED: dict[str, tuple[str, ...]] = {"steps": ("epochs",), "epochs": ("steps"
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_example_of_a_key_stands_in_a_spec_that_loads(section: str) -> None:
-    tree, _ = parse((ROOT / "tests" / "spec" / "every_key.yaml").read_text(encoding="utf-8"), "every_key.yaml")
+    tree, _ = parse((ROOT / "tests" / "start" / "schema_keys.yaml").read_text(encoding="utf-8"), "every_key.yaml")
     assert tree is not None
     for key, schema in DEFINITIONS[section]["properties"].items():
         for example in schema.get("examples", []):

@@ -48,6 +48,5 @@ def _rows_of_a_step(spec: Spec, sources: list[Source]) -> int:
     drawn = sum(sizes.get(source.owner, 1) for source in sources if isinstance(source, Reference))
     played = 0
     for game in spec.games.values():
-        penalties = (game.gradient_penalty, game.roth_penalty, game.r1_penalty)
-        played += sizes.get(game.discriminator.owner, 1) * (1 + sum(penalty is not None for penalty in penalties))
+        played += sizes.get(game.discriminator.owner, 1) * (1 + len(game.penalties))
     return len(spec.training.schedule or (None,)) * (drawn + played)

@@ -187,10 +187,7 @@ def plan_game(
     game = spec.games[name]
     reference = game.discriminator
     reads = critic_reads(game, tables[reference.owner], uses, name, variables)
-    written = {kind: getattr(game, kind) for kind in PENALTIES}
-    penalties = [
-        PenaltyPlan(kind, penalty.weight, penalty.every) for kind, penalty in written.items() if penalty is not None
-    ]
+    penalties = [PenaltyPlan(kind, penalty.weight, penalty.every) for kind, penalty in game.penalties.items()]
     paths = gradient_paths(game, reads, draws, networks)
     return GamePlan(
         name=name,
@@ -231,27 +228,27 @@ def _head(draw: str) -> str:
 
 
 def _penalties_can_be_taken(spec: Spec, game: Game, name: str, declared: Declarations) -> Iterator[Diagnostic]:
-    mixed = any(len(side.summands) > 1 for side in game.match)
-    if game.gradient_penalty is None:
-        return
-    span = spec.source.key("games", name, "gradient_penalty")
-    if mixed:
-        yield Diagnostic(
-            "impossible-game",
-            "eq. 18 pairs the i-th REAL with the i-th FAKE example, and a weighted sum has no i-th example",
-            span,
-            expected="one distribution on each side",
-        )
-        return
-    sizes = [batch_size_of(spec, side.summands[0][1]) for side in game.match]
-    if sizes[0] != sizes[1]:
-        yield Diagnostic(
-            "impossible-game",
-            "eq. 18 pairs the i-th REAL with the i-th FAKE example, and the batches differ",
-            span,
-            found=f"{sizes[0]} and {sizes[1]} examples",
-            expected="equal batch sizes",
-        )
+    for kind in game.penalties:
+        if not PENALTIES[kind].between:
+            continue
+        span, pairs = spec.source.key("games", name, kind), f"`{kind}` pairs the i-th REAL with the i-th FAKE example"
+        if any(len(side.summands) > 1 for side in game.match):
+            yield Diagnostic(
+                "impossible-game",
+                f"{pairs}, and a weighted sum has no i-th example",
+                span,
+                expected="one distribution on each side",
+            )
+            continue
+        sizes = [batch_size_of(spec, side.summands[0][1]) for side in game.match]
+        if sizes[0] != sizes[1]:
+            yield Diagnostic(
+                "impossible-game",
+                f"{pairs}, and the batches differ",
+                span,
+                found=f"{sizes[0]} and {sizes[1]} examples",
+                expected="equal batch sizes",
+            )
 
 
 def _merged(side: Side) -> tuple[tuple[float, str], ...]:

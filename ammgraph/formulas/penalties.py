@@ -28,6 +28,7 @@ class Penalty:
     weight: str  # the key of its weight in a spec
     between: bool  # whether it takes a pass of its own between the i-th REAL and the i-th FAKE
     meaning: str
+    example: float  # of its weight
 
 
 def _slope(share: Share) -> Expression:
@@ -58,16 +59,10 @@ def _r1_penalty(real: Sequence[Share], fake: Sequence[Share], evaluation: str) -
 
 PENALTIES: dict[str, Penalty] = {
     "gradient_penalty": Penalty(
-        _gradient_penalty,
-        "lambda",
-        True,
-        "eq. 18: E[(||grad d||_2 - 1)^2] between REAL and FAKE (Gulrajani et al. 2017)",
+        _gradient_penalty, "lambda", True, "Eq. 18 between REAL and FAKE (Gulrajani et al. 2017).", 10
     ),
-    "roth_penalty": Penalty(
-        _roth_penalty,
-        "gamma",
-        False,
-        "1/2 (E_REAL[(1 - s(d))^2 ||grad d||^2] + E_FAKE[s(d)^2 ||grad d||^2]) (Roth et al. 2017)",
+    "roth_penalty": Penalty(_roth_penalty, "gamma", False, "The Jensen-Shannon regulariser of Roth et al. 2017.", 0.1),
+    "r1_penalty": Penalty(
+        _r1_penalty, "gamma", False, "R1 (Mescheder et al. 2018): the squared gradient norm at REAL.", 1
     ),
-    "r1_penalty": Penalty(_r1_penalty, "gamma", False, "1/2 E_REAL[||grad d||^2] (Mescheder et al. 2018)"),
 }

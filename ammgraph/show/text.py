@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ammgraph.formulas.expression import Expression, Logit, times
 from ammgraph.formulas.functions import FUNCTIONS
-from ammgraph.formulas.notation import PRODUCT, Spelling, written
+from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
 from ammgraph.plan.games import game_value, penalty_value
 from ammgraph.plan.plan import (
@@ -171,9 +171,9 @@ def weighted_text(weight: Schedule, value: Expression) -> str:
     return f"({weight}) {formula_text(value)}"
 
 
-def formula_text(expression: Expression) -> str:
+def formula_text(expression: Expression, holds: int = SUM) -> str:
     """An expression as text: d the logit, sp softplus, s the sigmoid; `E_between` of points between samples."""
-    return written(expression, _TEXT)
+    return written(expression, _TEXT, holds)
 
 
 _TEXT = Spelling(

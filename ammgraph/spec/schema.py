@@ -6,7 +6,7 @@ Descriptions and examples are what `ammgraph schema` and the language reference 
 What stands under `training` is in the module of that name.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,12 @@ from pydantic import (
     Tag,
     ValidationInfo,
     WithJsonSchema,
+    create_model,
     model_validator,
 )
 
+from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
 from ammgraph.spec.source import SourceMap
@@ -308,10 +311,30 @@ class Regularizer(Model):
         return self.gamma
 
 
-Objective = Literal["jensen_shannon", "minimax", "wasserstein", "least_squares", "hinge"]
+_BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": GradientPenalty, "gamma": Regularizer}
+
+if TYPE_CHECKING:
+    Objective = str
+
+    class _Penalized(Model):
+        """A game's penalties."""
+
+else:  # what the tables of formulas hold
+    Objective = Literal[tuple(OBJECTIVES)]
+    _Penalized = create_model(
+        "_Penalized",
+        __base__=Model,
+        **{
+            kind: (
+                _BY_WEIGHT[penalty.weight] | None,
+                Field(None, description=penalty.meaning, examples=[{penalty.weight: penalty.example}]),
+            )
+            for kind, penalty in PENALTIES.items()
+        },
+    )
 
 
-class Game(Model):
+class Game(_Penalized):
     """A game between a discriminator and the networks that draw what it reads."""
 
     match: Annotated[tuple[SideText, SideText], of_length(2, "[REAL, FAKE]")] = Field(
@@ -323,8 +346,9 @@ class Game(Model):
         description="The row that holds the logit: 1x1x1, no activation.", examples=["critic.p"]
     )
     objective: Objective = Field(
-        description="What the players pay for a logit d: `jensen_shannon` (softplus, the sides with labels swapped, "
-        "Algorithm 1), `minimax` (eq. 13), `wasserstein`, `least_squares`, `hinge`.",
+        description="What the players pay for a logit d, by formulas that stand under Games: "
+        + ", ".join(f"`{name}`" for name in OBJECTIVES)
+        + ".",
         examples=["jensen_shannon"],
     )
     weight: Scheduled = Field(
@@ -337,21 +361,18 @@ class Game(Model):
         description="Whether REAL and FAKE pass the discriminator as one batch, which matters for its batch norm.",
         examples=["separate"],
     )
-    gradient_penalty: GradientPenalty | None = Field(
-        None, description="Eq. 18 (Gulrajani et al. 2017).", examples=[{"lambda": 10}]
-    )
-    roth_penalty: Regularizer | None = Field(
-        None, description="The Jensen-Shannon regulariser of Roth et al. 2017.", examples=[{"gamma": 0.1}]
-    )
-    r1_penalty: Regularizer | None = Field(
-        None, description="R1 (Mescheder et al. 2018): the squared gradient norm at REAL.", examples=[{"gamma": 1}]
-    )
     trains: tuple[str, ...] | None = Field(
         None,
         min_length=1,
         description="Networks that this game trains, the discriminator among them; all it reaches unless given.",
         examples=[["critic", "decoder"]],
     )
+
+    @property
+    def penalties(self) -> dict[str, GradientPenalty | Regularizer]:
+        """Those that are written, by kind."""
+        written = {kind: getattr(self, kind) for kind in PENALTIES}
+        return {kind: penalty for kind, penalty in written.items() if penalty is not None}
 
 
 # ---------------------------------------------------------------------------------------- the whole

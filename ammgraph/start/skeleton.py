@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, SpecError, did_you_mean, stop_if
+from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
 from ammgraph.start.json_schema import SCHEMA_LINE
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows, size_text
@@ -300,7 +301,9 @@ def _written(
         ("p]", whole["p"]),
     )
     page.line(f"    discriminator: critic.{rows[-1][0]}")
-    page.line("    objective: jensen_shannon   # or minimax, wasserstein, least_squares, hinge")
+    page.line(
+        f"    objective: jensen_shannon   # or {', '.join(name for name in OBJECTIVES if name != 'jensen_shannon')}"
+    )
     page.line("    gradient_penalty: {lambda: 10}      # or roth_penalty: {gamma: 2}, r1_penalty: {gamma: 10}")
     page.line("\ntraining:")
     page.line("  batch_size: 100")
