@@ -293,3 +293,23 @@ def test_a_signal_stops_every_trial_and_begins_no_other(
     assert len(seen) == 2
     assert all(f"seed {seed} was stopped; see {Path(f't/seed-{seed}.log')}\n" in err for seed in (0, 1))
     assert err.endswith("  ammgraph train --resume t --device cpu,cpu\n")
+
+
+def test_force_holds_for_the_folders_of_the_trials_too(ammgraph: Run, tmp_path: Path) -> None:
+    (tmp_path / "two" / "seed-0").mkdir(parents=True)
+    (tmp_path / "two" / "seed-0" / "mine.txt").write_text("mine")
+    command = ("train", TINY, "--set", "training.steps=2", "--run-dir", "two", "--trials", 2)
+    assert ammgraph(*command)[0] == 1
+    assert ammgraph(*command, "--force")[0] == 0
+    assert (tmp_path / "two" / "seed-0" / "mine.txt").read_text() == "mine"
+    assert ammgraph("train", "--resume", "two")[0] == 0
+
+
+def test_a_single_run_is_never_begun_in_a_folder_of_trials(ammgraph: Run) -> None:
+    assert ammgraph("train", TINY, "--set", "training.steps=2", "--run-dir", "two", "--trials", 2)[0] == 0
+    for more in ((), ("--force",)):
+        code, _, err = ammgraph("train", TINY, "--run-dir", "two", *more)
+        assert (code, err) == (
+            1,
+            "error: two holds trials; go on with `ammgraph train --resume two`, or name another\n",
+        )

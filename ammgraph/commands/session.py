@@ -72,8 +72,10 @@ def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager
     download = not options.no_download
     if not options.resume:
         folder = Path(options.run_dir) if options.run_dir else None
-        if folder and ranks.first and not options.force and not run.is_run(folder):
-            run.refuse_foreign(folder)
+        if folder and ranks.first:
+            run.refuse_trials(folder)
+            if not options.force and not run.is_run(folder):
+                run.refuse_foreign(folder)
         spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
         if ranks.first:
             tell_warnings(spec)

@@ -55,6 +55,7 @@ class Trials:
 
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...]
     options: RunOptions
+    force: bool = False  # the folders of trials may hold other files
 
 
 def is_trials(folder: Path) -> bool:
@@ -111,7 +112,7 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     directory = Path(settings.data_dir) if settings.data_dir else None
     dataset = load_data(plan.data, directory, download=not options.no_download)
     Trainer(plan, dataset, settings.seed, torch.device("cpu"), settings.precision)  # raises what each trial would
-    trials = Trials(tuple(range(settings.seed, settings.seed + options.trials)), settings)
+    trials = Trials(tuple(range(settings.seed, settings.seed + options.trials)), settings, options.force)
     folder = named or new_folder(Path("runs"), settings.name)
     path = _spec_of(folder, trials)
     try:
@@ -245,7 +246,7 @@ def _trial(folder: Path, trials: Trials, seed: int) -> dict[str, object]:
     if (run / "run.json").exists():
         return {"resume": str(run), "spec": None, "run_dir": None, "seed": None, "set": [], "force": False}
     path = str(_spec_of(folder, trials))
-    return {"resume": None, "spec": path, "run_dir": str(run), "seed": seed, "set": [], "force": False}
+    return {"resume": None, "spec": path, "run_dir": str(run), "seed": seed, "set": [], "force": trials.force}
 
 
 def _words(options: argparse.Namespace, folder: Path, trials: Trials, seed: int, device: str) -> list[str]:

@@ -100,10 +100,10 @@ def without_effect(
     yield from _idle_factors(spec, draws)
 
 
-def is_zero(schedule: Schedule, epochs: float | None) -> bool:
-    """Whether a number that may change is 0 all through the training; its length in steps is none in epochs."""
-    values = [value for epoch, value in schedule.points if epochs is None or epoch <= epochs]
-    return not any(values) and (epochs is None or schedule.at(epochs) == 0)
+def is_zero(spec: Spec, schedule: Schedule) -> bool:
+    """Whether a number that may change is 0 all through the training; of N steps none comes after epoch N."""
+    end = spec.training.epochs or float(spec.training.steps or 0)
+    return not any(value for epoch, value in schedule.points if epoch <= end) and schedule.at(end) == 0
 
 
 def _origins(draw: str, game: GamePlan, draws: Mapping[str, DrawPlan]) -> tuple[tuple[str, str], ...]:
@@ -140,8 +140,7 @@ def _minimised(turns: Sequence[TurnPlan]) -> set[tuple[str, str, str]]:
 
 def _weights(spec: Spec, game: GamePlan, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
     """Weights that are 0 throughout, and penalties whose time never comes."""
-    epochs = spec.training.epochs
-    if is_zero(game.weight, epochs):
+    if is_zero(spec, game.weight):
         span = spec.source.value("games", game.name, "weight")
         yield Diagnostic("no-effect", f"the weight of `{game.name}` is 0 all through the training", span)
     penalized = any(name == game.name and what == "discriminator" for name, what, _ in _minimised(turns))
@@ -154,7 +153,7 @@ def _weights(spec: Spec, game: GamePlan, turns: Sequence[TurnPlan]) -> Iterator[
                 spec.source.key(*path),
                 found=f"`{game.discriminator.owner}` does not learn from `{game.name}`",
             )
-        elif is_zero(penalty.weight, epochs):
+        elif is_zero(spec, penalty.weight):
             message = f"the `{penalty.kind}` of `{game.name}` weighs 0 all through the training"
             yield Diagnostic("no-effect", message, spec.source.value(*path, key))
         elif spec.training.steps is not None and 1 < penalty.every >= spec.training.steps:

@@ -38,7 +38,7 @@ def _rates(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnost
         path = ("training", "optimizers", name if name in optimizers else "default")
         if not network.parameters and name in optimizers:
             yield _idle(f"`{name}` has no parameters to optimize", spec.source.key(*path))
-        elif network.parameters and is_zero(network.optimizer.learning_rate, spec.training.epochs):
+        elif network.parameters and is_zero(spec, network.optimizer.learning_rate):
             message = f"the learning rate of `{name}` is 0 all through the training: it never changes"
             yield _idle(message, spec.source.value(*path, "learning_rate"))
 

@@ -16,6 +16,9 @@ _ORIENTATION = 0x112  # EXIF's tag
 # --------------------------------------------------------------------------------------------------- arrays
 
 
+_OVERSHOOT = 0.1  # by which resampling and rounding leave [0, 1]
+
+
 def pixels_advice(key: str, images: Array) -> str:
     """How numbers of another type or range become uint8 in 0..255 or floats in [0, 1], as another array's do alike."""
     kind = images.dtype.kind
@@ -33,7 +36,9 @@ def pixels_advice(key: str, images: Array) -> str:
             return f"store `{key}.astype('uint8')`, in which 255 is white"
         white = (1 << int(high).bit_length()) - 1
         return f"store `({key} / {white}).astype('float32')` if {white} is white, of every split alike"
-    if 0 <= low <= high <= 255:
+    if -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:
+        return f"store `numpy.clip({key}, 0, 1)`"
+    if low >= 0 and 2 < high <= 255:
         return f"store `{key}.astype('float32') / 255` if 255 is white, of every split alike"
     if -1 <= low <= high <= 1:
         return f"store `({key}.astype('float32') + 1) / 2` if -1 is black and 1 is white, of every split alike"

@@ -95,6 +95,17 @@ def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
         )
 
 
+def refuse_trials(folder: Path) -> None:
+    """A folder of trials is not one run's.
+
+    Raises:
+        RunError: it holds trials.
+    """
+    if (folder / TRIALS).exists():
+        again = f"ammgraph train --resume {shlex.quote(str(folder))}"
+        raise RunError(f"{folder} holds trials; go on with `{again}`, or name another")
+
+
 def create(
     folder: Path, options: RunOptions, written: dict[str, Any], plan: str, device: torch.device, processes: int = 1
 ) -> None:
@@ -103,6 +114,7 @@ def create(
     Raises:
         RunError: the folder holds a run already, or cannot be written.
     """
+    refuse_trials(folder)
     if (folder / "run.json").exists():
         raise RunError(
             f"{folder} holds a run already; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, "

@@ -1,6 +1,7 @@
 """What a spec says is what happens: whatever changes nothing, or something else than it says, is told."""
 
 import pytest
+import tiny
 from small_specs import TWO_GAMES, plan_of, problem_of, problems_of
 
 from ammgraph.show.as_json import as_json
@@ -275,3 +276,12 @@ def test_a_drawing_has_no_pass_of_a_penalty_that_is_not_taken() -> None:
     plan = plan_of(MORE % "gradient_penalty: {lambda: 1}", f"training.schedule={turns}")
     lines = [[line for box in flow.boxes if box.stage == "pass" for line in box.lines] for flow in flows(plan)]
     assert [sum("between" in line for line in found) for found in lines] == [1, 0]
+
+
+def test_a_schedule_that_rises_only_after_the_last_step_is_0_all_through_the_training() -> None:
+    weight = "games.joint.weight=[[50, 0], [100, 1]]"
+    rate = "training.optimizers.default.learning_rate=[[50, 0], [100, 1e-3]]"
+    found = [warning.message for warning in tiny.plan_of(tiny.TINY, weight, rate).warnings]
+    assert "the weight of `joint` is 0 all through the training" in found
+    assert "the learning rate of `critic` is 0 all through the training: it never changes" in found
+    assert not tiny.plan_of(tiny.TINY, "games.joint.weight=[[0, 0], [1, 1]]").warnings

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ammgraph.data.advice import other_layout
+from ammgraph.data.advice import other_layout, pixels_advice
 from ammgraph.data.files import read_folder, read_images, read_npz
 from ammgraph.data.records import Records, scale_images
 from ammgraph.diagnostics import RunError
@@ -369,3 +369,9 @@ def test_folders_called_train_and_test_in_capitals(tmp_path: Path) -> None:
         read_folder(tmp_path)
     (tmp_path / "Train").rename(tmp_path / "train")
     assert read_folder(tmp_path).test is not None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0004), (-0.001, 0.999)])
+def test_what_overshoots_the_range_a_little_is_cut_off_and_not_rescaled(low: float, high: float) -> None:
+    images = np.linspace(low, high, 128).reshape(2, 8, 8)
+    assert pixels_advice("x_train", images) == "store `numpy.clip(x_train, 0, 1)`"
