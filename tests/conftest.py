@@ -6,9 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ammgraph import cli
 
+# A busy machine is slow, and a failure that nobody can repeat helps nobody.
+settings.register_profile("ammgraph", deadline=None, derandomize=True)
+settings.load_profile("ammgraph")
 # Small tensors on shared cores: several threads wait for each other longer than they compute. Read when torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests started in the background, or under nohup, inherit ignored signals, which ammgraph would respect.

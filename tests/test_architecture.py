@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
+import networkx as nx
 import pytest
 import torch
 
@@ -102,6 +103,27 @@ def test_imports_look_left(path: Path) -> None:
         parts = module.split(".")
         if parts[0] == "ammgraph" and len(parts) > 1 and parts[1] in ORDER:
             assert parts[1] in allowed, f"{room} imports {module}, which is not to its left"
+
+
+def test_no_module_imports_itself_by_way_of_others_not_even_within_a_function() -> None:
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    graph = nx.DiGraph()
+    for name, path in names.items():
+        for node in imports_at_run_time(tree_of(path)):
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            graph.add_edges_from((name, module if module in names else str(node.module)) for module in modules)
+    circles = [found for found in nx.strongly_connected_components(graph) if len(found) > 1]
+    assert circles == []
+
+
+def imports_at_run_time(tree: ast.AST) -> Iterator[ast.ImportFrom]:
+    """Imports of our own modules, also those within functions; none for type checkers alone."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.ImportFrom) and str(child.module).split(".")[0] == "ammgraph":
+            yield child
+        yield from imports_at_run_time(child)
 
 
 def test_every_room_has_its_place_in_the_street() -> None:
