@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from ammgraph import __version__
-from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
@@ -31,6 +30,7 @@ from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record, run
 from ammgraph.runs.run import Precision, RunOptions
 from ammgraph.runs.states import NotFinite
+from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec

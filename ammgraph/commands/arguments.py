@@ -9,7 +9,7 @@ from ammgraph import __version__
 from ammgraph.commands import kinds
 from ammgraph.terminal import one_line
 
-TUTORIAL = Path(__file__).parent / "docs" / "tutorial.md"
+TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
 DRAWN = ("distributions", "step")  # the sections that are pictures too
 Run = Callable[[argparse.Namespace], int]

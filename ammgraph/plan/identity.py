@@ -98,7 +98,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _decided(value: Any, given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    left_out = DESCRIPTIVE.get(type(value), frozenset())
+    left_out = next((DESCRIPTIVE[kind] for kind in type(value).__mro__ if kind in DESCRIPTIVE), frozenset[str]())
     kind = {"kind": KINDS[type(value)]} if type(value) in KINDS else {}
     return kind | {
         name: _canonical(entry)

@@ -5,8 +5,10 @@ import json
 import pytest
 from tiny import LABELED, TINY, plan_of
 
+import ammgraph
 from ammgraph.plan.identity import VERSION, identity, of_another_version, plan_hash
 from ammgraph.show import text
+from ammgraph.spec.load import load_spec
 
 ENCODER = "networks.encoder.layers."
 POOLED = "networks.critic.layers.hx={input: x, channels: 1, %s}"
@@ -160,3 +162,7 @@ def test_another_version_says_so_and_what_to_do(recorded: str, told: str) -> Non
     assert f"compares {told}, and this one compares identity {VERSION}" in reason
     assert "train the run's spec.json anew" in reason
     assert of_another_version(plan_hash(plan_of(TINY))) == ""
+
+
+def test_a_plan_that_shows_itself_is_the_same_plan() -> None:
+    assert plan_hash(ammgraph.compile_spec(load_spec(TINY))) == plan_hash(plan_of(TINY))
