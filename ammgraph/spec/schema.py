@@ -425,6 +425,8 @@ Notes = Annotated[
 def _version(value: object) -> object:
     if isinstance(value, bool):  # which Python takes for 1
         raise problem("wrong-type", "{place} is not a number", found=describe(value), expected="`1`")
+    if isinstance(value, str):
+        raise problem("wrong-type", "{place} is a text, not a number", found=f'`"{value[:40]}"`', expected="`1`")
     return value
 
 
