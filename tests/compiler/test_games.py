@@ -224,7 +224,7 @@ def game(columns: str) -> str:
         ("networks: {critic: {layers: {d: {activation: sigmoid}}}}", "`critic.d` is a logit and has an activation"),
         (
             game("match: [q, 1/2 p + 1/2 q], discriminator: critic.d, gradient_penalty: {lambda: 1}"),
-            "eq. 18 pairs the i-th REAL with the i-th FAKE example, and a weighted sum has no i-th example",
+            "`gradient_penalty` pairs the i-th REAL with the i-th FAKE example, and a weighted sum has no i-th example",
         ),
         (game("match: [q, p], discriminator: critic.d, trains: [judge]"), "`judge` is not a network"),
         (
