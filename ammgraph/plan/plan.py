@@ -6,6 +6,7 @@ modules from it, `train` executes it as it stands.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic
@@ -304,12 +305,12 @@ class LossPlan:
         """W n at an epoch."""
         return math.prod((schedule.at(epoch) for schedule in self.weights), start=float(self.every))
 
-    @property
+    @cached_property
     def leaves(self) -> tuple[Logit | Slope, ...]:
         """What the value is a function of, each once."""
         return tuple(dict.fromkeys(part for part in parts(self.value) if isinstance(part, Logit | Slope)))
 
-    @property
+    @cached_property
     def sloped(self) -> frozenset[str]:
         """The evaluations at whose samples it takes the gradient of the logit."""
         return frozenset(leaf.evaluation for leaf in self.leaves if isinstance(leaf, Slope))
