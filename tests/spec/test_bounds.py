@@ -1,14 +1,14 @@
-"""A stranger's spec is safe to open: bounded in size, depth, names and numbers, quickly refused, kept in its folder."""
+"""A stranger's spec is safe to open: bounded in size, depth, names and numbers, refused with little work, kept in its folder."""
 
 import difflib
 import json
 import os
 import sys
-import time
 from itertools import islice, permutations
 from pathlib import Path
 
 import pytest
+from work import calls_at_most
 
 from ammgraph.cli import main
 from ammgraph.compiler.compile import compile_spec
@@ -17,15 +17,13 @@ from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.source import LARGEST_FILE, MOST_ENTRIES, parse, plain
 
 BASE = Path(__file__).parent.parent / "bad_specs" / "_base.yaml"
-LIMIT = 2.0  # seconds
+WORK = 3_000_000  # calls
 
 
 def refused(text: str) -> tuple[Diagnostic, ...]:
-    """The problems of a text, found in time."""
-    started = time.process_time()
-    with pytest.raises(SpecError) as caught:
+    """The problems of a text, found with bounded work."""
+    with calls_at_most(WORK), pytest.raises(SpecError) as caught:
         compile_spec(load_text(text))
-    assert time.process_time() - started < LIMIT
     assert len(str(caught.value)) < 100_000
     return caught.value.diagnostics
 
@@ -82,7 +80,7 @@ def test_deep_nesting_is_told_and_meets_no_limit_of_the_language_below(text: str
         "networks: {n: {layers: {" + ", ".join(f"r{n}: {{input: s{n}}}" for n in range(900)) + "}}}",
     ],
 )
-def test_what_is_long_is_refused_in_time(text: str) -> None:
+def test_what_is_long_is_refused_with_little_work(text: str) -> None:
     assert len(refused(text[:LARGEST_FILE])) <= MOST_PROBLEMS
 
 
@@ -92,10 +90,8 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path, size: int) -> None:
     with path.open("wb") as file:
         file.write(b"title: ")
         file.truncate(size)
-    started = time.process_time()
-    with pytest.raises(SpecError, match="larger than 128 KiB"):
+    with calls_at_most(WORK), pytest.raises(SpecError, match="larger than 128 KiB"):
         load_spec(path)
-    assert time.process_time() - started < LIMIT
 
 
 def test_as_many_entries_as_anyone_needs() -> None:
@@ -143,10 +139,8 @@ def test_more_problems_than_anyone_reads_are_cut_and_said_to_be() -> None:
     ],
 )
 def test_numbers_are_bounded(value: str) -> None:
-    started = time.process_time()
-    with pytest.raises(SpecError):
+    with calls_at_most(WORK), pytest.raises(SpecError):
         compile_spec(load_spec(BASE, [f"networks.critic.layers.h1.channels={value}"]))
-    assert time.process_time() - started < LIMIT
 
 
 @pytest.mark.parametrize("channels", ["1e12", "1000000000000", "1e6 * 1e6", "K * 1e11"])

@@ -1,8 +1,7 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from work import calls_at_most
 
 from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.spec.source import (
@@ -199,11 +198,10 @@ def test_bytes_are_decoded_with_their_line_ends_made_one():
     assert decode(b"#" * (LARGEST_FILE + 1), "a.yaml")[1][0].message == "the file is larger than 128 KiB"
 
 
-def test_long_spec_is_read_fast():
+def test_long_spec_is_read_with_little_work():
     text = "rows:\n" + "".join(f"  r{row}: {{input: x, channels: 32, width: 3, stride: 2}}\n" for row in range(140))
-    start = time.perf_counter()
-    tree_of(text)
-    assert time.perf_counter() - start < 1.0
+    with calls_at_most(1_000_000):
+        tree_of(text)
 
 
 @given(st.text(alphabet="ab:{}[],- \n\t'\"#&*!|>%@`?\\0(é\x00", max_size=60))
