@@ -1,4 +1,4 @@
-"""A stranger's spec is safe to open: bounded in size, depth, names and numbers, refused with little work, kept in its folder."""
+"""A stranger's spec is safe to open: bounded in size, depth, names, numbers and work, and kept in its folder."""
 
 import difflib
 import json
