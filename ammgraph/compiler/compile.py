@@ -1,56 +1,58 @@
 """`compile_spec`: Spec -> Plan, one stage after another; each tells all its problems, then stops."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Literal
 
-from ammgraph.compiler.calls import (
-    Use,
-    check_conditions,
-    check_uses,
-    locals_of,
-    network_inputs,
-    outputs_of,
-    uses_of,
-)
+from ammgraph.compiler.calls import check_calls, check_conditions, check_inputs
 from ammgraph.compiler.derive import density_of, plan_readouts, plan_reconstructions
 from ammgraph.compiler.effect import check_rows_learn, check_samples_differ, data_are_read, without_effect
 from ammgraph.compiler.extent import check_extent
-from ammgraph.compiler.factors import (
-    Declared,
-    Variables,
-    batch_size_of,
-    check_factors,
-    declared_factors,
-    order_draws,
-    plan_variables,
-    sampling_order,
-)
-from ammgraph.compiler.games import check_games, check_sides, critic_reads, needed_variables, plan_game
+from ammgraph.compiler.factors import check_draws, check_factors, draw_order, sampling_order
+from ammgraph.compiler.games import check_games, check_sides, needed_variables, plan_game
 from ammgraph.compiler.idle import idle_settings
-from ammgraph.compiler.lint import check_settings, check_unused, check_variable_rows, lint
+from ammgraph.compiler.lint import check_settings, check_unused, lint
 from ammgraph.compiler.origins import check_origins, field_of
-from ammgraph.compiler.rows import Table, check_columns, infer_rows, order_rows, unknown_names
+from ammgraph.compiler.resolved import Call, Declared, Resolved
 from ammgraph.compiler.statistics import check_statistics
+from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
 from ammgraph.compiler.turns import check_players, check_turns, plan_turns
-from ammgraph.diagnostics import Problems, stop_if
+from ammgraph.diagnostics import Diagnostic, Problems, stop_if
 from ammgraph.plan.cost import check_memory
 from ammgraph.plan.plan import (
     Density,
     DrawPlan,
-    EvaluationPlan,
     FactorPlan,
     FromData,
     FromDraw,
     FromNetwork,
     FromPrior,
-    NetworkPlan,
     Plan,
-    RowPlan,
     Site,
     VariablePlan,
 )
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
+
+# The rules of each stage; a later one takes for granted what an earlier one has found in order.
+NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
+    (check_extent,),
+    (check_tables, check_factors, check_origins, check_sides, check_settings, check_draws),
+    (check_calls, check_inputs, check_names),
+    (check_shapes, check_variable_rows, check_conditions),
+    (check_games, check_unused),
+)
+STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
+    (check_samples_differ, check_players),
+    (check_turns, check_rows_learn, check_statistics),
+)
+WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
+    lint,
+    data_are_read,
+    without_effect,
+    idle_settings,
+)
 
 
 def compile_spec(spec: Spec) -> Plan:
@@ -59,89 +61,53 @@ def compile_spec(spec: Spec) -> Plan:
     Raises:
         SpecError: the spec is not a model; every problem of the first stage that found one.
     """
-    texts = spec.source.texts
-    problems = Problems(texts)
+    resolved = Resolved(spec)
+    for names in NAMES:
+        _stop_if(spec, chain.from_iterable(rule(resolved) for rule in names))
+    plan = _plan(resolved)
+    for steps in STEPS:
+        _stop_if(spec, chain.from_iterable(rule(spec, plan) for rule in steps))
+    plan = replace(plan, warnings=tuple(chain.from_iterable(rule(spec, plan) for rule in WARNINGS)))
+    _stop_if(spec, check_memory(spec, plan))
+    return plan
 
-    problems += check_extent(spec)
-    stop_if(problems, texts)
 
-    variables = plan_variables(spec)
-    found = {name: order_rows(spec, name, problems) for name in spec.networks}
-    tables = {name: table for name, table in found.items() if table is not None}
-    for table in tables.values():
-        problems += check_columns(spec, table)
-    declared = declared_factors(spec)
-    problems += check_factors(spec, variables, declared)
-    problems += check_origins(spec, variables, declared)
-    problems += check_sides(spec, declared)
-    problems += check_settings(spec)
-    draw_order, cycles = order_draws(spec, declared)
-    stop_if(problems + cycles, texts)
+def _stop_if(spec: Spec, found: Iterable[Diagnostic]) -> None:
+    problems = Problems(spec.source.texts)
+    problems += found
+    stop_if(problems, spec.source.texts)
 
-    uses = uses_of(declared, spec)
-    problems += check_uses(spec, variables, tables, uses)
-    inputs = {}
-    for name, table in tables.items():
-        inputs[name] = network_inputs(spec, variables, table, uses, problems)
-        problems += unknown_names(spec, table, frozenset(inputs[name]) | frozenset(variables))
-    stop_if(problems, texts)
 
-    rows: dict[str, dict[str, RowPlan]] = {}
-    for name, table in tables.items():
-        rows[name] = {row.name: row for row in infer_rows(spec, table, inputs[name], outputs_of(uses, name), problems)}
-        problems += check_variable_rows(spec, variables, table, rows[name], uses)
-    problems += check_conditions(spec, variables, declared, tables, uses)
-    stop_if(problems, texts)
-
-    problems += check_games(spec, variables, declared, tables, rows, uses)
-    problems += check_unused(spec, variables, declared, tables, uses)
-    stop_if(problems, texts)
-
-    networks = {name: _plan_network(spec, name, inputs[name], rows[name]) for name in spec.networks}
-    wanted: dict[str, set[str]] = {name: set() for name in declared}
-    for name, game in spec.games.items():
-        reads = critic_reads(game, tables[game.discriminator.owner], uses, name, variables)
-        for side in game.match:
-            for _, draw in side.summands:
-                wanted[draw] |= set(reads.values())
-    needed = needed_variables(declared, wanted)
-    draws = {
-        name: _plan_draw(spec, name, declared[name], needed[name], tables, rows, uses, variables) for name in draw_order
-    }
-    games = [plan_game(spec, name, tables, uses, variables, draws, networks) for name in spec.games]
-    problems += check_samples_differ(spec, games, draws)
-    problems += check_players(spec, games, tuple(networks.values()))
-    stop_if(problems, texts)
-
-    turns = plan_turns(spec, games, draws, networks, tables)
-    problems += check_turns(spec, turns, draws)
-    problems += check_rows_learn(spec, networks, draws, turns)
-    problems += check_statistics(spec, turns, networks)
-    stop_if(problems, texts)
-    readouts = plan_readouts(list(draws.values()), variables)
-    warnings = [
-        *lint(spec, variables, networks, draws),
-        *data_are_read(spec, draws),
-        *without_effect(spec, draws, games, turns),
-        *idle_settings(spec, networks, draws, readouts),
+def _plan(resolved: Resolved) -> Plan:
+    spec, training = resolved.spec, resolved.spec.training
+    calls = [resolved.call(name, game.discriminator) for name, game in spec.games.items()]
+    wanted = [
+        (draw, variable)
+        for call in calls
+        for side in spec.games[call.scope].match
+        for _, draw in side.summands
+        for variable in call.reads.values()
     ]
+    needed = needed_variables(resolved, wanted)
+    draws = {name: _plan_draw(resolved, name, needed[name]) for name in draw_order(resolved)}
+    games = tuple(plan_game(resolved, name, draws) for name in spec.games)
     epoch_source, epoch_batch = _epoch(list(draws.values()))
-    plan = Plan(
+    return Plan(
         title=spec.title,
-        variables=tuple(variables.values()),
-        networks=tuple(networks.values()),
+        variables=tuple(resolved.variables.values()),
+        networks=tuple(resolved.networks.values()),
         draws=tuple(draws.values()),
-        games=tuple(games),
-        turns=turns,
-        readouts=readouts,
-        reconstructions=plan_reconstructions(list(draws.values()), variables),
+        games=games,
+        turns=plan_turns(resolved, games, draws),
+        readouts=plan_readouts(list(draws.values()), resolved.variables),
+        reconstructions=plan_reconstructions(list(draws.values()), resolved.variables),
         epoch_source=epoch_source,
         epoch_batch=epoch_batch,
-        epochs=spec.training.epochs,
-        steps=spec.training.steps,
-        momentum=spec.training.batchnorm.momentum,
-        epsilon=spec.training.batchnorm.epsilon,
-        statistics=spec.training.batchnorm.statistics,
+        epochs=training.epochs,
+        steps=training.steps,
+        momentum=training.batchnorm.momentum,
+        epsilon=training.batchnorm.epsilon,
+        statistics=training.batchnorm.statistics,
         data=spec.data,
         evaluation=spec.evaluation,
         published=tuple(
@@ -149,57 +115,16 @@ def compile_spec(spec: Spec) -> Plan:
             for number in spec.published
             if all(spec.constants.get(name) == value for name, value in number.when.items())
         ),
-        warnings=tuple(warnings),
-    )
-    stop_if(check_memory(spec, plan), texts)
-    return plan
-
-
-def _plan_network(
-    spec: Spec, name: str, inputs: Mapping[str, tuple[int, int, int]], rows: Mapping[str, RowPlan]
-) -> NetworkPlan:
-    training = spec.training
-    return NetworkPlan(
-        name=name,
-        inputs=tuple(inputs.items()),
-        rows=tuple(rows.values()),
-        optimizer=training.optimizers.get(name) or training.optimizers["default"],
-        ema=training.ema.get(name, training.ema.get("default")),
+        warnings=(),
     )
 
 
-def _plan_draw(
-    spec: Spec,
-    name: str,
-    factors: Sequence[Declared],
-    needed: set[str],
-    tables: Mapping[str, Table],
-    rows: Mapping[str, Mapping[str, RowPlan]],
-    uses: Sequence[Use],
-    variables: Variables,
-) -> DrawPlan:
-    batch_size = batch_size_of(spec, name)
+def _plan_draw(resolved: Resolved, name: str, needed: set[str]) -> DrawPlan:
     computed: dict[str, set[str]] = {}  # evaluation -> rows that an earlier needed factor computes
     plans = []
-    for declared in sampling_order(factors):
-        first = declared.factor.variables[0]
+    for declared in sampling_order(resolved.declared[name]):
         is_needed = any(variable in needed for variable in declared.factor.variables)
-        origin: FromData | FromPrior | FromDraw | FromNetwork
-        if isinstance(declared.source, DataSource):
-            fields = tuple(
-                (variable, field_of(spec, variables[variable]) or "") for variable in declared.factor.variables
-            )
-            origin, density = FromData(declared.source, fields), Density("data")
-        elif isinstance(declared.source, Reference) and declared.source.owner in spec.networks:
-            origin = _from_network(name, declared.source, tables, uses, variables, computed, is_needed)
-            stops = frozenset(local for local, _ in origin.evaluation.bindings) - {declared.source.name}
-            density = density_of(declared.source.name, rows[declared.source.owner], stops)
-        elif isinstance(declared.source, Reference):
-            origin, density = FromDraw(declared.source.owner, declared.source.name), Density("deterministic")
-        else:
-            given = declared.factor.given[0] if isinstance(declared.source, Mixture) else ""
-            site = _prior_site(f"{name}/{first}", declared.source, variables[first], batch_size)
-            origin, density = FromPrior(declared.source, site, given), Density("prior")
+        origin, density = _origin(resolved, declared, computed if is_needed else dict(computed))
         plans.append(
             FactorPlan(
                 text=str(declared.factor),
@@ -211,29 +136,35 @@ def _plan_draw(
                 needed=is_needed,
             )
         )
-    return DrawPlan(name, batch_size, tuple(plans))
+    return DrawPlan(name, resolved.batch_size(name), tuple(plans))
 
 
-def _from_network(
-    draw: str,
-    reference: Reference,
-    tables: Mapping[str, Table],
-    uses: Sequence[Use],
-    variables: Variables,
-    computed: dict[str, set[str]],
-    needed: bool,
-) -> FromNetwork:
-    table = tables[reference.owner]
-    bound = locals_of(table, uses, draw, reference, variables)
-    given = frozenset(bound) & frozenset(table.rows)
-    name = f"{draw}/{reference.call}"
-    closure = table.needed(reference.name, given)
-    rows = tuple(row for row in closure if row not in computed.get(name, set()))
-    if needed:
-        computed.setdefault(name, set()).update(rows)
-    return FromNetwork(
-        EvaluationPlan(name, reference.owner, tuple(sorted(bound.items()))), reference.name, rows, closure
-    )
+def _origin(
+    resolved: Resolved, declared: Declared, computed: dict[str, set[str]]
+) -> tuple[FromData | FromPrior | FromDraw | FromNetwork, Density]:
+    """What draws a factor; the rows that it computes are added to those of its evaluation."""
+    source, factor, draw = declared.source, declared.factor, declared.draw
+    if isinstance(source, DataSource):
+        fields = tuple((name, field_of(resolved.spec, resolved.variables[name]) or "") for name in factor.variables)
+        return FromData(source, fields), Density("data")
+    if isinstance(source, Reference) and source.owner in resolved.networks:
+        call = resolved.call(draw, source)
+        stops = frozenset(call.bound) - {source.name}
+        rows = {row.name: row for row in resolved.networks[source.owner].rows}
+        return _from_network(call, computed), density_of(source.name, rows, stops)
+    if isinstance(source, Reference):
+        return FromDraw(source.owner, source.name), Density("deterministic")
+    given = factor.given[0] if isinstance(source, Mixture) else ""
+    variable = resolved.variables[factor.variables[0]]
+    site = _prior_site(f"{draw}/{variable.name}", source, variable, resolved.batch_size(draw))
+    return FromPrior(source, site, given), Density("prior")
+
+
+def _from_network(call: Call, computed: dict[str, set[str]]) -> FromNetwork:
+    done = computed.get(call.evaluation.name, set())
+    rows = tuple(row for row in call.rows if row not in done)
+    computed[call.evaluation.name] = done | set(rows)
+    return FromNetwork(call.evaluation, call.reference.name, rows, call.rows)
 
 
 def _prior_site(name: str, prior: object, variable: VariablePlan, batch_size: int) -> Site:

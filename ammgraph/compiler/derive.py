@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from ammgraph.compiler.factors import Variables
 from ammgraph.plan.plan import (
     BayesPlan,
     Density,
@@ -14,6 +13,7 @@ from ammgraph.plan.plan import (
     ReadoutPlan,
     ReconstructionPlan,
     RowPlan,
+    VariablePlan,
 )
 from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.schema import CATEGORICAL_ACTIVATIONS, Mixture
@@ -44,7 +44,7 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
     return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")
 
 
-def plan_readouts(draws: Sequence[DrawPlan], variables: Variables) -> tuple[ReadoutPlan, ...]:
+def plan_readouts(draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan]) -> tuple[ReadoutPlan, ...]:
     """Every categorical variable that a distribution infers from the data by a network, and how else it can be read."""
     readouts = []
     for name, variable in variables.items():
@@ -58,7 +58,9 @@ def plan_readouts(draws: Sequence[DrawPlan], variables: Variables) -> tuple[Read
     return tuple(readouts)
 
 
-def plan_reconstructions(draws: Sequence[DrawPlan], variables: Variables) -> tuple[ReconstructionPlan, ...]:
+def plan_reconstructions(
+    draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan]
+) -> tuple[ReconstructionPlan, ...]:
     """Images that one distribution takes from data and infers latents of, and that another draws from such latents."""
     found = []
     for name, variable in variables.items():

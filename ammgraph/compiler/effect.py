@@ -1,28 +1,20 @@
 """What games do: every row learns, sides differ, and nothing that is written about a game stays without effect."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from ammgraph.diagnostics import Diagnostic, Note
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.plan import (
-    DrawPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    GamePlan,
-    NetworkPlan,
-    TurnPlan,
-)
+from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, GamePlan, Plan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Schedule, Spec
 
 _UNEVEN = 1e-6  # from here on the weights of a side do not sum to 1
 
 
-def data_are_read(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+def data_are_read(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """Some distribution that a step draws takes an example of the data."""
-    factors = [factor for draw in draws.values() for factor in draw.factors]
+    factors = [factor for draw in plan.draws for factor in draw.factors]
     if not any(factor.needed and isinstance(factor.origin, FromData) for factor in factors):
         yield Diagnostic(
             "no-data",
@@ -33,11 +25,11 @@ def data_are_read(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnos
         )
 
 
-def check_samples_differ(spec: Spec, games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+def check_samples_differ(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """No game is played between samples and the same samples under another name."""
-    for game in games:
+    for game in plan.games:
         real, fake = (
-            sorted((weight, _origins(draw, game, draws)) for weight, draw in side) for side in (game.real, game.fake)
+            sorted((weight, _origins(draw, game, plan)) for weight, draw in side) for side in (game.real, game.fake)
         )
         if real == fake:
             yield Diagnostic(
@@ -49,20 +41,15 @@ def check_samples_differ(spec: Spec, games: Sequence[GamePlan], draws: Mapping[s
             )
 
 
-def check_rows_learn(
-    spec: Spec,
-    networks: Mapping[str, NetworkPlan],
-    draws: Mapping[str, DrawPlan],
-    turns: Sequence[TurnPlan],
-) -> Iterator[Diagnostic]:
+def check_rows_learn(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A gradient reaches every row that has parameters."""
-    learning = _learning_rows(draws, turns)
-    for network in networks.values():
+    learning = _learning_rows(plan)
+    for network in plan.networks:
         for row in network.rows:
             if row.parameters and (network.name, row.name) not in learning:
                 serves = [
                     f"`{factor.text}`"
-                    for draw in draws.values()
+                    for draw in plan.draws
                     for factor in draw.factors
                     if isinstance(factor.origin, FromNetwork)
                     and factor.origin.evaluation.network == network.name
@@ -77,12 +64,10 @@ def check_rows_learn(
                 )
 
 
-def without_effect(
-    spec: Spec, draws: Mapping[str, DrawPlan], games: Sequence[GamePlan], turns: Sequence[TurnPlan]
-) -> Iterator[Diagnostic]:
+def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """Games, penalties and players that change nothing, and games that ask for something else than they say."""
-    played = [game for game in games if any(game.name in turn.games for turn in turns)]
-    for game in games:
+    played = [game for game in plan.games if any(game.name in turn.games for turn in plan.turns)]
+    for game in plan.games:
         if game not in played:
             yield Diagnostic(
                 "no-effect",
@@ -92,12 +77,12 @@ def without_effect(
                 hint=f"`{game.name}: null` in `games` removes a game that is inherited",
             )
     for game in played:
-        yield from _weights(spec, game, turns)
-    yield from _idle_players(spec, played, turns)
-    yield from _idle_games_of_turns(spec, turns)
-    yield from _uneven_sides(spec, games)
-    yield from _opposite_games(spec, played, turns)
-    yield from _idle_factors(spec, draws)
+        yield from _weights(spec, game, plan)
+    yield from _idle_players(spec, played, plan)
+    yield from _idle_games_of_turns(spec, plan.turns)
+    yield from _uneven_sides(spec, plan.games)
+    yield from _opposite_games(spec, played, plan)
+    yield from _idle_factors(spec, plan)
 
 
 def is_zero(spec: Spec, schedule: Schedule) -> bool:
@@ -106,44 +91,44 @@ def is_zero(spec: Spec, schedule: Schedule) -> bool:
     return not any(value for epoch, value in schedule.points if epoch <= end) and schedule.at(end) == 0
 
 
-def _origins(draw: str, game: GamePlan, draws: Mapping[str, DrawPlan]) -> tuple[tuple[str, str], ...]:
+def _origins(draw: str, game: GamePlan, plan: Plan) -> tuple[tuple[str, str], ...]:
     """For each variable that the discriminator reads, the distribution and the variable that the sample comes from."""
     found = []
     for _, variable in game.reads:
         place = (draw, variable)
-        while isinstance(origin := draws[place[0]].factor_of(place[1]).origin, FromDraw):
+        while isinstance(origin := plan.draw(place[0]).factor_of(place[1]).origin, FromDraw):
             place = (origin.draw, origin.variable)
         found.append(place)
     return tuple(found)
 
 
-def _learning_rows(draws: Mapping[str, DrawPlan], turns: Sequence[TurnPlan]) -> set[tuple[str, str]]:
+def _learning_rows(plan: Plan) -> set[tuple[str, str]]:
     """(network, row) of every row through which the gradient of some loss flows to a network that the loss trains."""
     found: set[tuple[str, str]] = set()
-    for turn in turns:
+    for turn in plan.turns:
         rows = {passed.evaluation.name: passed.rows for passed in turn.passes}
         for loss, network in turn.minimised:
             samples = dict(loss.paths)[network]
             if not samples:  # the network itself is evaluated
                 found |= {(network, row) for leaf in loss.leaves for row in rows[leaf.evaluation]}
             for draw, _, variable in (sample.partition(".") for sample in samples):
-                origin = draws[draw].factor_of(variable).origin
+                origin = plan.draw(draw).factor_of(variable).origin
                 assert isinstance(origin, FromNetwork), "a path leads through samples of the network"
                 found |= {(network, row) for row in origin.closure}
     return found
 
 
-def _minimised(turns: Sequence[TurnPlan]) -> set[tuple[str, str, str]]:
+def _minimised(plan: Plan) -> set[tuple[str, str, str]]:
     """(game, what of its losses, network) of every loss that some turn minimises."""
-    return {(loss.owner, loss.what, network) for turn in turns for loss, network in turn.minimised}
+    return {(loss.owner, loss.what, network) for turn in plan.turns for loss, network in turn.minimised}
 
 
-def _weights(spec: Spec, game: GamePlan, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+def _weights(spec: Spec, game: GamePlan, plan: Plan) -> Iterator[Diagnostic]:
     """Weights that are 0 throughout, and penalties whose time never comes."""
     if is_zero(spec, game.weight):
         span = spec.source.value("games", game.name, "weight")
         yield Diagnostic("no-effect", f"the weight of `{game.name}` is 0 all through the training", span)
-    penalized = any(name == game.name and what == "discriminator" for name, what, _ in _minimised(turns))
+    penalized = any(name == game.name and what == "discriminator" for name, what, _ in _minimised(plan))
     for penalty in game.penalties:
         path, key = ("games", game.name, penalty.kind), PENALTIES[penalty.kind].weight
         if not penalized:
@@ -165,8 +150,8 @@ def _weights(spec: Spec, game: GamePlan, turns: Sequence[TurnPlan]) -> Iterator[
             )
 
 
-def _idle_players(spec: Spec, games: Sequence[GamePlan], turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
-    trained = {(game, network) for game, _, network in _minimised(turns)}
+def _idle_players(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterator[Diagnostic]:
+    trained = {(game, network) for game, _, network in _minimised(plan)}
     for game in games:
         for place, network in enumerate(spec.games[game.name].trains or ()):
             if (game.name, network) not in trained:
@@ -203,9 +188,9 @@ def _uneven_sides(spec: Spec, games: Sequence[GamePlan]) -> Iterator[Diagnostic]
                 )
 
 
-def _opposite_games(spec: Spec, games: Sequence[GamePlan], turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+def _opposite_games(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterator[Diagnostic]:
     """Two games in which one discriminator learns to say 1 to what it says 0 to in the other."""
-    learns = {game for game, role, _ in _minimised(turns) if role == "discriminator"}
+    learns = {game for game, role, _ in _minimised(plan) if role == "discriminator"}
     for first, second in combinations([game for game in games if game.name in learns], 2):
         asked = (first.discriminator, first.reads) == (second.discriminator, second.reads)
         if asked and (first.real, first.fake) == (second.fake, second.real):
@@ -218,24 +203,23 @@ def _opposite_games(spec: Spec, games: Sequence[GamePlan], turns: Sequence[TurnP
             )
 
 
-def _idle_factors(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+def _idle_factors(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """What data or a prior draws and no step needs; a network's row may be there to be read off."""
-    for name, draw in draws.items():
-        target = spec.distributions[name]
-        if isinstance(target, str):
+    for draw in plan.draws:
+        if isinstance(spec.distributions[draw.name], str):
             continue
         given = {variable for factor in draw.factors for variable in factor.given}
         for factor in draw.factors:
             idle = not factor.needed and not isinstance(factor.origin, FromNetwork) and not given & {*factor.variables}
-            if idle and not _is_taken(draws, name, factor.variables):
+            if idle and not _is_taken(plan, draw.name, factor.variables):
                 yield Diagnostic(
                     "no-effect",
-                    f"`{factor.text}` of `{name}` is never drawn",
-                    spec.source.key("distributions", name, factor.text),
+                    f"`{factor.text}` of `{draw.name}` is never drawn",
+                    spec.source.key("distributions", draw.name, factor.text),
                     found="no discriminator and no other factor reads it",
                 )
 
 
-def _is_taken(draws: Mapping[str, DrawPlan], name: str, variables: Sequence[str]) -> bool:
-    origins = [factor.origin for draw in draws.values() for factor in draw.factors]
+def _is_taken(plan: Plan, name: str, variables: Sequence[str]) -> bool:
+    origins = [factor.origin for draw in plan.draws for factor in draw.factors]
     return any(isinstance(o, FromDraw) and o.draw == name and o.variable in variables for o in origins)

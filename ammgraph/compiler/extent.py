@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Source, Spec
@@ -10,8 +11,9 @@ MOST_PARTS = 500  # factors and games; the largest spec that ships has 20
 MOST_ROWS = 50_000  # computed in one step; of the largest that ships about 500
 
 
-def check_extent(spec: Spec) -> Iterator[Diagnostic]:
+def check_extent(resolved: Resolved) -> Iterator[Diagnostic]:
     """No more factors, games and rows than a step can be planned of."""
+    spec = resolved.spec
     drawn = [_factors(spec, name) for name in spec.distributions]
     factors = sum(map(len, drawn))
     if factors + len(spec.games) > MOST_PARTS:

@@ -4,71 +4,21 @@ A distribution's factors form a directed acyclic graph over the variables.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import networkx as nx
 
+from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
-from ammgraph.plan.plan import VariablePlan
-from ammgraph.spec.notation import Factor, Reference, parse_factor
-from ammgraph.spec.schema import (
-    ImageVariable,
-    Source,
-    Spec,
-)
-
-Variables = Mapping[str, VariablePlan]
+from ammgraph.spec.schema import Spec
 
 
-@dataclass(frozen=True)
-class Declared:
-    """A factor as a distribution declares it; an alias shares its target's factors, places included."""
-
-    draw: str
-    factor: Factor
-    source: Source
-    path: tuple[str, ...]
-
-    @property
-    def network(self) -> Reference | None:
-        """The row that draws the factor, if one does."""
-        return self.source if isinstance(self.source, Reference) else None
-
-
-def plan_variables(spec: Spec) -> dict[str, VariablePlan]:
-    """The declared variables with their shapes; vectors are (size, 1, 1)."""
-    plans = {}
-    for name, variable in spec.variables.items():
-        if isinstance(variable, ImageVariable):
-            plans[name] = VariablePlan(name, "image", variable.shape, variable.range)
-        else:
-            plans[name] = VariablePlan(name, variable.type, (variable.size, 1, 1))
-    return plans
-
-
-def declared_factors(spec: Spec) -> dict[str, tuple[Declared, ...]]:
-    """Every distribution's factors in the order of the spec."""
-    declared = {}
-    for name, value in spec.distributions.items():
-        target = value if isinstance(value, str) else name
-        factors = spec.distributions[target]
-        assert not isinstance(factors, str), "an alias of an alias is refused while loading"
-        declared[name] = tuple(
-            Declared(name, parse_factor(text), source, ("distributions", target, text))
-            for text, source in factors.items()
-        )
-    return declared
-
-
-def check_factors(spec: Spec, variables: Variables, declared: Mapping[str, Sequence[Declared]]) -> Iterator[Diagnostic]:
+def check_factors(resolved: Resolved) -> Iterator[Diagnostic]:
     """Each distribution is a factorization of declared variables."""
-    for name, factors in declared.items():
-        if isinstance(spec.distributions[name], str):
-            continue  # what is wrong with another draw is wrong with the distribution itself
-        yield from _variables_exist(spec, variables, factors)
-        yield from _variables_are_produced_once(spec, factors)
-        yield from _factors_are_acyclic(spec, factors)
+    for factors in resolved.written.values():
+        yield from _variables_exist(resolved, factors)
+        yield from _variables_are_produced_once(resolved.spec, factors)
+        yield from _factors_are_acyclic(resolved.spec, factors)
 
 
 def sampling_order(factors: Sequence[Declared]) -> tuple[Declared, ...]:
@@ -85,48 +35,53 @@ def sampling_order(factors: Sequence[Declared]) -> tuple[Declared, ...]:
     return tuple(factors[index] for index in nx.lexicographical_topological_sort(graph))
 
 
-def order_draws(spec: Spec, declared: Mapping[str, Sequence[Declared]]) -> tuple[tuple[str, ...], list[Diagnostic]]:
+def draw_order(resolved: Resolved) -> tuple[str, ...]:
     """The distributions in an order in which one may take another's samples."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(declared)
-    taken = [
-        (factor.source.owner, factor)
-        for factors in declared.values()
+    position = {name: index for index, name in enumerate(resolved.declared)}
+    return tuple(nx.lexicographical_topological_sort(_takers(resolved), key=position.__getitem__))
+
+
+def check_draws(resolved: Resolved) -> Iterator[Diagnostic]:
+    """Distributions do not take each other's samples in a circle."""
+    graph = _takers(resolved)
+    if nx.is_directed_acyclic_graph(graph):
+        return
+    cycle = [edge[0] for edge in nx.find_cycle(graph)]
+    first = next(
+        factor
+        for name, factors in resolved.declared.items()
         for factor in factors
-        if isinstance(factor.source, Reference) and factor.source.owner in declared
-    ]
-    graph.add_edges_from((owner, factor.draw) for owner, factor in taken)
-    position = {name: index for index, name in enumerate(declared)}
-    try:
-        return tuple(nx.lexicographical_topological_sort(graph, key=position.__getitem__)), []
-    except nx.NetworkXUnfeasible:
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
-        first = next(factor for owner, factor in taken if factor.draw in cycle and owner in cycle)
-        problem = Diagnostic(
-            "factor-cycle",
-            "distributions take each other's samples in a circle",
-            spec.source.value(*first.path),
-            found=" -> ".join(f"`{name}`" for name in [*cycle, cycle[0]]),
-            expected="an order in which every distribution is drawn before its samples are taken",
-        )
-        return tuple(declared), [problem]
+        if name in cycle and factor.reference is not None and factor.reference.owner in cycle
+    )
+    yield Diagnostic(
+        "factor-cycle",
+        "distributions take each other's samples in a circle",
+        resolved.spec.source.value(*first.path),
+        found=" -> ".join(f"`{name}`" for name in [*cycle, cycle[0]]),
+        expected="an order in which every distribution is drawn before its samples are taken",
+    )
 
 
-def batch_size_of(spec: Spec, draw: str) -> int:
-    """The number of examples of one draw of a distribution."""
-    sizes = spec.training.batch_size
-    return sizes if isinstance(sizes, int) else sizes.get(draw, sizes.get("default", 0))
+def _takers(resolved: Resolved) -> nx.DiGraph:
+    """Distribution -> those that take its samples."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(resolved.declared)
+    references = ((f.draw, f.reference) for factors in resolved.declared.values() for f in factors)
+    graph.add_edges_from(
+        (found.owner, draw) for draw, found in references if found and found.owner in resolved.declared
+    )
+    return graph
 
 
-def _variables_exist(spec: Spec, variables: Variables, factors: Sequence[Declared]) -> Iterator[Diagnostic]:
+def _variables_exist(resolved: Resolved, factors: Sequence[Declared]) -> Iterator[Diagnostic]:
     for factor in factors:
         for name in dict.fromkeys(factor.factor.variables + factor.factor.given):
-            if name not in variables:
+            if name not in resolved.variables:
                 yield Diagnostic(
                     "unknown-variable",
                     f"`{factor.factor}` names `{name}`, which is not a variable",
-                    _name_in_key(spec, factor, name),
-                    hint=did_you_mean(name, variables),
+                    _name_in_key(resolved.spec, factor, name),
+                    hint=did_you_mean(name, resolved.variables),
                 )
 
 

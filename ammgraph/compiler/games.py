@@ -1,10 +1,8 @@
 """Games: who plays against whom, and through which samples each gradient flows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from ammgraph.compiler.calls import Use, locals_of
-from ammgraph.compiler.factors import Declared, Variables, batch_size_of
-from ammgraph.compiler.rows import Table
+from ammgraph.compiler.resolved import Call, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.plan import (
@@ -13,19 +11,16 @@ from ammgraph.plan.plan import (
     FromNetwork,
     FromPrior,
     GamePlan,
-    NetworkPlan,
     PenaltyPlan,
-    RowPlan,
     shape_text,
 )
 from ammgraph.spec.merge import OVERRIDES
 from ammgraph.spec.schema import Game, Side, Spec
 
-Declarations = Mapping[str, Sequence[Declared]]
 
-
-def check_sides(spec: Spec, declared: Declarations) -> Iterator[Diagnostic]:
+def check_sides(resolved: Resolved) -> Iterator[Diagnostic]:
     """Both sides of every game are distributions, and the discriminator is a row of a network."""
+    spec, declared = resolved.spec, resolved.declared
     for name, game in spec.games.items():
         for index, side in enumerate(game.match):
             for weight, draw in side.summands:
@@ -73,68 +68,63 @@ def _removed_too(spec: Spec, game: str, span: Span) -> str:
     return f"`{game}` is inherited; `{game}: null` in `games` removes it too"
 
 
-def critic_reads(game: Game, table: Table, uses: Sequence[Use], name: str, variables: Variables) -> dict[str, str]:
-    """The discriminator's local name -> variable, for the names that its row depends on."""
-    bound = locals_of(table, uses, name, game.discriminator, variables)
-    given = frozenset(bound) & frozenset(table.rows) - {game.discriminator.name}
-    reads = table.reads(game.discriminator.name, given)
-    return {local: bound[local] for local in [*table.free, *table.rows] if local in reads and local in bound}
-
-
-def check_games(
-    spec: Spec,
-    variables: Variables,
-    declared: Declarations,
-    tables: Mapping[str, Table],
-    rows: Mapping[str, Mapping[str, RowPlan]],
-    uses: Sequence[Use],
-) -> Iterator[Diagnostic]:
+def check_games(resolved: Resolved) -> Iterator[Diagnostic]:
     """The discriminator gives one logit, and both sides produce every variable that it reads."""
-    for name, game in spec.games.items():
-        reference = game.discriminator
-        row, span = rows[reference.owner][reference.name], spec.source.value("games", name, "discriminator")
-        note = Note(f"row `{row.name}` stands here", spec.source.key("networks", reference.owner, "layers", row.name))
-        if row.out_shape != (1, 1, 1):
-            yield Diagnostic(
-                "impossible-game",
-                f"`{reference}` is no logit",
-                span,
-                found=shape_text(row.out_shape),
-                expected="1x1x1",
-                notes=(note,),
-            )
-        elif row.activation is not None:
-            yield Diagnostic(
-                "impossible-game",
-                f"`{reference}` is a logit and has an activation",
-                span,
-                found=f"`{row.activation}`",
-                expected="no activation: the losses take the logit",
-                notes=(note,),
-            )
-        reads = critic_reads(game, tables[reference.owner], uses, name, variables)
-        needed = tables[reference.owner].needed(reference.name, frozenset(reads))
-        if not reads:
-            yield Diagnostic("impossible-game", f"`{reference}` reads no variable", span, notes=(note,))
-        elif not any(rows[reference.owner][row_name].parameters for row_name in needed):
-            yield Diagnostic(
-                "impossible-game",
-                f"`{reference}` can learn nothing",
-                span,
-                found="no row with parameters on the way to it",
-                expected="at least one layer, as `op: linear, channels: 1`",
-                notes=(note,),
-            )
+    for name, game in resolved.spec.games.items():
+        call = resolved.call(name, game.discriminator)
+        yield from _discriminator_fits(resolved, call)
         for index, side in enumerate(game.match):
             for _, draw in side.summands:
-                yield from _side_can_be_drawn(spec, declared, draw, reads, name, index)
-        yield from _penalties_can_be_taken(spec, game, name, declared)
+                yield from _side_can_be_drawn(resolved, draw, call, index)
+        yield from _penalties_can_be_taken(resolved, game, name)
 
 
-def needed_variables(declared: Declarations, wanted: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Per distribution the variables that must be drawn, closed under conditions and samples from elsewhere (R19)."""
+def _discriminator_fits(resolved: Resolved, call: Call) -> Iterator[Diagnostic]:
+    reference, network = call.reference, resolved.networks[call.reference.owner]
+    row, source = network.row(reference.name), resolved.spec.source
+    span = source.value(*call.path)
+    notes = (Note(f"row `{row.name}` stands here", source.key("networks", network.name, "layers", row.name)),)
+    if row.out_shape != (1, 1, 1):
+        yield Diagnostic(
+            "impossible-game",
+            f"`{reference}` is no logit",
+            span,
+            found=shape_text(row.out_shape),
+            expected="1x1x1",
+            notes=notes,
+        )
+    elif row.activation is not None:
+        yield Diagnostic(
+            "impossible-game",
+            f"`{reference}` is a logit and has an activation",
+            span,
+            found=f"`{row.activation}`",
+            expected="no activation: the losses take the logit",
+            notes=notes,
+        )
+    if not call.reads:
+        yield Diagnostic("impossible-game", f"`{reference}` reads no variable", span, notes=notes)
+    elif not any(network.row(name).parameters for name in call.rows):
+        yield Diagnostic(
+            "impossible-game",
+            f"`{reference}` can learn nothing",
+            span,
+            found="no row with parameters on the way to it",
+            expected="at least one layer, as `op: linear, channels: 1`",
+            notes=notes,
+        )
+
+
+def needed_variables(resolved: Resolved, wanted: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Per distribution the variables that must be drawn, closed under conditions and samples from elsewhere (R19).
+
+    Args:
+        resolved: the spec.
+        wanted: (distribution, variable) of what is read.
+    """
+    declared = resolved.declared
     needed: dict[str, set[str]] = {name: set() for name in declared}
-    open_pairs = [(draw, variable) for draw, variables in wanted.items() for variable in variables]
+    open_pairs = list(wanted)
     while open_pairs:
         draw, variable = open_pairs.pop()
         if variable in needed[draw]:
@@ -143,13 +133,13 @@ def needed_variables(declared: Declarations, wanted: Mapping[str, set[str]]) -> 
         for factor in declared[draw]:
             if variable in factor.factor.variables:
                 open_pairs += [(draw, given) for given in factor.factor.given]
-                if factor.network is not None and factor.network.owner in declared:
-                    open_pairs.append((factor.network.owner, factor.network.name))
+                if factor.reference is not None and factor.reference.owner in declared:
+                    open_pairs.append((factor.reference.owner, factor.reference.name))
     return needed
 
 
 def gradient_paths(
-    game: Game, reads: Mapping[str, str], draws: Mapping[str, DrawPlan], networks: Mapping[str, NetworkPlan]
+    resolved: Resolved, game: str, reads: Collection[str], draws: Mapping[str, DrawPlan]
 ) -> dict[str, tuple[str, ...]]:
     """Network -> the samples (`q(z|x)`) through which the game's value for the sides depends on its parameters.
 
@@ -157,7 +147,8 @@ def gradient_paths(
     """
     paths: dict[str, list[str]] = {}
     seen: set[tuple[str, str]] = set()
-    open_pairs = [(draw, variable) for side in game.match for _, draw in side.summands for variable in reads.values()]
+    sides = resolved.spec.games[game].match
+    open_pairs = [(draw, variable) for side in sides for _, draw in side.summands for variable in reads]
     while open_pairs:
         draw, variable = open_pairs.pop(0)
         if (draw, variable) in seen:
@@ -171,43 +162,33 @@ def gradient_paths(
             open_pairs += [(draw, given) for given in factor.given]
         elif isinstance(factor.origin, FromDraw):
             open_pairs.append((factor.origin.draw, factor.origin.variable))
-    return {network: tuple(samples) for network, samples in paths.items() if networks[network].parameters}
+    return {network: tuple(samples) for network, samples in paths.items() if resolved.networks[network].parameters}
 
 
-def plan_game(
-    spec: Spec,
-    name: str,
-    tables: Mapping[str, Table],
-    uses: Sequence[Use],
-    variables: Variables,
-    draws: Mapping[str, DrawPlan],
-    networks: Mapping[str, NetworkPlan],
-) -> GamePlan:
+def plan_game(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> GamePlan:
     """A game with its players and penalties decided."""
-    game = spec.games[name]
-    reference = game.discriminator
-    reads = critic_reads(game, tables[reference.owner], uses, name, variables)
+    game = resolved.spec.games[name]
+    reads = resolved.call(name, game.discriminator).reads
     penalties = [PenaltyPlan(kind, penalty.weight, penalty.every) for kind, penalty in game.penalties.items()]
-    paths = gradient_paths(game, reads, draws, networks)
+    paths = gradient_paths(resolved, name, reads.values(), draws)
     return GamePlan(
         name=name,
         real=_merged(game.match[0]),
         fake=_merged(game.match[1]),
         objective=game.objective,
         weight=game.weight,
-        discriminator=reference,
+        discriminator=game.discriminator,
         reads=tuple(reads.items()),
         penalties=tuple(penalties),
         paths=tuple(paths.items()),
     )
 
 
-def _side_can_be_drawn(
-    spec: Spec, declared: Declarations, draw: str, reads: Mapping[str, str], game: str, index: int
-) -> Iterator[Diagnostic]:
-    span = spec.source.value("games", game, "match", index)
-    place = Note(f"`{draw}` stands here", spec.source.key("distributions", draw))
-    needed = needed_variables(declared, {draw: set(reads.values())})
+def _side_can_be_drawn(resolved: Resolved, draw: str, call: Call, index: int) -> Iterator[Diagnostic]:
+    declared, source = resolved.declared, resolved.spec.source
+    span = source.value("games", call.scope, "match", index)
+    place = Note(f"`{draw}` stands here", source.key("distributions", draw))
+    needed = needed_variables(resolved, ((draw, variable) for variable in call.reads.values()))
     for name, variables in needed.items():
         produced = {variable for factor in declared[name] for variable in factor.factor.variables}
         for variable in sorted(variables - produced):
@@ -227,11 +208,14 @@ def _head(draw: str) -> str:
     return draw.partition("_")[0]
 
 
-def _penalties_can_be_taken(spec: Spec, game: Game, name: str, declared: Declarations) -> Iterator[Diagnostic]:
+def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterator[Diagnostic]:
     for kind in game.penalties:
         if not PENALTIES[kind].between:
             continue
-        span, pairs = spec.source.key("games", name, kind), f"`{kind}` pairs the i-th REAL with the i-th FAKE example"
+        span, pairs = (
+            resolved.spec.source.key("games", name, kind),
+            f"`{kind}` pairs the i-th REAL with the i-th FAKE example",
+        )
         if any(len(side.summands) > 1 for side in game.match):
             yield Diagnostic(
                 "impossible-game",
@@ -240,7 +224,7 @@ def _penalties_can_be_taken(spec: Spec, game: Game, name: str, declared: Declara
                 expected="one distribution on each side",
             )
             continue
-        sizes = [batch_size_of(spec, side.summands[0][1]) for side in game.match]
+        sizes = [resolved.batch_size(side.summands[0][1]) for side in game.match]
         if sizes[0] != sizes[1]:
             yield Diagnostic(
                 "impossible-game",

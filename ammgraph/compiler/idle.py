@@ -1,27 +1,22 @@
 """Settings that are read and change nothing: rates of 0, averages that nobody uses, defaults that nobody takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
-from ammgraph.plan.plan import DrawPlan, FromData, NetworkPlan, ReadoutPlan
+from ammgraph.plan.plan import FromData, Plan
 from ammgraph.spec.schema import Spec
 
 
-def idle_settings(
-    spec: Spec,
-    networks: Mapping[str, NetworkPlan],
-    draws: Mapping[str, DrawPlan],
-    readouts: Sequence[ReadoutPlan],
-) -> Iterator[Diagnostic]:
+def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """Every setting that could as well not be there; written defaults say what holds anyway and are none of these."""
-    yield from _rates(spec, networks)
-    yield from _averages(spec, networks)
-    yield from _untaken_defaults(spec, networks)
-    yield from _columns(spec, networks)
-    yield from _common_columns(spec, networks)
-    yield from _data(spec, draws)
-    yield from _published(spec, readouts)
+    yield from _rates(spec, plan)
+    yield from _averages(spec, plan)
+    yield from _untaken_defaults(spec, plan)
+    yield from _columns(spec, plan)
+    yield from _common_columns(spec, plan)
+    yield from _data(spec, plan)
+    yield from _published(spec, plan)
     shown_for = {name for number in spec.published for name in number.when}
     for name in spec.constants:
         if name not in spec.used_constants | shown_for:
@@ -32,9 +27,10 @@ def _idle(message: str, span: Span, found: str = "") -> Diagnostic:
     return Diagnostic("no-effect", message, span, found=found)
 
 
-def _rates(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+def _rates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     optimizers = spec.training.optimizers
-    for name, network in networks.items():
+    for network in plan.networks:
+        name = network.name
         path = ("training", "optimizers", name if name in optimizers else "default")
         if not network.parameters and name in optimizers:
             yield _idle(f"`{name}` has no parameters to optimize", spec.source.key(*path))
@@ -43,20 +39,21 @@ def _rates(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnost
             yield _idle(message, spec.source.value(*path, "learning_rate"))
 
 
-def _averages(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+def _averages(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     averages = spec.training.ema
     if averages and spec.evaluation.weights == "last":
         found = "`evaluation.weights` is `last`"
         yield _idle("nothing uses the averages of weights", spec.source.key("training", "ema"), found)
-    for name in averages:
-        if name in networks and not networks[name].parameters:
-            yield _idle(f"`{name}` has no parameters to average", spec.source.key("training", "ema", name))
+    for network in plan.networks:
+        if network.name in averages and not network.parameters:
+            span = spec.source.key("training", "ema", network.name)
+            yield _idle(f"`{network.name}` has no parameters to average", span)
 
 
-def _untaken_defaults(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+def _untaken_defaults(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`default` beside an entry for every network or distribution."""
     training = spec.training
-    learning = [name for name, network in networks.items() if network.parameters]
+    learning = [network.name for network in plan.networks if network.parameters]
     sizes = training.batch_size if isinstance(training.batch_size, dict) else {}
     own = spec.written["training"]["optimizers"]
     common = own.get("default", {})
@@ -74,9 +71,9 @@ def _kind(optimizer: Mapping[str, object], common: Mapping[str, object]) -> bool
     return optimizer.get("name", common.get("name")) == common.get("name")
 
 
-def _columns(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+def _columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     for name, network in spec.networks.items():
-        for row in networks[name].rows:
+        for row in plan.network(name).rows:
             own, path = network.layers[row.name].initializer, ("networks", name, "layers", row.name, "initializer")
             if own is not None and own.biases is not None and not row.bias:
                 yield _idle(f"row `{row.name}` of `{name}` has no bias", spec.source.key(*path, "biases"))
@@ -86,10 +83,10 @@ def _columns(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagno
             yield _idle(f"no row of `{name}` takes the default `op`", span, "rows with an `op` or without a `width`")
 
 
-def _common_columns(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator[Diagnostic]:
+def _common_columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`training.initializer` and `training.batchnorm`, which some row must take."""
     training = spec.training
-    rows = [(spec.networks[name].layers[row.name], row) for name, network in networks.items() for row in network.rows]
+    rows = [(spec.networks[found.name].layers[row.name], row) for found in plan.networks for row in found.rows]
     own = [(written.initializer, row) for written, row in rows if row.op is not None]
     takes = {
         "weights": any(initializer is None or initializer.weights is None for initializer, _ in own),
@@ -103,9 +100,9 @@ def _common_columns(spec: Spec, networks: Mapping[str, NetworkPlan]) -> Iterator
         yield _idle("no row is batch-normalised", spec.source.key("training", "batchnorm"))
 
 
-def _data(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     data = spec.data
-    origins = [factor.origin for draw in draws.values() for factor in draw.factors]
+    origins = [factor.origin for draw in plan.draws for factor in draw.factors]
     read = {variable for origin in origins if isinstance(origin, FromData) for variable, _ in origin.fields}
     for name in data.fields:
         if name not in read:
@@ -117,11 +114,11 @@ def _data(spec: Spec, draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
         yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))
 
 
-def _published(spec: Spec, readouts: Sequence[ReadoutPlan]) -> Iterator[Diagnostic]:
+def _published(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A published number stands beside one of the model's own, which is of another kind with labels than without."""
     measured = {
         metric
-        for readout in readouts
+        for readout in plan.readouts
         for metric in (("classification_error",) if readout.supervised else ("clustering_error", "nmi", "ari"))
     }
     for index, number in enumerate(spec.published):

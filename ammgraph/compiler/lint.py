@@ -1,21 +1,19 @@
 """Rules about a spec as a whole: nothing is written in vain, settings name what there is; and warnings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from ammgraph.compiler.calls import Use, locals_of
-from ammgraph.compiler.factors import Declared, Variables
-from ammgraph.compiler.rows import Table
-from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
-from ammgraph.plan.plan import DrawPlan, FromNetwork, FromPrior, NetworkPlan, RowPlan, shape_text
+from ammgraph.compiler.resolved import Resolved
+from ammgraph.diagnostics import Diagnostic, did_you_mean
+from ammgraph.plan.plan import FromNetwork, FromPrior, NetworkPlan, Plan, RowPlan
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.schema import Spec, Uniform
 
 BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
-def check_settings(spec: Spec) -> Iterator[Diagnostic]:
+def check_settings(resolved: Resolved) -> Iterator[Diagnostic]:
     """Settings by name (batch sizes, optimizers, averages, fields, published numbers) name what there is."""
-    training = spec.training
+    spec, training = resolved.spec, resolved.spec.training
     if isinstance(training.batch_size, dict):
         yield from _names_exist(
             spec, ("training", "batch_size"), training.batch_size, spec.distributions, "distribution"
@@ -64,49 +62,12 @@ def check_settings(spec: Spec) -> Iterator[Diagnostic]:
                 )
 
 
-def check_variable_rows(
-    spec: Spec, variables: Variables, table: Table, rows: Mapping[str, RowPlan], uses: Sequence[Use]
-) -> Iterator[Diagnostic]:
-    """A row named like a variable is that variable: it has its shape, and some distribution draws it (R9)."""
-    own = [use for use in uses if use.reference.owner == table.network]
-    drawn = {use.reference.name for use in own if use.variable}
-    for name in rows:
-        if name in variables and name not in drawn:
-            span = spec.source.key("networks", table.network, "layers", name)
-            yield Diagnostic(
-                "row-is-no-variable",
-                f"row `{name}` of `{table.network}` is named like a variable, but no distribution draws it",
-                span,
-                expected=f"a factor drawn by `{table.network}.{name}`, or another name",
-                hint="rename the row",
-            )
-    for use in own:
-        for name, local in locals_of(table, uses, use.scope, use.reference, variables).items():
-            variable, row = variables[local], rows.get(name)
-            if row is not None and row.out_shape != variable.shape:
-                place = spec.source.key("networks", table.network, "layers", name)
-                bound = (name, local) in use.reference.bindings
-                yield Diagnostic(
-                    "shape-mismatch",
-                    f"row `{name}` of `{table.network}` is the variable `{local}`, but has another shape",
-                    spec.source.value(*use.path) if bound else place,
-                    found=shape_text(row.out_shape),
-                    expected=shape_text(variable.shape),
-                    notes=(Note(f"row `{name}` stands here", place),) if bound else (),
-                )
-
-
-def check_unused(
-    spec: Spec,
-    variables: Variables,
-    declared: Mapping[str, Sequence[Declared]],
-    tables: Mapping[str, Table],
-    uses: Sequence[Use],
-) -> Iterator[Diagnostic]:
+def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
     """Every row, network, variable and distribution serves something."""
-    for name, table in tables.items():
-        own = [use for use in uses if use.reference.owner == name]
-        if not own:
+    spec, factors = resolved.spec, [factor for factors in resolved.declared.values() for factor in factors]
+    for name, table in resolved.tables.items():
+        calls = resolved.calls_of(name)
+        if not calls:
             yield Diagnostic(
                 "unused",
                 f"no distribution and no game names `{name}`",
@@ -114,10 +75,7 @@ def check_unused(
                 hint="`null` removes a network that is inherited",
             )
             continue
-        serving: set[str] = set()
-        for use in own:
-            given = frozenset(locals_of(table, uses, use.scope, use.reference, variables)) & frozenset(table.rows)
-            serving |= set(table.needed(use.reference.name, given - {use.reference.name}))
+        serving = {row for call in calls for row in call.rows}
         for row in table.order:
             if row not in serving:
                 yield Diagnostic(
@@ -128,32 +86,30 @@ def check_unused(
                     hint="`null` removes a row that is inherited",
                 )
     matched = {draw for game in spec.games.values() for side in game.match for _, draw in side.summands}
-    taken = {factor.network.owner for factors in declared.values() for factor in factors if factor.network is not None}
-    for name in declared:
+    taken = {factor.reference.owner for factor in factors if factor.reference is not None}
+    for name in resolved.declared:
         if name not in matched | taken:
             yield Diagnostic("unused", f"no game matches `{name}`", spec.source.key("distributions", name))
-    named = {name for factors in declared.values() for factor in factors for name in factor.factor.variables}
-    for name in variables:
-        if name not in named:
+    drawn = {name for factor in factors for name in factor.factor.variables}
+    for name in resolved.variables:
+        if name not in drawn:
             yield Diagnostic("unused", f"no distribution draws `{name}`", spec.source.key("variables", name))
 
 
-def lint(
-    spec: Spec, variables: Variables, networks: Mapping[str, NetworkPlan], draws: Mapping[str, DrawPlan]
-) -> Iterator[Diagnostic]:
+def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """Things that are legal and probably not meant."""
     seen = set()
-    for draw in draws.values():
+    for draw in plan.draws:
         for factor in draw.factors:
             if not isinstance(factor.origin, FromNetwork):
                 continue
-            variable = variables[factor.variables[0]]
-            row = networks[factor.origin.evaluation.network].row(factor.origin.row)
-            place = ("networks", factor.origin.evaluation.network, "layers", row.name)
+            variable, network = plan.variable(factor.variables[0]), plan.network(factor.origin.evaluation.network)
+            row = network.row(factor.origin.row)
+            place = ("networks", network.name, "layers", row.name)
             if place in seen:
                 continue
             seen.add(place)
-            bounds = _bounds(row, networks[place[1]], dict(factor.origin.evaluation.bindings), variables)
+            bounds = _bounds(row, network, dict(factor.origin.evaluation.bindings), plan)
             if variable.kind == "image" and bounds != variable.range:
                 yield Diagnostic(
                     "support-mismatch",
@@ -170,12 +126,10 @@ def lint(
                     expected="`softmax`, `straight_through`, `gumbel_softmax` or `gumbel_straight_through`",
                 )
             elif variable.kind == "real" and factor.density.kind == "normal":
-                yield from _bounded_prior(spec, variable.name, place, draws)
+                yield from _bounded_prior(spec, variable.name, place, plan)
 
 
-def _bounds(
-    row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], variables: Variables
-) -> tuple[float, float] | None:
+def _bounds(row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], plan: Plan) -> tuple[float, float] | None:
     """Between what the values of a row lie: its activation says it, or the one thing that it passes on or moves."""
     activation = None if row.activation is None else row.activation.name
     if activation in BOUNDED:
@@ -184,14 +138,12 @@ def _bounds(
     if not passes_on or [str(row.input)] != list(row.reads):
         return None
     if str(row.input) in bindings:
-        return variables[bindings[str(row.input)]].range
-    return _bounds(network.row(str(row.input)), network, bindings, variables)
+        return plan.variable(bindings[str(row.input)]).range
+    return _bounds(network.row(str(row.input)), network, bindings, plan)
 
 
-def _bounded_prior(
-    spec: Spec, variable: str, place: tuple[str, ...], draws: Mapping[str, DrawPlan]
-) -> Iterator[Diagnostic]:
-    for draw in draws.values():
+def _bounded_prior(spec: Spec, variable: str, place: tuple[str, ...], plan: Plan) -> Iterator[Diagnostic]:
+    for draw in plan.draws:
         if not draw.produces(variable):
             continue
         origin = draw.factor_of(variable).origin

@@ -1,8 +1,8 @@
 """What draws a factor: data, a prior, another distribution's sample or a row, and whether it can."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from ammgraph.compiler.factors import Declared, Variables, batch_size_of
+from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
 from ammgraph.plan.plan import Shape, VariablePlan, shape_text
 from ammgraph.spec.notation import Factor, Reference
@@ -27,14 +27,11 @@ KNOWN_DATA: dict[str, tuple[Shape, int]] = {
 }
 
 
-def check_origins(spec: Spec, variables: Variables, declared: Mapping[str, Sequence[Declared]]) -> Iterator[Diagnostic]:
+def check_origins(resolved: Resolved) -> Iterator[Diagnostic]:
     """Each factor's origin can draw it."""
-    for name, factors in declared.items():
-        if isinstance(spec.distributions[name], str):
-            continue  # what is wrong with another draw is wrong with the distribution itself
-        for factor in factors:
-            if all(name in variables for name in factor.factor.variables + factor.factor.given):
-                yield from _origin_fits(spec, variables, declared, factor)
+    for factor in (factor for factors in resolved.written.values() for factor in factors):
+        if all(name in resolved.variables for name in factor.factor.variables + factor.factor.given):
+            yield from _origin_fits(resolved, factor)
 
 
 def field_of(spec: Spec, variable: VariablePlan) -> str | None:
@@ -43,16 +40,11 @@ def field_of(spec: Spec, variable: VariablePlan) -> str | None:
     return spec.data.fields.get(variable.name, by_type.get(variable.kind))
 
 
-def _origin_fits(
-    spec: Spec,
-    variables: Variables,
-    declared: Mapping[str, Sequence[Declared]],
-    factor: Declared,
-) -> Iterator[Diagnostic]:
-    source, head = factor.source, factor.factor
+def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
+    spec, source, head = resolved.spec, factor.source, factor.factor
     span = spec.source.value(*factor.path)
     if isinstance(source, DataSource):
-        yield from _data_fits(spec, variables, factor)
+        yield from _data_fits(resolved, factor)
         return
     if len(head.variables) != 1:
         yield Diagnostic(
@@ -63,11 +55,12 @@ def _origin_fits(
             expected="one factor for each variable",
         )
         return
-    variable = variables[head.variables[0]]
-    if isinstance(source, Reference):
-        yield from _reference_fits(spec, variables, declared, factor, source)
+    if isinstance(source, Reference) and source.owner in resolved.declared:
+        yield from _sample_fits(resolved, factor, source)
+    elif isinstance(source, Reference):
+        yield from _row_fits(resolved, factor, source)
     elif isinstance(source, Mixture):
-        yield from _mixture_fits(spec, variables, factor, source)
+        yield from _mixture_fits(resolved, factor, source)
     else:
         if head.given:
             yield Diagnostic(
@@ -76,11 +69,12 @@ def _origin_fits(
                 span,
                 expected=f"`{Factor(head.head, head.variables)}`, or a network's row",
             )
-        yield from _support_fits(spec, factor, variable)
+        yield from _support_fits(spec, factor, resolved.variables[head.variables[0]])
 
 
-def _data_fits(spec: Spec, variables: Variables, factor: Declared) -> Iterator[Diagnostic]:
-    head, span = factor.factor, spec.source.value(*factor.path)
+def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
+    spec, variables, head = resolved.spec, resolved.variables, factor.factor
+    span = spec.source.value(*factor.path)
     if head.given:
         yield Diagnostic(
             "wrong-origin", f"`{head}` has conditions, but data reads none", span, expected="a factor without `|`"
@@ -148,62 +142,55 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
         )
 
 
-def _reference_fits(
-    spec: Spec,
-    variables: Variables,
-    declared: Mapping[str, Sequence[Declared]],
-    factor: Declared,
-    source: Reference,
-) -> Iterator[Diagnostic]:
-    head, span = factor.factor, spec.source.value(*factor.path)
-    if source.owner in declared:
-        if source.bindings or head.given:
+def _sample_fits(resolved: Resolved, factor: Declared, source: Reference) -> Iterator[Diagnostic]:
+    spec, variables, declared, head = resolved.spec, resolved.variables, resolved.declared, factor.factor
+    span = spec.source.value(*factor.path)
+    if source.bindings or head.given:
+        yield Diagnostic(
+            "wrong-origin",
+            f"`{head}` takes a sample of `{source.owner}` as it is",
+            span,
+            found=f"`{source}`",
+            expected=f"`{Factor(head.head, head.variables)}: {source.owner}.{source.name}`",
+        )
+    size = resolved.batch_size(source.owner)
+    for draw, factors in declared.items():
+        shares = any(other.path == factor.path for other in factors)  # the distribution, and other draws of it
+        if shares and resolved.batch_size(draw) != size:
             yield Diagnostic(
-                "wrong-origin",
-                f"`{head}` takes a sample of `{source.owner}` as it is",
+                "batch-mismatch",
+                f"`{draw}` takes the samples of `{source.owner}` example by example, and their batches differ",
                 span,
-                found=f"`{source}`",
-                expected=f"`{Factor(head.head, head.variables)}: {source.owner}.{source.name}`",
+                found=f"{resolved.batch_size(draw)} and {size} examples",
+                expected="equal batch sizes",
+                notes=(Note("batch sizes stand here", spec.source.key("training", "batch_size")),),
             )
-        sizes = [
-            (draw, batch_size_of(spec, draw))
-            for draw, factors in declared.items()
-            if any(other.path == factor.path for other in factors)  # the distribution, and other draws of it
-        ]
-        size = batch_size_of(spec, source.owner)
-        for draw, own in sizes:
-            if own != size:
-                yield Diagnostic(
-                    "batch-mismatch",
-                    f"`{draw}` takes the samples of `{source.owner}` example by example, and their batches differ",
-                    span,
-                    found=f"{own} and {size} examples",
-                    expected="equal batch sizes",
-                    notes=(Note("batch sizes stand here", spec.source.key("training", "batch_size")),),
-                )
-        drawn = [name for other in declared[source.owner] for name in other.factor.variables]
-        if source.name not in drawn:
-            yield Diagnostic(
-                "missing-factor",
-                f"`{source.owner}` draws no `{source.name}`",
-                span,
-                hint=did_you_mean(source.name, drawn),
-            )
-        elif source.name in variables and variables[source.name].shape != variables[head.variables[0]].shape:
-            yield Diagnostic(
-                "shape-mismatch",
-                f"`{head.variables[0]}` and `{source}` have different shapes",
-                span,
-                found=shape_text(variables[source.name].shape),
-                expected=shape_text(variables[head.variables[0]].shape),
-            )
-        return
+    drawn = [name for other in declared[source.owner] for name in other.factor.variables]
+    if source.name not in drawn:
+        yield Diagnostic(
+            "missing-factor",
+            f"`{source.owner}` draws no `{source.name}`",
+            span,
+            hint=did_you_mean(source.name, drawn),
+        )
+    elif source.name in variables and variables[source.name].shape != variables[head.variables[0]].shape:
+        yield Diagnostic(
+            "shape-mismatch",
+            f"`{head.variables[0]}` and `{source}` have different shapes",
+            span,
+            found=shape_text(variables[source.name].shape),
+            expected=shape_text(variables[head.variables[0]].shape),
+        )
+
+
+def _row_fits(resolved: Resolved, factor: Declared, source: Reference) -> Iterator[Diagnostic]:
+    spec, head, span = resolved.spec, factor.factor, resolved.spec.source.value(*factor.path)
     if source.owner not in spec.networks:
         yield Diagnostic(
             "unknown-network",
             f"`{source.owner}` is neither a network nor a distribution",
             span,
-            hint=did_you_mean(source.owner, [*spec.networks, *declared]),
+            hint=did_you_mean(source.owner, [*spec.networks, *resolved.declared]),
         )
         return
     layers = spec.networks[source.owner].layers
@@ -232,10 +219,9 @@ def _or_bound(spec: Spec, source: Reference) -> str:
     return f", or draw it again from another variable, as in `{bound}`"
 
 
-def _mixture_fits(spec: Spec, variables: Variables, factor: Declared, source: Mixture) -> Iterator[Diagnostic]:
-    head, span = factor.factor, spec.source.key(*factor.path)
-    variable = variables[head.variables[0]]
-    given = [variables[name] for name in head.given]
+def _mixture_fits(resolved: Resolved, factor: Declared, source: Mixture) -> Iterator[Diagnostic]:
+    spec, head, span = resolved.spec, factor.factor, resolved.spec.source.key(*factor.path)
+    variable, *given = (resolved.variables[name] for name in (head.variables[0], *head.given))
     if variable.kind != "real" or len(given) != 1 or given[0].kind != "categorical":
         yield Diagnostic(
             "wrong-origin",

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ammgraph.compiler.rows import Table
+from ammgraph.compiler.resolved import Resolved
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.games import between_name
 from ammgraph.plan.plan import (
@@ -19,30 +19,21 @@ from ammgraph.plan.plan import (
     Site,
     Stream,
 )
-from ammgraph.spec.schema import Spec
 
 
 def plan_passes(
-    spec: Spec,
-    draws: Sequence[DrawPlan],
-    games: Sequence[GamePlan],
-    minimised: Collection[str],
-    networks: Mapping[str, NetworkPlan],
-    tables: Mapping[str, Table],
+    resolved: Resolved, draws: Sequence[DrawPlan], games: Sequence[GamePlan], minimised: Collection[str]
 ) -> tuple[PassPlan, ...]:
     """Draws first, then discriminators at their samples, then between them for penalties.
 
     Args:
-        spec: the spec.
+        resolved: the spec.
         draws: those of the turn, in the order of sampling.
         games: those that are played.
         minimised: the names of the losses that some network minimises.
-        networks: by name.
-        tables: by network.
     """
-    sizes = {draw.name: draw.batch_size for draw in draws}
-    between = [found for game in games for found in _between(game, minimised, sizes, tables)]
-    return (*_drawn(draws), *_scored(spec, games, sizes, networks, tables), *between)
+    between = [found for game in games for found in _between(resolved, game, minimised)]
+    return (*_drawn(draws), *_scored(resolved, games), *between)
 
 
 def plan_sites(
@@ -66,21 +57,15 @@ def _drawn(draws: Sequence[DrawPlan]) -> Iterator[PassPlan]:
                 yield PassPlan("drawn", origin.evaluation, origin.row, origin.rows, (draw.name,), draw.batch_size)
 
 
-def _scored(
-    spec: Spec,
-    games: Sequence[GamePlan],
-    sizes: Mapping[str, int],
-    networks: Mapping[str, NetworkPlan],
-    tables: Mapping[str, Table],
-) -> Iterator[PassPlan]:
+def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]:
     """Which logits are computed as one batch (R14): a game's sides, and games whose critic has no batch statistics."""
     groups: dict[tuple[object, ...], list[tuple[GamePlan, tuple[SideName, ...]]]] = {}
     for game in games:
-        network = networks[game.discriminator.owner]
-        if spec.games[game.name].batch == "separate":
+        network = resolved.networks[game.discriminator.owner]
+        if resolved.spec.games[game.name].batch == "separate":
             groups[(game.name, "real")] = [(game, ("real",))]
             groups[(game.name, "fake")] = [(game, ("fake",))]
-        elif any(network.row(row).batchnorm for row in _rows(game, tables)):
+        elif any(network.row(row).batchnorm for row in _rows(resolved, game)):
             groups[(game.name,)] = [(game, ("real", "fake"))]
         else:
             key = (game.discriminator.owner, game.discriminator.name, game.reads)
@@ -95,31 +80,29 @@ def _scored(
             kind="scored",
             evaluation=EvaluationPlan(name, game.discriminator.owner, game.reads),
             row=game.discriminator.name,
-            rows=_rows(game, tables),
+            rows=_rows(resolved, game),
             draws=joined,
-            batch=sum(sizes[draw] for draw in joined),
+            batch=sum(map(resolved.batch_size, joined)),
             sides=tuple((member.name, side) for member, kinds in members for side in kinds),
         )
 
 
-def _between(
-    game: GamePlan, minimised: Collection[str], sizes: Mapping[str, int], tables: Mapping[str, Table]
-) -> Iterator[PassPlan]:
+def _between(resolved: Resolved, game: GamePlan, minimised: Collection[str]) -> Iterator[PassPlan]:
     for penalty in game.penalties:
         if PENALTIES[penalty.kind].between and f"{game.name}/{penalty.kind}" in minimised:
             yield PassPlan(
                 kind="between",
                 evaluation=EvaluationPlan(between_name(game), game.discriminator.owner, game.reads),
                 row=game.discriminator.name,
-                rows=_rows(game, tables),
+                rows=_rows(resolved, game),
                 draws=(game.real[0][1], game.fake[0][1]),
-                batch=sizes[game.real[0][1]],
+                batch=resolved.batch_size(game.real[0][1]),
                 every=penalty.every,
             )
 
 
-def _rows(game: GamePlan, tables: Mapping[str, Table]) -> tuple[str, ...]:
-    return tables[game.discriminator.owner].needed(game.discriminator.name, frozenset(dict(game.reads)))
+def _rows(resolved: Resolved, game: GamePlan) -> tuple[str, ...]:
+    return resolved.call(game.name, game.discriminator).rows
 
 
 def _pass_sites(found: PassPlan, network: NetworkPlan) -> Iterator[Site]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from ammgraph.diagnostics import Diagnostic, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.plan.plan import RowPlan, Shape, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import CATEGORICAL_ACTIVATIONS, Row, Spec
@@ -63,7 +63,15 @@ class Table:
         return frozenset(name for name in names if name in given or name not in self.rows)
 
 
-def order_rows(spec: Spec, network: str, problems: list[Diagnostic]) -> Table | None:
+@dataclass(frozen=True)
+class Inferred:
+    """The rows of a table with their shapes, and why others have none."""
+
+    rows: tuple[RowPlan, ...]
+    problems: tuple[Diagnostic, ...]
+
+
+def order_rows(spec: Spec, network: str) -> Table | Diagnostic:
     """The table's rows in an order in which they can be computed: topological, ties by position in the spec."""
     rows = spec.networks[network].layers
     graph = nx.DiGraph()
@@ -78,16 +86,13 @@ def order_rows(spec: Spec, network: str, problems: list[Diagnostic]) -> Table | 
         cycle = [edge[0] for edge in nx.find_cycle(graph)]
         first = min(cycle, key=position.__getitem__)
         turned = cycle[cycle.index(first) :] + cycle[: cycle.index(first)]
-        problems.append(
-            Diagnostic(
-                "row-cycle",
-                f"the rows of `{network}` read each other in a circle",
-                spec.source.value("networks", network, "layers", first, "input"),
-                found=" -> ".join(f"`{name}`" for name in [*turned, first]),
-                expected="rows that can be computed one after another",
-            )
+        return Diagnostic(
+            "row-cycle",
+            f"the rows of `{network}` read each other in a circle",
+            spec.source.value("networks", network, "layers", first, "input"),
+            found=" -> ".join(f"`{name}`" for name in [*turned, first]),
+            expected="rows that can be computed one after another",
         )
-        return None
     free = tuple(dict.fromkeys(atom.name for row in rows.values() for atom in row.input.names if atom.name not in rows))
     return Table(network, rows, order, free)
 
@@ -131,9 +136,7 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
             )
 
 
-def infer_rows(
-    spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: frozenset[str], problems: list[Diagnostic]
-) -> tuple[RowPlan, ...]:
+def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: frozenset[str]) -> Inferred:
     """Every row with its shapes and cost; a row after a bad one is left out, so that one mistake is told once.
 
     Args:
@@ -141,10 +144,9 @@ def infer_rows(
         table: the network's layer table.
         inputs: the shapes of the names that it reads from outside.
         outputs: its rows that are read from outside.
-        problems: where mistakes are added.
     """
     shapes: dict[str, Shape] = dict(inputs)
-    plans = []
+    plans, problems = [], Problems(spec.source.texts)
     for name in table.order:
         if any(atom.name not in shapes for atom in table.rows[name].input.names):
             continue
@@ -154,28 +156,7 @@ def infer_rows(
         if plan is not None:
             shapes[name] = plan.out_shape
             plans.append(plan)
-    return tuple(plans)
-
-
-def unknown_names(spec: Spec, table: Table, known: frozenset[str]) -> Iterator[Diagnostic]:
-    """Every name that a row reads is a row, a variable or bound by a call."""
-    for name, row in table.rows.items():
-        for atom in row.input.names:
-            if atom.name not in table.rows and atom.name not in known:
-                yield Diagnostic(
-                    "unknown-name",
-                    f"row `{name}` of `{table.network}` reads `{atom.name}`, which is neither a row nor a variable",
-                    spec.source.within(
-                        "networks",
-                        table.network,
-                        "layers",
-                        name,
-                        "input",
-                        start=atom.start,
-                        end=atom.start + len(atom.name),
-                    ),
-                    hint=did_you_mean(atom.name, [*table.rows, *known]),
-                )
+    return Inferred(tuple(plans), tuple(problems))
 
 
 def _infer_row(

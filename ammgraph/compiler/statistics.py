@@ -1,17 +1,15 @@
 """Batch norm needs two numbers of each channel: two examples, or two positions of one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from ammgraph.diagnostics import Diagnostic
-from ammgraph.plan.plan import NetworkPlan, TurnPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.schema import Spec
 
 
-def check_statistics(
-    spec: Spec, turns: Sequence[TurnPlan], networks: Mapping[str, NetworkPlan]
-) -> Iterator[Diagnostic]:
+def check_statistics(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """No batch norm over 1x1 positions sees a single example, of which there is no variance."""
-    for network, row, draw in dict.fromkeys(lone_rows(turns, networks)):
+    for network, row, draw in dict.fromkeys(lone_rows(plan)):
         sizes = spec.training.batch_size
         key = () if not isinstance(sizes, dict) else (draw if draw in sizes else "default",)
         yield Diagnostic(
@@ -23,10 +21,10 @@ def check_statistics(
         )
 
 
-def lone_rows(turns: Sequence[TurnPlan], networks: Mapping[str, NetworkPlan]) -> Iterator[tuple[str, str, str]]:
+def lone_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
     """(network, row, draw) of every batch norm of a step that sees one number of each channel."""
-    for found in (found for turn in turns for found in turn.passes if found.batch == 1):
-        network = networks[found.evaluation.network]
+    for found in (found for turn in plan.turns for found in turn.passes if found.batch == 1):
+        network = plan.network(found.evaluation.network)
         for row in map(network.row, found.rows):
             if row.batchnorm and row.inner_shape[1:] == (1, 1):
                 yield network.name, row.name, found.draws[0]

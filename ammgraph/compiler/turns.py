@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ammgraph.compiler.losses import plan_losses, plan_objectives
 from ammgraph.compiler.passes import plan_passes, plan_sites
-from ammgraph.compiler.rows import Table
+from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
-from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, NetworkPlan, TurnPlan
+from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, Plan, TurnPlan
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.training import Turn
 
 
-def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]) -> Iterator[Diagnostic]:
+def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`trains` and the schedule name networks and games that there are, and every network is trained."""
     known = True
-    for game in games:
+    for game in plan.games:
         reached = {game.discriminator.owner, *dict(game.paths)}
         for index, network in enumerate(spec.games[game.name].trains or ()):
             span = spec.source.value("games", game.name, "trains", index)
@@ -51,19 +51,19 @@ def check_players(spec: Spec, games: Sequence[GamePlan], networks: Sequence[Netw
                 expected="`draw: new`",
             )
     if known:
-        yield from _every_turn_trains_what_it_updates(spec, games, networks)
-        yield from _every_network_is_trained(spec, games, networks)
+        yield from _every_turn_trains_what_it_updates(spec, plan)
+        yield from _every_network_is_trained(spec, plan)
 
 
-def check_turns(spec: Spec, turns: Sequence[TurnPlan], draws: Mapping[str, DrawPlan]) -> Iterator[Diagnostic]:
+def check_turns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A turn that shares the data of an earlier one finds there all that it takes from data."""
     shared: set[str] = set()
-    for index, turn in enumerate(turns):
+    for index, turn in enumerate(plan.turns):
         if turn.redraw:
             shared = set(turn.draws)
             continue
         for name in turn.draws:
-            if name not in shared and any(isinstance(f.origin, FromData) and f.needed for f in draws[name].factors):
+            if name not in shared and any(isinstance(f.origin, FromData) and f.needed for f in plan.draw(name).factors):
                 yield Diagnostic(
                     "impossible-schedule",
                     f"this turn takes the data of the turn before, which does not draw `{name}`",
@@ -72,34 +72,21 @@ def check_turns(spec: Spec, turns: Sequence[TurnPlan], draws: Mapping[str, DrawP
                 )
 
 
-def plan_turns(
-    spec: Spec,
-    games: Sequence[GamePlan],
-    draws: Mapping[str, DrawPlan],
-    networks: Mapping[str, NetworkPlan],
-    tables: Mapping[str, Table],
-) -> tuple[TurnPlan, ...]:
+def plan_turns(resolved: Resolved, games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> tuple[TurnPlan, ...]:
     """The turns of a step: as scheduled, or one in which every network takes its gradient at the same point."""
-    learners = tuple(name for name, network in networks.items() if network.parameters)
-    schedule = spec.training.schedule or (Turn(update=learners),)
-    return tuple(_plan_turn(spec, turn, games, draws, networks, tables) for turn in schedule)
+    learners = tuple(name for name, network in resolved.networks.items() if network.parameters)
+    schedule = resolved.spec.training.schedule or (Turn(update=learners),)
+    return tuple(_plan_turn(resolved, turn, games, draws) for turn in schedule)
 
 
-def _plan_turn(
-    spec: Spec,
-    turn: Turn,
-    games: Sequence[GamePlan],
-    draws: Mapping[str, DrawPlan],
-    networks: Mapping[str, NetworkPlan],
-    tables: Mapping[str, Table],
-) -> TurnPlan:
+def _plan_turn(resolved: Resolved, turn: Turn, games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> TurnPlan:
     wanted = _losses_of(turn, games)
-    objectives = plan_objectives(spec, wanted, turn.update)
+    objectives = plan_objectives(resolved.spec, wanted, turn.update)
     minimised = {name for objective in objectives for name in objective.losses}
     active = [game for game in games if any(loss.owner == game.name and loss.name in minimised for loss in wanted)]
     used = _used_draws(active, draws)
     drawn = [draw for name, draw in draws.items() if name in used]
-    passes = plan_passes(spec, drawn, active, minimised, networks, tables)
+    passes = plan_passes(resolved, drawn, active, minimised)
     return TurnPlan(
         update=turn.update,
         steps=turn.steps,
@@ -110,7 +97,7 @@ def _plan_turn(
         # A loss of logits alone costs nothing more and is logged; one of slopes is taken where something minimises it.
         losses=tuple(loss for loss in plan_losses(active, passes) if loss.name in minimised or not loss.sloped),
         objectives=objectives,
-        sites=plan_sites(drawn, passes, networks),
+        sites=plan_sites(drawn, passes, resolved.networks),
     )
 
 
@@ -129,12 +116,10 @@ def _listing(names: set[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
 
 
-def _every_turn_trains_what_it_updates(
-    spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]
-) -> Iterator[Diagnostic]:
-    counts = {network.name: network.parameters for network in networks}
+def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
+    counts = {network.name: network.parameters for network in plan.networks}
     for index, turn in enumerate(spec.training.schedule or ()):
-        losses = _losses_of(turn, games)
+        losses = _losses_of(turn, plan.games)
         trained = {name for objective in plan_objectives(spec, losses, turn.update) for name in objective.networks}
         for place, network in enumerate(turn.update):
             span = spec.source.value("training", "schedule", index, "update", place)
@@ -152,19 +137,17 @@ def _every_turn_trains_what_it_updates(
                 )
 
 
-def _every_network_is_trained(
-    spec: Spec, games: Sequence[GamePlan], networks: Sequence[NetworkPlan]
-) -> Iterator[Diagnostic]:
+def _every_network_is_trained(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     schedule = spec.training.schedule or (Turn(update=tuple(spec.networks)),)
     trained = {
         network
         for turn in schedule
-        for objective in plan_objectives(spec, _losses_of(turn, games), turn.update)
+        for objective in plan_objectives(spec, _losses_of(turn, plan.games), turn.update)
         for network in objective.networks
     }
-    for network in networks:
+    for network in plan.networks:
         if network.parameters and network.name not in trained:
-            in_game = any(network.name in {game.discriminator.owner, *dict(game.paths)} for game in games)
+            in_game = any(network.name in {game.discriminator.owner, *dict(game.paths)} for game in plan.games)
             yield Diagnostic(
                 "no-gradient",
                 f"no gradient reaches `{network.name}`",

@@ -160,7 +160,7 @@ def shard(plan: Plan, size: int) -> Plan:
 
 
 def _every_process_has_statistics(part: Plan, size: int) -> None:
-    for network, row, draw in lone_rows(part.turns, {network.name: network for network in part.networks}):
+    for network, row, draw in lone_rows(part):
         raise RunError(
             f"of a batch of {size:,} (`{draw}`) each of {size} processes takes one example, which has no variance for "
             f"batch norm of `{network}.{row}`; double the batch, or take statistics over all processes with "
