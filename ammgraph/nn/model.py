@@ -5,6 +5,7 @@ Everything random is handed in by name (R8): the same noise gives the same numbe
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class Model(nn.Module):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
+        self._names = [network.name for network in plan.networks]
         self.networks = nn.ModuleDict(
             {f"network_{network.name}": Network(network, plan.momentum, plan.epsilon) for network in plan.networks}
         )
@@ -44,6 +46,11 @@ class Model(nn.Module):
         network = self.networks[f"network_{name}"]
         assert isinstance(network, Network)
         return network
+
+    @cached_property
+    def parameters_of(self) -> dict[str, list[nn.Parameter]]:
+        """Network -> its parameters, in the order of its rows."""
+        return {name: list(self.network(name).parameters()) for name in self._names}
 
     def constant(self, site: str) -> Tensor:
         """The constant of the prior that draws at `site`."""

@@ -41,7 +41,7 @@ class _Moment:
     step: int
 
     def parameters(self, networks: Sequence[str]) -> list[Tensor]:
-        return [parameter for name in networks for parameter in self.model.network(name).parameters()]
+        return [parameter for name in networks for parameter in self.model.parameters_of[name]]
 
     def objectives(self, through: str) -> list[ObjectivePlan]:
         return [objective for objective in self.turn.objectives if objective.through == through]

@@ -202,7 +202,7 @@ class Trainer:
 
     def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
         for name, found in gradients.items():
-            for parameter, gradient in zip(self.model.network(name).parameters(), found, strict=True):
+            for parameter, gradient in zip(self.model.parameters_of[name], found, strict=True):
                 parameter.grad = _laid_out_as(parameter, gradient)
             optimizer = self.optimizers[name]
             optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
