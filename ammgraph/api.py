@@ -5,7 +5,6 @@ Training meets evaluation here and nowhere else. Nothing is printed; `session` i
 
 import logging
 import os
-import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +33,7 @@ from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.terminal import command
 from ammgraph.train.memory import check_evaluation_memory, check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.streams import counts_labels, initial_model
@@ -212,7 +212,7 @@ def evaluate(
         _folder_of(run_dir),
         run.choose_device(device),
         split,
-        None if data_dir is None else str(data_dir),
+        _folder(data_dir),
         download,
         quality=quality,
     )
@@ -240,11 +240,10 @@ def new_training(
         yield _following(run_dir, settings, trainer, dataset)
         return
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
-    command = settings.command or _again(folder, settings)
     relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
     settings = replace(
         settings,
-        command=command,
+        command=settings.command or _again(folder, settings),
         data_sha256=fingerprints(dataset),
         data_path=spec.data.path if relative else None,
     )
@@ -281,9 +280,10 @@ def resumed_training(
 
 def _again(folder: Path, settings: RunOptions) -> str:
     """The command that trains the same from its first step on."""
-    words = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
-    words += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
-    return shlex.join(words)
+    words = ["train", folder / "spec.json", "--seed", settings.seed, "--precision", settings.precision]
+    words += ["--data-dir", settings.data_dir] if settings.data_dir else []
+    words += ["--log-every", settings.log_every] if settings.log_every != LOG_EVERY else []
+    return command(*words)
 
 
 def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Dataset) -> None:

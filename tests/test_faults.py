@@ -23,6 +23,7 @@ from tiny import LABELED, TINY, command, differences, environment, plan_of
 from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import api, cli
+from ammgraph.commands import show
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.cost import bytes_text
 from ammgraph.plan.cost import memory as estimated
@@ -636,7 +637,7 @@ def test_every_way_to_run_out_of_memory_is_known(error: Exception, ammgraph: Run
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_compile", fail)
+    monkeypatch.setattr(show, "compiled", fail)
     code, out, err = ammgraph("show", TINY)
     assert (code, out) == (1, "")
     assert err.startswith("error: out of memory")

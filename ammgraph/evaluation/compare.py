@@ -85,7 +85,7 @@ def compare_runs(
     folders: Sequence[Path],
     device: torch.device,
     split: str | None = None,
-    data_dir: str | None = None,
+    data_dir: Path | None = None,
     download: bool = True,
     again: bool = False,
 ) -> tuple[Group, ...]:
@@ -168,7 +168,7 @@ def lines(groups: Sequence[Group]) -> list[str]:
 
 
 def _read(
-    folder: Path, device: torch.device, split: str | None, data_dir: str | None, download: bool, again: bool
+    folder: Path, device: torch.device, split: str | None, data_dir: Path | None, download: bool, again: bool
 ) -> ComparedRun:
     options = read_options(folder)  # a folder that is no run is told so before anything is evaluated
     evaluation = None if again else results.read(folder)

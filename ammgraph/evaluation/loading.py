@@ -105,7 +105,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
 def load_run(
     folder: Path,
     device: torch.device,
-    data_dir: str | None = None,
+    data_dir: Path | None = None,
     download: bool = True,
     dataset: Dataset | None = None,
 ) -> LoadedRun:
@@ -124,9 +124,9 @@ def load_run(
     """
     loaded = load_model(folder, device)
     if dataset is None:
-        directory = data_dir or loaded.settings.data_dir
-        data = moved_data(loaded.plan.data, loaded.settings, Path(data_dir) if data_dir else None)
-        dataset = load_data(data, Path(directory) if directory else None, download)
+        began = loaded.settings.data_dir
+        data = moved_data(loaded.plan.data, loaded.settings, data_dir)
+        dataset = load_data(data, data_dir or (Path(began) if began else None), download)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

@@ -57,7 +57,7 @@ def evaluate_run(
     folder: Path,
     device: torch.device,
     split: str | None = None,
-    data_dir: str | None = None,
+    data_dir: Path | None = None,
     download: bool = True,
     baseline: bool = True,
     quality: QualityOptions | None = None,

@@ -70,7 +70,7 @@ class Report:
 def report_run(
     folder: Path,
     device: torch.device,
-    data_dir: str | None = None,
+    data_dir: Path | None = None,
     download: bool = True,
     options: ReportOptions | None = None,
     output: Path | None = None,

@@ -30,6 +30,7 @@ from ammgraph import __version__
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.cost import Precision as Precision
 from ammgraph.spec.schema import Data
+from ammgraph.terminal import command
 from ammgraph.runs import checkpoint, files
 
 TRIALS = "trials.json"  # which a folder of several runs has
@@ -102,7 +103,7 @@ def refuse_trials(folder: Path) -> None:
         RunError: it holds trials.
     """
     if (folder / TRIALS).exists():
-        again = f"ammgraph train --resume {shlex.quote(str(folder))}"
+        again = command("train", "--resume", folder)
         raise RunError(f"{folder} holds trials; go on with `{again}`, or name another")
 
 
@@ -117,8 +118,7 @@ def create(
     refuse_trials(folder)
     if (folder / "run.json").exists():
         raise RunError(
-            f"{folder} holds a run already; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, "
-            "or name another"
+            f"{folder} holds a run already; go on with `{command('train', '--resume', folder)}`, or name another"
         )
     if checkpoint.has_checkpoint(folder / "checkpoints"):
         raise RunError(f"{folder} holds checkpoints of a run whose run.json is gone; name another")
@@ -165,13 +165,12 @@ def read_options(folder: Path) -> RunOptions:
 
 def _of_trials(folder: Path) -> str:
     """What one run's commands say of a folder that `--trials` has made."""
-    quoted = shlex.quote(str(folder))
     found = sorted((path.parent for path in folder.glob("seed-*/run.json")), key=lambda path: (len(path.name), path))
     if not found:
-        return f"{folder} holds trials, of which none has begun; `ammgraph train --resume {quoted}` trains them"
+        return f"{folder} holds trials, of which none has begun; `{command('train', '--resume', folder)}` trains them"
     return (
         f"{folder} holds trials, a run directory each: name one, as {shlex.quote(str(found[0]))}, or give all of them "
-        f"to `ammgraph compare {quoted}/seed-*`"
+        f"to `{command('compare', folder)}/seed-*`"
     )
 
 
