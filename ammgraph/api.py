@@ -23,6 +23,7 @@ from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.loading import check_plan, load_model, load_run
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import SPLITS, Evaluation
+from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
 from ammgraph.nn.model import Model
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
@@ -62,7 +63,7 @@ class Run:
     def spec(self) -> Spec:
         """The resolved spec that the run is trained with."""
         run.read_options(self.folder)
-        return load_spec(self.folder / "spec.json")
+        return load_spec(self.folder / SPEC)
 
     @property
     def plan(self) -> Plan:
@@ -72,7 +73,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`: losses, gradient norms, use of components; evaluations as `evaluation`."""
-        return record.read(self.folder / "metrics.jsonl")
+        return record.read(self.folder / METRICS)
 
     def model(self, device: str = "auto") -> Model:
         """The weights that the spec says are evaluated, of the newest checkpoint.
@@ -266,7 +267,7 @@ def resumed_training(
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
     directory = data_dir or _folder(settings.data_dir)
-    spec = load_spec(folder / "spec.json", overrides)
+    spec = load_spec(folder / SPEC, overrides)
     spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, data_dir)})
     trainer, dataset = _trainer(spec, settings, device, directory, download, ranks)
     if not ranks.first:
@@ -280,7 +281,7 @@ def resumed_training(
 
 def _again(folder: Path, settings: RunOptions) -> str:
     """The command that trains the same from its first step on."""
-    words = ["train", folder / "spec.json", "--seed", settings.seed, "--precision", settings.precision]
+    words = ["train", folder / SPEC, "--seed", settings.seed, "--precision", settings.precision]
     words += ["--data-dir", settings.data_dir] if settings.data_dir else []
     words += ["--log-every", settings.log_every] if settings.log_every != LOG_EVERY else []
     return command(*words)
@@ -288,8 +289,8 @@ def _again(folder: Path, settings: RunOptions) -> str:
 
 def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Dataset) -> None:
     state = None
-    if checkpoint.has_checkpoint(folder / "checkpoints"):
-        _, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+    if checkpoint.has_checkpoint(folder / CHECKPOINTS):
+        _, state, passed_over = checkpoint.load_newest(folder / CHECKPOINTS)
         for problem in passed_over:
             logger.warning(f"{problem}; an older checkpoint is used")
         check_plan(folder, trainer.plan, state)
@@ -298,7 +299,7 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
         raise RunError(
             f"the {' and '.join(SPLITS[name] for name in changed)} images are not those that {folder} began with (now "
             f"{dataset.description}); give those with `--data-dir`, or begin a new run. To go on with other data all "
-            f"the same, take `data_sha256` out of {folder / 'run.json'}"
+            f"the same, take `data_sha256` out of {folder / OPTIONS}"
         )
     began = run.processes_of(folder)
     if trainer.plan.statistics == "process" and began != trainer.ranks.size:
@@ -315,17 +316,17 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
             raise RunError(f"{error}; {diverged(trainer.plan)}") from error
     for other in run.keep_up(folder, trainer.device, trainer.ranks.size):
         logger.warning(f"{folder} was trained with {other}: going on gives other bits than never having stopped")
-    damaged = record.cut(folder / "metrics.jsonl", trainer.step)
+    damaged = record.cut(folder / METRICS, trainer.step)
     if damaged:
-        logger.warning(f"{folder / 'metrics.jsonl'}: damaged lines were left out: {damaged}")
+        logger.warning(f"{folder / METRICS}: damaged lines were left out: {damaged}")
 
 
 def _refuse_without_checkpoints(folder: Path, settings: RunOptions) -> None:
     """A run that was stopped before its first checkpoint begins anew; one that was copied without them does not."""
-    if not (folder / "checkpoints").is_dir() or (folder / "evaluation.json").exists():
+    if not (folder / CHECKPOINTS).is_dir() or (folder / EVALUATION).exists():
         raise RunError(
-            f"{folder} has lost its checkpoints, as a copy without them has: copy `checkpoints` too, or train it anew, "
-            f"in another directory, by `{_again(folder, settings)}`"
+            f"{folder} has lost its checkpoints, as a copy without them has: copy `{CHECKPOINTS}` too, or train it "
+            f"anew, in another directory, by `{_again(folder, settings)}`"
         )
 
 

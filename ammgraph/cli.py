@@ -20,6 +20,7 @@ from ammgraph import __version__
 from ammgraph.commands import arguments
 from ammgraph.commands.compiled import count, more
 from ammgraph.diagnostics import RunError, SpecError, as_json, is_out_of_memory
+from ammgraph.folders import EVALUATION
 from ammgraph.terminal import close_output, guarded, one_line, open_streams
 
 VERBS = {
@@ -27,7 +28,7 @@ VERBS = {
     "validate": "check specs and say what is wrong, and where",
     "show": "print or draw what a spec means: factorizations, layer tables, games, step, LaTeX, cost",
     "diff": "what changes from one spec, or run, to another, as a model and not as text",
-    "evaluate": "score the newest checkpoint of a run, and write its evaluation.json",
+    "evaluate": f"score the newest checkpoint of a run, and write its {EVALUATION}",
     "report": "write one HTML page of a run: model, results, figures, how to reproduce it",
     "compare": "a table of runs: mean and standard deviation over the seeds of each model",
     "sample": "draw images from the synthesis side of a run",

@@ -26,18 +26,19 @@ from ammgraph.spec.training import Adam, Weights
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ammgraph"
 ORDER = (
-    *("diagnostics", "terminal", "formulas", "spec", "plan", "data", "compiler", "show", "start"),
+    *("diagnostics", "terminal", "folders", "formulas", "spec", "plan", "data", "compiler", "show", "start"),
     *("nn", "runs", "train", "evaluation", "report", "export", "api", "commands", "cli", "__main__"),
 )
 MAY_IMPORT = {  # less than everything to the left
     "formulas": set(),
-    "plan": {"diagnostics", "formulas", "spec"},
+    "plan": {"diagnostics", "folders", "formulas", "spec"},
     "data": {"diagnostics", "spec"},
     "compiler": {"diagnostics", "formulas", "spec", "plan"},
 }
 TORCH_FREE = {
     "diagnostics",
     "terminal",
+    "folders",
     "formulas",
     "spec",
     "plan",
@@ -50,6 +51,7 @@ TORCH_FREE = {
 }
 HEAVY_COMMANDS = {"session", "dry_run", "trials"}  # which verbs import when they run
 LONGEST_MODULE = 600
+OF_A_RUN = re.compile(r"\b(spec|run|environment|evaluation|trials)\.json\b|metrics\.jsonl|plan\.txt|report\.html")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -179,6 +181,16 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 def is_docstring(token: str, docstrings: set[str]) -> bool:
     return not token.lower().startswith(("f", "rf", "fr")) and ast.literal_eval(token) in docstrings
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_parts_of_a_run_directory_are_named_in_one_place(path: Path) -> None:
+    """Docstrings may name them."""
+    found = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    docstrings = {id(node.value) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Expr)}
+    texts = [node.value for node in found if id(node) not in docstrings]
+    named = [text for text in texts if text in ("checkpoints", "tensorboard", "lock") or OF_A_RUN.search(text)]
+    assert bool(named) == (name_of(path) == "ammgraph/folders.py"), named
 
 
 MODEL_WORDS = {"encoder", "decoder", "components", "amm", "samm", "ali", "mnist", "svhn", "y", "z"}

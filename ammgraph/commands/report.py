@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ammgraph.commands import arguments, kinds
 from ammgraph.commands.arguments import OfScores, option, switch
+from ammgraph.folders import REPORT
 
 EXAMPLE = "ammgraph report runs/amm_digits-1"
 
@@ -15,7 +16,7 @@ class Options(OfScores):
 
     run_dir: Path = arguments.run()
     output: Path | None = arguments.output(
-        ".html, with its arrays beside it as .npz (default: report.html in the run directory)"
+        f".html, with its arrays beside it as .npz (default: {REPORT} in the run directory)"
     )
     force: bool = arguments.force()
     no_map: bool = switch("leave out the t-SNE map, the slowest figure")

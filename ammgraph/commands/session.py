@@ -20,6 +20,7 @@ from ammgraph.diagnostics import RunError, render
 from ammgraph.evaluation import results
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
+from ammgraph.folders import SPEC, TENSORBOARD
 from ammgraph.plan.identity import plan_hash
 from ammgraph.runs import run
 from ammgraph.spec.load import load_spec
@@ -97,7 +98,7 @@ def _evaluated(training: api.Training) -> Evaluation | None:
 
 def score_lines(folder: Path, found: Evaluation) -> list[str]:
     """What an evaluation found, each number with its protocol, and what was published for the same constants."""
-    plan = compile_spec(load_spec(folder / "spec.json", ()))
+    plan = compile_spec(load_spec(folder / SPEC, ()))
     published = [
         f"  {number.metric.replace('_', ' ')}, {number.source}: {number.value:g}"
         + ("" if number.std is None else f" +- {number.std:g}")
@@ -245,7 +246,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
 
 
 def _write_board(board: Any, line: dict[str, Any]) -> None:

@@ -1,10 +1,4 @@
-"""Several seeds of one spec: run after run, or side by side on several devices, and at the end mean and spread.
-
-spec/NAME.json  the resolved spec
-trials.json     the seeds, and what all trials are trained with
-seed-N/         a run directory for each
-seed-N.log      what a trial has to say that is trained beside others
-"""
+"""Several seeds of one spec: run after run, or side by side on several devices, and at the end mean and spread."""
 
 import json
 import os
@@ -28,9 +22,9 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
+from ammgraph.folders import LOCK, OPTIONS, SPECS, TRIALS, trial_folder, trial_log
 from ammgraph.runs import files
 from ammgraph.runs.run import (
-    TRIALS,
     RunOptions,
     choose_device,
     is_run,
@@ -90,7 +84,7 @@ def train_trials(options: TrainOptions) -> int:
             again = command("train", *spelled(TrainOptions(resume=folder, device=options.device)))
             say(f"go on with all trials by\n  {again}")
             return code
-        folders = [_folder_of(folder, seed) for seed in trials.seeds]
+        folders = [trial_folder(folder, seed) for seed in trials.seeds]
         groups = compare.compare_runs(folders, chosen[0], data_dir=options.data_dir, download=options.download)
     print_lines(compare.lines(groups))
     return 0
@@ -138,7 +132,7 @@ def _refuse_taken(folder: Path, force: bool) -> None:
     if is_trials(folder) or is_run(folder):
         raise RunError(f"{folder} is not empty; go on with `{command('train', '--resume', folder)}`, or name another")
     if not force:
-        refuse_foreign(folder, ("lock", "spec"))
+        refuse_foreign(folder, (LOCK, SPECS))
 
 
 def _begun(options: TrainOptions, folder: Path) -> tuple[Path, Trials]:
@@ -190,8 +184,8 @@ def _side_by_side(options: TrainOptions, folder: Path, trials: Trials) -> int:
                 while free and waiting and not stopped:
                     seed, device = waiting.pop(0), free.pop(0)
                     trial = _trial(replace(options, device=device), folder, trials, seed)
-                    running[seed] = _start(["train", *spelled(trial)], _log_of(folder, seed)), device
-                    say(f"seed {seed} on {device}; see {_log_of(folder, seed)}")
+                    running[seed] = _start(["train", *spelled(trial)], trial_log(folder, seed)), device
+                    say(f"seed {seed} on {device}; see {trial_log(folder, seed)}")
                 time.sleep(POLL_SECONDS)
                 if stopped and not told:
                     told = True
@@ -234,7 +228,7 @@ def _report(folder: Path, seed: int, code: int) -> None:
     if not code:
         say(f"seed {seed} has come to its end")
         return
-    log = _log_of(folder, seed)
+    log = trial_log(folder, seed)
     if code in [shown for number in STOPPING for shown in (-number, 128 + number)]:
         say(f"seed {seed} was stopped; see {log}")
         return
@@ -244,11 +238,11 @@ def _report(folder: Path, seed: int, code: int) -> None:
 
 def _trial(options: TrainOptions, folder: Path, trials: Trials, seed: int) -> TrainOptions:
     """What one trial is asked for: a new run, or the one that stands there."""
-    run = _folder_of(folder, seed)
+    run = trial_folder(folder, seed)
     if run.is_symlink():
         raise RunError(f"{run} is a link, and nothing is written through links: remove it")
     one = replace(options, spec=None, resume=None, set=(), trials=None, seed=None, run_dir=None, force=False)
-    if (run / "run.json").exists():
+    if (run / OPTIONS).exists():
         return replace(one, resume=run)
     device = "" if options.device == "auto" else f" --device {options.device}"
     known_as = f"{trials.options.command} --seed {seed}{device}"
@@ -258,12 +252,4 @@ def _trial(options: TrainOptions, folder: Path, trials: Trials, seed: int) -> Tr
 
 def _spec_of(folder: Path, trials: Trials) -> Path:
     """The spec under its own name, which its runs take over."""
-    return folder / "spec" / f"{trials.options.name}.json"
-
-
-def _folder_of(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}"
-
-
-def _log_of(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}.log"
+    return folder / SPECS / f"{trials.options.name}.json"

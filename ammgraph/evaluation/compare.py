@@ -15,6 +15,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
+from ammgraph.folders import METRICS
 from ammgraph.runs import record
 from ammgraph.runs.run import read_options
 
@@ -174,7 +175,7 @@ def _read(
     evaluation = None if again else results.read(folder)
     if evaluation is None or (split is not None and not evaluation.of(split)):
         evaluation = evaluate_run(folder, device, split, data_dir, download)
-    history = record.read(folder / "metrics.jsonl")
+    history = record.read(folder / METRICS)
     return ComparedRun(
         folder=folder,
         evaluation=replace(evaluation, split=split or evaluation.split),

@@ -21,6 +21,7 @@ from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result
 from ammgraph.evaluation.score import evaluate_loaded, find_split
+from ammgraph.folders import METRICS, REPORT, SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.report import curves as curves_module
@@ -96,7 +97,7 @@ def report_run(
         RunError: as `load_run`; the split is not there; the files cannot be written, or are not to be replaced.
     """
     options = options or ReportOptions()
-    page = output or folder / "report.html"
+    page = output or folder / REPORT
     arrays = page.with_suffix(".npz")
     if page.suffix.lower() != ".html":
         raise RunError(f"`{page}`: expected a name that ends in .html")
@@ -137,7 +138,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     name, split = find_split(loaded.dataset, options.split)
     results = evaluation.of(name)
     views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options.views)
-    records = record.read(loaded.folder / "metrics.jsonl")
+    records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
     shown = [draw(view, f"{SPLITS[name]} images") for view in views]
     trained = list(draw_curves(curves))
@@ -336,9 +337,7 @@ def _run(loaded: LoadedRun, records: Sequence[Record]) -> Markup:
         facts(pairs),
         element("h3", text("To repeat it")),
         command,
-        paragraph(
-            "The run directory holds the whole spec as it was used (spec.json), and every record (metrics.jsonl)."
-        ),
+        paragraph(f"The run directory holds the whole spec as it was used ({SPEC}), and every record ({METRICS})."),
     )
 
 
