@@ -28,7 +28,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record, run
-from ammgraph.runs.run import Precision, RunOptions
+from ammgraph.runs.run import Place, Precision, RunOptions
 from ammgraph.runs.states import NotFinite
 from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
@@ -150,7 +150,7 @@ def fit(
     folder = _folder(run_dir)
     if folder and not run.is_run(folder):
         run.refuse_foreign(folder)
-    with new_training(spec, settings, folder, device, download) as training:
+    with new_training(spec, settings, folder, Place(training_device(device), download=download)) as training:
         _train_uninterrupted(training, report)
     return Run(training.folder)
 
@@ -180,7 +180,8 @@ def resume(
     """
     folder = _folder_of(run_dir)
     settings = run.read_options(folder)
-    with resumed_training(folder, settings, overrides, device, _folder(data_dir), download) as training:
+    place = Place(training_device(device), _folder(data_dir), download)
+    with resumed_training(folder, settings, overrides, place) as training:
         _train_uninterrupted(training, report)
     return Run(folder)
 
@@ -209,20 +210,14 @@ def evaluate(
     Raises:
         RunError: no run directory, no usable checkpoint, no data, no such split.
     """
-    return score.evaluate_run(
-        _folder_of(run_dir),
-        run.choose_device(device),
-        split,
-        _folder(data_dir),
-        download,
-        quality=quality,
-    )
+    place = Place(run.choose_device(device), _folder(data_dir), download)
+    return score.evaluate_run(_folder_of(run_dir), place, split, quality=quality)
 
 
 def evaluate_training(training: Training, device: str) -> Evaluation:
     """Score what a run has come to, on the data that it was trained with."""
-    chosen = run.choose_device(device)
-    return score.evaluate_and_write(load_run(training.folder, chosen, dataset=training.dataset))
+    place = Place(run.choose_device(device))
+    return score.evaluate_and_write(load_run(training.folder, place, training.dataset))
 
 
 # ------------------------------------------------------------------------------------------------ one run, step by step
@@ -230,13 +225,13 @@ def evaluate_training(training: Training, device: str) -> Evaluation:
 
 @contextmanager
 def new_training(
-    spec: Spec, settings: RunOptions, run_dir: Path | None, device: str, download: bool, ranks: Ranks = ALONE
+    spec: Spec, settings: RunOptions, run_dir: Path | None, place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its first step, in a folder that is made once everything is known to be trainable.
 
     Settings without a command get the one that trains the same again.
     """
-    trainer, dataset = _trainer(spec, settings, device, _folder(settings.data_dir), download, ranks)
+    trainer, dataset = _trainer(spec, settings, replace(place, data_dir=_folder(settings.data_dir)), ranks)
     if not ranks.first:
         yield _following(run_dir, settings, trainer, dataset)
         return
@@ -257,19 +252,13 @@ def new_training(
 
 @contextmanager
 def resumed_training(
-    folder: Path,
-    settings: RunOptions,
-    overrides: Sequence[str],
-    device: str,
-    data_dir: Path | None,
-    download: bool,
-    ranks: Ranks = ALONE,
+    folder: Path, settings: RunOptions, overrides: Sequence[str], place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
-    directory = data_dir or _folder(settings.data_dir)
     spec = load_spec(folder / SPEC, overrides)
-    spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, data_dir)})
-    trainer, dataset = _trainer(spec, settings, device, directory, download, ranks)
+    spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, place.data_dir)})
+    place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
+    trainer, dataset = _trainer(spec, settings, place, ranks)
     if not ranks.first:
         yield _following(folder, settings, trainer, dataset)
         return
@@ -388,17 +377,14 @@ def _train_uninterrupted(training: Training, report: Report | None) -> None:
         )
 
 
-def _trainer(
-    spec: Spec, settings: RunOptions, device: str, data_dir: Path | None, download: bool, ranks: Ranks
-) -> tuple[Trainer, Dataset]:
+def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tuple[Trainer, Dataset]:
     plan = compile_spec(spec)
-    chosen = training_device(ranks.device(device))
-    if ranks.size > 1 and chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
+    if ranks.size > 1 and place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
     part = shard(plan, ranks.size)
-    check_memory(part, chosen, settings.precision)
+    check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = load_data(plan.data, data_dir, download)
+        dataset = load_data(plan.data, place.data_dir, place.download)
     check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
     if ranks.size > 1:
         ranks.check_same(
@@ -410,11 +396,11 @@ def _trainer(
                 "data set": f"{dataset.description} {fingerprints(dataset)}",
                 "seed": str(settings.seed),
                 "precision": settings.precision,
-                "kind of device": chosen.type,
+                "kind of device": place.device.type,
             }
         )
     with explained(part, settings.precision, "building the networks"):
-        return Trainer(plan, dataset, settings.seed, chosen, settings.precision, ranks), dataset
+        return Trainer(plan, dataset, settings.seed, place.device, settings.precision, ranks), dataset
 
 
 def _hand_out(trainer: Trainer) -> None:

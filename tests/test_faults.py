@@ -272,11 +272,11 @@ def test_trials_that_were_cut_short_are_begun_again(ammgraph: Run, monkeypatch: 
 
 def test_a_finished_run_is_not_evaluated_once_more(ammgraph: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", *STEPS)
-    evaluate = api.evaluate
-    monkeypatch.setattr(api, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    evaluate = api.evaluate_training
+    monkeypatch.setattr(api, "evaluate_training", lambda *_, **__: pytest.fail("evaluated"))
     again = ammgraph("train", "--resume", "t")
     assert (again[0], again[1]) == (0, first[1])
-    monkeypatch.setattr(api, "evaluate", evaluate)
+    monkeypatch.setattr(api, "evaluate_training", evaluate)
     Path("t/seed-0/evaluation.json").unlink()
     assert ammgraph("train", "--resume", "t")[1] == first[1]
 

@@ -7,9 +7,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ammgraph.commands import kinds
+
+if TYPE_CHECKING:
+    from ammgraph.runs.run import Place
 
 T = TypeVar("T")
 
@@ -106,6 +109,12 @@ class OfData:
     )
     download: bool = switch("never fetch a data set", "--no-download", default=True)
     device: str = option(DEVICE, default="auto")
+
+    def place(self) -> "Place":
+        """The device and the data, resolved."""
+        from ammgraph.runs.run import Place, choose_device
+
+        return Place(choose_device(self.device), self.data_dir, self.download)
 
 
 @dataclass(frozen=True)

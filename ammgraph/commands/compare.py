@@ -23,16 +23,8 @@ class Options(OfScores):
 def run(options: Options) -> int:
     """0 where every run has its numbers."""
     from ammgraph.evaluation import compare
-    from ammgraph.runs.run import choose_device
 
-    groups = compare.compare_runs(
-        options.run_dirs,
-        choose_device(options.device),
-        options.split,
-        options.data_dir,
-        download=options.download,
-        again=options.again,
-    )
+    groups = compare.compare_runs(options.run_dirs, options.place(), options.split, options.again)
     if options.format == "json":
         print(json.dumps(compare.as_json(groups), indent=1))
     else:

@@ -28,21 +28,15 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where it is scored."""
-    from ammgraph import api
     from ammgraph.commands.session import score_lines
     from ammgraph.evaluation import results
     from ammgraph.evaluation.quality import QualityOptions
+    from ammgraph.evaluation.score import evaluate_run
 
     if options.weights and not options.quality:
         raise RunError("`--weights` serves `--quality`, which is not asked for")
-    found = api.evaluate(
-        options.run_dir,
-        split=options.split,
-        device=options.device,
-        data_dir=options.data_dir,
-        download=options.download,
-        quality=QualityOptions(weights=options.weights) if options.quality else None,
-    )
+    quality = QualityOptions(weights=options.weights) if options.quality else None
+    found = evaluate_run(options.run_dir, options.place(), options.split, quality=quality)
     if options.format == "json":
         print(json.dumps(results.as_json(found), indent=1))
     else:

@@ -1,6 +1,7 @@
 """Kinds of values that are typed: each takes a text, and says what it expected where that is none."""
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 
 from ammgraph.spec.shipped import spec_path
@@ -48,18 +49,18 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def positive(text: str) -> int:
-    """A whole number, at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"`{text}`: expected a whole number, at least 1")
-    return int(text)
+def whole(least: int) -> Callable[[str], int]:
+    """A whole number, at least so much."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ArgumentTypeError(f"`{text}`: expected a whole number, at least {least}")
+        return int(text)
+
+    return read
 
 
-def count(text: str) -> int:
-    """A whole number, at least 0."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"`{text}`: expected a whole number, at least 0")
-    return int(text)
+positive, count = whole(1), whole(0)
 
 
 def seconds(text: str) -> float:

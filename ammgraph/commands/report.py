@@ -27,14 +27,11 @@ def run(options: Options) -> int:
     """0 where it is written."""
     from ammgraph.report.report import ReportOptions, report_run
     from ammgraph.report.views import ViewOptions
-    from ammgraph.runs.run import choose_device
 
     views = ViewOptions(seed=options.seed, embedded=0) if options.no_map else ViewOptions(seed=options.seed)
     page = report_run(
         options.run_dir,
-        choose_device(options.device),
-        options.data_dir,
-        download=options.download,
+        options.place(),
         options=ReportOptions(split=options.split, views=views),
         output=options.output,
         force=options.force,

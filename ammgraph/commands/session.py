@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ammgraph import api
 from ammgraph.commands.arguments import spelled
@@ -28,7 +28,7 @@ from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import spec_path
 from ammgraph.terminal import print_lines, screen
 from ammgraph.train.ranks import ALONE, Ranks, joined
-from ammgraph.train.trainer import Trainer
+from ammgraph.train.trainer import Report, Trainer
 
 
 def train_run(options: TrainOptions) -> int:
@@ -81,12 +81,14 @@ def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[api.T
         if ranks.first:
             tell_warnings(spec)
         settings = new_settings(options, options.spec, ranks)
-        return api.new_training(spec, settings, folder, options.device, options.download, ranks)
+        return api.new_training(spec, settings, folder, _place(options, ranks), ranks)
     assert options.resume is not None
     settings = _resumed_settings(options, options.resume)
-    return api.resumed_training(
-        options.resume, settings, options.set, options.device, options.data_dir, options.download, ranks
-    )
+    return api.resumed_training(options.resume, settings, options.set, _place(options, ranks), ranks)
+
+
+def _place(options: TrainOptions, ranks: Ranks) -> run.Place:
+    return run.Place(api.training_device(ranks.device(options.device)), options.data_dir, options.download)
 
 
 def _evaluated(training: api.Training) -> Evaluation | None:
@@ -165,14 +167,8 @@ def _headline(training: api.Training) -> str:
     )
 
 
-class Show(Protocol):
-    """Takes every line of the metrics."""
-
-    def __call__(self, line: dict[str, Any]) -> None: ...  # noqa: D102
-
-
 @contextmanager
-def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
+def _display(trainer: Trainer, folder: Path) -> Iterator[Report]:
     """A progress bar on a terminal, plain lines elsewhere; TensorBoard files where it is installed."""
     board = _tensorboard(folder, trainer.step)
     if not sys.stderr.isatty():

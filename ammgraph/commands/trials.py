@@ -25,6 +25,7 @@ from ammgraph.evaluation import compare
 from ammgraph.folders import LOCK, OPTIONS, SPECS, TRIALS, trial_folder, trial_log
 from ammgraph.runs import files
 from ammgraph.runs.run import (
+    Place,
     RunOptions,
     choose_device,
     is_run,
@@ -85,7 +86,7 @@ def train_trials(options: TrainOptions) -> int:
             say(f"go on with all trials by\n  {again}")
             return code
         folders = [trial_folder(folder, seed) for seed in trials.seeds]
-        groups = compare.compare_runs(folders, chosen[0], data_dir=options.data_dir, download=options.download)
+        groups = compare.compare_runs(folders, Place(chosen[0], options.data_dir, options.download))
     print_lines(compare.lines(groups))
     return 0
 

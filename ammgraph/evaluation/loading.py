@@ -21,7 +21,7 @@ from ammgraph.nn.model import Model, build
 from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, files
-from ammgraph.runs.run import RunOptions, moved_data, read_options
+from ammgraph.runs.run import Place, RunOptions, moved_data, read_options
 from ammgraph.runs.states import mismatch
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
@@ -103,31 +103,23 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     )
 
 
-def load_run(
-    folder: Path,
-    device: torch.device,
-    data_dir: Path | None = None,
-    download: bool = True,
-    dataset: Dataset | None = None,
-) -> LoadedRun:
+def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> LoadedRun:
     """The newest valid checkpoint of a run as a model, with the run's data set.
 
     Args:
         folder: a run directory.
-        device: where the model goes; the data stay where they are.
-        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
-        download: whether absent files of MNIST and SVHN may be fetched.
+        place: its device and its data.
         dataset: the data set, where it is read already.
 
     Raises:
         RunError: as `load_model`; or the data are not there, or not of the model's shapes.
         SpecError: `spec.json` is no valid spec.
     """
-    loaded = load_model(folder, device)
+    loaded = load_model(folder, place.device)
     if dataset is None:
         began = loaded.settings.data_dir
-        data = moved_data(loaded.plan.data, loaded.settings, data_dir)
-        dataset = load_data(data, data_dir or (Path(began) if began else None), download)
+        data = moved_data(loaded.plan.data, loaded.settings, place.data_dir)
+        dataset = load_data(data, place.data_dir or (Path(began) if began else None), place.download)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from ammgraph import __version__
 from ammgraph.data.dataset import fingerprints
 from ammgraph.diagnostics import RunError
@@ -46,7 +44,7 @@ from ammgraph.report.page import (
 from ammgraph.report.views import ViewOptions, collect_views
 from ammgraph.runs import record
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
-from ammgraph.runs.run import read_environment, read_options
+from ammgraph.runs.run import Place, read_environment, read_options
 from ammgraph.spec.schema import Published
 
 
@@ -70,9 +68,7 @@ class Report:
 
 def report_run(
     folder: Path,
-    device: torch.device,
-    data_dir: Path | None = None,
-    download: bool = True,
+    place: Place,
     options: ReportOptions | None = None,
     output: Path | None = None,
     force: bool = False,
@@ -83,9 +79,7 @@ def report_run(
 
     Args:
         folder: the run directory.
-        device: where the model runs.
-        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
-        download: whether absent files of the data set may be fetched.
+        place: its device and its data.
         options: what is shown.
         output: the page, a name in `.html`; `report.html` in the run directory unless given.
         force: whether files that are there are replaced whatever they are; else only those of a report.
@@ -104,7 +98,7 @@ def report_run(
     read_options(folder)  # a folder that is no run is told so first
     check_output(page, _is_page, force)
     check_output(arrays, lambda path: is_npz(path, "report") or _is_page(page), force)
-    loaded = load_run(folder, device, data_dir, download)
+    loaded = load_run(folder, place)
     report = build_report(loaded, evaluation_of(loaded, options), replace(options, arrays=arrays.name))
     write_output(arrays, npz(report.arrays, "report"))
     write_output(page, report.page.encode("utf-8"))

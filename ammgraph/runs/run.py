@@ -253,6 +253,21 @@ def _lock(file: int, folder: Path) -> None:
         ) from error
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run is trained, or asked.
+
+    Args:
+        device: where the model goes; the data stay where they are.
+        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
+        download: whether absent files of MNIST and SVHN may be fetched.
+    """
+
+    device: torch.device
+    data_dir: Path | None = None
+    download: bool = True
+
+
 def choose_device(name: str) -> torch.device:
     """`auto` is the first CUDA device where there is one, else the CPU.
 
