@@ -139,15 +139,14 @@ def _layers(network: NetworkPlan) -> Markup:
 
 
 def _layer(row: RowPlan) -> tuple[str, ...]:
-    convolves = row.op in ("conv", "conv_transpose")
     return (
         row.name,
         str(row.input),
         "" if row.op is None else row.op.replace("_", " "),
         "" if row.op is None else str(row.inner_shape[0]),
-        str(row.width) if convolves else "",
-        str(row.stride) if convolves else "",
-        str(row.padding) if convolves and row.padding else "",
+        str(row.columns.get("width", "")),
+        str(row.columns.get("stride", "")),
+        str(row.columns.get("padding", "") or ""),
         number_text(row.dropout) if row.dropout else "",
         "yes" if row.batchnorm else "",
         "" if row.activation is None else str(row.activation),

@@ -23,7 +23,7 @@ from ammgraph.plan.plan import (
 )
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
-from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
+from ammgraph.spec.training import Adam, RmsProp, Sgd
 
 
 def plan_text(plan: Plan) -> str:
@@ -108,14 +108,10 @@ def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) 
 def layer_text(row: RowPlan) -> str:
     """The columns of a row, in the order in which they act."""
     parts = [f"dropout {number_text(row.dropout)}"] if row.dropout else []
-    if row.op == "linear":
-        parts.append(f"linear {row.inner_shape[0]}")
-    elif row.op is not None:
-        parts.append(f"{row.op} {row.inner_shape[0]} w{row.width} s{row.stride} p{row.padding}")
     if row.op is not None:
+        parts += [row.op, str(row.inner_shape[0]), *(f"{name[0]}{value}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
-        initial = _weights_text(row.weights) + (f", biases {number_text(row.biases)}" if row.bias else "")
-        parts.append(f"({initial})")
+        parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
     parts += ["batchnorm"] if row.batchnorm else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
@@ -292,11 +288,6 @@ def _means(factor: FactorPlan) -> list[str]:
 
 def _binding(local: str, variable: str) -> str:
     return local if local == variable else f"{local}={variable}"
-
-
-def _weights_text(weights: Weights) -> str:
-    name, value = next((name, value) for name, value in weights if value is not None)
-    return f"{name} {number_text(value)}"
 
 
 def _count(number: int) -> str:

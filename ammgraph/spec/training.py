@@ -1,9 +1,11 @@
 """What a person wrote under `training`, as `schema` is for the whole spec: initial weights, optimizers, turns."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
+from ammgraph.layers.initializers import INITIALIZERS
+from ammgraph.spec.notation import number_text
 from ammgraph.spec.values import (
     Count,
     Model,
@@ -21,34 +23,48 @@ from ammgraph.spec.values import (
 # ---------------------------------------------------------------------------------------- initial weights
 
 
-class Weights(Model):
-    """How weights are drawn at initialisation: exactly one of the keys."""
+if TYPE_CHECKING:
 
-    normal: NonNegative | None = Field(None, description="N(0, s^2), the number is s.", examples=[0.02])
-    uniform: NonNegative | None = Field(None, description="U(-a, a), the number is a.", examples=[0.05])
-    xavier_normal: Positive | None = Field(None, description="Glorot's normal; the number is the gain.", examples=[1])
-    xavier_uniform: Positive | None = Field(None, description="Glorot's uniform; the number is the gain.", examples=[1])
-    kaiming_normal: NonNegative | None = Field(
-        None,
-        description="He's normal for a leaky ReLU whose slope is the number. The fan-in of a `conv_transpose` is the "
-        "mean number of inputs that reach an output.",
-        examples=[0.2],
+    class _Initial(Model):
+        """The keys of the table of initial weights."""
+
+else:
+    _Initial = create_model(
+        "_Initial",
+        __base__=Model,
+        **{
+            name: (
+                (Positive if entry.positive else NonNegative) | None,
+                Field(None, description=entry.meaning, examples=[entry.example]),
+            )
+            for name, entry in INITIALIZERS.items()
+        },
     )
-    orthogonal: Positive | None = Field(
-        None, description="A random orthogonal matrix; the number is the gain.", examples=[1]
-    )
+
+
+class Weights(_Initial):
+    """How weights are drawn at initialisation: exactly one of the keys."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        require_one_of(tuple(type(self).model_fields), dict(self))
+        require_one_of(tuple(INITIALIZERS), dict(self))
         return self
+
+    def __str__(self) -> str:
+        name, number = self.chosen
+        return f"{name} {number_text(number)}"
+
+    @property
+    def chosen(self) -> tuple[str, float]:
+        """The one key and its number."""
+        return next((name, number) for name, number in self if number is not None)
 
 
 class Initializer(Model):
     """Initial weights and biases."""
 
     weights: Weights = Field(
-        default_factory=lambda: Weights(normal=0.02),
+        default_factory=lambda: Weights.model_validate({"normal": 0.02}),
         description="How weights are drawn; N(0, 0.02^2) unless given.",
         examples=[{"normal": 0.02}],
     )
