@@ -9,6 +9,7 @@ from ammgraph.formulas.objectives import OBJECTIVES, loss
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.show.text import formula_text
+from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.sources import SOURCE_MEANINGS
 from ammgraph.start.json_schema import json_schema
@@ -84,6 +85,15 @@ def penalties_table() -> str:
         for kind, penalty in PENALTIES.items()
     ]
     return "\n".join(["| key | term | |", "|---|---|---|", *rows, ""])
+
+
+def measures_table() -> str:
+    """What an evaluation finds, and which way is better."""
+    rows = [
+        f"| `{name}` | {_cell(measure.meaning)} | {measure.unit or '-'} | {measure.better or '-'} |"
+        for name, measure in MEASURES.items()
+    ]
+    return "\n".join(["| measure | is | unit | better |", "|---|---|---|---|", *rows, ""])
 
 
 def sources_table() -> str:

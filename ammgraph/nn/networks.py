@@ -88,8 +88,8 @@ class Network(nn.Module):
         Args:
             names: rows in computing order.
             values: local name -> tensor; holds what the rows read from outside. A row with an activation that carries a
-                density also leaves its value before the activation, as `NAME.raw`; a row whose activation is folded
-                into its only reader leaves nothing else.
+                density also leaves its value before the activation, by its name in `raw`; a row whose activation is
+                folded into its only reader leaves nothing else.
             batch: number of examples.
             noise: random tensors by site name. In `Mode.EVAL` a site that is absent counts as 0 (mean mode).
             prefix: the evaluation's name, the first part of its sites' names.
@@ -113,7 +113,7 @@ class Network(nn.Module):
     ) -> None:
         source = plan.reads[0] if len(plan.reads) == 1 else ""
         if source in folded and source not in values:
-            x = values[f"{source}.raw"]
+            x = values[raw(source)]
             x = x * _leaky_mask(self.plans[source], x, _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype))
         else:
             x = _combine(plan.input, values, plan.in_shape, self.zero.expand(batch, -1, -1, -1))
@@ -136,13 +136,18 @@ class Network(nn.Module):
             )
         if plan.activation is not None:
             if plan.activation.kind.density or plan.name in folded:
-                values[f"{plan.name}.raw"] = x
+                values[raw(plan.name)] = x
             if plan.name in folded:
                 return
             x = _activate(plan.activation, x, noise, site, mode)
         if plan.pool is not None:
             x = function(POOLS[plan.pool.kind])(x, plan.pool.size)
         values[plan.name] = x
+
+
+def raw(row: str) -> str:
+    """The name of a row's value before its activation, among the values of rows."""
+    return f"{row}.raw"
 
 
 def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from ammgraph.formulas.expression import Expression, Logit, Slope, parts
 from ammgraph.formulas.objectives import Role
 from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.layers.operations import OPERATIONS, Kernel, Operation, Shape
+from ammgraph.plan.metric import Metric
 from ammgraph.spec.notation import Input, Reference
 from ammgraph.spec.schema import (
     Activation,
@@ -322,7 +323,7 @@ class LossPlan:
     @property
     def name(self) -> str:
         """`joint/discriminator`, `joint/generator`, `joint/roth_penalty`; what its value is logged as."""
-        return f"{self.owner}/{self.what}"
+        return str(Metric(self.owner, self.what))
 
     def weight(self, epoch: float) -> float:
         """W n at an epoch."""

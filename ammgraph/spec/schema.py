@@ -23,6 +23,7 @@ from pydantic import (
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
+from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
@@ -223,12 +224,14 @@ _BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": Gradient
 
 if TYPE_CHECKING:
     Objective = str
+    PublishedMetric = str
 
     class _Penalized(Model):
         """A game's penalties."""
 
 else:  # what the tables of formulas hold
     Objective = Literal[tuple(OBJECTIVES)]
+    PublishedMetric = Literal[tuple(name for name, measure in MEASURES.items() if measure.agreement)]
     _Penalized = create_model(
         "_Penalized",
         __base__=Model,
@@ -309,9 +312,7 @@ class Published(Model):
         description="Values of constants for which the number holds.",
         examples=[{"K": 10}],
     )
-    metric: Literal["clustering_error", "classification_error", "nmi", "ari"] = Field(
-        description="What was measured.", examples=["clustering_error"]
-    )
+    metric: PublishedMetric = Field(description="What was measured.", examples=["clustering_error"])
     value: Number = Field(description="The number, in `unit`.", examples=[3.32])
     std: NonNegative | None = Field(None, description="Standard deviation over trials, in `unit`.", examples=[0.39])
     unit: Literal["percent", "fraction"] = Field(
