@@ -189,7 +189,9 @@ def _results(
             part="quality",
             by=by,
             protocol=protocols.get(name, ""),
-            std=finite(numbers[measure.spread]) if measure.spread else None,
+            std=finite(numbers[measure.function.removesuffix("mean") + "std"])
+            if measure.function.endswith("_mean")
+            else None,
         )
         for name, measure in MEASURES.items()
         if measure.of == "samples"

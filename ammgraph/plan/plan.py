@@ -30,7 +30,7 @@ from ammgraph.spec.schema import (
     Schedule,
     Uniform,
 )
-from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
+from ammgraph.spec.training import Optimizer, Weights
 
 Prior: TypeAlias = Uniform | Normal | Empirical | Probabilities | Mixture
 Bindings: TypeAlias = tuple[tuple[str, str], ...]  # name inside a network -> variable of the distribution
@@ -125,7 +125,7 @@ class NetworkPlan:
     name: str
     inputs: tuple[tuple[str, Shape], ...]  # names it reads that are not rows
     rows: tuple[RowPlan, ...]
-    optimizer: Adam | Sgd | RmsProp
+    optimizer: Optimizer
     ema: float | None
 
     def row(self, name: str) -> RowPlan:

@@ -8,7 +8,7 @@ from ammgraph.report.page import Markup, Table, code_block, details, element, jo
 from ammgraph.show.diagram import flows, same_model
 from ammgraph.show.drawing import flow_svg, model_svg
 from ammgraph.show.latex import factorization, game_formulas
-from ammgraph.show.text import optimizer_text, step_text
+from ammgraph.show.text import step_text
 from ammgraph.spec.notation import number_text, side_text
 
 
@@ -109,7 +109,7 @@ def _networks(plan: Plan) -> Markup:
         details(
             f"{network.name}: {len(network.rows)} rows, {network.parameters:,} parameters, "
             f"{network.multiply_adds:,} multiply-adds an image",
-            paragraph(f"Optimizer: {optimizer_text(network.optimizer)}{_averaged(network)}."),
+            paragraph(f"Optimizer: {network.optimizer}{_averaged(network)}."),
             _layers(network),
         )
         for network in plan.networks

@@ -26,7 +26,7 @@ from ammgraph.plan.plan import (
     VariablePlan,
     shape_text,
 )
-from ammgraph.show.text import layer_text, optimizer_text
+from ammgraph.show.text import layer_text
 from ammgraph.spec.notation import Input, number_text
 from ammgraph.spec.schema import Spec
 
@@ -256,10 +256,7 @@ def _input(read: Input) -> str:
 
 def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:
     old, new = before.optimizer, after.optimizer
-    if type(old) is not type(new):
-        parts = [("", optimizer_text(old), optimizer_text(new))]
-    else:
-        parts = _parts(_values(old), _values(new))
+    parts = [("", str(old), str(new))] if type(old) is not type(new) else _parts(_values(old), _values(new))
     averages = tuple("none" if ema is None else number_text(ema) for ema in (before.ema, after.ema))
     return (*parts, *([("ema", averages[0], averages[1])] if averages[0] != averages[1] else []))
 

@@ -23,7 +23,6 @@ from ammgraph.plan.plan import (
 )
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
-from ammgraph.spec.training import Adam, RmsProp, Sgd
 
 
 def plan_text(plan: Plan) -> str:
@@ -102,7 +101,7 @@ def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) 
     if memory is not None:
         column = ["memory", *("" for _ in network.inputs), *(memory.get(row.name, "-") for row in network.rows)]
         rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
-    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5, 6))])
+    return "\n".join([head, f"  {network.optimizer}{averaged}", *table(rows, right=(4, 5, 6))])
 
 
 def layer_text(row: RowPlan) -> str:
@@ -116,22 +115,6 @@ def layer_text(row: RowPlan) -> str:
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
     return " ".join(parts)
-
-
-def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
-    """An optimizer with every number it uses."""
-    settings = [f"learning rate {optimizer.learning_rate}"]
-    if isinstance(optimizer, Adam):
-        settings.append(f"betas {', '.join(number_text(beta) for beta in optimizer.betas)}")
-    if isinstance(optimizer, Sgd):
-        settings.append(f"momentum {number_text(optimizer.momentum)}")
-    if isinstance(optimizer, RmsProp):
-        settings.append(f"decay {number_text(optimizer.decay)}")
-    if not isinstance(optimizer, Sgd):
-        settings.append(f"epsilon {number_text(optimizer.epsilon)}")
-    if optimizer.weight_decay:
-        settings.append(f"weight decay {number_text(optimizer.weight_decay)}")
-    return f"{optimizer.name}, {', '.join(settings)}"
 
 
 def game_text(plan: Plan, game: GamePlan) -> str:

@@ -17,7 +17,6 @@ class Measure:
             which it is torch-fidelity's key. Empty where the evaluation has a way of its own.
         words: how people write it; the name unless given.
         protocol: what one must know beside the name.
-        spread: torch-fidelity's key of the standard deviation over subsets.
     """
 
     meaning: str
@@ -27,7 +26,6 @@ class Measure:
     function: str = ""
     words: str = ""
     protocol: str = ""
-    spread: str = ""
 
     @property
     def agreement(self) -> bool:
@@ -77,21 +75,9 @@ MEASURES: dict[str, Measure] = {
         "Frechet distance of features of samples and images", "", "lower", "samples", "frechet_inception_distance"
     ),
     "KID": Measure(
-        "kernel distance of features of samples and images",
-        "",
-        "lower",
-        "samples",
-        "kernel_inception_distance_mean",
-        spread="kernel_inception_distance_std",
+        "kernel distance of features of samples and images", "", "lower", "samples", "kernel_inception_distance_mean"
     ),
-    "IS": Measure(
-        "inception score of samples",
-        "",
-        "higher",
-        "samples",
-        "inception_score_mean",
-        spread="inception_score_std",
-    ),
+    "IS": Measure("inception score of samples", "", "higher", "samples", "inception_score_mean"),
     "precision": Measure("share of samples among the images", "fraction", "higher", "samples", "precision"),
     "recall": Measure("share of images among the samples", "fraction", "higher", "samples", "recall"),
 }

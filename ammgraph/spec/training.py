@@ -1,6 +1,6 @@
 """What a person wrote under `training`, as `schema` is for the whole spec: initial weights, optimizers, turns."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
@@ -13,6 +13,7 @@ from ammgraph.spec.values import (
     Number,
     OrArithmetic,
     Positive,
+    Schedule,
     Scheduled,
     Share,
     number_of,
@@ -74,9 +75,43 @@ class Initializer(Model):
 # ---------------------------------------------------------------------------------------- optimizers
 
 
-class Adam(Model):
+class Optimizer(Model):
+    """An optimizer, made by `function` of `torch.optim` from the learning rate and its arguments."""
+
+    function: ClassVar[str]
+    fast: ClassVar[str] = "fused"  # torch's word for its fastest way to update many tensors
+    slots: ClassVar[int]
+    if TYPE_CHECKING:
+        name: str
+        learning_rate: Schedule
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """By torch's names, all but the rate."""
+        names = {"epsilon": "eps", "decay": "alpha"}
+        own = {names.get(name, name): value for name, value in self if name not in ("name", "learning_rate")}
+        return own | {self.fast: True}
+
+    @property
+    def states(self) -> int:
+        """Numbers that it keeps for each parameter."""
+        return self.slots
+
+    def __str__(self) -> str:
+        """With every number that it uses."""
+        values = {name: number_text(value) if isinstance(value, float) else value for name, value in self}
+        settings = [
+            f"{name.replace('_', ' ')} {', '.join(map(number_text, value)) if isinstance(value, tuple) else value}"
+            for name, value in values.items()
+            if name != "name" and (name, value) != ("weight_decay", "0")
+        ]
+        return f"{self.name}, {', '.join(settings)}"
+
+
+class Adam(Optimizer):
     """Adam (Kingma & Ba 2014)."""
 
+    function, slots = "Adam", 2
     name: Literal["adam"] = Field(description="Adam.", examples=["adam"])
     learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[2e-4])
     betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = Field(
@@ -88,18 +123,25 @@ class Adam(Model):
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
-class Sgd(Model):
+class Sgd(Optimizer):
     """Stochastic gradient descent with momentum."""
 
+    function = "SGD"
     name: Literal["sgd"] = Field(description="Gradient descent.", examples=["sgd"])
     learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[0.01])
     momentum: Share = Field(0.0, description="Decay of the accumulated gradient, per update.", examples=[0.9])
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
+    @property
+    def states(self) -> int:
+        """The accumulated gradient, if any."""
+        return int(self.momentum > 0)
 
-class RmsProp(Model):
+
+class RmsProp(Optimizer):
     """RMSprop (Tieleman & Hinton 2012)."""
 
+    function, fast, slots = "RMSprop", "foreach", 1
     name: Literal["rmsprop"] = Field(description="RMSprop.", examples=["rmsprop"])
     learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[1e-3])
     decay: Share = Field(0.99, description="Decay of the average of squared gradients, per update.", examples=[0.9])
@@ -107,7 +149,7 @@ class RmsProp(Model):
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
-Optimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
+AnyOptimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
 
 
 class Turn(Model):
@@ -159,7 +201,7 @@ class Training(Model):
         None, description="Length in passes through `data`; this or `steps`.", examples=[100]
     )
     steps: Count | None = Field(None, description="Length in steps (updates); this or `epochs`.", examples=[10000])
-    optimizers: dict[str, Optimizer] = Field(
+    optimizers: dict[str, AnyOptimizer] = Field(
         min_length=1,
         description="`default`, and networks by name, merged over the default.",
         examples=[{"default": {"name": "adam", "learning_rate": 2e-4, "betas": [0.5, 0.999]}}],
