@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.nn.model import Model, one_hot
-from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.nn.networks import Mode, evaluate_input, raw
 from ammgraph.plan.evaluation_cost import COMPONENTS
 from ammgraph.plan.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan
 from ammgraph.spec.schema import Mixture
@@ -47,7 +47,7 @@ def factor_parameters(
     ]
     network.compute(rows, values, batch, {}, origin.evaluation.name, Mode.EVAL)
     mean = evaluate_input(factor.density.mean, values).flatten(1)
-    return mean, values[f"{factor.density.log_variance}.raw"].flatten(1).expand_as(mean)
+    return mean, values[raw(factor.density.log_variance)].flatten(1).expand_as(mean)
 
 
 def component_parameters(

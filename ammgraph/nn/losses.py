@@ -1,13 +1,11 @@
 """Expressions evaluated by torch: the one place where a formula meets tensors."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ammgraph.formulas.expression import (
     Apply,
@@ -22,6 +20,7 @@ from ammgraph.formulas.expression import (
     Sum,
 )
 from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.nn.functions import function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
 Leaves: TypeAlias = Mapping[Logit | Slope | Square, Tensor]
@@ -55,7 +54,7 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
         case Minus(argument):
             return -_value(argument, leaves)
         case Apply(name, argument):
-            return _function(name)(_tensor(_value(argument, leaves)))
+            return function(FUNCTIONS[name].torch)(_tensor(_value(argument, leaves)))
         case Mean(_, argument):
             return _tensor(_value(argument, leaves)).mean()
         case Product(factors):
@@ -71,12 +70,4 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
 
 def _tensor(found: _Value) -> Tensor:
     assert isinstance(found, Tensor), "an expression without leaves is no loss"
-    return found
-
-
-@cache
-def _function(name: str) -> Callable[[Tensor], Tensor]:
-    """What torch calls it: `F.softplus` is `torch.nn.functional.softplus`."""
-    room, _, function = FUNCTIONS[name].torch.partition(".")
-    found: Callable[[Tensor], Tensor] = getattr({"F": functional, "torch": torch}[room], function)
     return found

@@ -14,7 +14,8 @@ from ammgraph.diagnostics import RunError
 from ammgraph.formulas.expression import Logit, Slope, Square
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
-from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.nn.networks import Mode
+from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import FromNetwork, GamePlan, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
@@ -83,7 +84,7 @@ def take_turn(
 def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     """||g||_2 of each network's gradient over all of its parameters."""
     return {
-        f"{network}/gradient_norm": torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+        str(Metric(network, GRADIENT)): torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
         for network, found in gradients.items()
     }
 
@@ -122,7 +123,7 @@ def _play(
     }
     for game in (now.plan.game(name) for name in now.turn.games):
         if game.discriminator.owner == owner:
-            values[f"{game.name}/accuracy"] = _accuracy(game, passes)
+            values[str(Metric(game.name, ACCURACY))] = _accuracy(game, passes)
     learns = next((found for found in now.objectives("passes") if owner in found.networks), None)
     own = [] if learns is None else [losses[name] for name in learns.losses if name in losses]
     against = [weighted[loss.name] for loss in own if not loss.sloped]
@@ -226,14 +227,12 @@ def _uses(plan: Plan, name: str, draw: Draw) -> dict[str, Tensor]:
     """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn."""
     values = {}
     for factor in plan.draw(name).factors:
-        origin = factor.origin
-        if not (isinstance(origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
+        if not (isinstance(factor.origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
             continue
-        rows = draw.rows[origin.evaluation.name]
-        mean = factor.density.mean
-        logits = (rows[f"{origin.row}.raw"] if mean is None else evaluate_input(mean, rows)).detach().flatten(1).float()
+        logits = draw.logits(factor).detach().float()
         log_probabilities = torch.log_softmax(logits, dim=1)
         chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-        values[f"{name}.{factor.variables[0]}/use"] = chosen.mean(0)
-        values[f"{name}.{factor.variables[0]}/entropy"] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
+        place = f"{name}.{factor.variables[0]}"
+        values[str(Metric(place, USE))] = chosen.mean(0)
+        values[str(Metric(place, ENTROPY))] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
     return values
