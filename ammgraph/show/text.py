@@ -19,6 +19,7 @@ from ammgraph.plan.plan import (
     Plan,
     RowPlan,
     TurnPlan,
+    VariablePlan,
     shape_text,
 )
 from ammgraph.spec.notation import number_text, side_text
@@ -52,11 +53,13 @@ def data_text(plan: Plan) -> str:
 
 def variables_text(plan: Plan) -> str:
     """One line a variable: name, kind, shape, range."""
-    rows = []
-    for variable in plan.variables:
-        extent = "" if variable.range is None else f"[{', '.join(number_text(bound) for bound in variable.range)}]"
-        rows.append((variable.name, variable.kind, shape_text(variable.shape), extent))
+    rows = [(item.name, item.kind, shape_text(item.shape), range_text(item)) for item in plan.variables]
     return "\n".join(["variables", *table(rows)])
+
+
+def range_text(variable: VariablePlan) -> str:
+    """`[-1, 1]`, or nothing."""
+    return "" if variable.range is None else f"[{', '.join(map(number_text, variable.range))}]"
 
 
 def distributions_text(plan: Plan) -> str:
@@ -84,7 +87,6 @@ def distributions_text(plan: Plan) -> str:
 
 def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) -> str:
     """A layer table with shapes, parameters, multiply-adds of one example and, where it is given, memory of a step."""
-    averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
     head = f"network {network.name}: {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
     rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
     rows += [(name, "-", "", shape_text(shape), "", "") for name, shape in network.inputs]
@@ -102,7 +104,7 @@ def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) 
     if memory is not None:
         column = ["memory", *("" for _ in network.inputs), *(memory.get(row.name, "-") for row in network.rows)]
         rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
-    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5, 6))])
+    return "\n".join([head, f"  {training_text(network)}", *table(rows, right=(4, 5, 6))])
 
 
 def layer_text(row: RowPlan) -> str:
@@ -120,6 +122,12 @@ def layer_text(row: RowPlan) -> str:
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
     return " ".join(parts)
+
+
+def training_text(network: NetworkPlan) -> str:
+    """The optimizer of a network, and how its weights are averaged."""
+    averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
+    return optimizer_text(network.optimizer) + averaged
 
 
 def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
