@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ammgraph.formulas.expression import Expression, Logit, times
+from ammgraph.formulas.expression import Expression, Logit
 from ammgraph.formulas.functions import FUNCTIONS
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
-from ammgraph.plan.games import game_value, penalty_value
+from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.plan import (
     Density,
-    DrawPlan,
     FactorPlan,
     FromData,
     FromDraw,
@@ -174,9 +173,8 @@ def loss_text(game: GamePlan, role: Role) -> str:
 
 def weighted_text(weight: Schedule, value: Expression) -> str:
     """A weight times a formula; a number of the formula's is multiplied into it, a schedule stands before it."""
-    if len(weight.points) == 1:
-        return formula_text(times(weight.points[0][1], value))
-    return f"({weight}) {formula_text(value)}"
+    varies, value = weighed(weight, value)
+    return (f"({weight}) " if varies else "") + formula_text(value)
 
 
 def formula_text(expression: Expression, holds: int = SUM) -> str:
@@ -251,7 +249,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     rows = []
     for name in turn.draws:
         draw = plan.draw(name)
-        rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.factors if factor.needed]
+        rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.factors if factor.needed]
     for found in turn.passes_of("scored"):
         sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(
@@ -272,7 +270,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     return table(rows, indent="")
 
 
-def _origin_text(draw: DrawPlan, factor: FactorPlan) -> str:
+def _origin_text(factor: FactorPlan) -> str:
     origin = factor.origin
     if isinstance(origin, FromData):
         return f"{origin.source}: {', '.join(f'{variable} is its {field}' for variable, field in origin.fields)}"
