@@ -11,7 +11,6 @@ from tiny import LABELED, TINY, data_of, differences, trainer_of
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.records import Split
 from ammgraph.evaluation import evaluate as module
-from ammgraph.evaluation import metrics
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.metrics import cluster_table, clustering_error, one_to_one
 from ammgraph.evaluation.score import _k_means
@@ -310,5 +309,5 @@ def test_k_means_finds_separate_clusters() -> None:
         assert clustering_error(scored.chosen, scored.labels, assignment) == pytest.approx(error)
     for size, error in ((3, 0), (2, pytest.approx(1 / 3))):
         found = _k_means("test", Split(images, labels), size)
-        table = metrics.cluster_table(found.chosen, found.labels, size, 3)
-        assert metrics.clustering_error(found.chosen, found.labels, metrics.one_to_one(table)) == error
+        table = cluster_table(found.chosen, found.labels, size, 3)
+        assert clustering_error(found.chosen, found.labels, one_to_one(table)) == error
