@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import networkx as nx
-
+from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.plan.plan import VariablePlan
 from ammgraph.spec.notation import Factor, Reference, parse_factor
@@ -74,33 +73,26 @@ def check_factors(spec: Spec, variables: Variables, declared: Mapping[str, Seque
 def sampling_order(factors: Sequence[Declared]) -> tuple[Declared, ...]:
     """The factors in the order of sampling: topological, ties by position in the spec."""
     producer = {name: index for index, declared in enumerate(factors) for name in declared.factor.variables}
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(len(factors)))
-    graph.add_edges_from(
+    edges = (
         (producer[name], index)
         for index, declared in enumerate(factors)
         for name in declared.factor.given
         if name in producer
     )
-    return tuple(factors[index] for index in nx.lexicographical_topological_sort(graph))
+    order, _ = in_order(range(len(factors)), edges)
+    return tuple(factors[index] for index in order)
 
 
 def order_draws(spec: Spec, declared: Mapping[str, Sequence[Declared]]) -> tuple[tuple[str, ...], list[Diagnostic]]:
     """The distributions in an order in which one may take another's samples."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(declared)
     taken = [
         (factor.source.owner, factor)
         for factors in declared.values()
         for factor in factors
         if isinstance(factor.source, Reference) and factor.source.owner in declared
     ]
-    graph.add_edges_from((owner, factor.draw) for owner, factor in taken)
-    position = {name: index for index, name in enumerate(declared)}
-    try:
-        return tuple(nx.lexicographical_topological_sort(graph, key=position.__getitem__)), []
-    except nx.NetworkXUnfeasible:
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
+    order, cycle = in_order(tuple(declared), ((owner, factor.draw) for owner, factor in taken))
+    if cycle:
         first = next(factor for owner, factor in taken if factor.draw in cycle and owner in cycle)
         problem = Diagnostic(
             "factor-cycle",
@@ -110,6 +102,7 @@ def order_draws(spec: Spec, declared: Mapping[str, Sequence[Declared]]) -> tuple
             expected="an order in which every distribution is drawn before its samples are taken",
         )
         return tuple(declared), [problem]
+    return order, []
 
 
 def batch_size_of(spec: Spec, draw: str) -> int:
@@ -160,14 +153,15 @@ def _variables_are_produced_once(spec: Spec, factors: Sequence[Declared]) -> Ite
 
 def _factors_are_acyclic(spec: Spec, factors: Sequence[Declared]) -> Iterator[Diagnostic]:
     producer = {name: factor for factor in factors for name in factor.factor.variables}
-    graph = nx.DiGraph()
-    for factor in factors:
-        graph.add_edges_from(
-            (given, name) for given in factor.factor.given for name in factor.factor.variables if given in producer
-        )
-    try:
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
-    except nx.NetworkXNoCycle:
+    edges = (
+        (given, name)
+        for factor in factors
+        for given in factor.factor.given
+        for name in factor.factor.variables
+        if given in producer
+    )
+    _, cycle = in_order(tuple(producer), edges)
+    if not cycle:
         return
     first = min((producer[name] for name in cycle), key=lambda factor: spec.source.key(*factor.path))
     start = next(index for index, name in enumerate(cycle) if producer[name] is first)
