@@ -14,11 +14,11 @@ from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
 from ammgraph.plan.cost import Precision
 from ammgraph.plan.identity import of_another_version, plan_hash
-from ammgraph.plan.plan import NetworkPlan, Plan
+from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
-from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train import memory
+from ammgraph.train.optimizer import Optimizer
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
 from ammgraph.train.streams import Feed, Noise, initial_model
@@ -49,7 +49,7 @@ class Trainer:
         self.model = model.to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
         self.optimizers = {
-            network.name: _optimizer_of(network, list(self.model.network(network.name).parameters()))
+            network.name: Optimizer(network.optimizer, list(self.model.network(network.name).parameters()))
             for network in plan.networks
             if network.parameters
         }
@@ -129,7 +129,7 @@ class Trainer:
             "precision": self.precision,
             "model": self.model.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": {name: {"state": optimizer.state} for name, optimizer in self.optimizers.items()},
             "feed": self.feed.state_dict(),
             "noise": self.noise.state_dict(),
             "recorder": self.recorder.state_dict(),
@@ -169,8 +169,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": averaged,
             "optimizers": {
-                name: _slots(self.plan.network(name), optimizer) if optimizers[name] else {}
-                for name, optimizer in self.optimizers.items()
+                name: optimizer.remembered() if optimizers[name] else {} for name, optimizer in self.optimizers.items()
             },
         }
         found = mismatch({**{name: state[name] for name in own}, "optimizers": optimizers}, own)
@@ -182,7 +181,7 @@ class Trainer:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         for name, optimizer in self.optimizers.items():
-            _load_slots(optimizer, state["optimizers"][name]["state"])
+            optimizer.load(state["optimizers"][name]["state"])
         self.feed.load_state_dict(state["feed"])
         self.noise.load_state_dict(state["noise"])
         self.recorder.load_state_dict(state["recorder"], self.device)
@@ -202,12 +201,8 @@ class Trainer:
 
     def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
         for name, found in gradients.items():
-            for parameter, gradient in zip(self.model.network(name).parameters(), found, strict=True):
-                parameter.grad = _laid_out_as(parameter, gradient)
-            optimizer = self.optimizers[name]
-            optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            rate = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
+            self.optimizers[name].step(found, rate)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -309,11 +304,6 @@ def dtype_of(precision: str) -> torch.dtype:
     return torch.float64 if precision == "float64" else torch.float32
 
 
-def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-    """The same numbers in the parameter's memory layout: a fused optimizer walks both as they lie in memory."""
-    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
-
-
 def diverged(plan: Plan) -> str:
     """What to do where numbers have left the range of numbers."""
     rates = {network.name: network.optimizer.learning_rate for network in plan.networks if network.parameters}
@@ -322,41 +312,3 @@ def diverged(plan: Plan) -> str:
         "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
         f"`{name}` is {rates[name]})"
     )
-
-
-def _slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
-    """What an optimizer that has made a step remembers of each parameter, by the shapes; values do not count."""
-    parameters = optimizer.param_groups[0]["params"]
-    small = torch.zeros(2, dtype=parameters[0].dtype, requires_grad=True)
-    small.grad = torch.zeros_like(small)
-    tried = _optimizer_of(plan, [small])
-    tried.step()
-    return {
-        index: {name: parameter if value.shape == small.shape else value for name, value in tried.state[small].items()}
-        for index, parameter in enumerate(parameters)
-    }
-
-
-def _load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torch.Tensor]]) -> None:
-    """Let an optimizer go on with what one remembered, in the memory layout of its parameters; the rest is the plan's.
-
-    A fused optimizer trusts that what it remembers lies in memory as the parameters do.
-    """
-    parameters = optimizer.param_groups[0]["params"]
-    laid_out = {
-        index: {name: _laid_out_as(parameters[index], value) if value.dim() else value for name, value in slot.items()}
-        for index, slot in slots.items()
-    }
-    optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _optimizer_of(plan: NetworkPlan, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """One state for each network (R21); the learning rate is set before every update."""
-    how = plan.optimizer
-    rate = how.learning_rate.at(0)
-    if isinstance(how, Adam):
-        betas = (how.betas[0], how.betas[1])
-        return torch.optim.Adam(parameters, rate, betas, how.epsilon, how.weight_decay, fused=True)
-    if isinstance(how, Sgd):
-        return torch.optim.SGD(parameters, rate, how.momentum, weight_decay=how.weight_decay, fused=True)
-    return torch.optim.RMSprop(parameters, rate, how.decay, how.epsilon, how.weight_decay, foreach=True)
