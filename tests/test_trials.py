@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -293,12 +294,19 @@ def test_a_signal_stops_every_trial_and_begins_no_other(
     wait = (
         "import signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *_: sys.exit({128 + int(number)}))\n"
-        "print('ready', flush=True)\ntime.sleep(60)"
+        "print('ready', flush=True)\ntime.sleep(600)"
     )
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
-    seen = started_as(monkeypatch, dict.fromkeys(range(3), wait), lambda count: timer.start() if count == 2 else None)
+    logs = [Path(f"t/seed-{seed}.log") for seed in (0, 1)]
+
+    def stop_when_both_are_ready() -> None:
+        while not all(log.exists() and "ready" in log.read_text() for log in logs):
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    waiting = threading.Thread(target=stop_when_both_are_ready, daemon=True)
+    seen = started_as(monkeypatch, dict.fromkeys(range(3), wait), lambda count: waiting.start() if count == 2 else None)
     code, out, err = ammgraph("train", TINY, "--trials", 3, "--run-dir", "t", "--device", "cpu,cpu")
-    timer.join()
+    waiting.join()
     assert (code, out) == (128 + number, "")
     assert len(seen) == 2
     assert all(f"seed {seed} was stopped; see {Path(f't/seed-{seed}.log')}\n" in err for seed in (0, 1))

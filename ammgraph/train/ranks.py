@@ -26,7 +26,7 @@ from ammgraph.terminal import command
 # As long as the others wait for the first one, which evaluates, saves and may fetch the data.
 PATIENCE = timedelta(hours=1)
 # As long as another process waits for the first one to tell an error that both have met.
-COURTESY = timedelta(seconds=3)
+COURTESY = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ class Svhn:
     paper: amm.Iteration2
 
 
+@cache
 def compiled(name: str, *overrides: str) -> Plan:
     return compile_spec(load_spec(SPECS / f"{name}.yaml", overrides))
 

@@ -1,6 +1,7 @@
 """The difference of two models: told in the words of the model, and silent about what is text alone."""
 
 import json
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import shipped_specs
 
 
+@cache
 def model(path: Path, *overrides: str) -> tuple[Spec, Plan]:
     spec = load_spec(path, overrides)
     return spec, compile_spec(spec)

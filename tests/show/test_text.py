@@ -27,7 +27,7 @@ LOGITS = (-30.0, -2.0, -0.5, 0.0, 0.5, 2.0, 30.0)
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_the_plan_of_every_spec_is_its_golden_text(path: Path) -> None:
-    found = plan_text(compile_spec(load_spec(path)))
+    found = plan_text(plan_of(path))
     golden = GOLDEN / f"{path.stem}.txt"
     if os.environ.get("AMMGRAPH_UPDATE_GOLDEN") == "1":
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def test_no_golden_plan_is_without_its_spec() -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_a_plan_text_holds_no_tabs_trailing_spaces_or_object_ids(path: Path) -> None:
-    for line in plan_text(compile_spec(load_spec(path))).splitlines():
+    for line in plan_text(plan_of(path)).splitlines():
         assert line == line.rstrip()
         assert "\t" not in line
         assert " at 0x" not in line

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tiny import plan_of
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
@@ -62,8 +63,7 @@ def test_a_copy_is_the_same_model_with_the_same_comments(name: str, tmp_path: Pa
     *parents, schema = parents
     assert schema.name in first.read_text().splitlines()[0]
     assert {path.stem for path in parents} <= set(shipped_specs()) - {name}
-    copied, original = (compile_spec(load_spec(path)) for path in (first, shipped_specs()[name]))
-    assert plan_hash(copied) == plan_hash(original)
+    assert plan_hash(compile_spec(load_spec(first))) == plan_hash(plan_of(shipped_specs()[name]))
 
 
 def test_a_copy_has_the_shipped_name_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
