@@ -280,6 +280,17 @@ def test_a_finished_run_is_not_evaluated_once_more(ammgraph: Run, monkeypatch: p
     assert ammgraph("train", "--resume", "t")[1] == first[1]
 
 
+@pytest.mark.parametrize("asked", [3, 2])
+def test_a_run_that_is_at_its_end_or_beyond_is_said_to_be_finished(
+    asked: int, ammgraph: Run, whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    code, _, err = ammgraph("train", "--resume", "run", "--set", f"training.steps={asked}")
+    assert code == 0
+    assert f"finished: it has trained 3 steps, and {asked} are asked for (40 an epoch)\n" in err
+    assert state_of(Path("run"))["step"] == 3
+
+
 @pytest.mark.parametrize("damage", [b'{"step": 2, "a"\n', b"\xff\xfe\n", b"\0\0\0\n", b"[]\n", b'{"step": "2"}\n'])
 def test_a_damaged_line_of_the_metrics_is_told_and_the_others_stay(
     damage: bytes, ammgraph: Run, whole: Path, tmp_path: Path

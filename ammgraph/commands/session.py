@@ -24,6 +24,7 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.runs import run
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.spec.source import printable
 from ammgraph.terminal import print_lines, screen
 from ammgraph.train.ranks import ALONE, Ranks, joined
 from ammgraph.train.trainer import Trainer
@@ -108,13 +109,13 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
 def new_settings(options: argparse.Namespace, ranks: Ranks = ALONE) -> run.RunOptions:
     """What a new run is asked to be."""
     return run.RunOptions(
-        name=Path(options.spec).stem,
+        name=printable(Path(options.spec).stem),
         seed=options.seed or 0,
         precision=options.precision or "float32",
         data_dir=str(Path(options.data_dir).absolute()) if options.data_dir else None,
         log_every=options.log_every or api.LOG_EVERY,
         checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
-        command=shlex.join(ranks.command(["ammgraph", *sys.argv[1:]])),
+        command=printable(shlex.join(ranks.command(["ammgraph", *sys.argv[1:]]))),
     )
 
 
@@ -162,8 +163,14 @@ def _headline(training: api.Training) -> str:
         f"  size    {plan.parameters:,} parameters\n"
         f"  data    {training.dataset.description}\n"
         f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
-        f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
+        f"{_range(trainer)} ({trainer.steps_per_epoch:,} an epoch)"
     )
+
+
+def _range(trainer: Trainer) -> str:
+    if trainer.step < trainer.last_step:
+        return f"steps {trainer.step:,} to {trainer.last_step:,}"
+    return f"finished: it has trained {trainer.step:,} steps, and {trainer.last_step:,} are asked for"
 
 
 class Show(Protocol):

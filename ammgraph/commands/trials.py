@@ -7,7 +7,6 @@ seed-N.log      what a trial has to say that is trained beside others
 """
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +35,7 @@ from ammgraph.runs.run import (
     is_run,
     locked,
     new_folder,
+    options_text,
     refuse_foreign,
     spec_text,
 )
@@ -120,8 +120,8 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
         with locked(folder):  # which marks the folder as begun
             files.refuse_link(path.parent)
             files.make_folder(path.parent)
-            files.write(path, spec_text(self_contained(spec, settings.data_dir)).encode())
-            files.write(folder / TRIALS, (json.dumps(asdict(trials), indent=1) + "\n").encode())
+            files.write(path, spec_text(self_contained(spec, settings.data_dir)))
+            files.write(folder / TRIALS, options_text(trials))
     except OSError as error:
         raise RunError(f"cannot write the folder of trials {folder}: {error.strerror or error}") from error
     return folder, trials

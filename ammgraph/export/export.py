@@ -47,14 +47,16 @@ def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path,
     torch.save(weights, buffer)
     contents = {SOURCE: source.encode("utf-8"), WEIGHTS: buffer.getvalue()}
     contents |= {f"{name}.onnx": program.model_proto.SerializeToString() for name, program in programs.items()}
-    _write(output, contents)
+    _write(folder, output, contents)
     return tuple(output / name for name in (SOURCE, WEIGHTS, *asked))
 
 
-def _write(output: Path, contents: Mapping[str, bytes]) -> None:
-    """Write all files of an export, or none."""
+def _write(folder: Path, output: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files of an export, or none; a run may come from a stranger, with a link where the export goes."""
     written = []
     try:
+        if output.parent == folder:
+            files.refuse_link(output)
         files.make_folder(output)
         for name, content in contents.items():
             files.write(output / name, content)
