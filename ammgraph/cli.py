@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ammgraph import __version__
 from ammgraph.commands.arguments import DRAWN, SECTIONS, Run, parser
-from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, is_out_of_memory, render
+from ammgraph.diagnostics import Diagnostic, RunError, SpecError, as_json, counted, is_out_of_memory, render
 from ammgraph.terminal import as_it_is, close_output, escaped, guarded, one_line, open_streams, print_lines
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def validate(options: argparse.Namespace) -> int:
                     {"spec": path, "valid": False, "errors": [as_json(found) for found in error.diagnostics]}
                 )
             else:
-                print(f"{error}\n\n{path}: {_count(len(error.diagnostics), 'error')}")
+                print(f"{error}\n\n{path}: {counted(len(error.diagnostics), 'error')}")
             continue
         if options.format == "json":
             reports.append({"spec": path, "valid": True, "warnings": [as_json(found) for found in plan.warnings]})
@@ -386,7 +386,7 @@ def _print_diagnostics(error: SpecError, form: str) -> None:
     if form == "json":
         print(json.dumps([as_json(diagnostic) for diagnostic in error.diagnostics], indent=1))
     else:
-        print(f"{error}\n\n{_count(len(error.diagnostics), 'error')}; {_more(error.diagnostics)}", file=sys.stderr)
+        print(f"{error}\n\n{counted(len(error.diagnostics), 'error')}; {_more(error.diagnostics)}", file=sys.stderr)
 
 
 def _more(found: Sequence[Diagnostic]) -> str:
@@ -396,8 +396,4 @@ def _more(found: Sequence[Diagnostic]) -> str:
 
 def _model(plan: "Plan") -> str:
     sides = ", ".join(f"{' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
-    return f"{sides}; {plan.parameters:,} parameters"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{sides}; {counted(plan.parameters, 'parameter')}"

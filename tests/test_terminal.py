@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny import TINY, command, environment
 from tiny_runs import Run
 
@@ -134,6 +135,21 @@ def test_data_in_a_folder_whose_name_is_not_utf_8_are_refused_before_they_are_tr
     assert (code, out, told in err) == (1, "", True), err
     code, out, err = ammgraph("train", TINY, "--data-dir", folder, *own, *trials)
     assert (code, out, "this path is no UTF-8" in err) == (1, "", True), err
+
+
+def test_classes_whose_names_are_not_utf_8_are_trained_reported_and_encoded(ammgraph: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in (b"a", b"caf\xe9"):
+        folder = tmp_path / "data" / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        for number in range(30):
+            pixels = generator.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    own = ("--set", "data={dataset: folder, path: data}", "--set", "training.steps=1", "--run-dir", "run")
+    for arguments in (("train", TINY, *own), ("report", "run"), ("encode", "run", "data", "--output", "codes.csv")):
+        code, out, err = ammgraph(*arguments)
+        assert (code, "Traceback" in out + err) == (0, False), err
+    assert "caf\\udce9/0.png" in Path("codes.csv").read_text(encoding="utf-8")
 
 
 def test_no_name_reaches_the_terminal_as_a_control_character(ammgraph: Run) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ammgraph import api
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.diagnostics import RunError, render
+from ammgraph.diagnostics import RunError, counted, render
 from ammgraph.evaluation import results
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
@@ -47,7 +47,7 @@ def train_run(options: argparse.Namespace) -> int:
                 if not finished:
                     ranks.wait()
                 return _stopped_by(stopped)
-    say(f"trained {trainer.step:,} steps; this session took {clock(time.monotonic() - started)}")
+    say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate_training(training, options.device)
     print_lines(score_lines(folder, found))
@@ -160,7 +160,7 @@ def _headline(training: api.Training) -> str:
     return (
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"
-        f"  size    {plan.parameters:,} parameters\n"
+        f"  size    {counted(plan.parameters, 'parameter')}\n"
         f"  data    {training.dataset.description}\n"
         f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
         f"{_range(trainer)} ({trainer.steps_per_epoch:,} an epoch)"
@@ -170,7 +170,7 @@ def _headline(training: api.Training) -> str:
 def _range(trainer: Trainer) -> str:
     if trainer.step < trainer.last_step:
         return f"steps {trainer.step:,} to {trainer.last_step:,}"
-    return f"finished: it has trained {trainer.step:,} steps, and {trainer.last_step:,} are asked for"
+    return f"finished: it has trained {counted(trainer.step, 'step')}, and {trainer.last_step:,} are asked for"
 
 
 class Show(Protocol):
@@ -246,7 +246,7 @@ def _evaluation_text(line: dict[str, Any]) -> str:
     shown += [
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
     ]
-    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({line['evaluation']['examples']:,} images)"
+    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({counted(line['evaluation']['examples'], 'image')})"
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import machine_memory
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.synthesis import generate, generating_draw, prior_category, unit
@@ -209,8 +209,8 @@ def _check_memory(plan: Plan, draw: DrawPlan, count: int) -> None:
     needed, there = count * each, machine_memory()
     if needed > there:
         raise RunError(
-            f"{count:,} images need about {bytes_text(needed)} of memory, and the machine has {bytes_text(there)}; "
-            f"at most {there // each:,} can be asked for at once"
+            f"{counted(count, 'image')} need about {bytes_text(needed)} of memory, and the machine has "
+            f"{bytes_text(there)}; at most {there // each:,} can be asked for at once"
         )
 
 

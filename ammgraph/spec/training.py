@@ -21,13 +21,16 @@ from ammgraph.spec.values import (
 # ---------------------------------------------------------------------------------------- initial weights
 
 
+_FANS = "the number is the gain. Both fans are channels times width^2, in a `conv_transpose` as in a `conv`."
+
+
 class Weights(Model):
     """How weights are drawn at initialisation: exactly one of the keys."""
 
     normal: NonNegative | None = Field(None, description="N(0, s^2), the number is s.", examples=[0.02])
     uniform: NonNegative | None = Field(None, description="U(-a, a), the number is a.", examples=[0.05])
-    xavier_normal: Positive | None = Field(None, description="Glorot's normal; the number is the gain.", examples=[1])
-    xavier_uniform: Positive | None = Field(None, description="Glorot's uniform; the number is the gain.", examples=[1])
+    xavier_normal: Positive | None = Field(None, description=f"Glorot's normal; {_FANS}", examples=[1])
+    xavier_uniform: Positive | None = Field(None, description=f"Glorot's uniform; {_FANS}", examples=[1])
     kaiming_normal: NonNegative | None = Field(
         None,
         description="He's normal for a leaky ReLU whose slope is the number. The fan-in of a `conv_transpose` is the "

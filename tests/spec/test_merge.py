@@ -137,6 +137,8 @@ def test_problems_of_all_files_come_together(tmp_path: Path):
 def test_file_that_cannot_be_read_is_a_diagnostic(tmp_path: Path):
     (_, (problem,)) = read_chain(str(tmp_path / "nothing.yaml"), [])
     assert (problem.code, str(problem.span)) == ("unreadable-spec", f"{tmp_path}/nothing.yaml:1:1")
+    (tmp_path / "own.yaml").touch()
+    assert read_chain(str(tmp_path / "OWN.yaml"), [])[1][0].hint == "did you mean `own.yaml`?"
     assert read_chain(str(tmp_path), [])[1][0].message == f"`{tmp_path}` is a folder"
     assert read_chain("a\0b", [])[1][0].code == "unreadable-spec"
     assert read_chain("a.yaml", [], 'extends: "a b/%s"\n' % ("c" * 300))[1][0].code == "extends"
