@@ -34,6 +34,7 @@ from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.spec.source import printable
 from ammgraph.terminal import command
 from ammgraph.train.memory import check_evaluation_memory, check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
@@ -144,7 +145,7 @@ def fit(
         SpecError: the spec is wrong.
     """
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
-    name = Path(spec.source.value().file).stem
+    name = printable(Path(spec.source.value().file).stem)
     data = str(Path(data_dir).absolute()) if data_dir is not None else None
     settings = RunOptions(name, seed, precision, data, log_every, checkpoint_seconds, command="")
     folder = _folder(run_dir)

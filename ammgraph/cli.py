@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 from ammgraph import __version__
 from ammgraph.commands import arguments
-from ammgraph.commands.compiled import count, more
-from ammgraph.diagnostics import RunError, SpecError, as_json, is_out_of_memory
+from ammgraph.commands.compiled import more
+from ammgraph.diagnostics import RunError, SpecError, as_json, counted, is_out_of_memory
 from ammgraph.folders import EVALUATION
 from ammgraph.terminal import close_output, guarded, one_line, open_streams
 
@@ -137,7 +137,7 @@ def _print_diagnostics(error: SpecError, form: str) -> None:
     if form == "json":
         print(json.dumps([as_json(diagnostic) for diagnostic in error.diagnostics], indent=1))
     else:
-        print(f"{error}\n\n{count(len(error.diagnostics), 'error')}; {more(error.diagnostics)}", file=sys.stderr)
+        print(f"{error}\n\n{counted(len(error.diagnostics), 'error')}; {more(error.diagnostics)}", file=sys.stderr)
 
 
 class _ToStderr(logging.Handler):

@@ -234,6 +234,12 @@ def _excerpt(span: Span, sources: Mapping[str, str]) -> list[str]:
     ]
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 image`, `1,000 images`, `10 classes`, `2 categories`."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {f'{noun[:-1]}ies' if ending and noun.endswith('y') else noun + ending}"
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether Python, numpy, torch or CUDA raised this for want of memory; torch's CPU says so in words alone."""
     words = ("DefaultCPUAllocator", "not enough memory", "out of memory", "Cannot allocate memory")

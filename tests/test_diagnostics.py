@@ -9,6 +9,7 @@ from ammgraph.diagnostics import (
     Span,
     SpecError,
     as_json,
+    counted,
     did_you_mean,
     nearest,
     render,
@@ -87,3 +88,12 @@ def test_codes_are_kebab_case_and_each_is_explained_in_a_sentence():
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", code)
         assert sentence[0].isupper()
         assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "expected"),
+    [(1, "image", "1 image"), (0, "image", "0 images"), (1000, "image", "1,000 images"), (1, "class", "1 class"),
+     (2, "class", "2 classes"), (1, "category", "1 category"), (3, "category", "3 categories")],
+)  # fmt: skip
+def test_of_one_there_is_one(count: int, noun: str, expected: str) -> None:
+    assert counted(count, noun) == expected

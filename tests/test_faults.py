@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import pty
 import random
@@ -279,6 +280,31 @@ def test_a_finished_run_is_not_evaluated_once_more(ammgraph: Run, monkeypatch: p
     monkeypatch.setattr(api, "evaluate_training", evaluate)
     Path("t/seed-0/evaluation.json").unlink()
     assert ammgraph("train", "--resume", "t")[1] == first[1]
+
+
+def test_a_session_with_other_threads_is_told_that_its_bits_are_others(
+    ammgraph: Run, whole: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    began = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps({**began, "threads": 77}))
+    code, _, err = ammgraph("train", "--resume", "run", "--set", "training.steps=4")
+    assert code == 0
+    assert (
+        f"warning: run was trained with threads 77, now {began['threads']} (`OMP_NUM_THREADS=77` keeps them): going on "
+        "gives other bits than never having stopped\n"
+    ) in err
+
+
+@pytest.mark.parametrize("asked", [3, 2])
+def test_a_run_that_is_at_its_end_or_beyond_is_said_to_be_finished(
+    asked: int, ammgraph: Run, whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    code, _, err = ammgraph("train", "--resume", "run", "--set", f"training.steps={asked}")
+    assert code == 0
+    assert f"finished: it has trained 3 steps, and {asked} are asked for (40 an epoch)\n" in err
+    assert state_of(Path("run"))["step"] == 3
 
 
 @pytest.mark.parametrize("damage", [b'{"step": 2, "a"\n', b"\xff\xfe\n", b"\0\0\0\n", b"[]\n", b'{"step": "2"}\n'])

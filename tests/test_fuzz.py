@@ -16,7 +16,7 @@ sys.path.insert(0, str(TOOLS))
 
 import fuzz  # noqa: E402
 from examine import examine  # noqa: E402
-from generate import generated  # noqa: E402
+from generate import generated, spec  # noqa: E402
 
 SPECS = st.randoms(use_true_random=False).map(generated)
 
@@ -41,6 +41,13 @@ def test_two_thousand_changed_specs_give_a_plan_or_diagnostics(part: int) -> Non
 def test_examples_are_repeated_by_their_number() -> None:
     assert [fuzz.example(1, number) for number in range(20)] == [fuzz.example(1, number) for number in range(20)]
     assert fuzz.example(1, 3) != fuzz.example(2, 3)
+
+
+def test_generated_games_have_lazy_penalties_and_several() -> None:
+    games = [game for seed in range(60) for game in spec(random.Random(seed))["games"].values()]
+    penalties = [[value for key, value in game.items() if key.endswith("_penalty")] for game in games]
+    assert {len(found) for found in penalties} == {0, 1, 2}
+    assert {value.get("every", 1) for found in penalties for value in found} == {1, 2, 3, 16}
 
 
 def test_a_run_of_the_fuzzer_counts_every_example() -> None:

@@ -30,14 +30,14 @@ def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
     )
     result = Result("nmi", "y", 0.5, "", 50, "train", "posterior", "q(y|x)")
     found = Evaluation("tiny", "tiny", "abc", 0, 3, "last", "digits", "train", (result,))
-    (tmp_path / "spec.json").write_text(spec_text(load_spec(TINY, (numbers,)).written))
+    (tmp_path / "spec.json").write_bytes(spec_text(load_spec(TINY, (numbers,)).written))
     assert session.score_lines(tmp_path, found) == [
         *lines(found),
         "published:",
         "  clustering error, Table 1: 3.32 +- 0.39 %",
         "  nmi, elsewhere: 0.9",
     ]
-    (tmp_path / "spec.json").write_text(spec_text(load_spec(TINY).written))
+    (tmp_path / "spec.json").write_bytes(spec_text(load_spec(TINY).written))
     assert session.score_lines(tmp_path, found) == lines(found)
 
 

@@ -8,7 +8,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny import TINY, command, environment
 from tiny_runs import Run
 
@@ -84,6 +86,70 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     assert b"caf\\udce9.yaml: valid; " in done.stdout
     assert b"caf\\udce9.yaml2: 1 error" in done.stdout
     assert b"Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def odd_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose name, as that of its spec, is no UTF-8."""
+    folder = tmp_path_factory.mktemp("odd")
+    spec, run = os.fsencode(folder) + b"/caf\xe9.yaml", os.fsencode(folder) + b"/r\xe9"
+    with open(spec, "wb") as file:
+        file.write(TINY.read_bytes())
+    words = [*command("train"), spec, "--run-dir", run, "--set", "training.steps=2"]
+    done = subprocess.run(words, capture_output=True, env=environment(), check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    return Path(os.fsdecode(run))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("evaluate", "RUN"), ("evaluate", "RUN", "--format", "json"), ("report", "RUN"), ("compare", "RUN")),
+        *(("show", "RUN", "--section", "games"), ("validate", "RUN"), ("diff", "RUN", "RUN"), ("export", "RUN")),
+        *(("sample", "RUN", "--output", "RUN/s.png"), ("encode", "RUN", "images.npz", "--output", "RUN/c.csv")),
+        *(("train", "--resume", "RUN", "--set", "training.steps=3"), ("copy", "amm_digits", "RUN.yaml")),
+        ("new", "RUN-new.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)"),
+        ("train", TINY, "--run-dir", "RUN-trials", "--trials", 1, "--set", "training.steps=1"),
+    ],
+    ids=lambda words: " ".join(map(str, words[:2])),
+)
+def test_a_run_whose_name_is_not_utf_8_is_one_as_any_other(
+    words: tuple[object, ...], odd_run: Path, ammgraph: Run
+) -> None:
+    np.savez("images.npz", images=np.zeros((2, 8, 8), np.uint8))
+    code, out, err = ammgraph(*(str(word).replace("RUN", str(odd_run)) for word in words))
+    assert (code, "Traceback" in out + err) == (0, False), err
+
+
+@pytest.mark.parametrize("trials", [(), ("--trials", 1)])
+def test_data_in_a_folder_whose_name_is_not_utf_8_are_refused_before_they_are_trained_on(
+    trials: tuple[object, ...], ammgraph: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    np.savez("data.npz", x_train=np.zeros((90, 8, 8), np.uint8), y_train=np.arange(90) % 10)
+    own = ("--set", "data={dataset: npz, path: data.npz}", "--set", "training.steps=1", "--run-dir", tmp_path / "run")
+    told = f'this path is no UTF-8: "path": "{tmp_path}/caf\\udce9/data.npz"; rename that folder or file'
+    code, out, err = ammgraph("train", TINY, *own, *trials)
+    assert (code, out, told in err) == (1, "", True), err
+    code, out, err = ammgraph("train", TINY, "--data-dir", folder, *own, *trials)
+    assert (code, out, "this path is no UTF-8" in err) == (1, "", True), err
+
+
+def test_classes_whose_names_are_not_utf_8_are_trained_reported_and_encoded(ammgraph: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in (b"a", b"caf\xe9"):
+        folder = tmp_path / "data" / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        for number in range(30):
+            pixels = generator.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    own = ("--set", "data={dataset: folder, path: data}", "--set", "training.steps=1", "--run-dir", "run")
+    for arguments in (("train", TINY, *own), ("report", "run"), ("encode", "run", "data", "--output", "codes.csv")):
+        code, out, err = ammgraph(*arguments)
+        assert (code, "Traceback" in out + err) == (0, False), err
+    assert "caf\\udce9/0.png" in Path("codes.csv").read_text(encoding="utf-8")
 
 
 def test_no_name_reaches_the_terminal_as_a_control_character(ammgraph: Run) -> None:

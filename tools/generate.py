@@ -197,14 +197,15 @@ def _critic(generator: random.Random, reads: tuple[str, ...], side: int) -> Rows
 
 def _game(generator: random.Random, match: list[str], discriminator: str) -> dict[str, Any]:
     found: dict[str, Any] = {"match": match, "discriminator": discriminator, "objective": generator.choice(OBJECTIVES)}
-    penalties: list[dict[str, Any]] = [
-        {},
-        {"roth_penalty": {"gamma": 0.1}},
-        {"r1_penalty": {"gamma": [[0, 1], [5, 0.1]]}},
-    ]
+    penalties: dict[str, dict[str, Any]] = {
+        "roth_penalty": {"gamma": 0.1},
+        "r1_penalty": {"gamma": [[0, 1], [5, 0.1]]},
+    }
     if "+" not in match[1]:
-        penalties.append({"gradient_penalty": {"lambda": 10}})
-    found |= generator.choice(penalties)
+        penalties["gradient_penalty"] = {"lambda": 10}
+    for kind in generator.sample(sorted(penalties), generator.choice((0, 1, 1, 2))):
+        lazily = {"every": generator.choice((2, 3, 16))} if generator.random() < 0.3 else {}
+        found[kind] = penalties[kind] | lazily
     if generator.random() < 0.3:
         found["weight"] = generator.choice(("1/2", 2, [[0, 0.1], [10, 1]]))
     if generator.random() < 0.3:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ammgraph.commands.arguments import OfSpec
-from ammgraph.diagnostics import Diagnostic
+from ammgraph.diagnostics import Diagnostic, counted
 
 if TYPE_CHECKING:
     from ammgraph.plan.plan import Plan
@@ -24,15 +24,10 @@ def compiled(path: str, options: OfSpec) -> "tuple[Spec, Plan]":
 def summary(plan: "Plan") -> str:
     """A plan in a line: its distributions, and how many parameters it has."""
     sides = ", ".join(f"{' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
-    return f"{sides}; {plan.parameters:,} parameters"
+    return f"{sides}; {counted(plan.parameters, 'parameter')}"
 
 
 def more(found: Sequence[Diagnostic]) -> str:
     """Where diagnostics are explained."""
     codes = dict.fromkeys(diagnostic.code for diagnostic in found)
     return f"`ammgraph explain {next(iter(codes)) if len(codes) == 1 else 'CODE'}` says more"
-
-
-def count(number: int, what: str) -> str:
-    """`1 error`, `2 errors`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

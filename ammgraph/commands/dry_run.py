@@ -11,7 +11,7 @@ from ammgraph.compiler.origins import KNOWN_DATA
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.data.records import DataAbsent
 from ammgraph.data.synthetic import synthetic_data
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.plan import FromData, Plan
 from ammgraph.runs.run import Precision
@@ -148,7 +148,7 @@ def lines(shown: DryRun) -> list[str]:
         f"memory  {bytes_text(estimate.total)} expected for a step ({memory_text(estimate)});",
         f"        measured {bytes_text(found.peak - found.resident)} for the steps, {bytes_text(found.peak)} {kind}",
         f"time    {per_step:.3g} s a step, {timed}; without evaluations {epoch} an epoch of "
-        f"{shown.steps_per_epoch:,} steps, {whole} in all for {shown.last_step:,}",
+        f"{counted(shown.steps_per_epoch, 'step')}, {whole} in all for {shown.last_step:,}",
         "nothing was written",
     ]
 

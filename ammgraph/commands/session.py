@@ -16,7 +16,7 @@ from ammgraph import api
 from ammgraph.commands.arguments import spelled
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.diagnostics import RunError, render
+from ammgraph.diagnostics import RunError, counted, render
 from ammgraph.evaluation import results
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
@@ -26,6 +26,7 @@ from ammgraph.runs import run
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import spec_path
+from ammgraph.spec.source import printable
 from ammgraph.terminal import print_lines, screen
 from ammgraph.train.ranks import ALONE, Ranks, joined
 from ammgraph.train.trainer import Report, Trainer
@@ -48,7 +49,7 @@ def train_run(options: TrainOptions) -> int:
                 if not finished:
                     ranks.wait()
                 return _stopped_by(stopped)
-    say(f"trained {trainer.step:,} steps; this session took {clock(time.monotonic() - started)}")
+    say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate_training(training, options.device)
     print_lines(score_lines(folder, found))
@@ -113,13 +114,13 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:
     """What a new run of a spec is asked to be."""
     return run.RunOptions(
-        name=Path(spec_path(spec)).stem,
+        name=printable(Path(spec_path(spec)).stem),
         seed=options.seed or 0,
         precision=options.precision or "float32",
         data_dir=str(options.data_dir.absolute()) if options.data_dir else None,
         log_every=options.log_every or api.LOG_EVERY,
         checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
-        command=options.known_as or ranks.command(*options.typed),
+        command=options.known_as or printable(ranks.command(*options.typed)),
     )
 
 
@@ -160,11 +161,17 @@ def _headline(training: api.Training) -> str:
     return (
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"
-        f"  size    {plan.parameters:,} parameters\n"
+        f"  size    {counted(plan.parameters, 'parameter')}\n"
         f"  data    {training.dataset.description}\n"
         f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
-        f"steps {trainer.step:,} to {trainer.last_step:,} ({trainer.steps_per_epoch:,} an epoch)"
+        f"{_range(trainer)} ({trainer.steps_per_epoch:,} an epoch)"
     )
+
+
+def _range(trainer: Trainer) -> str:
+    if trainer.step < trainer.last_step:
+        return f"steps {trainer.step:,} to {trainer.last_step:,}"
+    return f"finished: it has trained {counted(trainer.step, 'step')}, and {trainer.last_step:,} are asked for"
 
 
 @contextmanager
@@ -234,7 +241,7 @@ def _evaluation_text(line: dict[str, Any]) -> str:
     shown += [
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
     ]
-    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({line['evaluation']['examples']:,} images)"
+    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({counted(line['evaluation']['examples'], 'image')})"
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -1,13 +1,12 @@
 """Several seeds of one spec: run after run, or side by side on several devices, and at the end mean and spread."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +30,7 @@ from ammgraph.runs.run import (
     is_run,
     locked,
     new_folder,
+    options_text,
     refuse_foreign,
     spec_text,
 )
@@ -121,8 +121,8 @@ def _begin(options: TrainOptions, source: str) -> tuple[Path, Trials]:
         with locked(folder):  # which marks the folder as begun
             files.refuse_link(path.parent)
             files.make_folder(path.parent)
-            files.write(path, spec_text(self_contained(spec, settings.data_dir)).encode())
-            files.write(folder / TRIALS, (json.dumps(asdict(trials), indent=1) + "\n").encode())
+            files.write(path, spec_text(self_contained(spec, settings.data_dir)))
+            files.write(folder / TRIALS, options_text(trials))
     except OSError as error:
         raise RunError(f"cannot write the folder of trials {folder}: {error.strerror or error}") from error
     return folder, trials

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import OfSpec, form, positional
-from ammgraph.commands.compiled import compiled, count, more, summary
-from ammgraph.diagnostics import Diagnostic, SpecError, as_json, render
+from ammgraph.commands.compiled import compiled, more, summary
+from ammgraph.diagnostics import Diagnostic, SpecError, as_json, counted, render
 
 EXAMPLE = "ammgraph validate specs/*.yaml"
 
@@ -34,7 +34,7 @@ def run(options: Options) -> int:
         except SpecError as error:
             told += error.diagnostics
             found |= {"valid": False, "errors": [as_json(diagnostic) for diagnostic in error.diagnostics]}
-            shown = [f"{error}\n\n{path}: {count(len(error.diagnostics), 'error')}"]
+            shown = [f"{error}\n\n{path}: {counted(len(error.diagnostics), 'error')}"]
         reports.append(found)
         if options.format == "text":
             print("\n".join(shown))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from ammgraph.diagnostics import Diagnostic, Note
+from ammgraph.diagnostics import Diagnostic, Note, counted
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, GamePlan, Plan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
@@ -146,7 +146,7 @@ def _weights(spec: Spec, game: GamePlan, plan: Plan) -> Iterator[Diagnostic]:
                 "no-effect",
                 f"the `{penalty.kind}` of `{game.name}` is taken in the first step alone",
                 spec.source.value(*path, "every"),
-                found=f"every {penalty.every:,} steps, of {spec.training.steps:,}",
+                found=f"every {counted(penalty.every, 'step')}, of {spec.training.steps:,}",
             )
 
 

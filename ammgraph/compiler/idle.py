@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
-from ammgraph.plan.plan import FromData, Plan
-from ammgraph.spec.schema import Spec
+from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, FromPrior, Plan
+from ammgraph.spec.schema import Empirical, Spec
 
 
 def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
@@ -27,6 +27,10 @@ def _idle(message: str, span: Span, found: str = "") -> Diagnostic:
     return Diagnostic("no-effect", message, span, found=found)
 
 
+def _origins(plan: Plan) -> list[FromData | FromPrior | FromDraw | FromNetwork]:
+    return [factor.origin for draw in plan.draws for factor in draw.factors]
+
+
 def _rates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     optimizers = spec.training.optimizers
     for network in plan.networks:
@@ -41,13 +45,21 @@ def _rates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def _averages(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     averages = spec.training.ema
-    if averages and spec.evaluation.weights == "last":
-        found = "`evaluation.weights` is `last`"
+    drawing = {origin.evaluation.network for origin in _origins(plan) if isinstance(origin, FromNetwork)}
+    used = [found.name for found in plan.networks if found.ema and found.parameters and found.name in drawing]
+    if averages and (spec.evaluation.weights == "last" or not used):
+        found = (
+            "`evaluation.weights` is `last`"
+            if spec.evaluation.weights == "last"
+            else "no network that draws a variable is averaged"
+        )
         yield _idle("nothing uses the averages of weights", spec.source.key("training", "ema"), found)
+        return
     for network in plan.networks:
-        if network.name in averages and not network.parameters:
-            span = spec.source.key("training", "ema", network.name)
-            yield _idle(f"`{network.name}` has no parameters to average", span)
+        if network.name in averages and (not network.parameters or (network.ema and network.name not in used)):
+            reason = "draws no variable" if network.parameters else "has no parameters"
+            message = f"no evaluation uses the average of `{network.name}`, which {reason}"
+            yield _idle(message, spec.source.key("training", "ema", network.name))
 
 
 def _untaken_defaults(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
@@ -55,20 +67,24 @@ def _untaken_defaults(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     training = spec.training
     learning = [network.name for network in plan.networks if network.parameters]
     sizes = training.batch_size if isinstance(training.batch_size, dict) else {}
-    own = spec.written["training"]["optimizers"]
-    common = own.get("default", {})
-    inherits = any(name not in own or (_kind(own[name], common) and set(common) - set(own[name])) for name in learning)
     for key, named, takers in (("ema", training.ema, learning), ("batch_size", sizes, list(spec.distributions))):
         if "default" in named and all(name in named for name in takers):
             yield _idle(f"nothing takes the `default` of `{key}`", spec.source.key("training", key, "default"))
-    if "default" in own and not inherits:
-        span = spec.source.key("training", "optimizers", "default")
-        yield _idle("no network takes a key of the `default` optimizer", span)
+    own = spec.written["training"]["optimizers"]
+    common, path = own.get("default", {}), ("training", "optimizers", "default")
+    taken = {key for name in learning for key in _inherited(own.get(name, {}), common)}
+    if common and not taken:
+        yield _idle("no network takes a key of the `default` optimizer", spec.source.key(*path))
+    elif "default" in own:
+        for key in common:
+            if key not in taken and key != "name":
+                yield _idle(f"no network takes the `{key}` of the `default` optimizer", spec.source.key(*path, key))
 
 
-def _kind(optimizer: Mapping[str, object], common: Mapping[str, object]) -> bool:
-    """Whether an optimizer is merged over the default: it is of no other kind."""
-    return optimizer.get("name", common.get("name")) == common.get("name")
+def _inherited(optimizer: Mapping[str, object], common: Mapping[str, object]) -> set[str]:
+    """What an optimizer takes from the default, over which it is merged unless it is of another kind."""
+    same = optimizer.get("name", common.get("name")) == common.get("name")
+    return set(common) - set(optimizer) if same else set()
 
 
 def _columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
@@ -102,12 +118,16 @@ def _common_columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     data = spec.data
-    origins = [factor.origin for draw in plan.draws for factor in draw.factors]
-    read = {variable for origin in origins if isinstance(origin, FromData) for variable, _ in origin.fields}
+    drawn = [origin for origin in _origins(plan) if isinstance(origin, FromData)]
+    read = {variable for origin in drawn for variable, _ in origin.fields}
     for name in data.fields:
         if name not in read:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
             yield _idle(message, spec.source.key("data", "fields", name))
+    counted = any(isinstance(origin, FromPrior) and isinstance(origin.prior, Empirical) for origin in _origins(plan))
+    if data.labeled is not None and not counted and all(origin.source.part == "all" for origin in drawn):
+        found = "no factor is drawn by `data.labeled`, `data.unlabeled` or `empirical`"
+        yield _idle("nothing uses the labelled subset", spec.source.key("data", "labeled"), found)
     chosen = data.labeled is not None and data.labeled.count != "all"
     splits = data.validation > 0 and data.dataset != "svhn"
     if "seed" in data.model_fields_set and not chosen and not splits:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ammgraph.compiler.resolved import Declared, Resolved
-from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
 from ammgraph.plan.plan import Shape, VariablePlan, shape_text
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.schema import (
@@ -135,7 +135,8 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
     if variable.kind == "categorical" and variable.shape[0] < known[1]:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has {variable.shape[0]} categories, but `{spec.data.dataset}` has {known[1]} classes",
+            f"`{variable.name}` has {counted(variable.shape[0], 'category')}, but `{spec.data.dataset}` has "
+            f"{counted(known[1], 'class')}",
             spec.source.value("variables", variable.name, "size"),
             expected=f"at least {known[1]}",
             notes=note,

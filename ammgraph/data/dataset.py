@@ -16,7 +16,7 @@ from torch import Tensor
 from ammgraph.data.files import read_folder, read_npz
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_digits, read_mnist, read_svhn
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.spec.schema import Data, Labeled
 
 
@@ -181,7 +181,7 @@ def _balanced(order: Tensor, labels: Tensor, classes: tuple[str, ...], count: in
     """The first count / classes examples of each class, in the given order."""
     if count % len(classes):
         raise RunError(
-            f"{count:,} labelled examples cannot be balanced over {len(classes)} classes; "
+            f"{counted(count, 'labelled example')} cannot be balanced over {counted(len(classes), 'class')}; "
             f"let `data.labeled.count` be a multiple of {len(classes)}"
         )
     each = count // len(classes)
@@ -191,8 +191,8 @@ def _balanced(order: Tensor, labels: Tensor, classes: tuple[str, ...], count: in
             most = min(sizes) * len(classes)
             advice = f"`data.labeled.count` can be {most:,} at most" if most else "take `data.labeled.choice` `random`"
             raise RunError(
-                f"{count:,} labelled examples, balanced, need {each:,} of each class, but class `{name}` has {size:,}; "
-                f"{advice}"
+                f"{counted(count, 'labelled example')}, balanced, need {each:,} of each class, but class `{name}` has "
+                f"{size:,}; {advice}"
             )
     ordered = labels[order]
     return torch.cat([order[ordered == label][:each] for label in range(len(classes))])
@@ -216,5 +216,5 @@ def _description(records: Records, train: Split, validation: Split | None, label
     counts = [f"{len(train):,} training{labelled}"]
     counts += [] if validation is None else [f"{len(validation):,} validation"]
     counts += ["no test" if records.test is None else f"{len(records.test):,} test"]
-    kind = f"images of {shape_text(train.images.shape[1:])}, {len(records.classes)} classes"
+    kind = f"images of {shape_text(train.images.shape[1:])}, {counted(len(records.classes), 'class')}"
     return f"{records.source}: {kind}; {', '.join(counts)}"

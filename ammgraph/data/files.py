@@ -32,7 +32,7 @@ from ammgraph.data.records import (
     refuse_other_than_a_file,
     shape_text,
 )
-from ammgraph.diagnostics import RunError, nearest
+from ammgraph.diagnostics import RunError, counted, nearest
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -157,8 +157,8 @@ def _pixels(path: Path, key: str, images: Array) -> Array:
         raise RunError(f"{path}: `{key}` is {images.dtype}, expected uint8 in 0..255 or floats in [0, 1]; {hint}")
     if not np.isfinite(images).all():
         raise RunError(
-            f"{path}: `{key}` has {int((~np.isfinite(images)).sum()):,} pixels that are NaN or infinite; leave these "
-            "images out"
+            f"{path}: `{key}` has {counted(int((~np.isfinite(images)).sum()), 'pixel')} that are NaN or "
+            "infinite; leave these images out"
         )
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:

@@ -1,5 +1,6 @@
 """What every reader returns: images and labels as checked tensors. Knows no data set, no split and no spec."""
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ammgraph.diagnostics import RunError, nearest
+from ammgraph.diagnostics import RunError, counted, nearest
+
+logger = logging.getLogger(__name__)
 
 # Where a container's limit stands: version 2 and version 1 of control groups.
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -80,7 +83,8 @@ def checked_records(train: Split, test: Split | None, classes: tuple[str, ...], 
             raise RunError(f"{source} has no {name} images")
         if len(split.images) != len(split.labels):
             raise RunError(
-                f"{source}: {len(split.images):,} {name} images but {len(split.labels):,} labels; expected one each"
+                f"{source}: {counted(len(split.images), f'{name} image')} but {counted(len(split.labels), 'label')}; "
+                "expected one each"
             )
         lowest, highest = int(split.labels.min()), int(split.labels.max())
         if lowest < 0 or highest >= len(classes):
@@ -90,7 +94,18 @@ def checked_records(train: Split, test: Split | None, classes: tuple[str, ...], 
             f"{source}: the training images are {_look(train.images)}, but the test images {_look(test.images)}; "
             "store both alike"
         )
+    _warn_of_the_dark(train.images, source)
     return Records(train, test, classes, source)
+
+
+def _warn_of_the_dark(images: Tensor, source: str) -> None:
+    """Values of few bits, or of 0 and 1, that nobody has scaled."""
+    brightest, white = images.max().item(), 255 if images.dtype == torch.uint8 else 1
+    if brightest < white / 4:
+        logger.warning(
+            f"{source}: no pixel of the training images is above {brightest:.4g}, and white is {white}: they are "
+            f"nearly black; if {brightest:.4g} is their white, store them scaled to {white}"
+        )
 
 
 @contextmanager

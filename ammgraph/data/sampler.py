@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 
 _WORDS = 624  # of the CPU's generator, a Mersenne twister
 
@@ -87,11 +87,13 @@ class Sampler(Iterator[Tensor]):
         order = order.to(self._indices)
         if not torch.equal(order.sort().values, self._indices.sort().values):
             raise RunError(
-                f"the checkpoint draws from {len(order):,} examples, this run from {len(self._indices):,}, not the "
-                "same ones; resume with the data, `data.seed` and labelled subset that the run began with"
+                f"the checkpoint draws from {counted(len(order), 'example')}, this run from {len(self._indices):,}, "
+                "not the same ones; resume with the data, `data.seed` and labelled subset that the run began with"
             )
         if type(position) is not int or not 0 <= position <= len(order):
-            raise RunError(f"the checkpoint's place among {len(order):,} examples is none of them: {position!r:.60}")
+            raise RunError(
+                f"the checkpoint's place among {counted(len(order), 'example')} is none of them: {position!r:.60}"
+            )
         restore(self._generator, state["generator"])
         self._order, self._position = order, position
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import results
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
@@ -208,7 +208,7 @@ def _legend(groups: Sequence[Group], place: int) -> list[str]:
     evaluations = [run.evaluation for run in group.runs]
     seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
     steps = sorted({evaluation.step for evaluation in evaluations})
-    scored = sorted({f"{_examples(e):,} {SPLITS[e.split]} images" for e in evaluations})
+    scored = sorted({counted(_examples(e), f"{SPLITS[e.split]} image") for e in evaluations})
     runs = "1 run, seed" if len(group.runs) == 1 else f"{len(group.runs)} runs, seeds"
     found = [f"[{place + 1}] {group.name}: {runs} {seeds}; step {_range(steps)}; {' and '.join(scored)}"]
     twins = [other for other, twin in enumerate(groups) if other != place and _weights(twin) == _weights(group)]

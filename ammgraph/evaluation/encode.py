@@ -15,7 +15,7 @@ from torch import Tensor
 from ammgraph.data.advice import other_layout
 from ammgraph.data.files import read_images
 from ammgraph.data.records import Split, shape_text
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import results
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
 from ammgraph.evaluation.loading import LoadedModel, load_model
@@ -151,7 +151,7 @@ def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: 
         return [], ""
     fit = min(fits, key=lambda result: result.fitted_on != "validation")
     names = [evaluation.classes[label] if label >= 0 else "" for label in fit.assignment]
-    return names, f"majority on {fit.fitted_examples:,} {SPLITS[fit.fitted_on]} images"
+    return names, f"majority on {counted(fit.fitted_examples, f'{SPLITS[fit.fitted_on]} image')}"
 
 
 def write_encoding(encoding: Encoding, output: Path) -> None:

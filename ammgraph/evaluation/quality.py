@@ -14,7 +14,7 @@ import torch
 
 from ammgraph.data.dataset import Dataset, cache_folder
 from ammgraph.data.records import Split
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.classifier import VERSION, cached_classifier
 from ammgraph.evaluation.results import SPLITS, Result, finite
 from ammgraph.nn.model import Model
@@ -106,7 +106,8 @@ def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) 
     trained = cached_classifier(dataset.train, len(dataset.classes), held_out, options.seed, folder, device)
     words = (
         f"classifier v{VERSION} of {dataset.name}, trained on {len(dataset.train):,} labelled images, seed "
-        f"{options.seed}, error {100 * trained.error:.2f} % on {trained.examples:,} {SPLITS[trained.split]} images"
+        f"{options.seed}, error {100 * trained.error:.2f} % on "
+        f"{counted(trained.examples, f'{SPLITS[trained.split]} image')}"
     )
     return _Extractor(fidelity.CLASSIFIER, trained.path, "(classifier)", words, False)
 

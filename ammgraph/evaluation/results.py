@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ammgraph import __version__
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
 from ammgraph.spec.measures import words
@@ -220,7 +220,7 @@ def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> li
     first = max(len(result.label) for result in shown)
     second = max((len(_rule(result)) for result in shown), default=0)
     weights = ", averaged weights" if evaluation.weights == "ema" else ""
-    found = [f"on {examples:,} {SPLITS[shown[0].split]} images{weights}:"]
+    found = [f"on {counted(examples, f'{SPLITS[shown[0].split]} image')}{weights}:"]
     # The same measure by different rules stands together, to be compared.
     labels = list(dict.fromkeys(result.label for result in shown))
     ordered = sorted(shown, key=lambda result: labels.index(result.label))

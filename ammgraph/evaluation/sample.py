@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.diagnostics import RunError
+from ammgraph.data.records import machine_memory
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.cost import bytes_text
+from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import DrawPlan, Plan
 from ammgraph.plan.queries import generating_draw, prior_category
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
@@ -96,16 +99,15 @@ def draw_samples(
     name, draw = _source(plan, variable)
     category = prior_category(plan, draw, name)
     rows = _rows(plan, category, component)
+    each = count or (PER_COMPONENT if interpolate is None or len(rows) == 1 else 1)
+    _check_memory(plan, draw, each * len(rows) * (interpolate or 1))
+    fixed = {category: torch.tensor(rows).repeat_interleave(each)} if category else {}
     if interpolate is None:
-        each = count or PER_COMPONENT
         columns = each if len(rows) > 1 else math.ceil(math.sqrt(each))
-        fixed = {category: torch.tensor(rows).repeat_interleave(each)} if category else {}
         drawn = generate(model, plan, draw, name, fixed, each * len(rows), seed)
     else:
-        paths = count or (1 if len(rows) > 1 else PER_COMPONENT)
         columns = interpolate
-        fixed = {category: torch.tensor(rows).repeat_interleave(paths)} if category else {}
-        drawn = _paths(model, plan, draw, name, fixed, paths * len(rows), interpolate, seed)
+        drawn = _paths(model, plan, draw, name, fixed, each * len(rows), interpolate, seed)
     images = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)
     return Samples(
         variable=name,
@@ -192,8 +194,25 @@ def _paths(
         first, last = (end.repeat_interleave(steps, dim=0) for end in ends[parent].split(count))
         moves = plan.variable(parent).kind == "real"
         given[parent] = torch.lerp(first, last, places[:, None, None, None]) if moves else first
-    drawn = sample_draw(model, draw, {}, {}, Mode.EVAL, given=given, batch=count * steps, only=frozenset({name}))
-    return drawn.samples
+    parts = []
+    for start in range(0, count * steps, BATCH):
+        part = {key: values[start : start + BATCH] for key, values in given.items()}
+        size = min(BATCH, count * steps - start)
+        parts.append(
+            sample_draw(model, draw, {}, {}, Mode.EVAL, given=part, batch=size, only=frozenset({name})).samples
+        )
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def _check_memory(plan: Plan, draw: DrawPlan, count: int) -> None:
+    """The machine has the memory for so many samples: each of every variable, as it is drawn and once more joined."""
+    each = 2 * 4 * sum(math.prod(plan.variable(name).shape) for factor in draw.factors for name in factor.variables)
+    needed, there = count * each, machine_memory()
+    if needed > there:
+        raise RunError(
+            f"{counted(count, 'image')} need about {bytes_text(needed)} of memory, and the machine has "
+            f"{bytes_text(there)}; at most {there // each:,} can be asked for at once"
+        )
 
 
 def _plain(plan: Plan, name: str, values: Tensor) -> Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.loading import load_model
 from ammgraph.export.as_onnx import onnx_programs
 from ammgraph.export.model import askings, constant_attributes, network_attributes
@@ -39,7 +39,9 @@ def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path,
     if kept:
         raise RunError(f"{output / kept[0]} exists, and may have been edited; name another folder with `--output`")
     averaged = ", averaged" if loaded.weights == "ema" else ""
-    origin = f"Its weights are those of a run of `{loaded.settings.name}` after {loaded.step:,} steps{averaged}."
+    origin = (
+        f"Its weights are those of a run of `{loaded.settings.name}` after {counted(loaded.step, 'step')}{averaged}."
+    )
     source = model_source(loaded.plan, loaded.model, loaded.title, origin)
     weights = exported_weights(loaded.plan, loaded.model)
     programs = onnx_programs(loaded.plan, source, weights) if onnx else {}
@@ -47,14 +49,16 @@ def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path,
     torch.save(weights, buffer)
     contents = {SOURCE: source.encode("utf-8"), WEIGHTS: buffer.getvalue()}
     contents |= {f"{name}.onnx": program.model_proto.SerializeToString() for name, program in programs.items()}
-    _write(output, contents)
+    _write(folder, output, contents)
     return tuple(output / name for name in (SOURCE, WEIGHTS, *asked))
 
 
-def _write(output: Path, contents: Mapping[str, bytes]) -> None:
-    """Write all files of an export, or none."""
+def _write(folder: Path, output: Path, contents: Mapping[str, bytes]) -> None:
+    """Write all files of an export, or none; a run may come from a stranger, with a link where the export goes."""
     written = []
     try:
+        if output.parent == folder:
+            files.refuse_link(output)
         files.make_folder(output)
         for name, content in contents.items():
             files.write(output / name, content)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ammgraph.diagnostics import counted
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
 from ammgraph.layers.operations import POOLS, UNSAID
@@ -41,7 +42,7 @@ def network_code(
     table = _Table(network, attributes(network), Names({*TAKEN, "self", "noise", "like"}, things))
     reads = ", ".join(f"{name} {shape_text(shape)}" for name, shape in network.inputs) or "nothing"
     lines = [f"class {name}(nn.Module):"]
-    lines += docstring(f"Network `{network.name}`: reads {reads}; {network.parameters:,} parameters.", "    ")
+    lines += docstring(f"Network `{network.name}`: reads {reads}; {counted(network.parameters, 'parameter')}.", "    ")
     lines += ["", "    def __init__(self) -> None:", f"{_INDENT}super().__init__()"]
     for row in network.rows:
         if row.op is not None:

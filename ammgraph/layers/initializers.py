@@ -20,13 +20,13 @@ def _gain(gain: float, fan_in: float) -> dict[str, float]:
     return {"gain": gain}
 
 
+_FANS = "the number is the gain. Both fans are channels times width^2, in a `conv_transpose` as in a `conv`."
+
 INITIALIZERS: dict[str, Initializer] = {
     "normal": Initializer("nn.init.normal_", lambda s, _: {"std": s}, "N(0, s^2), the number is s.", 0.02),
     "uniform": Initializer("nn.init.uniform_", lambda a, _: {"a": -a, "b": a}, "U(-a, a), the number is a.", 0.05),
-    "xavier_normal": Initializer("nn.init.xavier_normal_", _gain, "Glorot's normal; the number is the gain.", 1, True),
-    "xavier_uniform": Initializer(
-        "nn.init.xavier_uniform_", _gain, "Glorot's uniform; the number is the gain.", 1, True
-    ),
+    "xavier_normal": Initializer("nn.init.xavier_normal_", _gain, f"Glorot's normal; {_FANS}", 1, True),
+    "xavier_uniform": Initializer("nn.init.xavier_uniform_", _gain, f"Glorot's uniform; {_FANS}", 1, True),
     "kaiming_normal": Initializer(
         "nn.init.normal_",
         lambda slope, fan_in: {"std": math.sqrt(2 / (1 + slope**2)) / math.sqrt(fan_in)},

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ammgraph.diagnostics import Diagnostic
+from ammgraph.diagnostics import Diagnostic, counted
 from ammgraph.plan.evaluation_cost import EvaluationMemory, evaluation_memory, known_counts
 from ammgraph.plan.plan import FromData, FromPrior, Plan, RowPlan, TurnPlan
 from ammgraph.spec.schema import Spec
@@ -80,7 +80,7 @@ def check_memory(spec: Spec, plan: Plan) -> list[Diagnostic]:
     return [
         Diagnostic(
             "too-large",
-            f"an evaluation of {scored:,} images needs about {bytes_text(needed.total)} of memory",
+            f"an evaluation of {counted(scored, 'image')} needs about {bytes_text(needed.total)} of memory",
             spec.source.value(*(("variables", needed.variable, "size") if needed.variable else ("variables",))),
             found=evaluation_text(needed),
             expected=f"at most {bytes_text(LARGEST_MEMORY)}",

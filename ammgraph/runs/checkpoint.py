@@ -75,14 +75,14 @@ def has_checkpoint(folder: Path) -> bool:
 
 def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
     try:
-        content = path.read_bytes()
+        content = files.read(path)
     except FileNotFoundError:
         return "was not finished, or was removed", None
     except OSError as error:
         return f"cannot be read: {error.strerror}", None
     checksum = path.with_suffix(".sha256")
     try:
-        expected = checksum.read_text(encoding="ascii", errors="replace").strip().partition(" ")[0]
+        expected = files.read(checksum).decode("ascii", "replace").strip().partition(" ")[0]
     except FileNotFoundError:
         return (
             f"has no checksum: {checksum.name} is missing. Copy it too or, if the file is whole, write it in "
@@ -96,14 +96,16 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
         _check_archive(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         _check_tensors(state, len(content))
-        place = states.not_finite(state)
+        problem, place = states.impossible(state)
     except Exception as error:  # whatever a foreign file makes the reader do, it is not a checkpoint of ours
         return f"is no checkpoint: {type(error).__name__}", None
     if not isinstance(state, dict):
         return "is no checkpoint", None
     if type(state.get("step", step)) is not int or state.get("step", step) != step:
         return f"is no checkpoint of step {step}", None
-    if place:
+    if problem == "negative":
+        return f"holds negative numbers where none can be (`{place}`): it was changed, or another program wrote it", None
+    if problem:
         return f"holds numbers that are not finite (`{place}`): training had diverged", None
     return "", state
 

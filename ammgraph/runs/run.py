@@ -114,21 +114,41 @@ def create(
         raise RunError(f"{folder} holds checkpoints of a run whose {OPTIONS} is gone; name another")
     contents = {
         SPEC: spec_text(written),
-        PLAN: plan,
-        ENVIRONMENT: json.dumps(environment(device, processes), indent=1) + "\n",
-        OPTIONS: json.dumps(asdict(options), indent=1) + "\n",
+        PLAN: plan.encode(),
+        ENVIRONMENT: json.dumps(environment(device, processes), indent=1).encode() + b"\n",
+        OPTIONS: options_text(options),
     }
     try:
         files.make_folder(folder / CHECKPOINTS)  # before run.json: a run without it was copied without it
-        for name, text in contents.items():
-            files.write(folder / name, text.encode())
+        for name, content in contents.items():
+            files.write(folder / name, content)
     except OSError as error:
         raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
 
 
-def spec_text(written: dict[str, Any]) -> str:
+def spec_text(written: dict[str, Any]) -> bytes:
     """A resolved spec as JSON that is YAML too: characters as they are, for YAML knows no surrogate pairs."""
-    return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
+    return _encoded(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
+
+
+def options_text(options: Any) -> bytes:
+    """The options of a run, or of trials, as JSON."""
+    return _encoded(json.dumps(asdict(options), indent=1, ensure_ascii=False) + "\n")
+
+
+def _encoded(text: str) -> bytes:
+    """As UTF-8, which the path of a file need not be.
+
+    Raises:
+        RunError: it holds such a path.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        line = text[: error.end].rpartition("\n")[2] + text[error.end :].partition("\n")[0]
+        raise RunError(
+            f"a run keeps where its data are, and this path is no UTF-8: {line.strip()[:200]}; rename that folder or file"
+        ) from error
 
 
 def is_run(folder: Path) -> bool:

@@ -1,11 +1,16 @@
 """States that are read back: a stranger's may hold anything, and torch writes beyond a tensor that is too small."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
+
+
+# What optimizers and batch norm remember that is a mean of squares, or counts.
+NEVER_NEGATIVE = ("exp_avg_sq", "square_avg", "step", "running_variance")
 
 
 class NotFinite(RunError):
@@ -41,17 +46,19 @@ def mismatch(found: Any, expected: Any, place: str = "") -> str:
     return next((problem for problem in below if problem), "")
 
 
-def not_finite(state: Any, place: str = "") -> str:
-    """Where a state holds a number that is not finite; empty where it holds none."""
+def impossible(state: Any, place: str = "") -> tuple[str, str]:
+    """What no number of a state may be, and where one is: not finite, or a mean of squares or a count below 0."""
     if isinstance(state, Tensor):
-        return "" if all_finite([state]) else place
+        name = re.split(r"[/.]", place)[-1]
+        below = name in NEVER_NEGATIVE and state.is_floating_point() and bool((state < 0).any())
+        return ("negative", place) if below else ("", "") if all_finite([state]) else ("not finite", place)
     entries: Iterable[tuple[Any, Any]] = ()
     if isinstance(state, Mapping):
         entries = state.items()
     elif isinstance(state, list | tuple):
         entries = enumerate(state)
-    below = (not_finite(value, f"{place}/{name}".lstrip("/")) for name, value in entries)
-    return next((found for found in below if found), "")
+    found = (impossible(value, f"{place}/{name}".lstrip("/")) for name, value in entries)
+    return next((problem for problem in found if problem[0]), ("", ""))
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

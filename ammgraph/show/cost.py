@@ -1,5 +1,6 @@
 """What a plan costs, as text."""
 
+from ammgraph.diagnostics import counted
 from ammgraph.plan.cost import bytes_text, evaluation_text, forward_cost, memory, memory_text
 from ammgraph.plan.evaluation_cost import evaluation_memory, known_counts
 from ammgraph.plan.plan import Plan
@@ -24,7 +25,7 @@ def cost_text(plan: Plan) -> str:
     held = f"  memory of a step, about {bytes_text(found.total)}: {memory_text(found)}"
     scored, fitted = known_counts(plan)
     needed = evaluation_memory(plan, scored, fitted)
-    images = f" of {scored:,} images" if scored else " without its scores"
+    images = f" of {counted(scored, 'image')}" if scored else " without its scores"
     later = f"  memory of an evaluation{images}, about {bytes_text(needed.total)}: {evaluation_text(needed)}"
     return "\n".join(["cost", *table(rows, right=(1, 2, 3)), held, later])
 

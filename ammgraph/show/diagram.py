@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ammgraph.diagnostics import counted
 from ammgraph.plan.plan import DrawPlan, FromData, FromNetwork, LossPlan, ObjectivePlan, Plan, TurnPlan
 from ammgraph.show.text import formula_text, often_text
 from ammgraph.spec.schema import Schedule
@@ -113,12 +114,12 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
         draw = plan.draw(name)
         lines = [f"{factor.text}: {factor.value}" for factor in draw.factors if factor.needed]
         draws[name] = len(boxes)
-        boxes.append(Box("draw", f"{name}, {draw.batch_size} examples", tuple(lines)))
+        boxes.append(Box("draw", f"{name}, {counted(draw.batch_size, 'example')}", tuple(lines)))
     for found in (*turn.passes_of("scored"), *turn.passes_of("between")):
         edges += [(draws[name], len(boxes)) for name in found.draws]
         passes[found.evaluation.name] = len(boxes)
         if found.kind == "scored":
-            lines = [" | ".join(found.draws), f"{found.batch} examples, one batch"]
+            lines = [" | ".join(found.draws), f"{counted(found.batch, 'example')}, one batch"]
         else:
             lines = [f"between {' and '.join(found.draws)}", *([often_text(found.every)] if found.every > 1 else [])]
         boxes.append(Box("pass", f"{found.evaluation.network}.{found.row}", tuple(lines)))

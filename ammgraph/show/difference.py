@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
+from ammgraph.diagnostics import counted
 from ammgraph.plan.plan import (
     DrawPlan,
     FactorPlan,
@@ -196,7 +197,7 @@ def _networks(first: Plan, second: Plan) -> Iterator[Change]:
 
 
 def _size(network: NetworkPlan) -> str:
-    return f"{len(network.rows)} rows, {network.parameters:,} parameters"
+    return f"{counted(len(network.rows), 'row')}, {counted(network.parameters, 'parameter')}"
 
 
 def _only_here(before: NetworkPlan, after: NetworkPlan) -> Iterator[Change]:
@@ -230,7 +231,7 @@ def _grouped(rows: Sequence[tuple[str, list[Part]]]) -> Iterator[Change]:
     counts = Counter(part for _, parts in rows for part in parts if part[0] in ("weights", "biases"))
     common = {part for part, count in counts.items() if count >= COMMON}
     for part in sorted(common):
-        yield Change("changed", f"initial {part[0]} of {counts[part]} rows", (("", part[1], part[2]),))
+        yield Change("changed", f"initial {part[0]} of {counted(counts[part], 'row')}", (("", part[1], part[2]),))
     for what, parts in rows:
         if own := tuple(part for part in parts if part not in common):
             yield Change("changed", what, own)

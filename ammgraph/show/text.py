@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ammgraph.diagnostics import counted
 from ammgraph.formulas.expression import Expression, Logit
 from ammgraph.formulas.functions import FUNCTIONS
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
@@ -85,7 +86,9 @@ def distributions_text(plan: Plan) -> str:
 
 def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) -> str:
     """A layer table with shapes, parameters, multiply-adds of one example and, where it is given, memory of a step."""
-    head = f"network {network.name}: {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
+    head = (
+        f"network {network.name}: {counted(network.parameters, 'parameter')}, {network.multiply_adds:,} multiply-adds"
+    )
     rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
     rows += [(name, "-", "", shape_text(shape), "", "") for name, shape in network.inputs]
     rows += [
@@ -232,10 +235,14 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for found in turn.passes_of("scored"):
         sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(
-            ("pass", found.evaluation.name, f"{' | '.join(found.draws)}, {found.batch} examples as one batch: {sides}")
+            (
+                "pass",
+                found.evaluation.name,
+                f"{' | '.join(found.draws)}, {counted(found.batch, 'example')} as one batch: {sides}",
+            )
         )
     for found in turn.passes_of("between"):
-        where = f"between {' and '.join(found.draws)}, {found.batch} examples, statistics kept"
+        where = f"between {' and '.join(found.draws)}, {counted(found.batch, 'example')}, statistics kept"
         rows.append(
             ("pass", found.evaluation.name, where if found.every == 1 else f"{where}, {often_text(found.every)}")
         )

@@ -83,7 +83,8 @@ def merge(written: Written) -> tuple[Table, list[Diagnostic]]:
 def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
     """A file's text; where it cannot be read the problem stands at `place`, the `extends:` that names it."""
     try:
-        with open(file, "rb") as stream:
+        with open(file, "rb", opener=_without_waiting) as stream:
+            os.set_blocking(stream.fileno(), True)
             return decode(stream.read(LARGEST_FILE + 1), file)
     except FileNotFoundError:
         message = f"there is no file `{printable(file)}`"
@@ -96,6 +97,11 @@ def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
     if place is None:
         return "", [Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), hint=hint)]
     return "", [Diagnostic("extends", message, place, hint=hint)]
+
+
+def _without_waiting(file: str, flags: int) -> int:
+    """A named pipe that nobody writes to is empty."""
+    return os.open(file, flags | os.O_NONBLOCK)
 
 
 def _specs_beside(file: str) -> list[str]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 from markupsafe import Markup
 
+from ammgraph.diagnostics import counted
+
 if TYPE_CHECKING:
     from ammgraph.spec.schema import Spec
 
@@ -57,7 +59,9 @@ def _sections(spec: "Spec") -> list[tuple[tuple[str, ...], list[tuple[str, ...]]
         (name, "=", factors if isinstance(factors, str) else " ".join(factors))
         for name, factors in spec.distributions.items()
     ]
-    networks: list[tuple[str, ...]] = [(name, f"{len(network.layers)} rows") for name, network in spec.networks.items()]
+    networks: list[tuple[str, ...]] = [
+        (name, counted(len(network.layers), "row")) for name, network in spec.networks.items()
+    ]
     games: list[tuple[str, ...]] = [
         (name, " against ".join(str(side) for side in game.match), str(game.discriminator), game.objective)
         for name, game in spec.games.items()

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, InstanceOf, T
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from ammgraph.diagnostics import counted
 from ammgraph.spec.notation import Call, Reference, number_text, parse_source
 from ammgraph.spec.values import (
     ARITHMETIC_SCHEMA,
@@ -157,7 +158,7 @@ def _word(call: Call) -> Source:
         )
     if numbers and (call.word not in ("uniform", "normal") or len(numbers) != 2):
         forms = {"uniform": "`uniform` or `uniform(low, high)`", "normal": "`normal` or `normal(mean, scale)`"}
-        message = f"`{call.word}` does not take {len(numbers)} number{'s' if len(numbers) > 1 else ''}"
+        message = f"`{call.word}` does not take {counted(len(numbers), 'number')}"
         raise problem("notation", message, found=f"`{call}`", expected=forms.get(call.word, f"`{call.word}`"))
     if call.word == "uniform":
         if numbers and numbers[0] >= numbers[1]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.diagnostics import counted
 from ammgraph.show.text import table
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Published
@@ -38,7 +39,7 @@ def listing_text(found: Sequence[Listed]) -> str:
     for spec in found:
         lines.append(f"{spec.name}: {spec.title}")
         rows = [(side, "") for side in spec.factorizations]
-        rows[0] = (rows[0][0], f"{spec.parameters:,} parameters")
+        rows[0] = (rows[0][0], counted(spec.parameters, "parameter"))
         lines += table(rows)
         lines += [f"  published: {published_text(number)}" for number in spec.published]
         lines.append("")
@@ -48,7 +49,7 @@ def listing_text(found: Sequence[Listed]) -> str:
 
 def published_text(number: Published) -> str:
     """`clustering error 3.32 +- 0.39 %, 10 trials (Table 1)`."""
-    trials = "" if number.trials is None else f", {number.trials} trials"
+    trials = "" if number.trials is None else f", {counted(number.trials, 'trial')}"
     return f"{number.metric.replace('_', ' ')} {published_value(number)}{trials} ({number.source})"
 
 

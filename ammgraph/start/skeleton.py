@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ammgraph.diagnostics import Diagnostic, Note, Span, SpecError, did_you_mean, stop_if
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
+from ammgraph.spec.source import printable
 from ammgraph.start.json_schema import SCHEMA_LINE
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows, size_text
 
@@ -262,10 +263,10 @@ def _written(
     networks = _network_names(sides, sizes)
     labels = any(len(placed.factor.variables) > 1 for side in sides.values() for placed in side)
     products = ["  ".join(str(placed.factor) for placed in side) for side in sides.values()]
-    page = _Page()
+    page, file = _Page(), printable(file)
     page.line(SCHEMA_LINE)
     page.line(f"# {products[0]}   against   {products[1]}")
-    page.line(f"# Made by: {command}")
+    page.line(f"# Made by: {printable(command)}")
     page.line(f"# Run: ammgraph train {file}")
     page.line(
         "# Change what you like: `ammgraph validate` says what no longer fits, `ammgraph show` what follows from it."

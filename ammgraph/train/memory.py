@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from ammgraph.data.records import machine_memory
-from ammgraph.diagnostics import RunError, is_out_of_memory
+from ammgraph.diagnostics import RunError, counted, is_out_of_memory
 from ammgraph.plan.cost import Precision, bytes_text, evaluation_advice, evaluation_text, memory, memory_text
 from ammgraph.plan.evaluation_cost import evaluation_memory
 from ammgraph.plan.plan import Plan
@@ -55,7 +55,7 @@ def check_evaluation_memory(plan: Plan, scored: int, fitted: int) -> None:
     needed, there = evaluation_memory(plan, scored, fitted), machine_memory()
     if needed.total > there:
         raise RunError(
-            f"an evaluation of {scored:,} images needs about {bytes_text(needed.total)} of memory "
+            f"an evaluation of {counted(scored, 'image')} needs about {bytes_text(needed.total)} of memory "
             f"({evaluation_text(needed)}), and the machine has {bytes_text(there)}; {evaluation_advice(needed)}"
         )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ammgraph.data.advice import other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.sampler import Sampler, restore
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.plan import FromData, FromPrior, Plan, TurnPlan
 from ammgraph.plan.queries import fields_of
@@ -177,6 +177,6 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
                 )
             if field == "label" and shape[0] < len(dataset.classes):
                 raise RunError(
-                    f"`{name}` has {shape[0]} categories, but {dataset.name} has {len(dataset.classes)} classes; "
-                    f"a labelled variable needs at least as many"
+                    f"`{name}` has {counted(shape[0], 'category')}, but {dataset.name} has "
+                    f"{counted(len(dataset.classes), 'class')}; a labelled variable needs at least as many"
                 )

@@ -167,6 +167,13 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
             "the learning rate of `encoder` is 0 all through the training: it never changes",
         ),
         ("data: {fields: {y: label}}", "`y` takes no field of a record: no factor of it is drawn by `data`"),
+        ("data: {labeled: {count: 10}}", "nothing uses the labelled subset"),
+        (
+            "data: {labeled: {count: 10}}\n"
+            "networks: {encoder: {layers: {y: null, a: null}}}\n"
+            "distributions: {q: {'q(x,y)': data, 'q(z|x)': encoder.z}}",
+            "nothing uses the labelled subset",
+        ),
         ("data: {seed: 3}", "nothing is split at random: no example is held out or labelled"),
         (
             "networks: {critic: {layers: {d: {bias: false, initializer: {biases: 3}}}}}",
@@ -188,6 +195,12 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
             "evaluation: {weights: ema}\n"
             "training: {ema: {default: 0, critic: 0, encoder: 0, components: 0, decoder: 0.9}}",
             "nothing takes the `default` of `ema`",
+        ),
+        ("evaluation: {weights: ema}\ntraining: {ema: {critic: 0.9}}", "nothing uses the averages of weights"),
+        ("evaluation: {weights: ema}\ntraining: {ema: {default: 0}}", "nothing uses the averages of weights"),
+        (
+            "evaluation: {weights: ema}\ntraining: {ema: {decoder: 0.9, critic: 0.9}}",
+            "no evaluation uses the average of `critic`, which draws no variable",
         ),
     ],
 )
@@ -219,6 +232,22 @@ def test_an_optimizer_that_no_network_takes_is_told() -> None:
     assert warnings_of(text % "{name: sgd, learning_rate: 1}") == told
     assert warnings_of(text % "{name: adam, learning_rate: 1}") == told
     assert warnings_of(text % "{name: adam}") == []
+
+
+def test_a_key_of_the_default_optimizer_that_no_network_takes_is_told() -> None:
+    own = ", ".join(f"{name}: {{learning_rate: 1e-2}}" for name in ("critic", "encoder", "components"))
+    text = f"training: {{optimizers: {{{own}%s}}}}"
+    told = ["no-effect: no network takes the `learning_rate` of the `default` optimizer"]
+    assert warnings_of(text % "") == []
+    assert warnings_of(text % ", decoder: {learning_rate: 1e-2}") == told
+    assert warnings_of(text % ", decoder: {name: rmsprop, learning_rate: 1e-2}") == told
+
+
+def test_averages_and_labels_that_serve_are_no_warning() -> None:
+    averages = "evaluation: {weights: ema}\ntraining: {ema: {default: 0.9, critic: 0}}"
+    assert warnings_of(averages) == []
+    labels = "data: {labeled: {count: 10}}\ndistributions: {p: {p(y): empirical, 'p(z|y)': components.z, %s}}"
+    assert warnings_of(labels % "'p(x|y,z)': decoder.x") == []
 
 
 def test_what_says_what_holds_anyway_is_no_warning() -> None:

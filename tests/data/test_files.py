@@ -80,6 +80,25 @@ def test_floats_stay_floats(tmp_path):
     assert np.array_equal(records.train.images.numpy()[:, 0], images.astype(np.float32))
 
 
+DARK = "no pixel of the training images is above"
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (np.arange(100, dtype=np.uint8).reshape(4, 5, 5) % 17, f"{DARK} 16, and white is 255"),
+        (np.arange(100, dtype=np.uint8).reshape(4, 5, 5) % 2, f"{DARK} 1, and white is 255"),
+        (np.full((4, 5, 5), 16 / 255), f"{DARK} 0.06275, and white is 1"),
+        (np.full((4, 5, 5), 64, np.uint8), None),
+        (np.full((4, 5, 5), 0.25), None),
+    ],
+)
+def test_images_that_nobody_has_scaled_are_told(images, told, tmp_path, caplog):
+    read_npz(save(tmp_path / "a.npz", **arrays(images)))
+    said = [record.getMessage() for record in caplog.records]
+    assert [message.partition(": ")[2].partition(": they")[0] for message in said] == ([told] if told else [])
+
+
 @pytest.mark.parametrize(
     ("labels", "classes", "expected"),
     [

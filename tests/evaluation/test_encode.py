@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from test_loading import fingerprint
-from tiny import CPU, HERE, TINY, data_of
+from tiny import CPU, HERE, TINY, data_of, plan_of
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.files import read_images
@@ -116,6 +116,16 @@ def test_images_of_another_size_or_mode(tiny_run: Path, tmp_path: Path, mode: st
     with pytest.raises(RunError, match=message):
         encode_run(tiny_run, tmp_path / "one.png", tmp_path / "out.npz", CPU)
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_a_model_of_vectors_asks_for_vectors_and_not_for_images_of_one_pixel(tmp_path: Path) -> None:
+    layers = ("networks.encoder.layers.h.width=1", "networks.critic.layers.hx.width=1")
+    shape = ("variables.x.shape=[5, 1, 1]", "data={dataset: npz, path: vectors.npz}")
+    decoder = ("networks.decoder.layers.x={input: h, channels: 5, width: 1, activation: sigmoid}",)
+    plan = plan_of(TINY, *shape, *layers, *decoder)
+    expected = r'expected vectors, in an \.npz as 5 channels: \(N, 5, 1, 1\), with layout="NCHW"'
+    with pytest.raises(RunError, match=expected):
+        encode(build(plan, torch.Generator()), plan, torch.zeros(3, 1, 8, 8), NAMES[:3])
 
 
 def test_files_that_are_no_images(tiny_run: Path, tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_interpolation_is_a_straight_line_of_z_with_one_y(loaded) -> None:
     assert np.abs(z[:, -1] - z[:, 0]).min() > 0
     assert (y == np.arange(10)[:, None]).all()
     assert draw_samples(loaded.model, loaded.plan, component=2, interpolate=3, count=4).images.shape == (12, 1, 8, 8)
+    many = draw_samples(loaded.model, loaded.plan, component=2, interpolate=2, count=101)  # more than pass at once
+    assert many.images.shape == (202, 1, 8, 8)
+    assert len(np.unique(many.latents["z"][:, 0])) == 202
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,12 @@ def test_interpolation_is_a_straight_line_of_z_with_one_y(loaded) -> None:
         ({"component": -1}, "there is no component -1"),
         ({"count": 0}, "`count` is 0, expected at least 1"),
         ({"interpolate": 1}, "`interpolate` is 1, expected at least 2"),
+        (
+            {"count": 10**12},
+            r"10,000,000,000,000 images need about .* of memory, and the machine has .*; at most .* at once",
+        ),
+        ({"interpolate": 10**12}, "10,000,000,000,000 images need about "),
+        ({"interpolate": 10**6, "count": 10**6, "component": 1}, "1,000,000,000,000 images need about "),
         ({"variable": "z"}, "`z` cannot be sampled; expected `x`"),
     ],
 )

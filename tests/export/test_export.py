@@ -277,3 +277,22 @@ def test_an_export_is_not_overwritten(ammgraph: Run, tmp_path: Path) -> None:
     assert (code, out) == (1, "")
     assert err.endswith("model.py exists, and may have been edited; name another folder with `--output`\n")
     assert (folder / "export" / "model.py").read_text() == "mine"
+
+
+def test_a_link_to_nothing_is_in_the_way_of_an_export_too(ammgraph: Run, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", TINY)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "weights.pt").symlink_to(tmp_path / "elsewhere")
+    code, out, err = ammgraph("export", folder, "-o", tmp_path / "out")
+    assert (code, out, "weights.pt exists, and may have been edited" in err) == (1, "", True)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_nothing_is_exported_through_a_link_in_the_run(ammgraph: Run, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", TINY)
+    (tmp_path / "mine").mkdir()
+    (folder / "export").symlink_to(tmp_path / "mine")
+    code, out, err = ammgraph("export", folder)
+    assert (code, out) == (1, "")
+    assert err.endswith("export is a link, and nothing is written through links: remove it\n")
+    assert list((tmp_path / "mine").iterdir()) == []

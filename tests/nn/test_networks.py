@@ -552,6 +552,13 @@ def test_he_s_weights_of_other_rows_are_pytorch_s(columns: str) -> None:
     assert torch.equal(weight, expected)
 
 
+@pytest.mark.parametrize("how", ["xavier_normal", "xavier_uniform"])
+def test_glorot_s_weights_of_a_transposed_convolution_have_both_fans_of_a_convolution(how: str) -> None:
+    layer = f"h: {{input: x, op: conv_transpose, channels: 64, width: 3, initializer: {{weights: {{{how}: 2}}}}}}"
+    weight = row(encoder(layer, channels=16), "h").weight
+    assert weight.std().item() == pytest.approx(2 * math.sqrt(2 / ((16 + 64) * 9)), rel=0.03)
+
+
 def test_uniform_initial_weights_stay_inside_their_bounds() -> None:
     weight = row(encoder("h: {input: x, channels: 64, width: 3}", weights="{uniform: 0.3}"), "h").weight
     assert weight.abs().max() <= 0.3

@@ -22,6 +22,7 @@ TURNS = "training.schedule=[{update: [%s]%s}, {update: [%s]%s}]"
 REST = "encoder, decoder, components"
 OPTIMIZER = "training.optimizers={default: {name: %s, learning_rate: 1}}"
 OTHER_P = "distributions.r=p"
+TWENTY = ("data.labeled.count=20",)
 
 # What both plans have, and what one has in the place of the other's.
 CHANGES: list[tuple[tuple[str, ...], str, str]] = [
@@ -30,8 +31,8 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), "data.validation=197", "data.validation=198"),
     ((), "data.seed=0", "data.seed=1"),
     ((), "data.labeled.count=20", "data.labeled.count=30"),
-    ((), "data.labeled.choice=balanced", "data.labeled.choice=random"),
-    ((), "data.labeled.count=20", "data.labeled=null"),
+    (TWENTY, "data.labeled.choice=balanced", "data.labeled.choice=random"),
+    ((), "data.labeled.count=20", "data.validation=197"),
     ((), "constants.K=10", "constants.K=11"),
     ((), "variables.x.range=[0, 1]", "variables.x.range=[0, 2]"),
     # the columns of a row
@@ -55,8 +56,8 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), "training.initializer={biases: 0}", "training.initializer={biases: 1}"),
     ((), "training.initializer.weights={normal: 1}", "training.initializer.weights={kaiming_normal: 1}"),
     # distributions
-    ((), "distributions.q.q(x)=data", "distributions.q.q(x)=data.labeled"),
-    ((), P % ("uniform", "components.z"), P % ("empirical", "components.z")),
+    (TWENTY, "distributions.q.q(x)=data", "distributions.q.q(x)=data.labeled"),
+    (TWENTY, P % ("uniform", "components.z"), P % ("empirical", "components.z")),
     (TWO, P % ("[0.5, 0.5]", MIXTURE % (MEANS % 7, 1)), P % ("[0.4, 0.6]", MIXTURE % (MEANS % 7, 1))),
     (TWO, P % ("uniform", MIXTURE % (MEANS % 7, 1)), P % ("uniform", MIXTURE % (MEANS % 8, 1))),
     (TWO, P % ("uniform", MIXTURE % (MEANS % 7, 1)), P % ("uniform", MIXTURE % (MEANS % 7, 2))),

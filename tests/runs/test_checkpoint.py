@@ -8,6 +8,7 @@ import random
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +87,43 @@ def test_one_whose_numbers_are_not_finite_is_passed_over(number: float, tmp_path
         1,
         ["step-000000002.pt holds numbers that are not finite (`nested/0/weights`): training had diverged"],
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        (("optimizers", "critic", "state", 0, "exp_avg_sq"), -1e-9),  # Adam's second moment
+        (("optimizers", "critic", "state", 0, "square_avg"), -1.0),  # RMSprop's
+        (("optimizers", "critic", "state", 0, "step"), -1.0),
+        (("model", "networks.critic.h.running_variance"), -1e-9),
+    ],
+)
+def test_one_with_a_negative_mean_of_squares_is_passed_over(
+    place: tuple[str | int, ...], number: float, tmp_path: Path
+) -> None:
+    checkpoint.save(tmp_path, 1, state(1))
+    value: Any = torch.tensor([0.0, number])
+    for key in reversed(place):
+        value = {key: value}
+    checkpoint.save(tmp_path, 2, {"step": 2, **value})
+    where = "/".join(str(key) for key in place)
+    assert checkpoint.load_newest(tmp_path)[::2] == (
+        1,
+        [
+            f"step-000000002.pt holds negative numbers where none can be (`{where}`): it was changed, or another "
+            "program wrote it"
+        ],
+    )
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    for step, suffix in ((2, ".pt"), (3, ".sha256")):
+        checkpoint.save(tmp_path, 1, state(1))
+        path = checkpoint.save(tmp_path, step, state(step)).with_suffix(suffix)
+        path.unlink()
+        os.mkfifo(path)
+        _, _, (problem, *_) = checkpoint.load_newest(tmp_path)
+        assert problem.endswith("it is a device, a pipe or a socket, no file")
 
 
 def test_files_that_are_copied_without_their_checksums_are_neither_used_nor_taken_for_none(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_run_directory_holds_what_was_asked_for(tmp_path: Path) -> None:
 
 def test_a_stored_spec_is_read_as_it_was_written(tmp_path: Path) -> None:
     spec = load_spec(Path(__file__).parents[1] / "tiny.yaml", ["title='é 😀 \\ and: #'", "training.steps=1 + 2"])
-    again = load_text(run.spec_text(spec.written))
+    again = load_text(run.spec_text(spec.written).decode())
     assert again.model_dump() == spec.model_dump()
     assert again.title == "é 😀 \\ and: #"
 

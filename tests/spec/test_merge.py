@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -135,9 +137,22 @@ def test_problems_of_all_files_come_together(tmp_path: Path):
 def test_file_that_cannot_be_read_is_a_diagnostic(tmp_path: Path):
     (_, (problem,)) = read_chain(str(tmp_path / "nothing.yaml"), [])
     assert (problem.code, str(problem.span)) == ("unreadable-spec", f"{tmp_path}/nothing.yaml:1:1")
+    (tmp_path / "own.yaml").touch()
+    assert read_chain(str(tmp_path / "OWN.yaml"), [])[1][0].hint == "did you mean `own.yaml`?"
     assert read_chain(str(tmp_path), [])[1][0].message == f"`{tmp_path}` is a folder"
     assert read_chain("a\0b", [])[1][0].code == "unreadable-spec"
     assert read_chain("a.yaml", [], 'extends: "a b/%s"\n' % ("c" * 300))[1][0].code == "extends"
+
+
+def test_a_named_pipe_is_not_waited_for_and_one_with_a_writer_is_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert read_chain(str(tmp_path / "pipe.yaml"), [])[1][0].message == "the file is empty"
+    reading, writing = os.pipe()  # as a shell's `<(...)` gives it
+    writer = threading.Timer(0.2, lambda: (os.write(writing, b"title: late\n"), os.close(writing)))
+    writer.start()
+    written, problems = read_chain(f"/dev/fd/{reading}", [])
+    os.close(reading)
+    assert (problems, plain(written.trees[0])) == ([], {"title": "late"})
 
 
 def test_override_writes_last_and_its_value_is_yaml(tmp_path: Path):
