@@ -17,6 +17,7 @@ from ammgraph.compiler.origins import check_origins, field_of
 from ammgraph.compiler.resolved import Call, Declared, Resolved
 from ammgraph.compiler.statistics import check_statistics
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
+from ammgraph.compiler.terms import check_objectives, check_terms, plan_term, uses_of, wanted_by
 from ammgraph.compiler.turns import check_players, check_turns, plan_turns
 from ammgraph.diagnostics import Diagnostic, Problems, stop_if
 from ammgraph.plan.cost import check_memory
@@ -41,7 +42,8 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_tables, check_factors, check_origins, check_sides, check_settings, check_draws),
     (check_calls, check_inputs, check_names),
     (check_shapes, check_variable_rows, check_conditions),
-    (check_games, check_unused),
+    (check_objectives, check_games, check_terms),
+    (check_unused,),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
     (check_samples_differ, check_players),
@@ -88,9 +90,11 @@ def _plan(resolved: Resolved) -> Plan:
         for _, draw in side.summands
         for variable in call.reads.values()
     ]
+    wanted += [pair for name in spec.terms for use in uses_of(resolved, name) for pair in wanted_by(resolved, use)]
     needed = needed_variables(resolved, wanted)
     draws = {name: _plan_draw(resolved, name, needed[name]) for name in draw_order(resolved)}
     games = tuple(plan_game(resolved, name, draws) for name in spec.games)
+    terms = tuple(plan_term(resolved, name, draws) for name in spec.terms)
     epoch_source, epoch_batch = _epoch(list(draws.values()))
     return Plan(
         title=spec.title,
@@ -98,7 +102,7 @@ def _plan(resolved: Resolved) -> Plan:
         networks=tuple(resolved.networks.values()),
         draws=tuple(draws.values()),
         games=games,
-        turns=plan_turns(resolved, games, draws),
+        turns=plan_turns(resolved, games, terms, draws),
         readouts=plan_readouts(list(draws.values()), resolved.variables),
         reconstructions=plan_reconstructions(list(draws.values()), resolved.variables),
         epoch_source=epoch_source,
@@ -116,6 +120,7 @@ def _plan(resolved: Resolved) -> Plan:
             if all(spec.constants.get(name) == value for name, value in number.when.items())
         ),
         warnings=(),
+        terms=terms,
     )
 
 

@@ -8,6 +8,7 @@ from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, GamePlan, Plan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Schedule, Spec
+from ammgraph.spec.terms import factors_of
 
 _UNEVEN = 1e-6  # from here on the weights of a side do not sum to 1
 
@@ -110,8 +111,11 @@ def _learning_rows(plan: Plan) -> set[tuple[str, str]]:
         for loss, network in turn.minimised:
             samples = dict(loss.paths)[network]
             if not samples:  # the network itself is evaluated
-                found |= {(network, row) for leaf in loss.leaves for row in rows[leaf.evaluation]}
-            for draw, _, variable in (sample.partition(".") for sample in samples):
+                found |= {(network, row) for name in loss.passes for row in rows[name]}
+            scores = plan.term(loss.owner).scores if loss.owner in turn.terms else ()
+            found |= {(network, row) for score in scores if score.network == network for row in score.rows}
+            drawn = [sample for sample in samples if all(sample != score.name for score in scores)]
+            for draw, _, variable in (sample.partition(".") for sample in drawn):
                 origin = plan.draw(draw).factor_of(variable).origin
                 assert isinstance(origin, FromNetwork), "a path leads through samples of the network"
                 found |= {(network, row) for row in origin.closure}
@@ -205,12 +209,15 @@ def _opposite_games(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterat
 
 def _idle_factors(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """What data or a prior draws and no step needs; a network's row may be there to be read off."""
+    terms = [term.minimize for term in spec.terms.values()]
+    scored = {(use.draw, use.variables) for term in terms for use in factors_of(term)}
     for draw in plan.draws:
         if isinstance(spec.distributions[draw.name], str):
             continue
         given = {variable for factor in draw.factors for variable in factor.given}
         for factor in draw.factors:
             idle = not factor.needed and not isinstance(factor.origin, FromNetwork) and not given & {*factor.variables}
+            idle = idle and (draw.name, factor.variables) not in scored
             if idle and not _is_taken(plan, draw.name, factor.variables):
                 yield Diagnostic(
                     "no-effect",

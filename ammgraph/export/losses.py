@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from ammgraph.export.calls import Call, Function, pass_call
 from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
 from ammgraph.export.model import turn_names
-from ammgraph.formulas.expression import Expression, Logit, Minus, Number, Product, Slope, Sum, times
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
+from ammgraph.formulas.functions import FUNCTIONS, measure_text
 from ammgraph.formulas.notation import PRODUCT, Spelling, written
 from ammgraph.plan.plan import LossPlan, PassPlan, Plan, TurnPlan
 from ammgraph.spec.notation import side_text
@@ -42,8 +42,9 @@ class _Scope:
         name = "_".join([what, *([draw] if draw else []), *(["between"] if between else [])]) + self._suffix(index)
         return self.local.of(f"{what} of {draw} in {index}", name)
 
-    def leaf(self, leaf: Logit | Slope) -> str:
+    def leaf(self, leaf: Leaf) -> str:
         """A logit or a norm of slopes."""
+        assert isinstance(leaf, Logit | Slope), "terms are refused before"
         return self.of("d" if isinstance(leaf, Logit) else "slope", leaf.evaluation, leaf.draw)
 
     def _suffix(self, index: int) -> str:
@@ -82,7 +83,7 @@ def _turn(scope: _Scope, name: str) -> list[str]:
     parameters += ["epoch: float = 0.0"] if changing else []
     lines = call(f"def {name}", parameters, "    ", " -> dict[str, Tensor]:")
     minimised: dict[str, list[str]] = {}
-    for loss, network in turn.minimised:
+    for loss, network in ((loss, network) for loss, network in turn.minimised if loss.owner in turn.games):
         minimised.setdefault(network, []).append(loss.name)
     who = "\n".join(f"- {network}: {' + '.join(losses)}" for network, losses in minimised.items())
     draws = ", ".join(f"`{draw}`" for draw in turn.draws)
@@ -168,6 +169,7 @@ def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
         leaf=scope.leaf,
         function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
         mean=lambda _, argument: f"torch.mean({argument})",
+        measure=measure_text,
         times=" * ",
         power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
     )

@@ -12,20 +12,28 @@ from torch.nn import functional
 from ammgraph.formulas.expression import (
     Apply,
     Expression,
+    Leaf,
     Logit,
     Mean,
+    Measure,
     Minus,
     Number,
+    Pooled,
     Product,
+    Scored,
     Slope,
     Square,
     Sum,
+    Value,
 )
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.functions import FUNCTIONS, MEASURES
+from ammgraph.nn import densities
+from ammgraph.nn.densities import Distribution
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
-Leaves: TypeAlias = Mapping[Logit | Slope | Square, Tensor]
-_Value: TypeAlias = Tensor | float
+# Distributions and values of terms, (B, ...).
+Leaves: TypeAlias = Mapping[Leaf | Square, Tensor | Distribution]
+_Value: TypeAlias = Tensor | float | Distribution
 
 
 def value(expression: Expression, leaves: Leaves) -> Tensor:
@@ -48,29 +56,47 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
     match expression:
         case Number(number):
             return number
-        case Logit() | Slope() | Square(Slope()):
+        case Logit() | Slope() | Scored() | Value() | Square(Slope()):
             return leaves[expression]
+        case Pooled(_, argument):
+            found = leaves[argument]
+            return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
+        case Measure(function, arguments):
+            measured = _measure(function)(*(_value(argument, leaves) for argument in arguments))
+            return measured.sum() if isinstance(arguments[0], Pooled) else measured
         case Square(argument):
-            return _value(argument, leaves) ** 2
+            return _number(_value(argument, leaves)) ** 2
         case Minus(argument):
-            return -_value(argument, leaves)
+            return -_number(_value(argument, leaves))
         case Apply(name, argument):
             return _function(name)(_tensor(_value(argument, leaves)))
         case Mean(_, argument):
             return _tensor(_value(argument, leaves)).mean()
         case Product(factors):
-            return math.prod((_value(factor, leaves) for factor in factors[1:]), start=_value(factors[0], leaves))
+            values = [_number(_value(factor, leaves)) for factor in factors]
+            return math.prod(values[1:], start=values[0])
         case Sum(terms):
-            total = _value(terms[0], leaves)
+            total = _number(_value(terms[0], leaves))
             for term in terms[1:]:
-                total = (
-                    total - _value(term.argument, leaves) if isinstance(term, Minus) else total + _value(term, leaves)
-                )
+                less = isinstance(term, Minus)
+                more = _number(_value(term.argument if isinstance(term, Minus) else term, leaves))
+                total = total - more if less else total + more
             return total
 
 
 def _tensor(found: _Value) -> Tensor:
     assert isinstance(found, Tensor), "an expression without leaves is no loss"
+    return found
+
+
+def _number(found: _Value) -> Tensor | float:
+    assert not isinstance(found, Distribution), "a distribution is no number"
+    return found
+
+
+@cache
+def _measure(name: str) -> Callable[..., Tensor]:
+    found: Callable[..., Tensor] = getattr(densities, MEASURES[name].torch)
     return found
 
 

@@ -125,7 +125,7 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     losses: list[tuple[ObjectivePlan, int]] = []
     for objective in turn.objectives:
         minimised = [turn.loss(name) for name in objective.losses]
-        edges += [(passes[leaf.evaluation], len(boxes)) for loss in minimised for leaf in loss.leaves]
+        edges += [(passes[name], len(boxes)) for loss in minimised for name in loss.passes]
         losses.append((objective, len(boxes)))
         boxes.append(Box("loss", _loss_title(plan, minimised), tuple(_losses(minimised))))
     for networks, places in _updates(turn, losses):

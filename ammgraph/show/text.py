@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ammgraph.formulas.expression import Expression, Logit, times
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, times
+from ammgraph.formulas.functions import FUNCTIONS, measure_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
 from ammgraph.plan.games import game_value, penalty_value
@@ -18,6 +18,7 @@ from ammgraph.plan.plan import (
     NetworkPlan,
     Plan,
     RowPlan,
+    TermPlan,
     TurnPlan,
     shape_text,
 )
@@ -37,6 +38,7 @@ def plan_text(plan: Plan) -> str:
         distributions_text(plan),
         *(network_text(network) for network in plan.networks),
         *(game_text(plan, game) for game in plan.games),
+        *(term_text(plan, term) for term in plan.terms),
         step_text(plan),
     ]
     return "\n\n".join(sections) + "\n"
@@ -159,6 +161,14 @@ def game_text(plan: Plan, game: GamePlan) -> str:
     return "\n".join(lines + (table(players) or ["  no turn plays it"]))
 
 
+def term_text(plan: Plan, term: TermPlan) -> str:
+    """What is minimised, and the networks that learn from it, through which scores and samples."""
+    learning = {network for turn in plan.turns for loss, network in turn.minimised if loss.owner == term.name}
+    rows = [(network, f"through {', '.join(found)}") for network, found in term.paths if network in learning]
+    head = f"term {term.name}: {formula_text(term.value)}, weight {term.weight}"
+    return "\n".join([head, *(table(rows) or ["  no turn takes it"])])
+
+
 def loss_text(game: GamePlan, role: Role) -> str:
     """What a role minimises in a game, without penalties: `E_q sp(-d) + E_p sp(d)`."""
     return formula_text(game_value(game, role))
@@ -176,11 +186,24 @@ def formula_text(expression: Expression, holds: int = SUM) -> str:
     return written(expression, _TEXT, holds)
 
 
+def _leaf_text(leaf: Leaf) -> str:
+    match leaf:
+        case Logit():
+            return "d"
+        case Slope():
+            return "|grad d|"
+        case Scored(factor, _):
+            return factor
+        case Value(name, _):
+            return name
+
+
 _TEXT = Spelling(
     number=lambda value: "1/2" if value == 0.5 else number_text(value),
-    leaf=lambda leaf: "d" if isinstance(leaf, Logit) else "|grad d|",
+    leaf=lambda leaf: _leaf_text(leaf),
     function=lambda name, argument: FUNCTIONS[name].text.format(argument),
     mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
+    measure=measure_text,
     mean_holds=PRODUCT,
     times=" ",
     power=lambda base: f"{base}^2",
@@ -244,6 +267,10 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for name in turn.draws:
         draw = plan.draw(name)
         rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.factors if factor.needed]
+    for found in turn.passes_of("asked"):
+        rows.append(
+            ("ask", found.evaluation.name, _rows_text([f"{r}.raw" if r in found.raw else r for r in found.rows]))
+        )
     for found in turn.passes_of("scored"):
         sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(

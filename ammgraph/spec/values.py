@@ -41,6 +41,7 @@ from ammgraph.spec.notation import (
     parse_side,
     side_text,
 )
+from ammgraph.spec.terms import Term, parse_term
 
 T = TypeVar("T")
 
@@ -362,6 +363,10 @@ def _side(value: object) -> Side:
     return Side(tuple((float(weight), name) for weight, name in summands))
 
 
+def _term(value: object, info: ValidationInfo) -> Term:
+    return in_notation(lambda: parse_term(text_of(value, "a text, as in `-E[q] log p(x|z)`"), constants_of(info)))
+
+
 def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[str] = ()) -> WithJsonSchema:
     """A text of a pattern; the words are what an editor proposes."""
     any_text: dict[str, Any] = {"type": "string", "pattern": pattern}
@@ -387,6 +392,7 @@ Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), _INPUT_SCHEMA
 ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
 PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
 ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), _text_schema(REFERENCE_PATTERN)]
+TermText = Annotated[InstanceOf[Term], BeforeValidator(_term), _text_schema(r"\S")]
 SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), _SIDE_SCHEMA]
 
 
