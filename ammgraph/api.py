@@ -5,7 +5,6 @@ Training meets evaluation here and nowhere else. Nothing is printed; `session` i
 
 import logging
 import os
-import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,16 +23,18 @@ from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.loading import check_plan, load_model, load_run
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import SPLITS, Evaluation
+from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
 from ammgraph.nn.model import Model
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record, run
-from ammgraph.runs.run import Precision, RunOptions
+from ammgraph.runs.run import Place, Precision, RunOptions
 from ammgraph.runs.states import NotFinite
 from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.terminal import command
 from ammgraph.train.memory import check_evaluation_memory, check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.streams import counts_labels, initial_model
@@ -62,7 +63,7 @@ class Run:
     def spec(self) -> Spec:
         """The resolved spec that the run is trained with."""
         run.read_options(self.folder)
-        return load_spec(self.folder / "spec.json")
+        return load_spec(self.folder / SPEC)
 
     @property
     def plan(self) -> Plan:
@@ -72,7 +73,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`: losses, gradient norms, use of components; evaluations as `evaluation`."""
-        return record.read(self.folder / "metrics.jsonl")
+        return record.read(self.folder / METRICS)
 
     def model(self, device: str = "auto") -> Model:
         """The weights that the spec says are evaluated, of the newest checkpoint.
@@ -149,7 +150,7 @@ def fit(
     folder = _folder(run_dir)
     if folder and not run.is_run(folder):
         run.refuse_foreign(folder)
-    with new_training(spec, settings, folder, device, download) as training:
+    with new_training(spec, settings, folder, Place(training_device(device), download=download)) as training:
         _train_uninterrupted(training, report)
     return Run(training.folder)
 
@@ -179,7 +180,8 @@ def resume(
     """
     folder = _folder_of(run_dir)
     settings = run.read_options(folder)
-    with resumed_training(folder, settings, overrides, device, _folder(data_dir), download) as training:
+    place = Place(training_device(device), _folder(data_dir), download)
+    with resumed_training(folder, settings, overrides, place) as training:
         _train_uninterrupted(training, report)
     return Run(folder)
 
@@ -208,20 +210,14 @@ def evaluate(
     Raises:
         RunError: no run directory, no usable checkpoint, no data, no such split.
     """
-    return score.evaluate_run(
-        _folder_of(run_dir),
-        run.choose_device(device),
-        split,
-        None if data_dir is None else str(data_dir),
-        download,
-        quality=quality,
-    )
+    place = Place(run.choose_device(device), _folder(data_dir), download)
+    return score.evaluate_run(_folder_of(run_dir), place, split, quality=quality)
 
 
 def evaluate_training(training: Training, device: str) -> Evaluation:
     """Score what a run has come to, on the data that it was trained with."""
-    chosen = run.choose_device(device)
-    return score.evaluate_and_write(load_run(training.folder, chosen, dataset=training.dataset))
+    place = Place(run.choose_device(device))
+    return score.evaluate_and_write(load_run(training.folder, place, training.dataset))
 
 
 # ------------------------------------------------------------------------------------------------ one run, step by step
@@ -229,22 +225,21 @@ def evaluate_training(training: Training, device: str) -> Evaluation:
 
 @contextmanager
 def new_training(
-    spec: Spec, settings: RunOptions, run_dir: Path | None, device: str, download: bool, ranks: Ranks = ALONE
+    spec: Spec, settings: RunOptions, run_dir: Path | None, place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its first step, in a folder that is made once everything is known to be trainable.
 
     Settings without a command get the one that trains the same again.
     """
-    trainer, dataset = _trainer(spec, settings, device, _folder(settings.data_dir), download, ranks)
+    trainer, dataset = _trainer(spec, settings, replace(place, data_dir=_folder(settings.data_dir)), ranks)
     if not ranks.first:
         yield _following(run_dir, settings, trainer, dataset)
         return
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
-    command = settings.command or _again(folder, settings)
     relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
     settings = replace(
         settings,
-        command=command,
+        command=settings.command or _again(folder, settings),
         data_sha256=fingerprints(dataset),
         data_path=spec.data.path if relative else None,
     )
@@ -257,19 +252,13 @@ def new_training(
 
 @contextmanager
 def resumed_training(
-    folder: Path,
-    settings: RunOptions,
-    overrides: Sequence[str],
-    device: str,
-    data_dir: Path | None,
-    download: bool,
-    ranks: Ranks = ALONE,
+    folder: Path, settings: RunOptions, overrides: Sequence[str], place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
-    directory = data_dir or _folder(settings.data_dir)
-    spec = load_spec(folder / "spec.json", overrides)
-    spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, data_dir)})
-    trainer, dataset = _trainer(spec, settings, device, directory, download, ranks)
+    spec = load_spec(folder / SPEC, overrides)
+    spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, place.data_dir)})
+    place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
+    trainer, dataset = _trainer(spec, settings, place, ranks)
     if not ranks.first:
         yield _following(folder, settings, trainer, dataset)
         return
@@ -281,15 +270,16 @@ def resumed_training(
 
 def _again(folder: Path, settings: RunOptions) -> str:
     """The command that trains the same from its first step on."""
-    words = ["ammgraph", "train", str(folder / "spec.json"), "--seed", str(settings.seed)]
-    words += ["--precision", settings.precision, *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
-    return shlex.join(words)
+    words = ["train", folder / SPEC, "--seed", settings.seed, "--precision", settings.precision]
+    words += ["--data-dir", settings.data_dir] if settings.data_dir else []
+    words += ["--log-every", settings.log_every] if settings.log_every != LOG_EVERY else []
+    return command(*words)
 
 
 def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Dataset) -> None:
     state = None
-    if checkpoint.has_checkpoint(folder / "checkpoints"):
-        _, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+    if checkpoint.has_checkpoint(folder / CHECKPOINTS):
+        _, state, passed_over = checkpoint.load_newest(folder / CHECKPOINTS)
         for problem in passed_over:
             logger.warning(f"{problem}; an older checkpoint is used")
         check_plan(folder, trainer.plan, state)
@@ -298,7 +288,7 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
         raise RunError(
             f"the {' and '.join(SPLITS[name] for name in changed)} images are not those that {folder} began with (now "
             f"{dataset.description}); give those with `--data-dir`, or begin a new run. To go on with other data all "
-            f"the same, take `data_sha256` out of {folder / 'run.json'}"
+            f"the same, take `data_sha256` out of {folder / OPTIONS}"
         )
     began = run.processes_of(folder)
     if trainer.plan.statistics == "process" and began != trainer.ranks.size:
@@ -315,17 +305,17 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
             raise RunError(f"{error}; {diverged(trainer.plan)}") from error
     for other in run.keep_up(folder, trainer.device, trainer.ranks.size):
         logger.warning(f"{folder} was trained with {other}: going on gives other bits than never having stopped")
-    damaged = record.cut(folder / "metrics.jsonl", trainer.step)
+    damaged = record.cut(folder / METRICS, trainer.step)
     if damaged:
-        logger.warning(f"{folder / 'metrics.jsonl'}: damaged lines were left out: {damaged}")
+        logger.warning(f"{folder / METRICS}: damaged lines were left out: {damaged}")
 
 
 def _refuse_without_checkpoints(folder: Path, settings: RunOptions) -> None:
     """A run that was stopped before its first checkpoint begins anew; one that was copied without them does not."""
-    if not (folder / "checkpoints").is_dir() or (folder / "evaluation.json").exists():
+    if not (folder / CHECKPOINTS).is_dir() or (folder / EVALUATION).exists():
         raise RunError(
-            f"{folder} has lost its checkpoints, as a copy without them has: copy `checkpoints` too, or train it anew, "
-            f"in another directory, by `{_again(folder, settings)}`"
+            f"{folder} has lost its checkpoints, as a copy without them has: copy `{CHECKPOINTS}` too, or train it "
+            f"anew, in another directory, by `{_again(folder, settings)}`"
         )
 
 
@@ -387,17 +377,14 @@ def _train_uninterrupted(training: Training, report: Report | None) -> None:
         )
 
 
-def _trainer(
-    spec: Spec, settings: RunOptions, device: str, data_dir: Path | None, download: bool, ranks: Ranks
-) -> tuple[Trainer, Dataset]:
+def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tuple[Trainer, Dataset]:
     plan = compile_spec(spec)
-    chosen = training_device(ranks.device(device))
-    if ranks.size > 1 and chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
+    if ranks.size > 1 and place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
     part = shard(plan, ranks.size)
-    check_memory(part, chosen, settings.precision)
+    check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = load_data(plan.data, data_dir, download)
+        dataset = load_data(plan.data, place.data_dir, place.download)
     check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
     if ranks.size > 1:
         ranks.check_same(
@@ -409,11 +396,11 @@ def _trainer(
                 "data set": f"{dataset.description} {fingerprints(dataset)}",
                 "seed": str(settings.seed),
                 "precision": settings.precision,
-                "kind of device": chosen.type,
+                "kind of device": place.device.type,
             }
         )
     with explained(part, settings.precision, "building the networks"):
-        return Trainer(plan, dataset, settings.seed, chosen, settings.precision, ranks), dataset
+        return Trainer(plan, dataset, settings.seed, place.device, settings.precision, ranks), dataset
 
 
 def _hand_out(trainer: Trainer) -> None:

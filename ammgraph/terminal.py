@@ -7,6 +7,7 @@ turn the direction of writing. They are shown, and never sent.
 import io
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,11 @@ def one_line(text: str) -> str:
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines to stdout; no name within one begins another."""
     print("\n".join(one_line(line) for line in lines))
+
+
+def command(*words: object) -> str:
+    """An `ammgraph` command as a shell takes it."""
+    return shlex.join(["ammgraph", *map(str, words)])
 
 
 def _written_out(character: str) -> str:

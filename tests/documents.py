@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ammgraph import cli
-from ammgraph.commands.arguments import parser
 
 DOCS = Path(__file__).parent.parent / "ammgraph" / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
@@ -36,7 +35,7 @@ def command(line: str) -> tuple[int, str]:
         if words[0] == "python":
             runpy.run_path(words[1])
         elif words[0] == "torchrun":
-            parser(cli.VERBS).parse_args(words[words.index("ammgraph") + 1 :])
+            cli.parsed(words[words.index("ammgraph") + 1 :])
         else:
             assert words[0] == "ammgraph", line
             try:

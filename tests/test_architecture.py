@@ -26,18 +26,19 @@ from ammgraph.spec.training import Adam, Weights
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ammgraph"
 ORDER = (
-    *("diagnostics", "terminal", "formulas", "spec", "plan", "data", "compiler", "show", "start"),
+    *("diagnostics", "terminal", "folders", "formulas", "spec", "plan", "data", "compiler", "show", "start"),
     *("nn", "runs", "train", "evaluation", "report", "export", "api", "commands", "cli", "__main__"),
 )
 MAY_IMPORT = {  # less than everything to the left
     "formulas": set(),
-    "plan": {"diagnostics", "formulas", "spec"},
+    "plan": {"diagnostics", "folders", "formulas", "spec"},
     "data": {"diagnostics", "spec"},
     "compiler": {"diagnostics", "formulas", "spec", "plan"},
 }
 TORCH_FREE = {
     "diagnostics",
     "terminal",
+    "folders",
     "formulas",
     "spec",
     "plan",
@@ -48,8 +49,9 @@ TORCH_FREE = {
     "__main__",
     "__init__",
 }
-TORCH_FREE_COMMANDS = {"arguments", "explain", "kinds"}
+HEAVY_COMMANDS = {"session", "dry_run", "trials"}  # which verbs import when they run
 LONGEST_MODULE = 600
+OF_A_RUN = re.compile(r"\b(spec|run|environment|evaluation|trials)\.json\b|metrics\.jsonl|plan\.txt|report\.html")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -132,18 +134,14 @@ def test_every_room_has_its_place_in_the_street() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [
-        p
-        for p in MODULES
-        if room_of(p) in TORCH_FREE or (room_of(p), p.stem in TORCH_FREE_COMMANDS) == ("commands", True)
-    ],
+    [p for p in MODULES if room_of(p) in TORCH_FREE or (room_of(p) == "commands" and p.stem not in HEAVY_COMMANDS)],
     ids=name_of,
 )
 def test_torch_free_rooms_import_no_torch_when_loaded(path: Path) -> None:
     heavy = {"torch", "torchvision", "sklearn", "matplotlib", "scipy"}
     rooms = {
         *(f"ammgraph.{room}" for room in ("data", "nn", "runs", "train", "evaluation", "report", "export", "api")),
-        *(f"ammgraph.commands.{command}" for command in ("session", "dry_run", "trials")),
+        *(f"ammgraph.commands.{command}" for command in HEAVY_COMMANDS),
     }
     for module in imports_when_loaded(path):
         assert module.split(".")[0] not in heavy, module
@@ -183,6 +181,16 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 def is_docstring(token: str, docstrings: set[str]) -> bool:
     return not token.lower().startswith(("f", "rf", "fr")) and ast.literal_eval(token) in docstrings
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_parts_of_a_run_directory_are_named_in_one_place(path: Path) -> None:
+    """Docstrings may name them."""
+    found = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    docstrings = {id(node.value) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Expr)}
+    texts = [node.value for node in found if id(node) not in docstrings]
+    named = [text for text in texts if text in ("checkpoints", "tensorboard", "lock") or OF_A_RUN.search(text)]
+    assert bool(named) == (name_of(path) == "ammgraph/folders.py"), named
 
 
 MODEL_WORDS = {"encoder", "decoder", "components", "amm", "samm", "ali", "mnist", "svhn", "y", "z"}

@@ -11,7 +11,8 @@ import pytest
 from tiny import FOLDER, TINY, command, environment
 from tiny_runs import Run
 
-from ammgraph import __version__, cli
+from ammgraph import __version__
+from ammgraph.commands import show
 from ammgraph.runs import checkpoint
 
 COMMANDS = (
@@ -222,7 +223,7 @@ def test_show_prints_every_section(ammgraph: Run) -> None:
     assert starts == sorted(starts)
 
 
-@pytest.mark.parametrize("section", cli.SECTIONS)
+@pytest.mark.parametrize("section", show.SECTIONS)
 def test_show_prints_one_section(section: str, ammgraph: Run) -> None:
     _, whole, _ = ammgraph("show", TINY)
     code, out, err = ammgraph("show", TINY, "--section", section)

@@ -12,6 +12,7 @@ from tiny import FOLDER, LABELED, TINY, command, differences, environment, run_c
 from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import __version__, cli
+from ammgraph.commands import show
 from ammgraph.runs import checkpoint, run
 
 # ------------------------------------------------------------------------------------------------ train
@@ -150,7 +151,7 @@ def test_an_unexpected_exception_is_a_bug(ammgraph: Run, monkeypatch: pytest.Mon
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(cli, "_compile", broken)
+    monkeypatch.setattr(show, "compiled", broken)
     code, out, err = ammgraph("show", TINY)
     assert (code, out) == (3, "")
     assert err.startswith("Traceback")
@@ -163,7 +164,7 @@ def test_an_interrupt_outside_the_training_is_exit_code_130(ammgraph: Run, monke
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_compile", interrupted)
+    monkeypatch.setattr(show, "compiled", interrupted)
     assert ammgraph("show", TINY) == (130, "", "interrupted\n")
 
 

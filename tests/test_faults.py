@@ -23,6 +23,7 @@ from tiny import LABELED, TINY, command, differences, environment, plan_of
 from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import api, cli
+from ammgraph.commands import show
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.cost import bytes_text
 from ammgraph.plan.cost import memory as estimated
@@ -271,11 +272,11 @@ def test_trials_that_were_cut_short_are_begun_again(ammgraph: Run, monkeypatch: 
 
 def test_a_finished_run_is_not_evaluated_once_more(ammgraph: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", *STEPS)
-    evaluate = api.evaluate
-    monkeypatch.setattr(api, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    evaluate = api.evaluate_training
+    monkeypatch.setattr(api, "evaluate_training", lambda *_, **__: pytest.fail("evaluated"))
     again = ammgraph("train", "--resume", "t")
     assert (again[0], again[1]) == (0, first[1])
-    monkeypatch.setattr(api, "evaluate", evaluate)
+    monkeypatch.setattr(api, "evaluate_training", evaluate)
     Path("t/seed-0/evaluation.json").unlink()
     assert ammgraph("train", "--resume", "t")[1] == first[1]
 
@@ -636,7 +637,7 @@ def test_every_way_to_run_out_of_memory_is_known(error: Exception, ammgraph: Run
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_compile", fail)
+    monkeypatch.setattr(show, "compiled", fail)
     code, out, err = ammgraph("show", TINY)
     assert (code, out) == (1, "")
     assert err.startswith("error: out of memory")

@@ -9,12 +9,18 @@ from tiny import ALTERNATING, LABELED, TINY, data_of, trainer_of
 
 from ammgraph import api, cli
 from ammgraph.commands import session
-from ammgraph.commands.arguments import parser
+from ammgraph.commands.train_options import TrainOptions
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.results import Evaluation, Result, lines
 from ammgraph.runs.run import spec_text
 from ammgraph.spec.load import load_spec
 from ammgraph.train.trainer import fit
+
+
+def asked(*words: str) -> TrainOptions:
+    _, options = cli.parsed(["train", *words])
+    assert isinstance(options, TrainOptions)
+    return options
 
 
 def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
@@ -104,8 +110,7 @@ def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:
     ],
 )  # fmt: skip
 def test_the_command_that_goes_on(arguments: list[str], expected: str) -> None:
-    options = parser(cli.VERBS).parse_args(["train", *arguments])
-    assert session._resume_command(Path("my run"), options) == expected
+    assert session._resume_command(Path("my run"), asked(*arguments)) == expected
 
 
 def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,19 +121,18 @@ def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch:
         ("/data/x.npz", "/data/x.npz"),
         ("~/x.npz", "/home/someone/x.npz"),
     ):
-        options = parser(cli.VERBS).parse_args(["train", "a.yaml"])
+        options = asked("a.yaml")
         spec = load_spec(TINY, [f"data={{dataset: npz, path: {written}}}"])
-        found = api.self_contained(spec, session.new_settings(options).data_dir)
+        found = api.self_contained(spec, session.new_settings(options, "a.yaml").data_dir)
         assert found["data"] == {"dataset": "npz", "path": stored}
-        options = parser(cli.VERBS).parse_args(["train", "a.yaml", "--data-dir", "folder"])
-        settings = session.new_settings(options)
+        settings = session.new_settings(asked("a.yaml", "--data-dir", "folder"), "a.yaml")
         assert settings.data_dir == str(tmp_path / "folder")
         assert api.self_contained(spec, settings.data_dir)["data"]["path"] == written
 
 
 def test_a_new_run_has_the_documented_defaults() -> None:
-    settings = session.new_settings(parser(cli.VERBS).parse_args(["train", "specs/a.yaml"]))
+    settings = session.new_settings(asked("specs/a.yaml"), "specs/a.yaml")
     assert (settings.name, settings.seed, settings.precision) == ("a", 0, "float32")
     assert (settings.log_every, settings.checkpoint_seconds, settings.data_dir) == (50, 60.0, None)
-    settings = session.new_settings(parser(cli.VERBS).parse_args(["train", "a.yaml", "--checkpoint-seconds", "0"]))
+    settings = session.new_settings(asked("a.yaml", "--checkpoint-seconds", "0"), "a.yaml")
     assert settings.checkpoint_seconds == 0

@@ -15,7 +15,9 @@ import pytest
 from tiny import FOLDER, TINY, differences
 from tiny_runs import Run, files_of, lines_of, make_run, state_of
 
+from ammgraph import cli
 from ammgraph.commands import trials
+from ammgraph.commands.train_options import TrainOptions
 from ammgraph.diagnostics import RunError
 from ammgraph.runs import run
 from ammgraph.train.trainer import Trainer
@@ -269,11 +271,19 @@ def test_a_trial_that_fails_is_told_with_its_log(ammgraph: Run, monkeypatch: pyt
     assert f"seed 0 ended with exit code 1; see {Path('t/seed-0.log')}\n  error: a pity\n" in err
     assert "seed 2 has come to its end\n" in err
     assert err.endswith("go on with all trials by\n  ammgraph train --resume t --device cpu,cpu\n")
-    assert seen[2] == [
-        *("train", str(Path("t/spec/tiny.json")), "--run-dir", str(Path("t/seed-2")), "--seed", "2", "--device", "cpu"),
-        *("--precision", "float64", "--data-dir", "data"),
-        *("--log-every", "50", "--checkpoint-seconds", "60.0", "--no-download"),
-    ]
+    assert cli.parsed(seen[2])[1] == TrainOptions(
+        spec=str(Path("t/spec/tiny.json")),
+        run_dir=Path("t/seed-2"),
+        seed=2,
+        device="cpu",
+        data_dir=Path("data"),
+        download=False,
+        precision="float64",
+        log_every=50,
+        checkpoint_seconds=60.0,
+        known_as=f"ammgraph train {TINY} --data-dir data --no-download --precision float64 --seed 2 --device cpu",
+        typed=tuple(seen[2]),
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -12,6 +12,7 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.plan.plan import Plan
+from ammgraph.runs.run import Place
 from ammgraph.spec.load import load_spec
 from ammgraph.train.trainer import Trainer
 
@@ -19,6 +20,7 @@ FOLDER = Path(__file__).parent
 TINY = FOLDER / "tiny.yaml"
 LABELED = FOLDER / "tiny_labeled.yaml"
 CPU = torch.device("cpu")
+HERE = Place(CPU)
 PATIENCE = 600.0  # seconds until a process counts as hanging: one that waits its turn on a busy machine does not hang
 
 ALTERNATING = (

@@ -13,6 +13,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ammgraph.folders import ENVIRONMENT, EVALUATION, METRICS, OPTIONS
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,20 +25,20 @@ def main() -> None:
 
 def condensed(run: Path) -> list[dict[str, Any]]:
     """The lines of a run directory."""
-    options, environment = (json.loads((run / name).read_text()) for name in ("run.json", "environment.json"))
+    options, environment = (json.loads((run / name).read_text()) for name in (OPTIONS, ENVIRONMENT))
     head = {key: options[key] for key in ("name", "seed", "precision")}
     head |= {key: environment[key] for key in ("torch", "threads", "device", "ammgraph")}
     head["set"] = overrides(options["command"])
     lines, losses = [head], {}
-    for text in (run / "metrics.jsonl").read_text().splitlines():
+    for text in (run / METRICS).read_text().splitlines():
         line = json.loads(text)
         if "evaluation" in line:
             lines.append({key: line[key] for key in ("epoch", "step")} | losses | line["evaluation"])
         else:
             losses = {key: value for key, value in line.items() if "/" in key and "gradient_norm" not in key}
             losses["seconds_per_step"] = line["seconds_per_step"]
-    if (run / "evaluation.json").exists():
-        found = json.loads((run / "evaluation.json").read_text())
+    if (run / EVALUATION).exists():
+        found = json.loads((run / EVALUATION).read_text())
         results = [{key: result[key] for key in KEPT if key in result} for result in found["results"]]
         lines.append({"split": found["split"], "step": found["step"], "results": results})
     return [rounded(line) for line in lines]

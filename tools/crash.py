@@ -35,6 +35,7 @@ import torch
 from ammgraph import cli
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
+from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS
 from ammgraph.runs import checkpoint
 from ammgraph.spec.load import load_spec
 
@@ -103,7 +104,7 @@ def crash(options: argparse.Namespace, folder: Path) -> Counts:
     life = Life(words, folder / "timed", folder / "log")
     begun = time.monotonic()
     life.start()
-    life.wait(PATIENCE, lambda: checkpoint.has_checkpoint(life.folder / "checkpoints"))
+    life.wait(PATIENCE, lambda: checkpoint.has_checkpoint(life.folder / CHECKPOINTS))
     start_up = time.monotonic() - begun
     if life.end() != 0:
         raise SystemExit(f"a run that nothing interrupted fails:\n{life.said()}")
@@ -142,7 +143,7 @@ class Life:
 
     def start(self) -> None:
         """Fork; the child is `ammgraph train`."""
-        begun = (self.folder / "run.json").exists()
+        begun = (self.folder / OPTIONS).exists()
         words = ["train", "--resume", str(self.folder)] if begun else ["train", *self.words]
         words += [] if begun else ["--run-dir", str(self.folder)]
         self.code, self.process = None, os.fork()
@@ -194,7 +195,7 @@ def one_run(
     """Kill, resume, kill, ... to the end of the plan: how many kills, and what went wrong."""
     kills = 0
     while True:
-        begun = (life.folder / "run.json").exists()
+        begun = (life.folder / OPTIONS).exists()
         life.start()
         # About ten lives a run. There is but one beginning: the first two lives end early, no later one is aimed at it.
         # Lives become longer, so that a machine that has become slower comes to an end too.
@@ -211,7 +212,7 @@ def one_run(
 
 def half_written(folder: Path) -> list[str]:
     """The files of a run that are being written."""
-    return [name for place in (folder, folder / "checkpoints") for name in names(place) if name.endswith(".new")]
+    return [name for place in (folder, folder / CHECKPOINTS) for name in names(place) if name.endswith(".new")]
 
 
 def names(folder: Path) -> list[str]:
@@ -224,13 +225,13 @@ def names(folder: Path) -> list[str]:
 def moment(folder: Path) -> str:
     """Where a kill has hit, as far as the run directory shows it."""
     writing = half_written(folder)
-    saved = names(folder / "checkpoints")
-    metrics = folder / "metrics.jsonl"
+    saved = names(folder / CHECKPOINTS)
+    metrics = folder / METRICS
     if writing:
         kinds = {".pt.new": "a checkpoint", ".sha256.new": "a checksum", ".jsonl.new": "the metrics, cut back"}
         what = next((text for suffix, text in kinds.items() if writing[0].endswith(suffix)), "the run's description")
         return f"writing {what}"
-    if not (folder / "run.json").exists():
+    if not (folder / OPTIONS).exists():
         return "before the run was begun"
     if {Path(name).stem for name in saved if name.endswith(".sha256")} - {
         Path(name).stem for name in saved if name.endswith(".pt")
@@ -244,25 +245,25 @@ def moment(folder: Path) -> str:
 def differences(whole: Path, killed: Path) -> list[str]:
     """In what the two runs differ, though they must not."""
     try:
-        expected, found = (checkpoint.load_newest(folder / "checkpoints")[1] for folder in (whole, killed))
+        expected, found = (checkpoint.load_newest(folder / CHECKPOINTS)[1] for folder in (whole, killed))
         problems = [f"the states differ in {place}" for place in unequal(expected, found)]
         lines, again = lines_of(whole), lines_of(killed)
     except Exception as error:  # whatever it is, this run is lost
         return [f"{type(error).__name__}: {error}"]
     steps = [line["step"] for line in again if "evaluation" not in line]
     if steps != list(range(1, expected["step"] + 1)):
-        problems.append(f"metrics.jsonl has the steps {steps}")
+        problems.append(f"{METRICS} has the steps {steps}")
     if lines != again:
-        problems.append("metrics.jsonl has other lines")
-    if (whole / "evaluation.json").read_bytes() != (killed / "evaluation.json").read_bytes():
-        problems.append("evaluation.json differs")
+        problems.append(f"{METRICS} has other lines")
+    if (whole / EVALUATION).read_bytes() != (killed / EVALUATION).read_bytes():
+        problems.append(f"{EVALUATION} differs")
     left = [str(path.relative_to(killed)) for path in killed.rglob("*.new")]
     return problems + ([f"left behind: {', '.join(left)}"] if left else [])
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     """The metrics, without how long they took; every line must be one."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
     return [{key: value for key, value in line.items() if not key.startswith("seconds")} for line in lines]
 
 

@@ -1,1 +1,1 @@
-"""The command line: arguments, sessions at a terminal, trials, rehearsals."""
+"""The command line: a module for each verb, sessions at a terminal, trials, rehearsals."""

@@ -1,11 +1,11 @@
 """`train --dry-run`: a few steps of a spec that leave no file, and what they show of gradients, memory and time."""
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 from ammgraph.api import PathLike, training_device
 from ammgraph.commands.session import clock, tell_warnings
+from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.compiler.origins import KNOWN_DATA
 from ammgraph.data.dataset import Dataset, load_data
@@ -39,14 +39,14 @@ class DryRun:
     found: Rehearsal
 
 
-def dry_run(options: argparse.Namespace) -> int:
+def dry_run(options: TrainOptions) -> int:
     """`ammgraph train --dry-run`: 0 where every network would learn, else 1."""
     refuse_several("`--dry-run` takes one process")
     given = {"--resume": options.resume, "--trials": options.trials, "--run-dir": options.run_dir}
     wrong = next((name for name, value in given.items() if value), None)
     if wrong is not None:
         raise RunError(f"`--dry-run` tries a spec and keeps nothing; it takes no `{wrong}`")
-    spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
+    spec = load_spec(str(options.spec), options.set, allow_outside=options.allow_outside)
     tell_warnings(spec)
     shown = try_spec(
         spec,

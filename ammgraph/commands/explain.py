@@ -1,12 +1,28 @@
-"""What a diagnostic's code means: the sections of the page of all codes, by code."""
+"""`ammgraph explain`: what a diagnostic's code means, from the page of all codes."""
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from ammgraph.commands.arguments import positional
 from ammgraph.diagnostics import CODES, WARNINGS, RunError, did_you_mean
 
+EXAMPLE = "ammgraph explain condition-mismatch"
 PAGE = "docs/diagnostics.md"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is typed."""
+
+    code: str | None = positional("as in the brackets of a message", "CODE", nargs="?")
+
+
+def run(options: Options) -> int:
+    """0 where there is such a code."""
+    print(explain(options.code) if options.code else listing())
+    return 0
 
 
 @cache

@@ -1,38 +1,45 @@
 """Kinds of values that are typed: each takes a text, and says what it expected where that is none."""
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
 
 from ammgraph.spec.shipped import spec_path
 
 
 def image(text: str) -> tuple[str, tuple[int, int, int]]:
     """NAME:CxHxW, or the sizes alone: a name, "" without one, and the sizes."""
-    name, _, sizes = text.rpartition(":")
+    of, _, sizes = text.rpartition(":")
     found = tuple(int(size) for size in sizes.split("x") if size.isdecimal() and 0 < int(size) < 10**5)
     if len(found) != 3 or sizes.count("x") != 2:
         message = f"`{text}`: expected channels, height and width, as in 1x28x28 or photo:3x32x32"
         raise ArgumentTypeError(message)
-    return name, (found[0], found[1], found[2])
+    return of, (found[0], found[1], found[2])
 
 
 def sized(text: str) -> tuple[str, int]:
     """NAME:N: a variable and its size."""
-    name, _, size = text.partition(":")
-    if not name or not size.isdecimal() or not 0 < int(size) < 10**9:
+    variable, _, size = text.partition(":")
+    if not variable or not size.isdecimal() or not 0 < int(size) < 10**9:
         raise ArgumentTypeError(f"`{text}`: expected a variable and its size, as in y:10")
-    return name, int(size)
+    return variable, int(size)
 
 
-def path(text: str) -> str:
-    """A path, which is no empty text."""
+def name(text: str) -> str:
+    """What names a file, as it is typed: no empty text."""
     if not text:
         raise ArgumentTypeError("expected a path, found an empty text")
     return text
 
 
+def path(text: str) -> Path:
+    """A path."""
+    return Path(name(text))
+
+
 def spec(text: str) -> str:
     """The file of a spec, or of a shipped one by its bare name."""
-    return spec_path(path(text))
+    return spec_path(name(text))
 
 
 def seed(text: str) -> int:
@@ -42,18 +49,18 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def positive(text: str) -> int:
-    """A whole number, at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"`{text}`: expected a whole number, at least 1")
-    return int(text)
+def whole(least: int) -> Callable[[str], int]:
+    """A whole number, at least so much."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ArgumentTypeError(f"`{text}`: expected a whole number, at least {least}")
+        return int(text)
+
+    return read
 
 
-def count(text: str) -> int:
-    """A whole number, at least 0."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"`{text}`: expected a whole number, at least 0")
-    return int(text)
+positive, count = whole(1), whole(0)
 
 
 def seconds(text: str) -> float:

@@ -3,8 +3,6 @@
 Between the command line and `api`, which does the work.
 """
 
-import argparse
-import shlex
 import signal
 import sys
 import time
@@ -12,24 +10,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ammgraph import api
+from ammgraph.commands.arguments import spelled
+from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, render
 from ammgraph.evaluation import results
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.evaluation.results import Evaluation
+from ammgraph.folders import SPEC, TENSORBOARD
 from ammgraph.plan.identity import plan_hash
 from ammgraph.runs import run
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.spec.shipped import spec_path
 from ammgraph.terminal import print_lines, screen
 from ammgraph.train.ranks import ALONE, Ranks, joined
-from ammgraph.train.trainer import Trainer
+from ammgraph.train.trainer import Report, Trainer
 
 
-def train_run(options: argparse.Namespace) -> int:
+def train_run(options: TrainOptions) -> int:
     """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
     with joined() as ranks, _opened(options, ranks) as training:
         if not ranks.first:
@@ -67,11 +69,10 @@ def _stopped_by(received: Sequence[int]) -> int:
     return 128 + (received[0] if received else signal.SIGTERM)
 
 
-def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager[api.Training]:
+def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[api.Training]:
     """The run that is asked for: a new one, or one that goes on."""
-    download = not options.no_download
-    if not options.resume:
-        folder = Path(options.run_dir) if options.run_dir else None
+    if options.spec is not None:
+        folder = options.run_dir
         if folder and ranks.first:
             run.refuse_trials(folder)
             if not options.force and not run.is_run(folder):
@@ -79,11 +80,15 @@ def _opened(options: argparse.Namespace, ranks: Ranks) -> AbstractContextManager
         spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
         if ranks.first:
             tell_warnings(spec)
-        return api.new_training(spec, new_settings(options, ranks), folder, options.device, download, ranks)
-    folder = Path(options.resume)
-    settings = _resumed_settings(options, folder)
-    directory = Path(options.data_dir) if options.data_dir else None
-    return api.resumed_training(folder, settings, options.set, options.device, directory, download, ranks)
+        settings = new_settings(options, options.spec, ranks)
+        return api.new_training(spec, settings, folder, _place(options, ranks), ranks)
+    assert options.resume is not None
+    settings = _resumed_settings(options, options.resume)
+    return api.resumed_training(options.resume, settings, options.set, _place(options, ranks), ranks)
+
+
+def _place(options: TrainOptions, ranks: Ranks) -> run.Place:
+    return run.Place(api.training_device(ranks.device(options.device)), options.data_dir, options.download)
 
 
 def _evaluated(training: api.Training) -> Evaluation | None:
@@ -95,7 +100,7 @@ def _evaluated(training: api.Training) -> Evaluation | None:
 
 def score_lines(folder: Path, found: Evaluation) -> list[str]:
     """What an evaluation found, each number with its protocol, and what was published for the same constants."""
-    plan = compile_spec(load_spec(folder / "spec.json", ()))
+    plan = compile_spec(load_spec(folder / SPEC, ()))
     published = [
         f"  {number.metric.replace('_', ' ')}, {number.source}: {number.value:g}"
         + ("" if number.std is None else f" +- {number.std:g}")
@@ -105,20 +110,20 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
     return [*results.lines(found), *(["published:", *published] if published else [])]
 
 
-def new_settings(options: argparse.Namespace, ranks: Ranks = ALONE) -> run.RunOptions:
-    """What a new run is asked to be."""
+def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:
+    """What a new run of a spec is asked to be."""
     return run.RunOptions(
-        name=Path(options.spec).stem,
+        name=Path(spec_path(spec)).stem,
         seed=options.seed or 0,
         precision=options.precision or "float32",
-        data_dir=str(Path(options.data_dir).absolute()) if options.data_dir else None,
+        data_dir=str(options.data_dir.absolute()) if options.data_dir else None,
         log_every=options.log_every or api.LOG_EVERY,
         checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
-        command=shlex.join(ranks.command(["ammgraph", *sys.argv[1:]])),
+        command=options.known_as or ranks.command(*options.typed),
     )
 
 
-def _resumed_settings(options: argparse.Namespace, resumed: Path) -> run.RunOptions:
+def _resumed_settings(options: TrainOptions, resumed: Path) -> run.RunOptions:
     """What a resumed run was asked to be, with how often it logs and saves from now on."""
     settings = run.read_options(resumed)
     if options.run_dir or (options.seed is not None and options.seed != settings.seed):
@@ -129,14 +134,10 @@ def _resumed_settings(options: argparse.Namespace, resumed: Path) -> run.RunOpti
     return replace(settings, **{name: value for name, value in changed.items() if value is not None})
 
 
-def _resume_command(folder: Path, options: argparse.Namespace, ranks: Ranks = ALONE) -> str:
+def _resume_command(folder: Path, options: TrainOptions, ranks: Ranks = ALONE) -> str:
     """What goes on with a run as it was started; seed, precision and the like stand in the run directory."""
-    words = ["ammgraph", "train", "--resume", str(folder)]
-    if options.device != "auto":
-        words += ["--device", options.device]
-    for override in options.set if options.resume else ():
-        words += ["--set", override]
-    return shlex.join(ranks.command(words))
+    again = TrainOptions(resume=folder, device=options.device, set=options.set if options.resume else ())
+    return ranks.command("train", *spelled(again))
 
 
 def tell_warnings(spec: Spec) -> None:
@@ -166,14 +167,8 @@ def _headline(training: api.Training) -> str:
     )
 
 
-class Show(Protocol):
-    """Takes every line of the metrics."""
-
-    def __call__(self, line: dict[str, Any]) -> None: ...  # noqa: D102
-
-
 @contextmanager
-def _display(trainer: Trainer, folder: Path) -> Iterator[Show]:
+def _display(trainer: Trainer, folder: Path) -> Iterator[Report]:
     """A progress bar on a terminal, plain lines elsewhere; TensorBoard files where it is installed."""
     board = _tensorboard(folder, trainer.step)
     if not sys.stderr.isatty():
@@ -247,7 +242,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
 
 
 def _write_board(board: Any, line: dict[str, Any]) -> None:

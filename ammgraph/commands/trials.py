@@ -1,21 +1,13 @@
-"""Several seeds of one spec: run after run, or side by side on several devices, and at the end mean and spread.
+"""Several seeds of one spec: run after run, or side by side on several devices, and at the end mean and spread."""
 
-spec/NAME.json  the resolved spec
-trials.json     the seeds, and what all trials are trained with
-seed-N/         a run directory for each
-seed-N.log      what a trial has to say that is trained beside others
-"""
-
-import argparse
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,14 +15,17 @@ import torch
 from pydantic import Field
 
 from ammgraph.api import STOPPING, self_contained, stop_signals
+from ammgraph.commands.arguments import spelled
 from ammgraph.commands.session import new_settings, say, train_run
+from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
+from ammgraph.folders import LOCK, OPTIONS, SPECS, TRIALS, trial_folder, trial_log
 from ammgraph.runs import files
 from ammgraph.runs.run import (
-    TRIALS,
+    Place,
     RunOptions,
     choose_device,
     is_run,
@@ -40,12 +35,12 @@ from ammgraph.runs.run import (
     spec_text,
 )
 from ammgraph.spec.load import load_spec
-from ammgraph.terminal import print_lines
+from ammgraph.terminal import command, print_lines
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.trainer import Trainer
 
 # What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
-KEPT = ("precision", "data_dir", "log_every", "checkpoint_seconds")
+KEPT = ("precision", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
 
 
@@ -63,7 +58,7 @@ def is_trials(folder: Path) -> bool:
     return (folder / TRIALS).is_file()
 
 
-def train_trials(options: argparse.Namespace) -> int:
+def train_trials(options: TrainOptions) -> int:
     """Train every seed, going on where each one stands, then print mean and standard deviation over them.
 
     A trial that fails is reported and does not keep the others from being trained.
@@ -78,9 +73,8 @@ def train_trials(options: argparse.Namespace) -> int:
     refuse_several("trials are trained by one process each, side by side with `--device cuda:0,cuda:1`")
     devices = options.device.split(",")
     chosen = [choose_device(name) for name in devices]
-    folder, trials = (_begun if options.resume else _begin)(options)
-    kept = {name: getattr(trials.options, name) for name in KEPT if getattr(options, name) is None}
-    options = argparse.Namespace(**{**vars(options), **kept})
+    folder, trials = _begun(options, options.resume) if options.resume else _begin(options, str(options.spec))
+    options = _kept(options, trials.options)
     train = _one_after_another if len(devices) == 1 else _side_by_side
     with locked(folder):
         try:
@@ -88,31 +82,38 @@ def train_trials(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         if code:
-            again = ["ammgraph", "train", "--resume", str(folder)]
-            again += ["--device", options.device] if options.device != "auto" else []
-            say(f"go on with all trials by\n  {shlex.join(again)}")
+            again = command("train", *spelled(TrainOptions(resume=folder, device=options.device)))
+            say(f"go on with all trials by\n  {again}")
             return code
-        folders = [_folder_of(folder, seed) for seed in trials.seeds]
-        download = not options.no_download
-        groups = compare.compare_runs(folders, chosen[0], data_dir=options.data_dir, download=download)
+        folders = [trial_folder(folder, seed) for seed in trials.seeds]
+        groups = compare.compare_runs(folders, Place(chosen[0], options.data_dir, options.download))
     print_lines(compare.lines(groups))
     return 0
 
 
-def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
+def _kept(options: TrainOptions, begun: RunOptions) -> TrainOptions:
+    """The options with what the trials began with, where this session asks for nothing else."""
+    kept = {name: getattr(begun, name) for name in KEPT if getattr(options, name) is None}
+    directory = options.data_dir or (Path(begun.data_dir) if begun.data_dir else None)
+    return replace(options, data_dir=directory, **kept)
+
+
+def _begin(options: TrainOptions, source: str) -> tuple[Path, Trials]:
     """A new folder, made once everything is known to be trainable."""
-    settings = new_settings(options)
-    if settings.seed + options.trials > 2**63:
+    of_each = replace(options, seed=None, trials=None, run_dir=None, force=False, device="auto")
+    settings = replace(new_settings(options, source), command=command("train", *spelled(of_each)))
+    seeds = range(settings.seed, settings.seed + (options.trials or 0))
+    if seeds.stop > 2**63:
         raise RunError(f"{options.trials} seeds from {settings.seed} on go beyond 2^63 - 1")
-    named = Path(options.run_dir) if options.run_dir else None
+    named = options.run_dir
     if named is not None:
         _refuse_taken(named, options.force)
-    spec = load_spec(Path(options.spec), options.set, allow_outside=options.allow_outside)
+    spec = load_spec(source, options.set, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
     directory = Path(settings.data_dir) if settings.data_dir else None
-    dataset = load_data(plan.data, directory, download=not options.no_download)
+    dataset = load_data(plan.data, directory, options.download)
     Trainer(plan, dataset, settings.seed, torch.device("cpu"), settings.precision)  # raises what each trial would
-    trials = Trials(tuple(range(settings.seed, settings.seed + options.trials)), settings, options.force)
+    trials = Trials(tuple(seeds), settings, options.force)
     folder = named or new_folder(Path("runs"), settings.name)
     path = _spec_of(folder, trials)
     try:
@@ -130,15 +131,12 @@ def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
 def _refuse_taken(folder: Path, force: bool) -> None:
     """New trials are begun where there are none, nor a run, nor other files unless told."""
     if is_trials(folder) or is_run(folder):
-        raise RunError(
-            f"{folder} is not empty; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, or name another"
-        )
+        raise RunError(f"{folder} is not empty; go on with `{command('train', '--resume', folder)}`, or name another")
     if not force:
-        refuse_foreign(folder, ("lock", "spec"))
+        refuse_foreign(folder, (LOCK, SPECS))
 
 
-def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
-    folder = Path(options.resume)
+def _begun(options: TrainOptions, folder: Path) -> tuple[Path, Trials]:
     try:
         trials = files.read_as(Trials, folder / TRIALS)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -156,12 +154,12 @@ def _begun(options: argparse.Namespace) -> tuple[Path, Trials]:
     return folder, trials
 
 
-def _one_after_another(options: argparse.Namespace, folder: Path, trials: Trials) -> int:
+def _one_after_another(options: TrainOptions, folder: Path, trials: Trials) -> int:
     failed = 0
     for place, seed in enumerate(trials.seeds):
         say(f"trial {place + 1} of {len(trials.seeds)}, seed {seed}")
         try:
-            code = train_run(argparse.Namespace(**{**vars(options), **_trial(folder, trials, seed)}))
+            code = train_run(_trial(options, folder, trials, seed))
         except RunError as error:
             failed = 1
             say(f"error: seed {seed}: {error}")
@@ -171,7 +169,7 @@ def _one_after_another(options: argparse.Namespace, folder: Path, trials: Trials
     return failed
 
 
-def _side_by_side(options: argparse.Namespace, folder: Path, trials: Trials) -> int:
+def _side_by_side(options: TrainOptions, folder: Path, trials: Trials) -> int:
     """A process for each trial, as many at once as there are devices; what each prints goes to `seed-N.log`.
 
     A signal to this process is passed on to them, once, so that they save; they stand in sessions of their own, so
@@ -186,8 +184,9 @@ def _side_by_side(options: argparse.Namespace, folder: Path, trials: Trials) -> 
             while running or (waiting and not stopped):
                 while free and waiting and not stopped:
                     seed, device = waiting.pop(0), free.pop(0)
-                    running[seed] = _start(_words(options, folder, trials, seed, device), _log_of(folder, seed)), device
-                    say(f"seed {seed} on {device}; see {_log_of(folder, seed)}")
+                    trial = _trial(replace(options, device=device), folder, trials, seed)
+                    running[seed] = _start(["train", *spelled(trial)], trial_log(folder, seed)), device
+                    say(f"seed {seed} on {device}; see {trial_log(folder, seed)}")
                 time.sleep(POLL_SECONDS)
                 if stopped and not told:
                     told = True
@@ -230,7 +229,7 @@ def _report(folder: Path, seed: int, code: int) -> None:
     if not code:
         say(f"seed {seed} has come to its end")
         return
-    log = _log_of(folder, seed)
+    log = trial_log(folder, seed)
     if code in [shown for number in STOPPING for shown in (-number, 128 + number)]:
         say(f"seed {seed} was stopped; see {log}")
         return
@@ -238,37 +237,20 @@ def _report(folder: Path, seed: int, code: int) -> None:
     say(f"seed {seed} ended with exit code {code}; see {log}" + (f"\n  {said[-1].strip()}" if said else ""))
 
 
-def _trial(folder: Path, trials: Trials, seed: int) -> dict[str, object]:
-    """The options that differ from trial to trial: a new run, or the one that stands there."""
-    run = _folder_of(folder, seed)
+def _trial(options: TrainOptions, folder: Path, trials: Trials, seed: int) -> TrainOptions:
+    """What one trial is asked for: a new run, or the one that stands there."""
+    run = trial_folder(folder, seed)
     if run.is_symlink():
         raise RunError(f"{run} is a link, and nothing is written through links: remove it")
-    if (run / "run.json").exists():
-        return {"resume": str(run), "spec": None, "run_dir": None, "seed": None, "set": [], "force": False}
-    path = str(_spec_of(folder, trials))
-    return {"resume": None, "spec": path, "run_dir": str(run), "seed": seed, "set": [], "force": trials.force}
-
-
-def _words(options: argparse.Namespace, folder: Path, trials: Trials, seed: int, device: str) -> list[str]:
-    """The command line of one trial."""
-    trial = _trial(folder, trials, seed)
-    words = ["train", *(["--resume", str(trial["resume"])] if trial["resume"] else [str(trial["spec"])])]
-    words += ["--run-dir", str(trial["run_dir"]), "--seed", str(seed)] if trial["run_dir"] else []
-    words += ["--device", device]
-    for name in KEPT:
-        if getattr(options, name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    return words + (["--no-download"] if options.no_download else [])
+    one = replace(options, spec=None, resume=None, set=(), trials=None, seed=None, run_dir=None, force=False)
+    if (run / OPTIONS).exists():
+        return replace(one, resume=run)
+    device = "" if options.device == "auto" else f" --device {options.device}"
+    known_as = f"{trials.options.command} --seed {seed}{device}"
+    spec = str(_spec_of(folder, trials))
+    return replace(one, spec=spec, run_dir=run, seed=seed, force=trials.force, known_as=known_as)
 
 
 def _spec_of(folder: Path, trials: Trials) -> Path:
     """The spec under its own name, which its runs take over."""
-    return folder / "spec" / f"{trials.options.name}.json"
-
-
-def _folder_of(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}"
-
-
-def _log_of(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}.log"
+    return folder / SPECS / f"{trials.options.name}.json"

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
+from ammgraph.folders import METRICS
 from ammgraph.runs import record
-from ammgraph.runs.run import read_options
+from ammgraph.runs.run import Place, read_options
 
 
 @dataclass(frozen=True)
@@ -82,21 +81,14 @@ class Row:
 
 
 def compare_runs(
-    folders: Sequence[Path],
-    device: torch.device,
-    split: str | None = None,
-    data_dir: str | None = None,
-    download: bool = True,
-    again: bool = False,
+    folders: Sequence[Path], place: Place, split: str | None = None, again: bool = False
 ) -> tuple[Group, ...]:
     """Groups of runs with equal plans and data, in the order in which the runs are given.
 
     Args:
         folders: run directories.
-        device: where runs without an `evaluation.json` are evaluated, which writes it.
+        place: where runs without an `evaluation.json` are evaluated, which writes it.
         split: what is compared, and scored where it was not; what the first run scored last unless given.
-        data_dir: as `evaluate_run`.
-        download: as `evaluate_run`.
         again: evaluate every run, also those that were.
 
     Raises:
@@ -110,7 +102,7 @@ def compare_runs(
         raise RunError(f"{twice} is named twice; a run counts once")
     groups: list[list[ComparedRun]] = []
     for folder in folders:
-        found = _read(folder, device, split, data_dir, download, again)
+        found = _read(folder, place, split, again)
         split = split or found.evaluation.split
         group = next((runs for runs in groups if found.alike(runs[0])), None)
         if group is None:
@@ -167,14 +159,12 @@ def lines(groups: Sequence[Group]) -> list[str]:
     return [*legend, "", *body, *note, *(f"void: {why}" for why in void)]
 
 
-def _read(
-    folder: Path, device: torch.device, split: str | None, data_dir: str | None, download: bool, again: bool
-) -> ComparedRun:
+def _read(folder: Path, place: Place, split: str | None, again: bool) -> ComparedRun:
     options = read_options(folder)  # a folder that is no run is told so before anything is evaluated
     evaluation = None if again else results.read(folder)
     if evaluation is None or (split is not None and not evaluation.of(split)):
-        evaluation = evaluate_run(folder, device, split, data_dir, download)
-    history = record.read(folder / "metrics.jsonl")
+        evaluation = evaluate_run(folder, place, split)
+    history = record.read(folder / METRICS)
     return ComparedRun(
         folder=folder,
         evaluation=replace(evaluation, split=split or evaluation.split),

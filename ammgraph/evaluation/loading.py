@@ -15,12 +15,13 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, changed_splits, load_data
 from ammgraph.diagnostics import RunError
+from ammgraph.folders import CHECKPOINTS, PLAN, SPEC
 from ammgraph.nn import probe
 from ammgraph.nn.model import Model, build
 from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, files
-from ammgraph.runs.run import RunOptions, moved_data, read_options
+from ammgraph.runs.run import Place, RunOptions, moved_data, read_options
 from ammgraph.runs.states import mismatch
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
@@ -70,12 +71,12 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         SpecError: `spec.json` is no valid spec.
     """
     settings = read_options(folder)
-    path = folder / "spec.json"
+    path = folder / SPEC
     if not path.is_file():
-        raise RunError(f"{folder} is no whole run directory: it has no spec.json")
+        raise RunError(f"{folder} is no whole run directory: it has no {SPEC}")
     spec = load_spec(path, ())
     plan = compile_spec(spec)
-    step, state, passed_over = checkpoint.load_newest(folder / "checkpoints")
+    step, state, passed_over = checkpoint.load_newest(folder / CHECKPOINTS)
     check_plan(folder, plan, state)
     warnings = tuple(f"{problem}; an older checkpoint is used" for problem in passed_over)
     for warning in warnings:
@@ -102,31 +103,23 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     )
 
 
-def load_run(
-    folder: Path,
-    device: torch.device,
-    data_dir: str | None = None,
-    download: bool = True,
-    dataset: Dataset | None = None,
-) -> LoadedRun:
+def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> LoadedRun:
     """The newest valid checkpoint of a run as a model, with the run's data set.
 
     Args:
         folder: a run directory.
-        device: where the model goes; the data stay where they are.
-        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
-        download: whether absent files of MNIST and SVHN may be fetched.
+        place: its device and its data.
         dataset: the data set, where it is read already.
 
     Raises:
         RunError: as `load_model`; or the data are not there, or not of the model's shapes.
         SpecError: `spec.json` is no valid spec.
     """
-    loaded = load_model(folder, device)
+    loaded = load_model(folder, place.device)
     if dataset is None:
-        directory = data_dir or loaded.settings.data_dir
-        data = moved_data(loaded.plan.data, loaded.settings, Path(data_dir) if data_dir else None)
-        dataset = load_data(data, Path(directory) if directory else None, download)
+        began = loaded.settings.data_dir
+        data = moved_data(loaded.plan.data, loaded.settings, place.data_dir)
+        dataset = load_data(data, place.data_dir or (Path(began) if began else None), place.download)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):
@@ -141,18 +134,18 @@ def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
     if isinstance(written, str) and written == plan_hash(plan):
         return
     if not isinstance(written, str):
-        raise RunError(f"{folder / 'checkpoints'} holds a checkpoint that ammgraph did not write")
+        raise RunError(f"{folder / CHECKPOINTS} holds a checkpoint that ammgraph did not write")
     if reason := of_another_version(state["plan"]):
         raise RunError(f"the checkpoints in {folder} cannot be used: {reason}")
     try:
-        before = files.read(folder / "plan.txt").decode("utf-8")
+        before = files.read(folder / PLAN).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         before = ""
     now = plan_text(plan)
     if before in ("", now):
-        raise RunError(f"the checkpoints in {folder} are of another run: their plan is not that of its spec.json")
+        raise RunError(f"the checkpoints in {folder} are of another run: their plan is not that of its {SPEC}")
     raise RunError(
-        f"the checkpoints in {folder} are of another plan: spec.json, or ammgraph itself, has changed since they were "
+        f"the checkpoints in {folder} are of another plan: {SPEC}, or ammgraph itself, has changed since they were "
         f"written. {_first_difference(before, now)}"
     )
 
@@ -161,7 +154,7 @@ def _first_difference(before: str, now: str) -> str:
     old, new = before.splitlines(), now.splitlines()
     place = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     was, is_now = (lines[place].strip()[:_LONGEST] if place < len(lines) else "(nothing)" for lines in (old, new))
-    return f"The first difference: plan.txt, line {place + 1}, has `{was}`; spec.json now gives `{is_now}`"
+    return f"The first difference: {PLAN}, line {place + 1}, has `{was}`; {SPEC} now gives `{is_now}`"
 
 
 def _load_weights(folder: Path, model: Model, weights: Any) -> None:

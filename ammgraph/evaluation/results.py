@@ -14,9 +14,9 @@ from pydantic import Field
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
+from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
 
-FILE = "evaluation.json"
 FORMAT = 1
 
 # What the split names mean in a sentence.
@@ -178,7 +178,7 @@ def write(folder: Path, evaluation: Evaluation) -> Path:
     Raises:
         RunError: the disk refuses.
     """
-    path = folder / FILE
+    path = folder / EVALUATION
     try:
         files.write(path, (json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n").encode())
     except OSError as error:
@@ -192,7 +192,7 @@ def read(folder: Path) -> Evaluation | None:
     Raises:
         RunError: the file is damaged, or of a later version.
     """
-    path = folder / FILE
+    path = folder / EVALUATION
     try:
         form = files.read_as(_Form, path).format
         found = files.read_as(Evaluation, path) if form == FORMAT else None

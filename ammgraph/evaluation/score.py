@@ -25,6 +25,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
+from ammgraph.runs.run import Place
 from ammgraph.train.memory import check_evaluation_memory
 
 logger = logging.getLogger(__name__)
@@ -55,10 +56,8 @@ class _Scored:
 
 def evaluate_run(
     folder: Path,
-    device: torch.device,
+    place: Place,
     split: str | None = None,
-    data_dir: str | None = None,
-    download: bool = True,
     baseline: bool = True,
     quality: QualityOptions | None = None,
 ) -> Evaluation:
@@ -69,17 +68,15 @@ def evaluate_run(
 
     Args:
         folder: the run directory.
-        device: where the model runs.
+        place: its device and its data.
         split: `train`, `validation` or `test`; without it test or, where there is none, train.
-        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
-        download: whether absent files of the data set may be fetched.
         baseline: whether k-means on the same images is measured too.
         quality: how to measure the quality of samples; None leaves it out.
 
     Raises:
         RunError: as `load_run`; the split is not there.
     """
-    return evaluate_and_write(load_run(folder, device, data_dir, download), split, baseline, quality)
+    return evaluate_and_write(load_run(folder, place), split, baseline, quality)
 
 
 def evaluate_and_write(

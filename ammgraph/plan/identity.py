@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ammgraph.folders import ENVIRONMENT, SPEC
 from ammgraph.plan.plan import (
     FactorPlan,
     FromData,
@@ -75,7 +76,7 @@ def of_another_version(recorded: str) -> str:
     told = f"identity {version}" if rest and version.isdecimal() and len(version) < 10 else "plans as printed text"
     return (
         f"it was written by an ammgraph that compares {told}, and this one compares identity {VERSION}; use the "
-        "version that environment.json names, or train the run's spec.json anew"
+        f"version that {ENVIRONMENT} names, or train the run's {SPEC} anew"
     )
 
 

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from ammgraph import __version__
 from ammgraph.data.dataset import fingerprints
 from ammgraph.diagnostics import RunError
@@ -21,6 +19,7 @@ from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result
 from ammgraph.evaluation.score import evaluate_loaded, find_split
+from ammgraph.folders import METRICS, REPORT, SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.report import curves as curves_module
@@ -45,7 +44,7 @@ from ammgraph.report.page import (
 from ammgraph.report.views import ViewOptions, collect_views
 from ammgraph.runs import record
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
-from ammgraph.runs.run import read_environment, read_options
+from ammgraph.runs.run import Place, read_environment, read_options
 from ammgraph.spec.schema import Published
 
 
@@ -69,9 +68,7 @@ class Report:
 
 def report_run(
     folder: Path,
-    device: torch.device,
-    data_dir: str | None = None,
-    download: bool = True,
+    place: Place,
     options: ReportOptions | None = None,
     output: Path | None = None,
     force: bool = False,
@@ -82,9 +79,7 @@ def report_run(
 
     Args:
         folder: the run directory.
-        device: where the model runs.
-        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
-        download: whether absent files of the data set may be fetched.
+        place: its device and its data.
         options: what is shown.
         output: the page, a name in `.html`; `report.html` in the run directory unless given.
         force: whether files that are there are replaced whatever they are; else only those of a report.
@@ -96,14 +91,14 @@ def report_run(
         RunError: as `load_run`; the split is not there; the files cannot be written, or are not to be replaced.
     """
     options = options or ReportOptions()
-    page = output or folder / "report.html"
+    page = output or folder / REPORT
     arrays = page.with_suffix(".npz")
     if page.suffix.lower() != ".html":
         raise RunError(f"`{page}`: expected a name that ends in .html")
     read_options(folder)  # a folder that is no run is told so first
     check_output(page, _is_page, force)
     check_output(arrays, lambda path: is_npz(path, "report") or _is_page(page), force)
-    loaded = load_run(folder, device, data_dir, download)
+    loaded = load_run(folder, place)
     report = build_report(loaded, evaluation_of(loaded, options), replace(options, arrays=arrays.name))
     write_output(arrays, npz(report.arrays, "report"))
     write_output(page, report.page.encode("utf-8"))
@@ -137,7 +132,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     name, split = find_split(loaded.dataset, options.split)
     results = evaluation.of(name)
     views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options.views)
-    records = record.read(loaded.folder / "metrics.jsonl")
+    records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
     shown = [draw(view, f"{SPLITS[name]} images") for view in views]
     trained = list(draw_curves(curves))
@@ -336,9 +331,7 @@ def _run(loaded: LoadedRun, records: Sequence[Record]) -> Markup:
         facts(pairs),
         element("h3", text("To repeat it")),
         command,
-        paragraph(
-            "The run directory holds the whole spec as it was used (spec.json), and every record (metrics.jsonl)."
-        ),
+        paragraph(f"The run directory holds the whole spec as it was used ({SPEC}), and every record ({METRICS})."),
     )
 
 

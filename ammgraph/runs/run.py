@@ -1,14 +1,4 @@
-"""A run directory: what was asked for, and what came of it.
-
-spec.json         the resolved spec: after `extends` and `--set`
-plan.txt          the plan as text
-environment.json  versions, device, processes, threads
-run.json          seed, precision, data folder, what the data were, how often to log and save, the command
-metrics.jsonl     one line a record
-checkpoints/      the newest states; empty before the first
-
-`run.json` is written last: a folder without it holds no run, whatever else a kill has left there.
-"""
+"""A run directory: what was asked for, and what came of it. `ammgraph.folders` names its parts."""
 
 import contextlib
 import fcntl
@@ -28,16 +18,17 @@ from pydantic import Field
 
 from ammgraph import __version__
 from ammgraph.diagnostics import RunError
+from ammgraph.folders import ANY_TRIAL, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
 from ammgraph.plan.cost import Precision as Precision
 from ammgraph.spec.schema import Data
+from ammgraph.terminal import command
 from ammgraph.runs import checkpoint, files
 
-TRIALS = "trials.json"  # which a folder of several runs has
 # Folders that training writes into, beside the run directory itself.
-OWN_FOLDERS = ("checkpoints", "tensorboard")
+OWN_FOLDERS = (CHECKPOINTS, TENSORBOARD)
 SINCE = "since"  # in environment.json: what was another in later sessions
 # What a run that was cut short before its run.json has left.
-BEGUN = ("lock", "spec.json", "plan.txt", "environment.json", "checkpoints")
+BEGUN = (LOCK, SPEC, PLAN, ENVIRONMENT, CHECKPOINTS)
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,7 @@ def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
         names = sorted(entry.name for entry in folder.iterdir() if not files.is_leftover(entry.name))
     except OSError:  # it is not there, or is no folder: whoever makes it says so
         return
-    foreign = [name for name in names if name not in own] if "lock" in names else names
+    foreign = [name for name in names if name not in own] if LOCK in names else names
     if foreign:
         more = ", ..." if len(foreign) > 3 else ""
         raise RunError(
@@ -102,7 +93,7 @@ def refuse_trials(folder: Path) -> None:
         RunError: it holds trials.
     """
     if (folder / TRIALS).exists():
-        again = f"ammgraph train --resume {shlex.quote(str(folder))}"
+        again = command("train", "--resume", folder)
         raise RunError(f"{folder} holds trials; go on with `{again}`, or name another")
 
 
@@ -115,21 +106,20 @@ def create(
         RunError: the folder holds a run already, or cannot be written.
     """
     refuse_trials(folder)
-    if (folder / "run.json").exists():
+    if (folder / OPTIONS).exists():
         raise RunError(
-            f"{folder} holds a run already; go on with `ammgraph train --resume {shlex.quote(str(folder))}`, "
-            "or name another"
+            f"{folder} holds a run already; go on with `{command('train', '--resume', folder)}`, or name another"
         )
-    if checkpoint.has_checkpoint(folder / "checkpoints"):
-        raise RunError(f"{folder} holds checkpoints of a run whose run.json is gone; name another")
+    if checkpoint.has_checkpoint(folder / CHECKPOINTS):
+        raise RunError(f"{folder} holds checkpoints of a run whose {OPTIONS} is gone; name another")
     contents = {
-        "spec.json": spec_text(written),
-        "plan.txt": plan,
-        "environment.json": json.dumps(environment(device, processes), indent=1) + "\n",
-        "run.json": json.dumps(asdict(options), indent=1) + "\n",
+        SPEC: spec_text(written),
+        PLAN: plan,
+        ENVIRONMENT: json.dumps(environment(device, processes), indent=1) + "\n",
+        OPTIONS: json.dumps(asdict(options), indent=1) + "\n",
     }
     try:
-        files.make_folder(folder / "checkpoints")  # before run.json: a run without it was copied without it
+        files.make_folder(folder / CHECKPOINTS)  # before run.json: a run without it was copied without it
         for name, text in contents.items():
             files.write(folder / name, text.encode())
     except OSError as error:
@@ -143,7 +133,7 @@ def spec_text(written: dict[str, Any]) -> str:
 
 def is_run(folder: Path) -> bool:
     """Whether the folder holds a run, or the checkpoints of one: neither is ever overwritten."""
-    return (folder / "run.json").exists() or checkpoint.has_checkpoint(folder / "checkpoints")
+    return (folder / OPTIONS).exists() or checkpoint.has_checkpoint(folder / CHECKPOINTS)
 
 
 def read_options(folder: Path) -> RunOptions:
@@ -153,25 +143,24 @@ def read_options(folder: Path) -> RunOptions:
         RunError: the folder is no run directory.
     """
     try:
-        return files.read_as(RunOptions, folder / "run.json")
+        return files.read_as(RunOptions, folder / OPTIONS)
     except (FileNotFoundError, NotADirectoryError) as error:
         if (folder / TRIALS).is_file():
             raise RunError(_of_trials(folder)) from error
-        begun = (folder / "lock").exists() and not checkpoint.has_checkpoint(folder / "checkpoints")
+        begun = (folder / LOCK).exists() and not checkpoint.has_checkpoint(folder / CHECKPOINTS)
         retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
         advice = f"; it was stopped before it began: {retry}" if begun else ""
-        raise RunError(f"{folder} is no run directory: it has no run.json{advice}") from error
+        raise RunError(f"{folder} is no run directory: it has no {OPTIONS}{advice}") from error
 
 
 def _of_trials(folder: Path) -> str:
     """What one run's commands say of a folder that `--trials` has made."""
-    quoted = shlex.quote(str(folder))
-    found = sorted((path.parent for path in folder.glob("seed-*/run.json")), key=lambda path: (len(path.name), path))
+    found = sorted((path.parent for path in folder.glob(f"{ANY_TRIAL}/{OPTIONS}")), key=lambda path: (len(path.name), path))
     if not found:
-        return f"{folder} holds trials, of which none has begun; `ammgraph train --resume {quoted}` trains them"
+        return f"{folder} holds trials, of which none has begun; `{command('train', '--resume', folder)}` trains them"
     return (
         f"{folder} holds trials, a run directory each: name one, as {shlex.quote(str(found[0]))}, or give all of them "
-        f"to `ammgraph compare {quoted}/seed-*`"
+        f"to `{command('compare', folder)}/{ANY_TRIAL}`"
     )
 
 
@@ -184,7 +173,7 @@ def processes_of(folder: Path) -> int:
 def read_environment(folder: Path) -> dict[str, Any]:
     """`environment.json`, as far as it can be read; a stranger's may hold anything."""
     try:
-        found = json.loads(files.read(folder / "environment.json"))
+        found = json.loads(files.read(folder / ENVIRONMENT))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -208,7 +197,7 @@ def keep_up(folder: Path, device: torch.device, processes: int) -> list[str]:
     Raises:
         RunError: the disk refuses.
     """
-    path = folder / "environment.json"
+    path = folder / ENVIRONMENT
     began = read_environment(folder)
     later = began.pop(SINCE, [])
     sessions = [began, *later] if isinstance(later, list) else []
@@ -244,11 +233,11 @@ def locked(folder: Path) -> Iterator[None]:
             files.make_folder(folder)
             for name in OWN_FOLDERS:
                 files.refuse_link(folder / name)
-            lock = stack.enter_context(files.opened(folder / "lock", os.O_RDWR))
+            lock = stack.enter_context(files.opened(folder / LOCK, os.O_RDWR))
         except OSError as error:
             raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
         _lock(lock, folder)
-        for place in (folder, folder / "checkpoints"):
+        for place in (folder, folder / CHECKPOINTS):
             files.remove_leftovers(place)
         yield
 
@@ -260,8 +249,23 @@ def _lock(file: int, folder: Path) -> None:
         raise RunError(f"another process is training in {folder}") from error
     except OSError as error:
         raise RunError(
-            f"cannot lock {folder / 'lock'}: {error.strerror}; put the run on a file system that has locks"
+            f"cannot lock {folder / LOCK}: {error.strerror}; put the run on a file system that has locks"
         ) from error
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is trained, or asked.
+
+    Args:
+        device: where the model goes; the data stay where they are.
+        data_dir: the folder of the data's files, where it is not the one that the run was trained with.
+        download: whether absent files of MNIST and SVHN may be fetched.
+    """
+
+    device: torch.device
+    data_dir: Path | None = None
+    download: bool = True
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ammgraph.folders import SPEC
+
 _PACKAGE = Path(__file__).parent.parent
 # In a wheel they lie in the package, in a checkout beside it.
 FOLDERS = (_PACKAGE / "specs", _PACKAGE.parent / "specs")
@@ -16,7 +18,7 @@ def shipped_specs() -> dict[str, Path]:
 
 def spec_path(text: str) -> str:
     """The file that SPEC means: that of a run, one that there is, a shipped one's bare name, else the text as it is."""
-    of_run = os.path.join(text, "spec.json")
+    of_run = os.path.join(text, SPEC)
     if os.path.isfile(of_run):
         return of_run
     if os.path.exists(text) or os.path.basename(text) != text:

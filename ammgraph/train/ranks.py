@@ -21,6 +21,7 @@ from ammgraph.compiler.statistics import lone_rows
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.nn.synchronized import add_up, exchange
 from ammgraph.plan.plan import Plan
+from ammgraph.terminal import command
 
 # As long as the others wait for the first one, which evaluates, saves and may fetch the data.
 PATIENCE = timedelta(hours=1)
@@ -114,13 +115,12 @@ class Ranks:
             raise RunError(f"{self.size} processes cannot share the device `{name}`; leave it out, or say `cuda`")
         return f"cuda:{self.local_rank}"
 
-    def command(self, words: Sequence[str]) -> list[str]:
+    def command(self, *words: object) -> str:
         """An `ammgraph` command as so many processes are started with it; of several machines the user knows how."""
         if self.size == 1:
-            return list(words)
-        if self.size == self.local_size:
-            return ["torchrun", "--standalone", f"--nproc-per-node={self.size}", "-m", *words]
-        return ["torchrun", "...", "-m", *words]
+            return command(*words)
+        how = f"--standalone --nproc-per-node={self.size}" if self.size == self.local_size else "..."
+        return f"torchrun {how} -m {command(*words)}"
 
 
 ALONE = Ranks()

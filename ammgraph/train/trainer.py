@@ -10,6 +10,7 @@ import torch
 
 from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
+from ammgraph.folders import CHECKPOINTS, METRICS
 from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
 from ammgraph.plan.cost import Precision
@@ -244,7 +245,7 @@ def fit(
     Raises:
         RunError: a value is not finite, or the disk refuses. The last good checkpoint is untouched.
     """
-    path, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+    path, checkpoints = folder / METRICS, folder / CHECKPOINTS
     saved, started, first = time.monotonic(), time.monotonic(), trainer.step
     between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
 

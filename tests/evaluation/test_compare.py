@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CPU, LABELED, TINY
+from tiny import HERE, LABELED, TINY
 from tiny_runs import make_run
 
 from ammgraph.diagnostics import RunError
@@ -25,7 +25,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_runs_of_equal_plans_are_a_group(folders: list[Path]) -> None:
-    first, second = compare_runs(folders, CPU)
+    first, second = compare_runs(folders, HERE)
     assert [run.evaluation.seed for run in first.runs] == [0, 1, 2]
     assert len(second.runs) == 1
     assert first.plan != second.plan
@@ -33,7 +33,7 @@ def test_runs_of_equal_plans_are_a_group(folders: list[Path]) -> None:
 
 
 def test_means_and_deviations_are_numpy_s(folders: list[Path]) -> None:
-    group = compare_runs(folders, CPU)[0]
+    group = compare_runs(folders, HERE)[0]
     evaluations = [results.read(folder) for folder in folders[:3]]
     compared = 0
     for row in rows(group):
@@ -48,7 +48,7 @@ def test_means_and_deviations_are_numpy_s(folders: list[Path]) -> None:
 
 
 def test_one_run_has_no_deviation(folders: list[Path]) -> None:
-    group = compare_runs(folders[:1], CPU)[0]
+    group = compare_runs(folders[:1], HERE)[0]
     assert {row.std for row in rows(group)} == {None}
     assert not [line for line in lines([group]) if "+-" in line]
 
@@ -56,23 +56,23 @@ def test_one_run_has_no_deviation(folders: list[Path]) -> None:
 def test_what_stands_in_evaluation_json_is_taken_from_there(
     folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compare_runs(folders, CPU)
+    compare_runs(folders, HERE)
     monkeypatch.setattr(compare, "evaluate_run", lambda *_: pytest.fail("evaluated again"))
-    compare_runs(folders, CPU)
+    compare_runs(folders, HERE)
     with pytest.raises(pytest.fail.Exception):
-        compare_runs(folders, CPU, again=True)
+        compare_runs(folders, HERE, again=True)
     with pytest.raises(pytest.fail.Exception):
-        compare_runs(folders, CPU, split="validation")
+        compare_runs(folders, HERE, split="validation")
 
 
 def test_a_split_that_was_not_scored_is_scored(folders: list[Path]) -> None:
-    groups = compare_runs(folders[:2], CPU, split="validation")
+    groups = compare_runs(folders[:2], HERE, split="validation")
     assert {row.result.split for row in rows(groups[0])} == {"validation"}
-    assert {row.result.split for row in rows(compare_runs(folders[2:3] + folders[:1], CPU)[0])} == {"train"}
+    assert {row.result.split for row in rows(compare_runs(folders[2:3] + folders[:1], HERE)[0])} == {"train"}
 
 
 def test_the_table(folders: list[Path]) -> None:
-    text = lines(compare_runs(folders, CPU, split="train"))
+    text = lines(compare_runs(folders, HERE, split="train"))
     assert text[0] == "[1] tiny: 3 runs, seeds 0, 1, 2; step 2; 1,600 training images"
     assert text[1].startswith("[2] ")
     assert text[1].endswith("1 run, seed 0; step 2; 1,600 training images")
@@ -89,7 +89,7 @@ def test_the_table(folders: list[Path]) -> None:
 
 
 def test_the_table_for_tools(folders: list[Path]) -> None:
-    content = json.loads(json.dumps(as_json(compare_runs(folders, CPU, split="train")), allow_nan=False))
+    content = json.loads(json.dumps(as_json(compare_runs(folders, HERE, split="train")), allow_nan=False))
     assert content["standard_deviation"] == "of the sample, divided by n - 1"
     first = content["groups"][0]
     assert [run["seed"] for run in first["runs"]] == [0, 1, 2]
@@ -101,12 +101,12 @@ def test_the_table_for_tools(folders: list[Path]) -> None:
 
 
 def test_what_is_no_fair_comparison_is_said(folders: list[Path], tmp_path: Path) -> None:
-    compare_runs(folders, CPU)
+    compare_runs(folders, HERE)
     twin = Path(shutil.copytree(folders[0], tmp_path / "twin"))
     record.append(twin / "metrics.jsonl", {"step": 9, "epoch": 2.0})
     evaluation = results.read(twin)
     results.write(twin, replace(evaluation, step=5))
-    text = "\n".join(lines(compare_runs([folders[0], twin], CPU, split="train")))
+    text = "\n".join(lines(compare_runs([folders[0], twin], HERE, split="train")))
     assert "warning: a seed occurs twice: these runs are no independent trials" in text
     assert "warning: the runs stand at different steps" in text
     assert f"warning: {twin} was evaluated at step 5 and is at step 9 now" in text
@@ -115,7 +115,7 @@ def test_what_is_no_fair_comparison_is_said(folders: list[Path], tmp_path: Path)
 
 def test_runs_of_one_model_on_other_data_are_groups_of_their_own(folders: list[Path], tmp_path: Path) -> None:
     """By fingerprints where both runs have them, whatever the data are called; by their description where not."""
-    compare_runs(folders, CPU, split="train")
+    compare_runs(folders, HERE, split="train")
 
     def on(name: str, seed: int, data: str, sha256: str | None) -> Path:
         folder = Path(shutil.copytree(folders[seed], tmp_path / name))
@@ -127,7 +127,7 @@ def test_runs_of_one_model_on_other_data_are_groups_of_their_own(folders: list[P
 
     easy, hard = on("easy", 0, "a.npz: 9 images", "e" * 64), on("hard", 1, "a.npz: 9 images", "f" * 64)
     moved = on("moved", 2, "b.npz: 9 images", "e" * 64)
-    groups = compare_runs([easy, hard, moved], CPU)
+    groups = compare_runs([easy, hard, moved], HERE)
     assert [[run.folder for run in group.runs] for group in groups] == [[easy, moved], [hard]]
     text = lines(groups)
     assert text[0].startswith("[1] tiny: 2 runs, seeds 0, 2;")
@@ -140,23 +140,23 @@ def test_runs_of_one_model_on_other_data_are_groups_of_their_own(folders: list[P
     )
     assert [group["data"][-14:] for group in as_json(groups)["groups"]] == [" eeeeeeeeeeee)", " ffffffffffff)"]
     old, older = on("old", 0, "a.npz: 9 images", None), on("older", 1, "b.npz: 9 images", None)
-    assert [len(group.runs) for group in compare_runs([old, older], CPU)] == [1, 1]
-    assert [len(group.runs) for group in compare_runs([old, hard], CPU)] == [2]
+    assert [len(group.runs) for group in compare_runs([old, older], HERE)] == [1, 1]
+    assert [len(group.runs) for group in compare_runs([old, hard], HERE)] == [2]
 
 
 def test_scored_on_other_data_is_other_data(folders: list[Path], tmp_path: Path) -> None:
-    compare_runs(folders, CPU, split="train")
+    compare_runs(folders, HERE, split="train")
     twin = Path(shutil.copytree(folders[1], tmp_path / "twin"))
     results.write(twin, replace(results.read(twin), data_sha256={"train": "f" * 64}))
-    assert len(compare_runs([folders[0], twin], CPU, split="train")) == 2
+    assert len(compare_runs([folders[0], twin], HERE, split="train")) == 2
 
 
 def test_a_value_that_one_run_lacks(folders: list[Path], tmp_path: Path) -> None:
-    compare_runs(folders, CPU, split="train")
+    compare_runs(folders, HERE, split="train")
     twin = Path(shutil.copytree(folders[1], tmp_path / "twin"))
     evaluation = results.read(twin)
     results.write(twin, replace(evaluation, results=tuple(r for r in evaluation.results if r.name != "ari")))
-    group = compare_runs([folders[0], twin], CPU, split="train")[0]
+    group = compare_runs([folders[0], twin], HERE, split="train")[0]
     row = next(row for row in rows(group) if row.result.name == "ari")
     assert row.values[1] is None
     assert row.std is None
@@ -165,8 +165,8 @@ def test_a_value_that_one_run_lacks(folders: list[Path], tmp_path: Path) -> None
 
 def test_what_cannot_be_compared(folders: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nothing to compare"):
-        compare_runs([], CPU)
+        compare_runs([], HERE)
     with pytest.raises(RunError, match="tiny-0 is named twice"):
-        compare_runs([folders[0], folders[0]], CPU)
+        compare_runs([folders[0], folders[0]], HERE)
     with pytest.raises(RunError, match="is no run directory"):
-        compare_runs([tmp_path], CPU)
+        compare_runs([tmp_path], HERE)

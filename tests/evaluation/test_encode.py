@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from test_loading import fingerprint
-from tiny import CPU, TINY, data_of
+from tiny import CPU, HERE, TINY, data_of
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.files import read_images
@@ -163,7 +163,7 @@ def test_a_model_that_needs_labels_infers_nothing_from_an_image_alone() -> None:
 def test_clusters_get_the_names_of_classes_where_the_run_was_evaluated(tiny_run: Path, few, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", images=few.images[:, 0].numpy())
     assert "y_class" not in encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.csv", CPU).values
-    evaluation = evaluate_run(tiny_run, CPU, baseline=False)
+    evaluation = evaluate_run(tiny_run, HERE, baseline=False)
     encoding = encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.csv", CPU)
     fit = evaluation.find("clustering_error", rule="bayes", protocol="majority", fitted_on="validation")
     assert len(fit.assignment) == 10
@@ -177,14 +177,14 @@ def test_clusters_get_the_names_of_classes_where_the_run_was_evaluated(tiny_run:
 
 def test_a_supervised_category_is_a_class(labeled_run: Path, few, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", images=few.images[:, 0].numpy())
-    evaluate_run(labeled_run, CPU, baseline=False)
+    evaluate_run(labeled_run, HERE, baseline=False)
     values = encode_run(labeled_run, tmp_path / "mine.npz", tmp_path / "out.npz", CPU).values
     assert values["y_class"].tolist() == [str(k) for k in values["y"]]
 
 
 def test_an_evaluation_of_other_weights_names_nothing(tiny_run: Path, few, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", images=few.images[:, 0].numpy())
-    write(tiny_run, replace(evaluate_run(tiny_run, CPU, baseline=False), step=2))
+    write(tiny_run, replace(evaluate_run(tiny_run, HERE, baseline=False), step=2))
     assert "y_class" not in encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.npz", CPU).values
     (tiny_run / "evaluation.json").write_text("{")
     assert "y_class" not in encode_run(tiny_run, tmp_path / "mine.npz", tmp_path / "out.npz", CPU).values

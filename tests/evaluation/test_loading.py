@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tiny import CPU, EMA, LABELED, TINY, data_of, trainer_of
+from tiny import CPU, EMA, HERE, LABELED, TINY, data_of, trainer_of
 from tiny_runs import Run, make_run
 
 from ammgraph.data import dataset as dataset_module
@@ -28,7 +28,7 @@ def newest(folder: Path) -> Path:
 
 def test_the_weights_of_the_newest_checkpoint_come_back(tiny_run: Path) -> None:
     before = fingerprint(tiny_run)
-    loaded = load_run(tiny_run, CPU)
+    loaded = load_run(tiny_run, HERE)
     trainer = trainer_of(TINY)
     for _ in range(3):
         trainer.advance()
@@ -55,7 +55,7 @@ def test_averaged_weights_are_those_that_are_evaluated(tmp_path: Path) -> None:
 def test_a_model_needs_no_data_set_not_even_for_an_empirical_prior(
     labeled_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frequencies = load_run(labeled_run, CPU).model.constant("p_unlabeled/y")
+    frequencies = load_run(labeled_run, HERE).model.constant("p_unlabeled/y")
     monkeypatch.setattr(dataset_module, "_read", lambda *_: pytest.fail("the data set was read"))
     assert torch.equal(load_model(labeled_run, CPU).model.constant("p_unlabeled/y"), frequencies)
     assert float(frequencies.sum()) == pytest.approx(1)
@@ -65,7 +65,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tiny_run: Pat
     path = newest(tiny_run)
     path.write_bytes(path.read_bytes()[:1000])
     before = fingerprint(tiny_run)
-    loaded = load_run(tiny_run, CPU)
+    loaded = load_run(tiny_run, HERE)
     assert loaded.step == 2
     assert loaded.warnings == ("step-000000003.pt is damaged: its checksum differs; an older checkpoint is used",)
     assert fingerprint(tiny_run) == before
@@ -196,8 +196,8 @@ def test_other_data_than_the_model_s(tiny_run: Path, monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setattr("ammgraph.evaluation.loading.load_data", lambda *_: broken)
     with pytest.raises(RunError, match=r"`x` has shape \[1, 8, 8\], but the images"):
-        load_run(tiny_run, CPU)
+        load_run(tiny_run, HERE)
 
 
 def test_labels_of_the_spec_are_loaded_with_the_run(labeled_run: Path) -> None:
-    assert len(load_run(labeled_run, CPU).dataset.labeled) == len(data_of(LABELED).labeled)
+    assert len(load_run(labeled_run, HERE).dataset.labeled) == len(data_of(LABELED).labeled)

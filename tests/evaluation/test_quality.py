@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from test_loading import fingerprint
-from tiny import CPU, TINY, data_of
+from tiny import CPU, HERE, TINY, data_of
 from torch import Tensor
 
 from ammgraph.compiler.compile import compile_spec
@@ -41,7 +41,7 @@ def fewer_steps() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def loaded(tiny_folder: Path) -> LoadedRun:
-    return load_run(tiny_folder, CPU)
+    return load_run(tiny_folder, HERE)
 
 
 def by_name(found: list[Result]) -> dict[str, Result]:
@@ -256,11 +256,11 @@ def test_every_score_has_its_extractor_in_its_name(loaded: LoadedRun, cache: Pat
 
 def test_an_evaluation_with_quality(tiny_run: Path, cache: Path) -> None:
     before = fingerprint(tiny_run)
-    evaluation = evaluate_run(tiny_run, CPU, baseline=False, quality=QualityOptions(count=50, cache=cache))
+    evaluation = evaluate_run(tiny_run, HERE, baseline=False, quality=QualityOptions(count=50, cache=cache))
     assert evaluation.find("FID(classifier)").examples == 50
     assert evaluation.find("FID") is None
     assert fingerprint(tiny_run).keys() - before.keys() == {"evaluation.json"}
-    again = evaluate_run(tiny_run, CPU, baseline=False)
+    again = evaluate_run(tiny_run, HERE, baseline=False)
     assert again.find("FID(classifier)") == evaluation.find("FID(classifier)")
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from test_loading import fingerprint
-from tiny import CPU, LABELED, TINY, data_of
+from tiny import HERE, LABELED, TINY, data_of
 from tiny_runs import make_run
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
@@ -35,7 +35,7 @@ PROTOCOLS = ("one-to-one", "majority", "exemplar")
 
 @pytest.fixture(scope="module")
 def loaded(tiny_folder: Path) -> LoadedRun:
-    return load_run(tiny_folder, CPU)
+    return load_run(tiny_folder, HERE)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_components_are_counted(loaded: LoadedRun, found: list[Result]) -> None:
 
 def test_memory_does_not_grow_with_the_square_of_the_components(tmp_path: Path) -> None:
     size = 200
-    loaded = load_run(make_run(tmp_path / "many", TINY, f"constants.K={size}", steps=1), CPU)
+    loaded = load_run(make_run(tmp_path / "many", TINY, f"constants.K={size}", steps=1), HERE)
     train = loaded.dataset.train
     tracemalloc.start()
     measure(loaded.model, loaded.plan, "train", train, loaded.dataset.validation)
@@ -158,7 +158,7 @@ def test_eq_19_by_sampling_the_mixture(loaded: LoadedRun) -> None:
     fixed.
     """
     count = 20_000
-    model = load_run(loaded.folder, CPU).model
+    model = load_run(loaded.folder, HERE).model
     with torch.no_grad():
         weight = model.network("components").row("z_mu").weight
         assert weight is not None
@@ -226,7 +226,7 @@ def test_images_of_one_class_only(loaded: LoadedRun) -> None:
 
 
 def test_a_supervised_variable_is_classified(labeled_folder: Path) -> None:
-    loaded = load_run(labeled_folder, CPU)
+    loaded = load_run(labeled_folder, HERE)
     train = loaded.dataset.train
     found = measure(loaded.model, loaded.plan, "train", train, loaded.dataset.validation)
     chosen = ask(loaded.model, loaded.plan, train).scores["y", "bayes"].argmax(1)
@@ -241,7 +241,7 @@ def test_a_supervised_variable_is_classified(labeled_folder: Path) -> None:
 
 def test_an_evaluation_is_written_and_changes_nothing_else(tiny_run: Path) -> None:
     before = fingerprint(tiny_run)
-    evaluation = evaluate_run(tiny_run, CPU)
+    evaluation = evaluate_run(tiny_run, HERE)
     after = fingerprint(tiny_run)
     assert results.read(tiny_run) == evaluation
     assert after.keys() - before.keys() == {"evaluation.json"}
@@ -253,16 +253,16 @@ def test_an_evaluation_is_written_and_changes_nothing_else(tiny_run: Path) -> No
 
 
 def test_an_evaluation_twice_gives_the_same_bytes(tiny_run: Path) -> None:
-    evaluate_run(tiny_run, CPU)
+    evaluate_run(tiny_run, HERE)
     first = (tiny_run / "evaluation.json").read_bytes()
     (tiny_run / "evaluation.json").unlink()
-    evaluate_run(tiny_run, CPU)
+    evaluate_run(tiny_run, HERE)
     assert (tiny_run / "evaluation.json").read_bytes() == first
 
 
 def test_another_split_joins_the_first(tiny_run: Path) -> None:
-    evaluate_run(tiny_run, CPU, baseline=False)
-    evaluation = evaluate_run(tiny_run, CPU, split="validation", baseline=False)
+    evaluate_run(tiny_run, HERE, baseline=False)
+    evaluation = evaluate_run(tiny_run, HERE, split="validation", baseline=False)
     assert evaluation.split == "validation"
     assert {result.split for result in evaluation.results} == {"train", "validation"}
     assert {result.examples for result in evaluation.of("validation")} == {197}
@@ -271,12 +271,12 @@ def test_another_split_joins_the_first(tiny_run: Path) -> None:
 def test_a_damaged_evaluation_is_written_anew(tiny_run: Path) -> None:
     (tiny_run / "evaluation.json").write_text("{")
     assert results.read(tiny_run.parent) is None
-    evaluate_run(tiny_run, CPU, baseline=False)
+    evaluate_run(tiny_run, HERE, baseline=False)
     assert results.read(tiny_run) is not None
 
 
 def test_k_means_is_measured_once(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = evaluate_run(tiny_run, CPU)
+    first = evaluate_run(tiny_run, HERE)
     known = [result for result in first.results if result.part == "baseline"]
     assert [(r.name, r.protocol) for r in known] == [
         ("clustering_error", "one-to-one"),
@@ -287,15 +287,15 @@ def test_k_means_is_measured_once(tiny_run: Path, monkeypatch: pytest.MonkeyPatc
     assert known[0].by == "k-means on pixels, 10 restarts, seed 0, K = 10"
     assert known[0].value < 0.35
     monkeypatch.setattr(score, "_k_means", lambda *_: pytest.fail("k-means ran again"))
-    assert [r for r in evaluate_run(tiny_run, CPU).results if r.part == "baseline"] == known
+    assert [r for r in evaluate_run(tiny_run, HERE).results if r.part == "baseline"] == known
 
 
 def test_what_was_measured_on_other_images_of_the_same_file_does_not_stay(tiny_run: Path) -> None:
-    first = evaluate_run(tiny_run, CPU)
+    first = evaluate_run(tiny_run, HERE)
     changed = {name: "f" * 64 for name in first.data_sha256}
     wrong = [replace(r, value=0.123) if r.part == "baseline" else replace(r, split="validation") for r in first.results]
     results.write(tiny_run, replace(first, results=tuple(wrong), data_sha256=changed))
-    assert evaluate_run(tiny_run, CPU) == first
+    assert evaluate_run(tiny_run, HERE) == first
 
 
 def test_k_means_takes_an_even_choice_of_many_images(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:

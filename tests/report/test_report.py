@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from shown import run_of, write_spec
-from tiny import CPU
+from tiny import HERE
 
 from ammgraph.diagnostics import RunError
 from ammgraph.report import report as module
@@ -64,7 +64,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for kind in ("amm", "samm", "ali", "independent"):
         more = "published: [{metric: clustering_error, value: 3.32, std: 0.39, trials: 10, source: Table 1}]\n"
         spec = write_spec(folder, kind, more if kind == "amm" else "")
-        found[kind] = report_run(run_of(folder, spec), CPU, options=OPTIONS)
+        found[kind] = report_run(run_of(folder, spec), HERE, options=OPTIONS)
     return found
 
 
@@ -164,7 +164,7 @@ def test_what_a_spec_says_is_text_and_nothing_else(tmp_path: Path, monkeypatch: 
     folder = run_of(tmp_path, spec)
     (folder / "environment.json").write_text('{"device": "<script>", "torch": "</dd>", "threads": "<b>"}')
     monkeypatch.setattr(module, "_duration", lambda _: HOSTILE)
-    page = read(report_run(folder, CPU, options=OPTIONS))
+    page = read(report_run(folder, HERE, options=OPTIONS))
     assert page.text.count("<script>alert(1)</script>") >= 4  # twice the title, the note, the source, the duration
     assert not [tag for tag, _ in page.tags if tag in ("script", "b")]
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
@@ -173,7 +173,7 @@ def test_what_a_spec_says_is_text_and_nothing_else(tmp_path: Path, monkeypatch: 
 def test_a_report_changes_nothing_else_in_the_run_and_the_second_is_the_first(pages: dict[str, Path]) -> None:
     path = pages["independent"]
     before = contents(path.parent)
-    report_run(path.parent, CPU, options=OPTIONS)
+    report_run(path.parent, HERE, options=OPTIONS)
     assert contents(path.parent) == before
 
 
@@ -183,7 +183,7 @@ def test_a_run_without_its_checkpoint_is_refused_and_left_alone(tmp_path: Path) 
         file.unlink()
     before = contents(folder)
     with pytest.raises(RunError, match="no usable checkpoint"):
-        report_run(folder, CPU, options=OPTIONS)
+        report_run(folder, HERE, options=OPTIONS)
     assert contents(folder) == before
 
 
@@ -191,7 +191,7 @@ def test_a_run_without_records_or_environment_still_has_a_page(tmp_path: Path) -
     folder = run_of(tmp_path, write_spec(tmp_path, "ali"))
     (folder / "metrics.jsonl").unlink()
     (folder / "environment.json").write_text("not JSON")
-    page = read(report_run(folder, CPU, options=OPTIONS))
+    page = read(report_run(folder, HERE, options=OPTIONS))
     assert "Losses" not in page.text
     assert "Reconstructions" in page.text
 

@@ -282,9 +282,9 @@ def test_processes_do_not_share_a_cuda_device() -> None:
 
 
 def test_the_command_that_starts_as_many_processes_again() -> None:
-    words = ["ammgraph", "train", "a.yaml"]
-    assert ALONE.command(words) == words
-    assert " ".join(Ranks(0, 2, 0, 2).command(words)) == (
-        "torchrun --standalone --nproc-per-node=2 -m ammgraph train a.yaml"
+    words = ["train", "an a.yaml"]
+    assert ALONE.command(*words) == "ammgraph train 'an a.yaml'"
+    assert Ranks(0, 2, 0, 2).command(*words) == (
+        "torchrun --standalone --nproc-per-node=2 -m ammgraph train 'an a.yaml'"
     )
-    assert " ".join(Ranks(0, 4, 0, 2).command(words)) == "torchrun ... -m ammgraph train a.yaml"
+    assert Ranks(0, 4, 0, 2).command(*words) == "torchrun ... -m ammgraph train 'an a.yaml'"

@@ -1,0 +1,38 @@
+"""A spec that is named on the command line, compiled; and sentences about specs that several verbs print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ammgraph.commands.arguments import OfSpec
+from ammgraph.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from ammgraph.plan.plan import Plan
+    from ammgraph.spec.schema import Spec
+
+
+def compiled(path: str, options: OfSpec) -> "tuple[Spec, Plan]":
+    """The spec with what is `--set` in it, and its plan."""
+    from ammgraph.compiler.compile import compile_spec
+    from ammgraph.spec.load import load_spec
+
+    spec = load_spec(Path(path), options.set, allow_outside=options.allow_outside)
+    return spec, compile_spec(spec)
+
+
+def summary(plan: "Plan") -> str:
+    """A plan in a line: its distributions, and how many parameters it has."""
+    sides = ", ".join(f"{' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    return f"{sides}; {plan.parameters:,} parameters"
+
+
+def more(found: Sequence[Diagnostic]) -> str:
+    """Where diagnostics are explained."""
+    codes = dict.fromkeys(diagnostic.code for diagnostic in found)
+    return f"`ammgraph explain {next(iter(codes)) if len(codes) == 1 else 'CODE'}` says more"
+
+
+def count(number: int, what: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,31 @@
+"""`ammgraph encode`: what a run's model says about a user's own images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ammgraph.commands import arguments, kinds
+from ammgraph.commands.arguments import DEVICE, option, positional
+
+EXAMPLE = "ammgraph encode runs/amm_digits-1 images.npz --output codes.csv"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is typed."""
+
+    run_dir: Path = arguments.run()
+    images: Path = positional("an image, a folder of images, or an .npz with `images`", "IMAGES", type=kinds.path)
+    output: Path = arguments.output(".csv or .npz (default: encoded.csv)", "encoded.csv")
+    force: bool = arguments.force()
+    device: str = option(DEVICE, default="auto")
+
+
+def run(options: Options) -> int:
+    """0 where they are written."""
+    from ammgraph.evaluation.encode import encode_run
+    from ammgraph.runs.run import choose_device
+
+    device = choose_device(options.device)
+    encode_run(options.run_dir, options.images, options.output, device, force=options.force)
+    print(options.output)
+    return 0

@@ -1,0 +1,73 @@
+"""`ammgraph new`: write a spec from two factorizations."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from ammgraph.commands import kinds
+from ammgraph.commands.arguments import option, positional
+from ammgraph.commands.compiled import summary
+from ammgraph.terminal import command
+
+EXAMPLE = 'ammgraph new mine.yaml --q "q(x) q(z|x) q(y|x,z)" --p "p(y) p(z|y) p(x|y,z)" --image 1x28x28'
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is typed; `typed` are the words themselves."""
+
+    path: Path = positional("the new spec, as in mine.yaml; never overwritten", "FILE", type=kinds.path)
+    q: str = option("the inference side, as a product of factors", required=True, metavar="FACTORS")
+    p: str = option("the synthesis side", required=True, metavar="FACTORS")
+    image: tuple[tuple[str, tuple[int, int, int]], ...] = option(
+        "size of the images: variables whose names begin with x; NAME:CxHxW for another (default: as the data's)",
+        action="append",
+        type=kinds.image,
+        metavar="CxHxW",
+    )
+    categorical: tuple[tuple[str, int], ...] = option(
+        "a categorical variable; names that begin with y or c are, with K = 10; may be repeated",
+        action="append",
+        type=kinds.sized,
+        metavar="NAME:K",
+    )
+    real: tuple[tuple[str, int], ...] = option(
+        "a real vector (default: N = 64)", action="append", type=kinds.sized, metavar="NAME:N"
+    )
+    deterministic: tuple[str, ...] = option(
+        "a real variable that networks draw without noise, as BiGAN's z", action="append", metavar="NAME"
+    )
+    data: str = option(
+        "the data set (default: the one whose images have this size, else npz)",
+        default="",
+        choices=("digits", "mnist", "svhn", "npz", "folder"),
+    )
+    typed: tuple[str, ...] = ()
+
+
+def run(options: Options) -> int:
+    """0 where it is written."""
+    from ammgraph.start.copies import write_new, write_schema
+    from ammgraph.start.skeleton import Typed
+    from ammgraph.start.sketch import new_spec
+
+    typed = Typed(
+        q=" ".join(options.q.split()),
+        p=" ".join(options.p.split()),
+        image=options.image,
+        categorical=options.categorical,
+        real=options.real,
+        deterministic=options.deterministic,
+        data=options.data,
+    )
+    path = options.path
+    text, plan = new_spec(typed, str(path), command(*options.typed))
+    write_new(path, text.encode())
+    write_schema(path.parent)
+    print(f"{path}: {summary(plan)}; data: {plan.data.dataset}")
+    print("\nNext:")
+    print(f"  {command('show', path)}")
+    print(f"  {command('show', path, '--format', 'svg')} > {shlex.quote(str(path.with_suffix('.svg')))}")
+    print(f"  {command('train', path, '--dry-run')}")
+    print(f"  {command('train', path)}")
+    return 0

@@ -1,0 +1,40 @@
+"""`ammgraph report`: write a run's HTML page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ammgraph.commands import arguments, kinds
+from ammgraph.commands.arguments import OfScores, option, switch
+from ammgraph.folders import REPORT
+
+EXAMPLE = "ammgraph report runs/amm_digits-1"
+
+
+@dataclass(frozen=True)
+class Options(OfScores):
+    """What is typed."""
+
+    run_dir: Path = arguments.run()
+    output: Path | None = arguments.output(
+        f".html, with its arrays beside it as .npz (default: {REPORT} in the run directory)"
+    )
+    force: bool = arguments.force()
+    no_map: bool = switch("leave out the t-SNE map, the slowest figure")
+    seed: int = option("seed of samples and choices of images (default: 0)", type=kinds.seed, default=0)
+
+
+def run(options: Options) -> int:
+    """0 where it is written."""
+    from ammgraph.report.report import ReportOptions, report_run
+    from ammgraph.report.views import ViewOptions
+
+    views = ViewOptions(seed=options.seed, embedded=0) if options.no_map else ViewOptions(seed=options.seed)
+    page = report_run(
+        options.run_dir,
+        options.place(),
+        options=ReportOptions(split=options.split, views=views),
+        output=options.output,
+        force=options.force,
+    )
+    print(page)
+    return 0

@@ -1,0 +1,42 @@
+"""`ammgraph sample`: draw images from the synthesis side of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ammgraph.commands import arguments, kinds
+from ammgraph.commands.arguments import DEVICE, option
+
+EXAMPLE = "ammgraph sample runs/amm_digits-1 --component 3 --count 20 --output threes.png"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is typed."""
+
+    run_dir: Path = arguments.run()
+    output: Path = arguments.output(".png or .npz (default: samples.png)", "samples.png")
+    force: bool = arguments.force()
+    component: int | None = option("only this component, counted from 0", type=kinds.count, metavar="K")
+    count: int | None = option("images of each component (default: 10)", type=kinds.positive, metavar="N")
+    interpolate: int | None = option("N images on a line between two draws of z", type=kinds.positive, metavar="N")
+    seed: int = option("seed of the noise (default: 0)", type=kinds.seed, default=0)
+    device: str = option(DEVICE, default="auto")
+
+
+def run(options: Options) -> int:
+    """0 where they are written."""
+    from ammgraph.evaluation.sample import sample_run
+    from ammgraph.runs.run import choose_device
+
+    sample_run(
+        options.run_dir,
+        options.output,
+        choose_device(options.device),
+        component=options.component,
+        count=options.count,
+        interpolate=options.interpolate,
+        seed=options.seed,
+        force=options.force,
+    )
+    print(options.output)
+    return 0

@@ -1,0 +1,52 @@
+"""Every verb's options: typed, read and spelled again."""
+
+import dataclasses
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from ammgraph import cli
+from ammgraph.commands.arguments import spelled, typed_fields
+
+WORDS = {
+    "train": "a.yaml --set constants.K=3 --set=-x --data-dir d --no-download --device cpu,cpu --seed 3 --trials 2 "
+    "--precision float64 --log-every 7 --checkpoint-seconds 0.5 --force --run-dir r --dry-run --allow-outside",
+    "validate": "a.yaml b.yaml --format json",
+    "show": "a.yaml --section games --section step --plan",
+    "diff": "a.yaml b.yaml --exit-code",
+    "evaluate": "r --split train --quality --weights w --device cpu",
+    "report": "r --output page.html --no-map --seed 2 --force",
+    "compare": "r s --again --no-download",
+    "sample": "r --component 0 --count 2 --interpolate 3 --output grid.png",
+    "encode": "r images.npz --output codes.npz",
+    "export": "r -o e --onnx",
+    "specs": "--format json",
+    "copy": "ali_mnist here.yaml",
+    "schema": "",
+    "explain": "condition-mismatch",
+}
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_options_that_are_spelled_are_read_as_what_they_were(verb: str) -> None:
+    run, options = cli.parsed([verb, *WORDS[verb].split()])
+    assert run is import_module(f"ammgraph.commands.{verb}").run
+    _, again = cli.parsed([verb, *spelled(options)])
+    names = [found.name for found in typed_fields(type(options))]
+    assert [getattr(again, name) for name in names] == [getattr(options, name) for name in names]
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_a_module_with_frozen_options(verb: str) -> None:
+    module = import_module(f"ammgraph.commands.{verb}")
+    assert module.EXAMPLE.startswith(f"ammgraph {verb} ")
+    assert module.Options.__dataclass_params__.frozen
+    for found in dataclasses.fields(module.Options):
+        assert hash(found.default if found.default is not dataclasses.MISSING else 0) is not None
+
+
+def test_no_namespace_leaves_the_edge() -> None:
+    package = Path(cli.__file__).parent
+    using = {path.name for path in package.rglob("*.py") if "Namespace" in path.read_text(encoding="utf-8")}
+    assert using == {"cli.py", "arguments.py"}
