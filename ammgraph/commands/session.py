@@ -156,7 +156,7 @@ def _headline(training: api.Training) -> str:
     plan = trainer.plan
     processes = trainer.ranks.size
     where = str(trainer.device) if processes == 1 else f"{processes} processes on {trainer.device.type}"
-    sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.written)}" for draw in plan.draws)
     return (
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"

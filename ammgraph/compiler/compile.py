@@ -1,6 +1,6 @@
 """`compile_spec`: Spec -> Plan, one stage after another; each tells all its problems, then stops."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Literal
@@ -33,7 +33,7 @@ from ammgraph.plan.plan import (
     Site,
     VariablePlan,
 )
-from ammgraph.spec.notation import Reference
+from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
 
 # The rules of each stage; a later one takes for granted what an earlier one has found in order.
@@ -126,7 +126,7 @@ def _plan(resolved: Resolved) -> Plan:
 
 def _plan_draw(resolved: Resolved, name: str, needed: set[str]) -> DrawPlan:
     computed: dict[str, set[str]] = {}  # evaluation -> rows that an earlier needed factor computes
-    plans = []
+    plans = list(_implied(resolved, name))
     for declared in sampling_order(resolved.declared[name]):
         is_needed = any(variable in needed for variable in declared.factor.variables)
         origin, density = _origin(resolved, declared, computed if is_needed else dict(computed))
@@ -142,6 +142,18 @@ def _plan_draw(resolved: Resolved, name: str, needed: set[str]) -> DrawPlan:
             )
         )
     return DrawPlan(name, resolved.batch_size(name), tuple(plans))
+
+
+def _implied(resolved: Resolved, draw: str) -> Iterator[FactorPlan]:
+    """The images of the data on which a distribution is conditional: it is never drawn, and asked in evaluation."""
+    factors = resolved.declared[draw]
+    produced = {name for declared in factors for name in declared.factor.variables}
+    given = dict.fromkeys(name for declared in factors for name in declared.factor.given if name not in produced)
+    if all(field_of(resolved.spec, resolved.variables[name]) == "image" for name in given):
+        for name in given:
+            origin = FromData(DataSource("all"), ((name, "image"),))
+            text = str(Factor(factors[0].factor.head, (name,)))
+            yield FactorPlan(text, (name,), (), "data", origin, Density("data"), needed=False, implied=True)
 
 
 def _origin(

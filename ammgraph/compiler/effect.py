@@ -215,7 +215,7 @@ def _idle_factors(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         if isinstance(spec.distributions[draw.name], str):
             continue
         given = {variable for factor in draw.factors for variable in factor.given}
-        for factor in draw.factors:
+        for factor in draw.written:
             idle = not factor.needed and not isinstance(factor.origin, FromNetwork) and not given & {*factor.variables}
             idle = idle and (draw.name, factor.variables) not in scored
             if idle and not _is_taken(plan, draw.name, factor.variables):

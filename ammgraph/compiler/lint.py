@@ -107,7 +107,7 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     seen = set()
     for draw in plan.draws:
         for factor in draw.factors:
-            if not isinstance(factor.origin, FromNetwork):
+            if not isinstance(factor.origin, FromNetwork) or not factor.needed:
                 continue
             variable, network = plan.variable(factor.variables[0]), plan.network(factor.origin.evaluation.network)
             row = network.row(factor.origin.row)

@@ -50,7 +50,7 @@ def _function_names(plan: Plan) -> dict[Function, str]:
 
 
 def _head(plan: Plan, title: str, origin: str) -> list[str]:
-    sides = "\n".join(f"    {draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    sides = "\n".join(f"    {draw.name} = {' '.join(factor.text for factor in draw.written)}" for draw in plan.draws)
     games = "\n".join(
         f"    {game.name}: {game.discriminator} tells {side_text(game.real)} from {side_text(game.fake)}"
         for game in plan.games

@@ -211,6 +211,7 @@ class FactorPlan:
     origin: FromData | FromPrior | FromDraw | FromNetwork
     density: Density
     needed: bool
+    implied: bool = False  # the data of a distribution that is conditional on them, where it is asked in evaluation
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,11 @@ class DrawPlan:
     name: str
     batch_size: int
     factors: tuple[FactorPlan, ...]
+
+    @property
+    def written(self) -> tuple[FactorPlan, ...]:
+        """The factors that the spec declares."""
+        return tuple(factor for factor in self.factors if not factor.implied)
 
     def factor_of(self, variable: str) -> FactorPlan:
         """The factor that produces a variable."""

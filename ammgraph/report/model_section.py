@@ -62,7 +62,7 @@ def _variables(plan: Plan) -> Markup:
     rows = []
     for variable in plan.variables:
         extent = "" if variable.range is None else f"[{', '.join(map(number_text, variable.range))}]"
-        drawn = [factor for draw in plan.draws for factor in draw.factors if variable.name in factor.variables]
+        drawn = [factor for draw in plan.draws for factor in draw.written if variable.name in factor.variables]
         sources = dict.fromkeys(f"{factor.text}: {factor.value}" for factor in drawn)
         rows.append((variable.name, variable.kind, shape_text(variable.shape), extent, "; ".join(sources)))
     return Table(("Variable", "Kind", "Shape", "Range", "Drawn by"), tuple(rows)).markup()

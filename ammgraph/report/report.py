@@ -167,7 +167,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
 
 def _header(loaded: LoadedRun, results: Sequence[Result], split: str, trained: bool) -> Markup:
     sides = join(
-        element("span", text(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}"))
+        element("span", text(f"{draw.name} = {' '.join(factor.text for factor in draw.written)}"))
         for draw in loaded.plan.draws
     )
     links = [("model", "The model"), ("results", "Results"), ("figures", "Figures")]

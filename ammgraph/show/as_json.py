@@ -136,7 +136,7 @@ def _distribution(draw: DrawPlan) -> Json:
     return {
         "name": draw.name,
         "batch_size": draw.batch_size,
-        "factors": [_factor(factor) for factor in draw.factors],
+        "factors": [_factor(factor) for factor in draw.written],
         "latex": latex.factorization(draw),
     }
 

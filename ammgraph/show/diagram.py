@@ -53,7 +53,7 @@ class Flow:
 
 def same_model(first: DrawPlan, second: DrawPlan) -> bool:
     """Whether two distributions are one factorization, drawn twice."""
-    return [(f.text, f.value) for f in first.factors] == [(f.text, f.value) for f in second.factors]
+    return [(f.text, f.value) for f in first.written] == [(f.text, f.value) for f in second.written]
 
 
 def pairs(plan: Plan) -> tuple[tuple[Model, ...], ...]:
@@ -69,8 +69,8 @@ def pairs(plan: Plan) -> tuple[tuple[Model, ...], ...]:
 
 def model_of(plan: Plan, draw: DrawPlan, role: str = "") -> Model:
     """The graphical model of a distribution, variables in the order of the spec."""
-    factors = {name: factor for factor in draw.factors for name in factor.variables}
-    given = {name for factor in draw.factors for name in factor.given}
+    factors = {name: factor for factor in draw.written for name in factor.variables}
+    given = {name for factor in draw.written for name in factor.given}
     nodes = []
     for variable in plan.variables:
         factor = factors.get(variable.name)
@@ -79,8 +79,8 @@ def model_of(plan: Plan, draw: DrawPlan, role: str = "") -> Model:
             nodes.append(Node(variable.name, source, isinstance(factor.origin, FromData)))
         elif variable.name in given:
             nodes.append(Node(variable.name, "given", True))
-    edges = [(parent, name) for factor in draw.factors for name in factor.variables for parent in factor.given]
-    return Model(draw.name, role, draw.batch_size, tuple(f.text for f in draw.factors), tuple(nodes), tuple(edges))
+    edges = [(parent, name) for factor in draw.written for name in factor.variables for parent in factor.given]
+    return Model(draw.name, role, draw.batch_size, tuple(f.text for f in draw.written), tuple(nodes), tuple(edges))
 
 
 def flows(plan: Plan) -> tuple[Flow, ...]:
@@ -111,7 +111,7 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     passes: dict[str, int] = {}
     for name in turn.draws:
         draw = plan.draw(name)
-        lines = [f"{factor.text}: {factor.value}" for factor in draw.factors if factor.needed]
+        lines = [f"{factor.text}: {factor.value}" for factor in draw.written if factor.needed]
         draws[name] = len(boxes)
         boxes.append(Box("draw", f"{name}, {draw.batch_size} examples", tuple(lines)))
     for found in (*turn.passes_of("scored"), *turn.passes_of("between")):

@@ -125,8 +125,8 @@ def _distributions(first: Plan, second: Plan) -> Iterator[Change]:
 
 def _factors(first: DrawPlan, second: DrawPlan) -> Iterator[Change]:
     place = f"in {first.name}" if "_" in first.name else ""
-    before = {factor.variables: factor for factor in first.factors}
-    after = {factor.variables: factor for factor in second.factors}
+    before = {factor.variables: factor for factor in first.written}
+    after = {factor.variables: factor for factor in second.written}
     for variables in [*before, *(variables for variables in after if variables not in before)]:
         old, new = before.get(variables), after.get(variables)
         if new is None and old is not None:
@@ -156,7 +156,7 @@ def _factor(place: str, old: FactorPlan, new: FactorPlan) -> Iterator[Change]:
 
 
 def _product(draw: DrawPlan) -> str:
-    return f"{' '.join(factor.text for factor in draw.factors)}, batch {draw.batch_size}"
+    return f"{' '.join(factor.text for factor in draw.written)}, batch {draw.batch_size}"
 
 
 def _source(factor: FactorPlan) -> str:

@@ -47,7 +47,7 @@ def figure_svg(plan: Plan, models: bool = True, steps: bool = True) -> str:
     page = below([*title, *parts, below([label(line, SOURCE) for line in legend], 2)], 26)
     page = page.at(20, 20)
     page = Picture(page.width + 20, page.height + 20, page.elements)
-    sides = ", ".join(" ".join(factor.text for factor in draw.factors) for draw in plan.draws)
+    sides = ", ".join(" ".join(factor.text for factor in draw.written) for draw in plan.draws)
     return svg(page, f"{plan.title or 'Model'}: {sides}", alone=True)
 
 

@@ -50,10 +50,10 @@ def game_formulas(plan: Plan, game: GamePlan) -> tuple[str | None, str | None, s
 
 def factorization(draw: DrawPlan) -> str:
     """q(x,y,z) = q(x) q(y|x) q(z|x,y)."""
-    variables = dict.fromkeys(name for factor in draw.factors for name in factor.variables)
-    given = dict.fromkeys(name for factor in draw.factors for name in factor.given if name not in variables)
+    variables = dict.fromkeys(name for factor in draw.written for name in factor.variables)
+    given = dict.fromkeys(name for factor in draw.written for name in factor.given if name not in variables)
     return f"{_density(draw.name, list(variables), list(given))} = " + r" \, ".join(
-        _density(draw.name, parse_factor(factor.text).variables, factor.given) for factor in draw.factors
+        _density(draw.name, parse_factor(factor.text).variables, factor.given) for factor in draw.written
     )
 
 

@@ -51,7 +51,7 @@ def plan_html(plan: Plan) -> str:
 
 
 def _distributions(plan: Plan) -> list[tuple[str, ...]]:
-    rows = [(draw.name, "= " + " ".join(factor.text for factor in draw.factors)) for draw in plan.draws]
+    rows = [(draw.name, "= " + " ".join(factor.text for factor in draw.written)) for draw in plan.draws]
     return [("distribution", "factors"), *rows]
 
 

@@ -65,13 +65,13 @@ def distributions_text(plan: Plan) -> str:
     """Each distribution as a product, and one line a factor: what draws it, its density, whether a step needs it."""
     lines = ["distributions"]
     for draw in plan.draws:
-        lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.factors)}    batch {draw.batch_size}")
+        lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.written)}    batch {draw.batch_size}")
         rows = [
             (factor.text, factor.value, density_text(factor.density), "" if factor.needed else "never drawn in a step")
-            for factor in draw.factors
+            for factor in draw.written
         ]
         lines += ["  " + line for line in table(rows)]
-        lines += [f"      {line}" for factor in draw.factors for line in _means(factor)]
+        lines += [f"      {line}" for factor in draw.written for line in _means(factor)]
     for readout in plan.readouts:
         kind = "classification" if readout.supervised else "clustering"
         bayes = (
@@ -266,7 +266,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     rows = []
     for name in turn.draws:
         draw = plan.draw(name)
-        rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.factors if factor.needed]
+        rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.written if factor.needed]
     for found in turn.passes_of("asked"):
         rows.append(
             ("ask", found.evaluation.name, _rows_text([f"{r}.raw" if r in found.raw else r for r in found.rows]))

@@ -291,6 +291,8 @@ def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Se
         if not owned:
             continue
         if all(gradient is None for gradient in new):
+            if not all(now.turn.loss(loss).weight(now.epoch) for loss in objective.losses):
+                continue  # what reaches it weighs 0 now
             raise RunError(
                 f"no gradient of {', '.join(objective.losses)} reaches `{name}`, although the plan has a path; "
                 "this is a bug"
