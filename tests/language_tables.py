@@ -7,10 +7,11 @@ from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.notation import PRODUCT
 from ammgraph.formulas.objectives import OBJECTIVES, loss
 from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.show.text import formula_text
+from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.sources import SOURCE_MEANINGS
-from ammgraph.spec.values import ACTIVATION_MEANINGS, ACTIVATIONS
 from ammgraph.start.json_schema import json_schema
 
 # Where each section stands in a spec, in the order of the reference.
@@ -54,12 +55,10 @@ def keys_table() -> str:
 
 def activations_table() -> str:
     """The activations with their formulas: of an element, then of a vector or random."""
-    random = ("expn", "random_affine", "straight_through")
-    last = [name for name in ACTIVATIONS if "softmax" in name or name in random]
-    ordered = [*(name for name in ACTIVATIONS if name not in last), *last]
+    ordered = sorted(ACTIVATIONS.items(), key=lambda item: not item[1].elementwise)
     rows = [
-        f"| `{name}{(' t' if 'gumbel' in name else ' s') * ACTIVATIONS[name]}` | {ACTIVATION_MEANINGS[name]} |"
-        for name in ordered
+        f"| `{name}{'' if kind.parameter is None else f' {kind.parameter.symbol}'}` | {kind.meaning} |"
+        for name, kind in ordered
     ]
     return "\n".join(["| activation | of x |", "|---|---|", *rows, ""])
 
@@ -86,6 +85,15 @@ def penalties_table() -> str:
         for kind, penalty in PENALTIES.items()
     ]
     return "\n".join(["| key | term | |", "|---|---|---|", *rows, ""])
+
+
+def measures_table() -> str:
+    """What an evaluation finds, and which way is better."""
+    rows = [
+        f"| `{name}` | {_cell(measure.meaning)} | {measure.unit or '-'} | {measure.better or '-'} |"
+        for name, measure in MEASURES.items()
+    ]
+    return "\n".join(["| measure | is | unit | better |", "|---|---|---|---|", *rows, ""])
 
 
 def sources_table() -> str:

@@ -17,29 +17,33 @@ import torch
 
 from ammgraph.compiler.origins import KNOWN_DATA
 from ammgraph.data.standard import read_digits
+from ammgraph.layers.activations import ACTIVATIONS
+from ammgraph.layers.operations import OPERATIONS, POOLS
 from ammgraph.nn.networks import Mode, Network
 from ammgraph.plan.plan import NetworkPlan, RowPlan
 from ammgraph.spec.notation import parse_input
-from ammgraph.spec.schema import ACTIVATIONS, Activation, Data, Operation, Pool
+from ammgraph.spec.schema import Activation, Data, Pool
 from ammgraph.spec.training import Adam, Weights
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ammgraph"
 ORDER = (
-    *("diagnostics", "terminal", "folders", "formulas", "spec", "plan", "data", "compiler", "show", "start"),
+    *("diagnostics", "terminal", "folders", "formulas", "layers", "spec", "plan", "data", "compiler", "show", "start"),
     *("nn", "runs", "train", "evaluation", "report", "export", "api", "commands", "cli", "__main__"),
 )
 MAY_IMPORT = {  # less than everything to the left
     "formulas": set(),
-    "plan": {"diagnostics", "folders", "formulas", "spec"},
+    "layers": set(),
+    "plan": {"diagnostics", "folders", "formulas", "layers", "spec"},
     "data": {"diagnostics", "spec"},
-    "compiler": {"diagnostics", "formulas", "spec", "plan"},
+    "compiler": {"diagnostics", "formulas", "layers", "spec", "plan"},
 }
 TORCH_FREE = {
     "diagnostics",
     "terminal",
     "folders",
     "formulas",
+    "layers",
     "spec",
     "plan",
     "compiler",
@@ -220,8 +224,8 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         given = {
             "name": "r", "input": parse_input("v", {}), "in_shape": (3, 4, 4), "inner_shape": (3, 4, 4),
             "out_shape": (3, 4, 4), "op": None, "width": 1, "stride": 1, "padding": 0, "bias": False, "dropout": 0.0,
-            "batchnorm": False, "activation": None, "pool": None, "weights": Weights(normal=1.0), "biases": 0.0,
-            "parameters": 0, "multiply_adds": 0,
+            "batchnorm": False, "activation": None, "pool": None,
+            "weights": Weights.model_validate({"normal": 1.0}), "biases": 0.0, "parameters": 0, "multiply_adds": 0,
         }  # fmt: skip
         row = RowPlan(**(given | columns))  # type: ignore[arg-type]
         optimizer = Adam(name="adam", learning_rate=1)
@@ -232,12 +236,12 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         network.compute(["r"], values, 2, noise, "e", Mode.TRAIN)
         return values["r"]
 
-    for operation in get_args(Operation):
+    for operation in OPERATIONS:
         shape = (3, 1, 1) if operation == "linear" else (3, 4, 4)
         assert output(op=operation, inner_shape=shape, out_shape=shape).shape == (2, *shape)
-    for name, takes_number in ACTIVATIONS.items():
-        assert output(activation=Activation(name, 0.5 if takes_number else None)).shape == (2, 3, 4, 4)
-    for kind in get_args(Pool.__annotations__["kind"]):
+    for name, kind in ACTIVATIONS.items():
+        assert output(activation=Activation(name, None if kind.parameter is None else 0.5)).shape == (2, 3, 4, 4)
+    for kind in POOLS:
         assert output(pool=Pool(kind, 2), out_shape=(3, 2, 2)).shape == (2, 3, 2, 2)
 
 

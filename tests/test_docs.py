@@ -15,6 +15,7 @@ from language_tables import (
     SECTIONS,
     activations_table,
     keys_table,
+    measures_table,
     objectives_table,
     penalties_table,
     sources_table,
@@ -34,6 +35,7 @@ TABLES = {
     "keys": keys_table,
     "activations": activations_table,
     "sources": sources_table,
+    "measures": measures_table,
 }
 
 

@@ -4,6 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 # Before anything else is imported, as a line in the table itself would be.
@@ -25,6 +28,30 @@ penalties.PENALTIES["flat_fake_penalty"] = penalties.Penalty(
     "gamma", False, "The squared gradient norm at FAKE.", 1,
 )
 
+from ammgraph.layers import activations, initializers, operations
+
+activations.ACTIVATIONS["soft_shrink"] = activations.ActivationKind(
+    "F.softshrink", "x less s towards 0", activations.Parameter("s", 0.5)
+)
+activations.ACTIVATIONS["hard_sigmoid"] = activations.ActivationKind("F.hardsigmoid", "a ramp", range=(0.0, 1.0))
+operations.OPERATIONS["valid_conv"] = operations.Operation(
+    "F.conv2d", "Conv2d", "a convolution of what is there",
+    weight=lambda inside, channels, width: (channels, inside[0], width, width),
+    positions=lambda inside, outside: outside[1] * outside[2],
+    size=lambda size, kernel: (size - kernel.width) // kernel.stride + 1,
+    columns=("width", "stride"),
+)
+initializers.INITIALIZERS["truncated"] = initializers.Initializer(
+    "nn.init.trunc_normal_", lambda s, _: {"std": s, "a": -2 * s, "b": 2 * s}, "A normal cut at 2 s.", 0.1
+)
+
+from ammgraph.spec import measures
+
+measures.MEASURES["completeness"] = measures.Measure(
+    "1 - H(clusters | labels) / H(clusters)", better="higher", of="clusters", words="C",
+    function="sklearn.metrics.completeness_score",
+)
+
 import torch
 from pathlib import Path
 from ammgraph import cli
@@ -38,9 +65,16 @@ from ammgraph.start.json_schema import json_schema
 from ammgraph.train.trainer import Trainer
 
 game = "{match: [q, p], discriminator: critic.p, objective: cubed_trust, flat_fake_penalty: {gamma: 3, every: 2}}"
-spec = load_spec(sys.argv[1], [f"games.joint={game}"])
-plan = compile_spec(spec)
-trainer = Trainer(plan, load_data(plan.data, None), 0, torch.device("cpu"), "float64")
+plan = compile_spec(load_spec(sys.argv[1], [
+    f"games.joint={game}",
+    "networks.critic.layers.hx={input: x, op: valid_conv, channels: 4, width: 3, stride: 2}",
+    "networks.critic.layers.hx.activation=soft_shrink 0.1",
+    "networks.critic.layers.h={input: hx, channels: 9, width: 3, initializer: {weights: {truncated: 0.3}}}",
+    "networks.critic.layers.p={input: h | y | z, op: linear, channels: 1}",
+    "networks.decoder.layers.x.activation=hard_sigmoid",
+]))
+dataset = load_data(plan.data, None)
+trainer = Trainer(plan, dataset, 0, torch.device("cpu"), "float64")
 turn = plan.turns[0]
 program = {"__name__": "exported", "__file__": "model.py"}
 exec(model_source(plan, trainer.model, plan.title, ""), program)
@@ -53,7 +87,18 @@ draws = {name: getattr(model.train(), f"draw_{name}")(*data.get(name, {}).values
 exported = {name: float(value) for name, value in model.losses(*draws.values(), noise).items()}
 found = take_turn(trainer.model, plan, turn, data, noise, 0.0).values
 trainer.advance()
+row = plan.network("critic").row("hx")
+from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation.score import measure
+images = dataset.validation
+scored = [result for result in measure(trainer.model, plan, "validation", images) if result.name == "completeness"]
 print(json.dumps({
+    "measured": [(result.label, result.unit, result.value) for result in scored],
+    "watched": evaluate(trainer.model, plan, images)["y/completeness"],
+    "warnings": [warning.message for warning in plan.warnings],
+    "rows": [row.weight_shape, row.inner_shape, row.parameters, row.multiply_adds, row.fan_in],
+    "largest": float(trainer.model.network("critic").row("h").weight.abs().max()),
+    "source": model_source(plan, trainer.model, plan.title, ""),
     "exported": exported,
     "taken": {loss.name: float(loss.weight(0) / loss.every * found[loss.name] / loss.every) for loss in turn.losses},
     "text": plan_text(plan),
@@ -63,16 +108,52 @@ print(json.dumps({
 """
 
 
-def test_an_objective_and_a_penalty_are_one_entry_each() -> None:
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(ROOT / "tests" / "tiny.yaml")], capture_output=True, text=True, check=True
     )
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_the_exported_program_computes_what_is_trained(found: dict[str, Any]) -> None:
     names = {"joint/discriminator", "joint/generator", "joint/flat_fake_penalty"}
     assert set(found["exported"]) == set(found["taken"]) == names
     for name in names:
         assert abs(found["exported"][name] - found["taken"][name]) < 1e-10 * max(1.0, abs(found["taken"][name]))
+
+
+def test_an_objective_and_a_penalty_are_one_entry_each(found: dict[str, Any]) -> None:
     assert "critic      minimises E_q sp(-d)^2 + E_p sp(d)^2 + 3 E_p |grad d|^2" in found["text"]
     assert r"\mathbb{E}_{q}\left[\zeta(-d(x, y, z))^2\right]" in found["latex"]
     assert '"cubed_trust"' in found["schema"]
     assert '"flat_fake_penalty"' in found["schema"]
+
+
+def test_an_activation_is_one_entry(found: dict[str, Any]) -> None:
+    assert found["warnings"] == []  # `hard_sigmoid` draws [0, 1], as the image has it
+    assert "soft_shrink 0.1" in found["text"]
+    assert '"soft_shrink 0.5"' in found["schema"]
+    assert "`hard_sigmoid` [0, 1]" in found["schema"]
+    assert "F.softshrink(self.hx(x), 0.1)" in found["source"]
+
+
+def test_an_operation_is_one_entry(found: dict[str, Any]) -> None:
+    assert found["rows"] == [[4, 1, 3, 3], [4, 3, 3], 36 + 4, 36 * 9, 9]
+    assert "valid_conv 4 w3 s2" in found["text"]
+    assert "`valid_conv` (a convolution of what is there)" in found["schema"]
+    assert "self.hx = nn.Conv2d(1, 4, 3, stride=2)" in found["source"]
+
+
+def test_an_initializer_is_one_entry(found: dict[str, Any]) -> None:
+    assert 0.3 < found["largest"] <= 0.61  # and a step of training
+    assert "(truncated 0.3" in found["text"]
+    assert '"truncated"' in found["schema"]
+
+
+def test_a_measure_is_one_entry(found: dict[str, Any]) -> None:
+    by_posterior, by_bayes = found["measured"]
+    assert by_posterior == ["C of y", "", found["watched"]]
+    assert by_bayes[:2] == ["C of y", ""]
+    assert 0 < found["watched"] < 1
+    assert '"completeness"' in found["schema"]  # a number that may be published

@@ -5,6 +5,7 @@
 `shared`     better: one forward pass for both players, gradients by torch.autograd.grad.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,8 +15,9 @@ from torch.nn import functional as F
 from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.objectives import Role
 from ammgraph.formulas.objectives import loss as loss_of
+from ammgraph.layers.operations import POOLS
+from ammgraph.nn.functions import function
 from ammgraph.nn.losses import value
-from ammgraph.nn.networks import random_affine, straight_through
 from ammgraph.plan.plan import (
     DrawPlan,
     FromData,
@@ -29,7 +31,6 @@ from ammgraph.plan.plan import (
 )
 from ammgraph.spec.notation import Zeros
 from ammgraph.spec.schema import Mixture, Normal, Uniform
-from ammgraph.spec.values import GUMBEL_ACTIVATIONS
 
 Batches = dict[str, dict[str, Tensor]]
 
@@ -41,12 +42,9 @@ class PlainRow(nn.Module):
         self.dropout = nn.Dropout(row.dropout) if row.dropout else None
         channels, out = row.in_shape[0], row.inner_shape[0]
         self.layer: nn.Module | None = None
-        if row.op == "conv":
-            self.layer = nn.Conv2d(channels, out, row.width, row.stride, row.padding, bias=row.bias)
-        elif row.op == "conv_transpose":
-            self.layer = nn.ConvTranspose2d(channels, out, row.width, row.stride, row.padding, bias=row.bias)
-        elif row.op == "linear":
-            self.layer = nn.Linear(channels * row.in_shape[1] * row.in_shape[2], out, bias=row.bias)
+        if row.operation is not None:
+            inside = channels if row.columns else math.prod(row.in_shape)
+            self.layer = getattr(nn, row.operation.module)(inside, out, *row.columns.values(), bias=row.bias)
         self.norm = nn.BatchNorm2d(out) if row.batchnorm else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,30 +52,23 @@ class PlainRow(nn.Module):
         if self.dropout is not None:
             x = self.dropout(x)
         if self.layer is not None:
-            x = self.layer(x) if row.op != "linear" else self.layer(x.flatten(1))[:, :, None, None]
+            x = self.layer(x) if row.columns else self.layer(x.flatten(1))[:, :, None, None]
         if self.norm is not None:
             x = self.norm(x)
         if row.activation is not None:
-            x = _activate(row.activation.name, row.activation.parameter or 0.0, x)
+            x = _activate(row, x)
         if row.pool is not None:
-            x = (F.max_pool2d if row.pool.kind == "max" else F.avg_pool2d)(x, row.pool.size)
+            x = function(POOLS[row.pool.kind])(x, row.pool.size)
         return x
 
 
-def _activate(name: str, parameter: float, x: Tensor) -> Tensor:
-    if name == "leaky_relu":
-        return F.leaky_relu(x, parameter)
-    if name == "expn":
-        return torch.exp(0.5 * x) * torch.randn_like(x)
-    if name == "random_affine":
-        return random_affine(x, torch.randn(len(x), 2, 3, dtype=x.dtype, device=x.device), parameter)
-    if name == "softmax":
-        return torch.softmax(x, 1)
-    if name == "straight_through":
-        return straight_through(x)
-    if name in GUMBEL_ACTIVATIONS:
-        return F.gumbel_softmax(x, parameter, hard=name == "gumbel_straight_through", dim=1)
-    return {"relu": F.relu, "elu": F.elu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus}[name](x)
+def _activate(row: RowPlan, x: Tensor) -> Tensor:
+    kind, arguments = row.activation.kind, [row.activation.parameter] if row.activation.kind.parameter else []
+    if kind.noise is not None and kind.noise.kind == "gumbel":
+        return F.gumbel_softmax(x, *arguments, hard=row.activation.name == "gumbel_straight_through", dim=1)
+    if kind.noise is not None:
+        arguments.append(torch.randn(len(x), *row.noise_shape, dtype=x.dtype, device=x.device))
+    return function(kind.torch)(x, *arguments, **dict(kind.keywords))
 
 
 class PlainNetwork(nn.Module):

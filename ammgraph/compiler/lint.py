@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.compiler.terms import plan_score, uses_of
 from ammgraph.diagnostics import Diagnostic, did_you_mean
+from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
 from ammgraph.plan.plan import FromNetwork, FromPrior, NetworkPlan, Plan, RowPlan
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.schema import Spec, Uniform
 from ammgraph.spec.terms import FactorUse
-
-BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
 def check_settings(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -122,14 +121,14 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                     f"row `{row.name}` has not the range of `{variable.name}`: a discriminator sees that at once",
                     spec.source.key(*place),
                     found=_interval(bounds),
-                    expected=f"{_interval(variable.range)}: `sigmoid` gives [0, 1], `tanh` [-1, 1]",
+                    expected=f"{_interval(variable.range)}: {ranges_text()}",
                 )
             elif variable.kind == "categorical" and factor.density.kind != "categorical":
                 yield Diagnostic(
                     "support-mismatch",
                     f"row `{row.name}` draws the categorical `{variable.name}`, but does not end in a choice",
                     spec.source.key(*place),
-                    expected="`softmax`, `straight_through`, `gumbel_softmax` or `gumbel_straight_through`",
+                    expected="one of " + ", ".join(f"`{name}`" for name in CATEGORICAL_ACTIVATIONS),
                 )
             elif variable.kind == "real" and factor.density.kind == "normal":
                 yield from _bounded_prior(spec, variable.name, place, plan)
@@ -137,10 +136,10 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def _bounds(row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], plan: Plan) -> tuple[float, float] | None:
     """Between what the values of a row lie: its activation says it, or the one thing that it passes on or moves."""
-    activation = None if row.activation is None else row.activation.name
-    if activation in BOUNDED:
-        return BOUNDED[activation]
-    passes_on = row.op is None and not row.batchnorm and not row.dropout and activation in (None, "random_affine")
+    bounds = "input" if row.activation is None else row.activation.kind.range
+    if isinstance(bounds, tuple):
+        return bounds
+    passes_on = row.op is None and not row.batchnorm and not row.dropout and bounds == "input"
     if not passes_on or [str(row.input)] != list(row.reads):
         return None
     if str(row.input) in bindings:

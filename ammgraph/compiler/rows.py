@@ -1,31 +1,18 @@
-"""Layer tables: the shape, the parameters and the cost of every row, without torch.
+"""Layer tables: the shape, the parameters and the cost of every row, without torch."""
 
-conv            (in + 2 padding - width) // stride + 1
-conv_transpose  (in - 1) stride - 2 padding + width
-linear          flattens; width means nothing
-"""
-
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
 
 from ammgraph.diagnostics import Diagnostic, Problems
-from ammgraph.plan.plan import RowPlan, Shape, shape_text
+from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
+from ammgraph.plan.plan import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
-from ammgraph.spec.schema import CATEGORICAL_ACTIVATIONS, Row, Spec
+from ammgraph.spec.schema import Row, Spec
 
 LAYER_COLUMNS = ("stride", "padding", "bias", "initializer")
-
-
-def conv_size(size: int, width: int, stride: int, padding: int) -> int:
-    """floor((size + 2 padding - width) / stride) + 1; below 1 where the kernel does not fit."""
-    return (size + 2 * padding - width) // stride + 1
-
-
-def conv_transpose_size(size: int, width: int, stride: int, padding: int) -> int:
-    """(size - 1) stride - 2 padding + width."""
-    return (size - 1) * stride - 2 * padding + width
 
 
 @dataclass(frozen=True)
@@ -111,22 +98,23 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                         spec.source.key(*path, column),
                         expected="a `width`, or no such column",
                     )
-        elif operation == "linear":
+        else:
+            columns = OPERATIONS[operation].columns
             for column in ("width", "stride", "padding"):
-                if getattr(row, column) is not None:
+                if getattr(row, column) is not None and column not in columns:
                     yield Diagnostic(
                         "not-a-layer",
-                        f"row `{name}` is linear and has no `{column}`",
+                        f"row `{name}` is {operation} and has no `{column}`",
                         spec.source.key(*path, column),
-                        expected="`channels` alone",
+                        expected=", ".join(f"`{other}`" for other in ("channels", *columns)) + " alone",
                     )
-        elif row.width is None:
-            yield Diagnostic(
-                "not-a-layer",
-                f"row `{name}` is a {operation} without a width",
-                spec.source.key(*path),
-                expected="`width: N`",
-            )
+            if "width" in columns and row.width is None:
+                yield Diagnostic(
+                    "not-a-layer",
+                    f"row `{name}` is a {operation} without a width",
+                    spec.source.key(*path),
+                    expected="`width: N`",
+                )
         if operation is not None and row.channels is None:
             yield Diagnostic(
                 "not-a-layer",
@@ -187,14 +175,15 @@ def _infer_row(
     own = row.initializer
     common = spec.training.initializer
     kernel = row.width or 1
-    weights = _weight_count(operation, in_shape, inner, kernel)
+    does = None if operation is None else OPERATIONS[operation]
+    weights = 0 if does is None else math.prod(does.weight(in_shape, inner[0], kernel))
     return RowPlan(
         name=name,
         input=row.input,
         in_shape=in_shape,
         inner_shape=inner,
         out_shape=out_shape,
-        op=operation,  # type: ignore[arg-type]
+        op=operation,
         width=kernel,
         stride=row.stride or 1,
         padding=row.padding or 0,
@@ -206,7 +195,7 @@ def _infer_row(
         weights=own.weights if own is not None and own.weights is not None else common.weights,
         biases=own.biases if own is not None and own.biases is not None else common.biases,
         parameters=weights + (inner[0] if bias else 0) + (2 * inner[0] if row.batchnorm else 0),
-        multiply_adds=weights * _positions(operation, in_shape, inner),
+        multiply_adds=0 if does is None else weights * does.positions(in_shape, inner),
     )
 
 
@@ -270,26 +259,23 @@ def _operation_shape(
             )
             return None
         return in_shape
-    out = row.channels or 0
-    if operation == "linear":
+    out, does = row.channels or 0, OPERATIONS[operation]
+    if does.size is None:
         return (out, 1, 1)
-    kernel, stride, padding = row.width or 1, row.stride or 1, row.padding or 0
-    size = conv_size if operation == "conv" else conv_transpose_size
-    formula = {
-        "conv": "(in + 2 * padding - width) // stride + 1",
-        "conv_transpose": "(in - 1) * stride - 2 * padding + width",
-    }[operation]
-    result = (out, size(height, kernel, stride, padding), size(width, kernel, stride, padding))
-    if min(result[1:]) < 1 or (operation == "conv" and padding >= kernel):
-        too_much = operation == "conv" and min(result[1:]) >= 1
+    kernel = Kernel(row.width or 1, row.stride or 1, row.padding or 0)
+    result = (out, does.size(height, kernel), does.size(width, kernel))
+    fits = min(result[1:]) >= 1
+    too_much = does.adds_padding and kernel.padding >= kernel.width
+    if not fits or too_much:
         problems.append(
             Diagnostic(
                 "kernel-mismatch",
                 f"the kernel of row `{name}` does not fit its input",
-                spec.source.value(*path, "padding" if too_much or operation == "conv_transpose" else "width"),
-                found=f"input {shape_text(in_shape)}, width {kernel}, stride {stride}, padding {padding}",
-                expected="padding below the width" if too_much else "at least one output position",
-                hint=f"output size: {formula}",
+                spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
+                found=f"input {shape_text(in_shape)}, width {kernel.width}, stride {kernel.stride}, "
+                f"padding {kernel.padding}",
+                expected="padding below the width" if fits else "at least one output position",
+                hint=f"output size: {does.formula}",
             )
         )
         return None
@@ -318,18 +304,20 @@ def _pooled_shape(
 
 def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Diagnostic | None:
     """Some activations act on one position alone, and some on several."""
-    name, single = row.activation.name if row.activation is not None else "", inner[1:] == (1, 1)
-    if name in CATEGORICAL_ACTIVATIONS and not single:
+    single = inner[1:] == (1, 1)
+    if row.activation is None:
+        return None
+    if row.activation.kind.of == "channels" and not single:
         problem = f"chooses among channels, but row `{path[-1]}` has more than one position"
         expected = f"{inner[0]}x1x1"
-    elif name == "random_affine" and single:
+    elif row.activation.kind.of == "places" and single:
         problem = f"moves what stands at other positions, and row `{path[-1]}` has only one"
         expected = "an image, or rows of a height and a width"
     else:
         return None
     return Diagnostic(
         "shape-mismatch",
-        f"`{name}` {problem}",
+        f"`{row.activation.name}` {problem}",
         spec.source.value(*path, "activation"),
         found=shape_text(inner),
         expected=expected,
@@ -347,19 +335,3 @@ def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
         reader.batchnorm and reader.width is None and reader.op is None and not reader.dropout for reader in readers
     ]
     return not (plain and readers and all(normalised))
-
-
-def _weight_count(operation: str | None, in_shape: Shape, inner: Shape, kernel: int) -> int:
-    if operation is None:
-        return 0
-    if operation == "linear":
-        return in_shape[0] * in_shape[1] * in_shape[2] * inner[0]
-    return in_shape[0] * inner[0] * kernel * kernel
-
-
-def _positions(operation: str | None, in_shape: Shape, inner: Shape) -> int:
-    """How often each weight is used for one example."""
-    if operation == "linear":
-        return 1
-    reference = in_shape if operation == "conv_transpose" else inner
-    return reference[1] * reference[2]

@@ -16,18 +16,20 @@ from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
-from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.nn.networks import Mode
 from ammgraph.plan.evaluation_cost import BATCH
+from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import (
     BayesPlan,
     DrawPlan,
     FromData,
     FromDraw,
-    FromNetwork,
     Plan,
     ReadoutPlan,
     ReconstructionPlan,
 )
+from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.notation import head_and_rest
 
 Key = TypeVar("Key")
 
@@ -96,8 +98,9 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
         for prefix, rule in RULES.items():
             if (readout.variable, rule) in answers.scores:
                 measures = _measures(answers.scores[readout.variable, rule], labels, readout.supervised)
-                result |= {f"{readout.variable}{prefix}/{measure}": value for measure, value in measures.items()}
-    return result | {f"{name}/reconstruction_error": float(values.mean()) for name, values in answers.errors.items()}
+                result |= {str(Metric(readout.variable + prefix, what)): value for what, value in measures.items()}
+    errors = {str(Metric(name, "reconstruction_error")): errors.mean() for name, errors in answers.errors.items()}
+    return result | {name: float(error) for name, error in errors.items()}
 
 
 def category_scores(
@@ -109,12 +112,7 @@ def category_scores(
     """
     draw = plan.draw(readout.draw)
     drawn = drawn or infer(model, plan, draw, read_by(plan, readout), images, labels)
-    factor = draw.factor_of(readout.variable)
-    assert isinstance(factor.origin, FromNetwork)
-    rows = drawn.rows[factor.origin.evaluation.name]
-    mean = factor.density.mean
-    logits = rows[f"{factor.origin.row}.raw"] if mean is None else evaluate_input(mean, rows)
-    scores = {"": logits.flatten(1)}
+    scores = {"": drawn.logits(draw.factor_of(readout.variable))}
     if readout.bayes is not None:
         scores["/bayes"] = log_joint(model, plan, readout.bayes, drawn.samples)
     return scores
@@ -166,7 +164,7 @@ def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
     if rule == "posterior":
         return plan.draw(readout.draw).factor_of(readout.variable).text
     assert readout.bayes is not None
-    head = readout.bayes.draw.partition("_")[0]
+    head, _ = head_and_rest(readout.bayes.draw)
     return f"{head}({readout.variable}|{','.join(_known(plan, readout.bayes))})"
 
 
@@ -194,17 +192,6 @@ def _infer_all(
     return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}
 
 
-def k_means_error(split: Split, num_clusters: int) -> float:
-    """One-to-one clustering error of k-means on the same images, as a fraction: 10 restarts, seed 0, plain pixels."""
-    from sklearn.cluster import KMeans
-
-    pixels = scale_images(split.images, 0.0, 1.0).flatten(1).cpu().numpy()
-    clusters = KMeans(num_clusters, n_init=10, random_state=0).fit_predict(pixels)
-    labels = split.labels.cpu().numpy()
-    table = metrics.cluster_table(clusters, labels, num_clusters, int(labels.max()) + 1)
-    return metrics.clustering_error(clusters, labels, metrics.one_to_one(table))
-
-
 def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[str, float | None]:
     chosen, num_clusters = scores.argmax(1), scores.shape[1]
     agreement = _agreement(chosen, labels, num_clusters, supervised)
@@ -215,15 +202,16 @@ def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[
 
 
 def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, supervised: bool) -> dict[str, float]:
-    if supervised:
-        return {"classification_error": metrics.classification_error(chosen, labels)}
-    table = metrics.cluster_table(chosen, labels, num_clusters, int(labels.max()) + 1)
-    return {
-        "one_to_one_error": metrics.clustering_error(chosen, labels, metrics.one_to_one(table)),
-        "majority_error": metrics.clustering_error(chosen, labels, metrics.majority(table)),
-        "nmi": metrics.normalized_mutual_information(chosen, labels),
-        "ari": metrics.adjusted_rand_index(chosen, labels),
-    }
+    found = {}
+    for name, measure in MEASURES.items():
+        if measure.of == ("classes" if supervised else "clusters"):
+            found[name] = metrics.measured(name, chosen, labels)
+        elif measure.of == "assigned" and not supervised:
+            table = metrics.cluster_table(chosen, labels, num_clusters, int(labels.max()) + 1)
+            for protocol, assignment in metrics.ASSIGNMENTS.items():
+                error = f"{protocol.replace('-', '_')}_{name.removeprefix('clustering_')}"
+                found[error] = metrics.measured(name, chosen, labels, assignment(table))
+    return found
 
 
 def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:

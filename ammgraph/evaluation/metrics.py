@@ -5,6 +5,7 @@ assignment is an integer array (K,): the class that each cluster stands for, or 
 which examples it was fitted on, and which were scored, is the caller's duty: published protocols differ in just that.
 """
 
+import pkgutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import entr, logsumexp, softmax
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from ammgraph.spec.measures import MEASURES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -122,6 +125,15 @@ def assign(clusters: Array, assignment: Array) -> Array:
     """n(clusters_i): the class of each example's cluster, -1 where that stands for none; (N,)."""
     _check_range("clusters", clusters, len(assignment))
     return assignment[clusters]
+
+
+ASSIGNMENTS = {"one-to-one": one_to_one, "majority": majority}  # of a table; `exemplar` asks for more
+
+
+def measured(name: str, *given: Array) -> float:
+    """The measure of that name, from what it is called with."""
+    function = MEASURES[name].function
+    return float(pkgutil.resolve_name(function if "." in function else f"{__name__}.{function}")(*given))
 
 
 # --------------------------------------------------------------------------------------------------- errors

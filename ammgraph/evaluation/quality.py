@@ -20,6 +20,7 @@ from ammgraph.evaluation.results import SPLITS, Result, finite
 from ammgraph.evaluation.synthesis import generating_draw
 from ammgraph.nn.model import Model
 from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.spec.measures import MEASURES
 
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 NEIGHBORS = 3
@@ -162,16 +163,6 @@ def _calculate(
     return numbers
 
 
-# torch-fidelity's key, its key of the standard deviation, our name, unit
-_MEASURES = (
-    ("frechet_inception_distance", "", "FID", ""),
-    ("kernel_inception_distance_mean", "kernel_inception_distance_std", "KID", ""),
-    ("inception_score_mean", "inception_score_std", "IS", ""),
-    ("precision", "", "precision", "fraction"),
-    ("recall", "", "recall", "fraction"),
-)
-
-
 def _results(
     numbers: Mapping[str, Any],
     variable: str,
@@ -191,14 +182,17 @@ def _results(
         Result(
             name=f"{name}{extractor.suffix}",
             variable=variable,
-            value=finite(numbers[key]),
-            unit=unit,
+            value=finite(numbers[measure.function]),
+            unit=measure.unit,
             examples=len(chosen),
             split=split,
             part="quality",
             by=by,
             protocol=protocols.get(name, ""),
-            std=finite(numbers[spread]) if spread else None,
+            std=finite(numbers[measure.function.removesuffix("mean") + "std"])
+            if measure.function.endswith("_mean")
+            else None,
         )
-        for key, spread, name, unit in _MEASURES
+        for name, measure in MEASURES.items()
+        if measure.of == "samples"
     ]

@@ -16,6 +16,7 @@ from ammgraph import __version__
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
+from ammgraph.spec.measures import words
 
 FORMAT = 1
 
@@ -81,7 +82,7 @@ class Result:
     @property
     def label(self) -> str:
         """What was measured: `clustering error of y, one-to-one, fitted on validation images`."""
-        parts = [f"{self.name.replace('_', ' ')} of {self.variable}"]
+        parts = [f"{words(self.name)} of {self.variable}"]
         if self.protocol and (self.rule or self.part == "quality"):
             parts.append(self.protocol)
         if self.fitted_on not in ("", self.split):

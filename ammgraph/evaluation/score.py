@@ -7,6 +7,7 @@ evaluate_run   a run directory -> `evaluation.json`
 import logging
 import warnings
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.runs.run import Place
+from ammgraph.spec.measures import MEASURES
 from ammgraph.train.memory import check_evaluation_memory
 
 logger = logging.getLogger(__name__)
@@ -185,16 +187,20 @@ def _category(
     common: "_Common", scored: _Scored, fitted: list[_Scored], scores: Array, supervised: bool
 ) -> list[Result]:
     if supervised:
-        error = metrics.classification_error(scored.chosen, scored.labels)
-        agreement = _told_by([common.result("classification_error", error, "fraction")], scored.labels)
+        found = [
+            common.result(name, metrics.measured(name, scored.chosen, scored.labels))
+            for name, measure in MEASURES.items()
+            if measure.of == "classes"
+        ]
+        agreement = _told_by(found, scored.labels)
     else:
         agreement = _agreement(common, scored, fitted)
     use = metrics.component_use(scored.chosen, scored.size)
     return [
         *agreement,
-        common.result("components_in_use", metrics.components_in_use(use), "components", f"of {scored.size}"),
-        common.result("component_use", tuple(use.tolist()), "fraction", "of each component"),
-        common.result("posterior_entropy", metrics.posterior_entropy(scores), "nats"),
+        common.result("components_in_use", metrics.components_in_use(use), f"of {scored.size}"),
+        common.result("component_use", tuple(use.tolist()), "of each component"),
+        common.result("posterior_entropy", metrics.posterior_entropy(scores)),
     ]
 
 
@@ -209,18 +215,18 @@ class _Common:
     examples: int
 
     def result(
-        self, name: str, value: float | tuple[float, ...], unit: str, protocol: str = "", fitted: _Scored | None = None
+        self, name: str, value: float | tuple[float, ...], protocol: str = "", fitted: _Scored | None = None
     ) -> Result:
         return Result(
             name=name,
             variable=self.variable,
             value=value if isinstance(value, tuple) else results.finite(value),
-            unit=unit,
+            unit=MEASURES[name].unit,
             examples=self.examples,
             split=self.split,
             rule=self.rule,
             by=self.by,
-            protocol=protocol,
+            protocol=protocol or MEASURES[name].protocol,
             fitted_on="" if fitted is None else fitted.split,
             fitted_examples=0 if fitted is None else len(fitted.labels),
         )
@@ -229,16 +235,17 @@ class _Common:
 def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
     """How well clusters agree with labels: by every protocol and every fit, and without an assignment."""
     found = []
-    for protocol in ("one-to-one", "majority", "exemplar"):
-        for fit in fitted:
+    for name, measure in MEASURES.items():
+        if measure.of == "clusters":
+            found.append(common.result(name, metrics.measured(name, scored.chosen, scored.labels)))
+        if measure.of != "assigned":
+            continue
+        for protocol, fit in product((*metrics.ASSIGNMENTS, "exemplar"), fitted):
             assignment = _assignment(protocol, fit)
             if assignment is not None:
-                error = metrics.clustering_error(scored.chosen, scored.labels, assignment)
-                result = common.result("clustering_error", error, "fraction", protocol, fit)
+                error = metrics.measured(name, scored.chosen, scored.labels, assignment)
+                result = common.result(name, error, protocol, fit)
                 found.append(replace(result, assignment=tuple(assignment.tolist())))
-    information = metrics.normalized_mutual_information(scored.chosen, scored.labels)
-    found.append(common.result("nmi", information, "", "arithmetic mean"))
-    found.append(common.result("ari", metrics.adjusted_rand_index(scored.chosen, scored.labels), ""))
     return _told_by(found, scored.labels)
 
 
@@ -253,7 +260,7 @@ def _assignment(protocol: str, fit: _Scored) -> Array | None:
     if protocol == "exemplar":
         return fit.exemplars
     table = metrics.cluster_table(fit.chosen, fit.labels, fit.size, int(fit.labels.max()) + 1)
-    return metrics.one_to_one(table) if protocol == "one-to-one" else metrics.majority(table)
+    return metrics.ASSIGNMENTS[protocol](table)
 
 
 # --------------------------------------------------------------------------------------------------- other measures
@@ -274,8 +281,8 @@ def _log_densities(plan: Plan, split: str, answers: Answers) -> list[Result]:
         inferred = " ".join(infer.factor_of(name).text for name in evidence)
         common = _Common(", ".join(evidence), "", f"sum over {readout.variable} of {factors}", split, len(scores))
         protocol = f"at the mean of {inferred}"
-        found.append(common.result("log_density", mean, "nats", protocol))
-        found.append(common.result("log_density_per_dimension", mean / size, "nats", protocol))
+        found.append(common.result("log_density", mean, protocol))
+        found.append(common.result("log_density_per_dimension", mean / size, protocol))
     return found
 
 
@@ -286,7 +293,7 @@ def _reconstructions(plan: Plan, split: str, answers: Answers) -> list[Result]:
         low, high = plan.variable(item.variable).range or (0.0, 1.0)
         protocol = f"mean over pixels, range [{low:g}, {high:g}], latents at their means"
         common = _Common(item.variable, "", f"{item.infer}, then {item.generate}", split, len(errors))
-        found.append(common.result("reconstruction_error", float(errors.mean()), "squared intensity", protocol))
+        found.append(common.result("reconstruction_error", float(errors.mean()), protocol))
     return found
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from ammgraph.export import helpers
+from ammgraph.nn import functions
 
 WIDTH = 88  # as formatters have it unless told otherwise
 # What no name of a spec may be called in an export: words of Python, and what every export defines or imports.
-TAKEN = {*keyword.kwlist, *dir(builtins), *dir(helpers), "Path", "Model", "WEIGHTS", "load", "main"}
+TAKEN = {*keyword.kwlist, *dir(builtins), *dir(helpers), *dir(functions), "Path", "Model", "WEIGHTS", "load", "main"}
 # What an attribute of a module may not be called.
 ATTRIBUTES = {*keyword.kwlist, *dir(nn.Module())}
 

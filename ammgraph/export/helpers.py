@@ -1,5 +1,6 @@
 """The functions that exported code brings along. They are copied as they stand here, those that are called.
 
+So are those of `nn.functions`, unless one of the same name stands here, as where half the derivatives will do.
 What is used without being defined here, as `NOISE`, stands in the export itself.
 """
 
@@ -60,13 +61,6 @@ def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * (mask.to(x.dtype) / (1 - rate))
 
 
-def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
-    """Give exp(x / 2) eps, eps ~ N(0, 1): noise of log-variance x; 0 without eps."""
-    if eps is None:
-        return torch.zeros_like(log_variance)
-    return torch.exp(0.5 * log_variance) * eps
-
-
 def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
     """Give x at u + scale (A u + b), (A | b) = eps, for every place u; x without eps."""
     if eps is None:
@@ -74,25 +68,6 @@ def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
     affine = torch.eye(2, 3) + scale * eps
     places = F.affine_grid(affine, list(x.shape), align_corners=False)
     return F.grid_sample(x, places, padding_mode="border", align_corners=False)
-
-
-def straight_through(logits: Tensor) -> Tensor:
-    """A one-hot vector of the largest logit, with the gradient of the softmax."""
-    soft = torch.softmax(logits, dim=1)
-    largest = soft.argmax(dim=1, keepdim=True)
-    hard = torch.zeros_like(soft).scatter(1, largest, 1.0)
-    return hard + (soft - soft.detach())
-
-
-def gumbel_softmax(logits: Tensor, temperature: float, gumbel: Tensor | None) -> Tensor:
-    """softmax((logits + gumbel) / temperature); without noise gumbel is 0."""
-    noisy = logits if gumbel is None else logits + gumbel
-    return torch.softmax(noisy / temperature, dim=1)
-
-
-def gumbel_straight_through(logits: Tensor, t: float, g: Tensor | None) -> Tensor:
-    """A one-hot sample at temperature t with noise g, with the softmax's gradient."""
-    return straight_through((logits if g is None else logits + g) / t)
 
 
 def categorical(probabilities: Tensor, uniform: Tensor) -> Tensor:

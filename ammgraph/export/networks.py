@@ -1,13 +1,15 @@
 """A layer table as a class: its layers by the names of their rows, and a straight-line function for each use."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
+from ammgraph.layers.operations import POOLS, UNSAID
 from ammgraph.plan.plan import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.notation import Named, Zeros
-from ammgraph.spec.values import CATEGORICAL_ACTIVATIONS
+from ammgraph.spec.values import Activation
 
 _INDENT = " " * 8
 
@@ -56,16 +58,13 @@ def network_code(
 
 def _layer(row: RowPlan, attribute: str) -> list[str]:
     inside, outside = row.in_shape[0], row.inner_shape[0]
-    if row.op == "linear":
-        arguments = [str(inside * row.in_shape[1] * row.in_shape[2]), str(outside)]
-        kind = "Linear"
-    else:
-        arguments = [str(inside), str(outside), str(row.width)]
-        arguments += [f"stride={row.stride}"] if row.stride != 1 else []
-        arguments += [f"padding={row.padding}"] if row.padding else []
-        kind = "Conv2d" if row.op == "conv" else "ConvTranspose2d"
+    assert row.operation is not None
+    columns = row.columns
+    arguments = [str(inside if columns else math.prod(row.in_shape)), str(outside)]
+    arguments += [str(columns.pop("width"))] if columns else []
+    arguments += [f"{name}={value}" for name, value in columns.items() if value != UNSAID[name]]
     arguments += [] if row.bias else ["bias=False"]
-    return call(f"self.{attribute} = nn.{kind}", arguments, _INDENT)
+    return call(f"self.{attribute} = nn.{row.operation.module}", arguments, _INDENT)
 
 
 def _function(table: _Table, function: Function, name: str) -> list[str]:
@@ -89,7 +88,7 @@ def _function(table: _Table, function: Function, name: str) -> list[str]:
 def has_hidden_probabilities(network: NetworkPlan, row: str) -> bool:
     """The row's probabilities are not its value without noise: it is a hard or a tempered category."""
     activation = network.row(row).activation
-    return activation is not None and activation.name in CATEGORICAL_ACTIVATIONS and activation.name != "softmax"
+    return activation is not None and activation.kind.density == "categorical" and activation.name != "softmax"
 
 
 def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str]:
@@ -106,9 +105,9 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
 
     if row.dropout:
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
-    if row.op == "linear":
+    if row.operation is not None and not row.columns:
         wrap(f"vector(self.{own[row.name]}(torch.flatten(", ", 1)))")
-    elif row.op is not None:
+    elif row.operation is not None:
         wrap(f"self.{own[row.name]}(", ")")
     if row.batchnorm:
         wrap(f"self.{own[f'{row.name}/norm']}(", ")")
@@ -121,9 +120,9 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
             others = (name for other in function.rows for name in table.network.row(other).reads)
             if row.name not in (*function.returns, *others):
                 return lines
-        wrap(*_activation(row))
+        wrap(*_activation(row.name, row.activation))
     if row.pool is not None:
-        wrap(f"F.{row.pool.kind}_pool2d(", f", {row.pool.size})")
+        wrap(f"{POOLS[row.pool.kind]}(", f", {row.pool.size})")
     *before, last = [*lines, f"{_INDENT}{target} = {value}"]
     if len(last) > WIDTH:
         return [*before, f"{_INDENT}# {shape_text(row.out_shape)}", *_long(target, value)]
@@ -171,22 +170,10 @@ def _is_vector(network: NetworkPlan, atom: Named | Zeros) -> bool:
     return isinstance(atom, Zeros) or shape_of(network, atom.name)[1:] == (1, 1)
 
 
-def _activation(row: RowPlan) -> tuple[str, str]:
+def _activation(row: str, activation: Activation) -> tuple[str, str]:
     """What stands before and behind the value."""
-    assert row.activation is not None
-    name, parameter = row.activation.name, number(row.activation.parameter or 0.0)
-    if name in ("gumbel_softmax", "gumbel_straight_through"):
-        return f"{name}(", f', {parameter}, noise.get("{row.name}.gumbel"))'
-    if name == "random_affine":
-        return "random_affine(", f', {parameter}, noise.get("{row.name}.affine"))'
-    return {
-        "expn": ("expn(", f', noise.get("{row.name}.eps"))'),
-        "leaky_relu": ("F.leaky_relu(", f", {parameter})"),
-        "softmax": ("torch.softmax(", ", dim=1)"),
-        "straight_through": ("straight_through(", ")"),
-        "relu": ("F.relu(", ")"),
-        "elu": ("F.elu(", ")"),
-        "tanh": ("torch.tanh(", ")"),
-        "sigmoid": ("torch.sigmoid(", ")"),
-        "softplus": ("F.softplus(", ")"),
-    }[name]
+    kind = activation.kind
+    arguments = [] if activation.parameter is None else [number(activation.parameter)]
+    arguments += [] if kind.noise is None else [f'noise.get("{row}.{kind.noise.name}")']
+    arguments += [f"{name}={value}" for name, value in kind.keywords]
+    return f"{kind.torch}(", "".join(f", {argument}" for argument in arguments) + ")"

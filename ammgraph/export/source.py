@@ -1,6 +1,5 @@
 """A plan as a Python program: `model_source` puts its parts together."""
 
-import ast
 import inspect
 import re
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from ammgraph.export.code import class_names, docstring, number, text
 from ammgraph.export.losses import critic_calls, losses_code
 from ammgraph.export.model import askings, drawings, extra_sites, model_code, network_attributes, sampled_draw
 from ammgraph.export.networks import attributes, network_code
+from ammgraph.nn import functions
 from ammgraph.nn.model import Model
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import side_text
@@ -78,23 +78,20 @@ def _imports(code: str) -> list[str]:
 
 
 def _helpers(code: str) -> list[str]:
-    """The source of every helper that the code calls, and that these call, in the order of their module."""
-    functions = {
-        node.name: ast.get_source_segment(inspect.getsource(helpers), node, padded=False) or ""
-        for node in ast.parse(inspect.getsource(helpers)).body
-        if isinstance(node, ast.FunctionDef)
+    """The source of every helper that the code calls, and that these call, in the order of their modules."""
+    sources = {
+        name: inspect.getsource(found)
+        for module in (functions, helpers)
+        for name, found in vars(module).items()
+        if inspect.isfunction(found) and found.__module__ == module.__name__
     }
     wanted: set[str] = set()
     open_texts = [code]
     while open_texts:
-        called = set(re.findall(r"\b(\w+)\(", open_texts.pop())) & set(functions) - wanted
+        called = set(re.findall(r"(?<![.\w])(\w+)\(", open_texts.pop())) & set(sources) - wanted
         wanted |= called
-        open_texts += [functions[name] for name in called]
-    lines: list[str] = []
-    for name in functions:
-        if name in wanted:
-            lines += ["", "", *inspect.getsource(getattr(helpers, name)).rstrip().split("\n")]
-    return lines
+        open_texts += [sources[name] for name in called]
+    return [line for name, text in sources.items() if name in wanted for line in ("", "", *text.rstrip().split("\n"))]
 
 
 def _noise_code(plan: Plan) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ammgraph.nn.model import Model, Tensors, one_hot
-from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.nn.networks import Mode, evaluate_input, raw
 from ammgraph.plan.evaluation_cost import COMPONENTS
 from ammgraph.plan.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan, ScorePlan
 from ammgraph.spec.schema import Mixture, Normal
@@ -99,8 +99,8 @@ def factor_distribution(model: Model, score: ScorePlan, values: Tensors, samples
     if density.kind == "normal":
         assert density.mean is not None
         mean = evaluate_input(density.mean, values).flatten(1)
-        return Distribution("normal", _float(mean), _float(values[f"{density.log_variance}.raw"].flatten(1)))
-    first = values[f"{score.row}.raw"] if density.mean is None else evaluate_input(density.mean, values)
+        return Distribution("normal", _float(mean), _float(values[raw(density.log_variance)].flatten(1)))
+    first = values[raw(score.row)] if density.mean is None else evaluate_input(density.mean, values)
     return Distribution(density.kind, _float(first.flatten(1)))
 
 
@@ -156,7 +156,7 @@ def factor_parameters(
     ]
     network.compute(rows, values, batch, {}, origin.evaluation.name, Mode.EVAL)
     mean = evaluate_input(factor.density.mean, values).flatten(1)
-    return mean, values[f"{factor.density.log_variance}.raw"].flatten(1).expand_as(mean)
+    return mean, values[raw(factor.density.log_variance)].flatten(1).expand_as(mean)
 
 
 def component_parameters(

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ammgraph.formulas.expression import (
     Apply,
@@ -29,6 +28,7 @@ from ammgraph.formulas.expression import (
 from ammgraph.formulas.functions import FUNCTIONS, MEASURES
 from ammgraph.nn import densities
 from ammgraph.nn.densities import Distribution
+from ammgraph.nn.functions import function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
 # Distributions and values of terms, (B, ...).
@@ -61,15 +61,15 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
         case Pooled(_, argument):
             found = leaves[argument]
             return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
-        case Measure(function, arguments):
-            measured = _measure(function)(*(_value(argument, leaves) for argument in arguments))
+        case Measure(name, arguments):
+            measured = _measure(name)(*(_value(argument, leaves) for argument in arguments))
             return measured.sum() if isinstance(arguments[0], Pooled) else measured
         case Square(argument):
             return _number(_value(argument, leaves)) ** 2
         case Minus(argument):
             return -_number(_value(argument, leaves))
         case Apply(name, argument):
-            return _function(name)(_tensor(_value(argument, leaves)))
+            return function(FUNCTIONS[name].torch)(_tensor(_value(argument, leaves)))
         case Mean(_, argument):
             return _tensor(_value(argument, leaves)).mean()
         case Product(factors):
@@ -97,12 +97,4 @@ def _number(found: _Value) -> Tensor | float:
 @cache
 def _measure(name: str) -> Callable[..., Tensor]:
     found: Callable[..., Tensor] = getattr(densities, MEASURES[name].torch)
-    return found
-
-
-@cache
-def _function(name: str) -> Callable[[Tensor], Tensor]:
-    """What torch calls it: `F.softplus` is `torch.nn.functional.softplus`."""
-    room, _, function = FUNCTIONS[name].torch.partition(".")
-    found: Callable[[Tensor], Tensor] = getattr({"F": functional, "torch": torch}[room], function)
     return found

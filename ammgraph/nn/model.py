@@ -10,9 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ammgraph.nn.networks import Mode, Network
+from ammgraph.nn.networks import Mode, Network, evaluate_input, raw
 from ammgraph.plan.plan import (
     DrawPlan,
+    FactorPlan,
     FromData,
     FromDraw,
     FromNetwork,
@@ -64,6 +65,12 @@ class Draw:
     samples: dict[str, Tensor]
     rows: dict[str, dict[str, Tensor]]
     batch: int
+
+    def logits(self, factor: FactorPlan) -> Tensor:
+        """Those of a category that a network draws, without noise, (B, K)."""
+        assert isinstance(factor.origin, FromNetwork)
+        rows, mean = self.rows[factor.origin.evaluation.name], factor.density.mean
+        return (rows[raw(factor.origin.row)] if mean is None else evaluate_input(mean, rows)).flatten(1)
 
 
 def build(plan: Plan, generator: torch.Generator, frequencies: Tensor | None = None) -> Model:
@@ -224,8 +231,8 @@ def _draw_row(
     for local, variable in evaluation.bindings:
         if variable in samples:
             values.setdefault(local, samples[variable])
-    # Factors before this one may not have been drawn; a row that is folded into its reader leaves `.raw` alone.
-    rows = [row for row in origin.closure if row not in values and f"{row}.raw" not in values]
+    # Factors before this one may not have been drawn; a row that is folded into its reader leaves its raw value alone.
+    rows = [row for row in origin.closure if row not in values and raw(row) not in values]
     model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
     return values[origin.row]
 

@@ -9,7 +9,6 @@ from ammgraph.diagnostics import Diagnostic
 from ammgraph.plan.evaluation_cost import EvaluationMemory, evaluation_memory, known_counts
 from ammgraph.plan.plan import FromData, FromPrior, Plan, RowPlan, TurnPlan
 from ammgraph.spec.schema import Spec
-from ammgraph.spec.training import Adam, RmsProp
 
 LARGEST_MEMORY = 1 << 43  # bytes: more than one machine has for a step; `train` asks the machine at hand
 Precision: TypeAlias = Literal["float32", "bfloat16", "float64"]
@@ -47,11 +46,9 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
     averaged = any(network.ema is not None for network in plan.networks)
     shares: Counter[tuple[str, str]] = Counter()
     for network in plan.networks:
-        how = network.optimizer
-        states = 2 if isinstance(how, Adam) else 1 if isinstance(how, RmsProp) or how.momentum else 0
         for row in network.rows:
             statistics = 2 * row.inner_shape[0] if row.batchnorm else 0
-            copies = (2 + states + averaged) * row.parameters + (1 + averaged) * statistics
+            copies = (2 + network.optimizer.states + averaged) * row.parameters + (1 + averaged) * statistics
             shares[network.name, row.name] += width * copies
     weights = shares.total()
     turns = [_turn_memory(plan, turn, _ACTIVATION_BYTES[precision]) for turn in plan.turns]

@@ -12,6 +12,9 @@ from typing import Literal, TypeAlias
 from ammgraph.diagnostics import Diagnostic
 from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, parts
 from ammgraph.formulas.objectives import Role
+from ammgraph.layers.activations import ACTIVATIONS
+from ammgraph.layers.operations import OPERATIONS, Kernel, Operation, Shape
+from ammgraph.plan.metric import Metric
 from ammgraph.spec.notation import Input, Reference
 from ammgraph.spec.schema import (
     Activation,
@@ -27,16 +30,14 @@ from ammgraph.spec.schema import (
     Schedule,
     Uniform,
 )
-from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
-from ammgraph.spec.values import GUMBEL_ACTIVATIONS
+from ammgraph.spec.training import Optimizer, Weights
 
-Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)
 Prior: TypeAlias = Uniform | Normal | Empirical | Probabilities | Mixture
 Bindings: TypeAlias = tuple[tuple[str, str], ...]  # name inside a network -> variable of the distribution
 
 
 # A row's random tensor -> its kind of site.
-NOISE: dict[str, Literal["normal", "gumbel"]] = {"eps": "normal", "gumbel": "gumbel", "affine": "normal"}
+NOISE = {kind.noise.name: kind.noise.kind for kind in ACTIVATIONS.values() if kind.noise is not None}
 
 
 def shape_text(shape: Shape) -> str:
@@ -63,7 +64,7 @@ class RowPlan:
     in_shape: Shape
     inner_shape: Shape  # before the pool
     out_shape: Shape
-    op: Literal["conv", "conv_transpose", "linear"] | None
+    op: str | None  # of `layers.operations`
     width: int
     stride: int
     padding: int
@@ -79,14 +80,37 @@ class RowPlan:
 
     @property
     def noise(self) -> str:
-        """The random tensor that its activation takes: `eps`, `affine`, `gumbel` for Gumbel's, else nothing."""
-        name = "" if self.activation is None else self.activation.name
-        return "gumbel" if name in GUMBEL_ACTIVATIONS else {"expn": "eps", "random_affine": "affine"}.get(name, "")
+        """The name of the random tensor that its activation takes, or nothing."""
+        noise = None if self.activation is None else self.activation.kind.noise
+        return "" if noise is None else noise.name
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """The shape of that random tensor for one example; (A | b) of an affine map is 2x3."""
-        return (2, 3) if self.noise == "affine" else self.inner_shape
+        """The shape of that random tensor for one example."""
+        noise = None if self.activation is None else self.activation.kind.noise
+        return self.inner_shape if noise is None or not noise.shape else noise.shape
+
+    @property
+    def operation(self) -> Operation | None:
+        """What it does with weights of its own."""
+        return None if self.op is None else OPERATIONS[self.op]
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Width, stride and padding, as far as its operation has such."""
+        return {} if self.op is None else {name: getattr(self, name) for name in OPERATIONS[self.op].columns}
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape of its weight; of none where it has no operation."""
+        return () if self.op is None else OPERATIONS[self.op].weight(self.in_shape, self.inner_shape[0], self.width)
+
+    @property
+    def fan_in(self) -> float:
+        """Numbers of its input that reach one number of its output through its weights."""
+        assert self.op is not None
+        kernel = Kernel(self.width, self.stride, self.padding)
+        return OPERATIONS[self.op].mean_fan_in(self.in_shape, self.inner_shape, kernel)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -101,7 +125,7 @@ class NetworkPlan:
     name: str
     inputs: tuple[tuple[str, Shape], ...]  # names it reads that are not rows
     rows: tuple[RowPlan, ...]
-    optimizer: Adam | Sgd | RmsProp
+    optimizer: Optimizer
     ema: float | None
 
     def row(self, name: str) -> RowPlan:
@@ -344,7 +368,7 @@ class LossPlan:
     @property
     def name(self) -> str:
         """`joint/discriminator`, `joint/generator`, `joint/roth_penalty`; what its value is logged as."""
-        return f"{self.owner}/{self.what}"
+        return str(Metric(self.owner, self.what))
 
     def weight(self, epoch: float) -> float:
         """W n at an epoch."""

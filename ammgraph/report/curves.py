@@ -13,6 +13,7 @@ import numpy as np
 
 from ammgraph.evaluation.metrics import Array
 from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import GamePlan, Plan
 
 Record = Mapping[str, Any]
@@ -95,7 +96,9 @@ def as_arrays(curves: Curves) -> dict[str, Array]:
 
 
 def _losses(plan: Plan, game: GamePlan, records: Sequence[Record]) -> list[Panel]:
-    curves = _curves(records, {f"{game.name}/discriminator": "discriminator", f"{game.name}/generator": "networks"})
+    curves = _curves(
+        records, {Metric(game.name, "discriminator"): "discriminator", Metric(game.name, "generator"): "networks"}
+    )
     objective = OBJECTIVES[game.objective]
     blind = objective.blind
     which = f" of game {game.name}" if len(plan.games) > 1 else ""
@@ -113,7 +116,8 @@ def _losses(plan: Plan, game: GamePlan, records: Sequence[Record]) -> list[Panel
 
 def _accuracy(plan: Plan, records: Sequence[Record]) -> Panel:
     names = {
-        f"{game.name}/accuracy": game.name if len(plan.games) > 1 else str(game.discriminator) for game in plan.games
+        Metric(game.name, ACCURACY): game.name if len(plan.games) > 1 else str(game.discriminator)
+        for game in plan.games
     }
     return Panel(
         "accuracy",
@@ -133,7 +137,7 @@ def _penalties(plan: Plan, records: Sequence[Record]) -> list[Panel]:
             kind,
             kind.replace("_", " ").capitalize(),
             "penalty",
-            _curves(records, {f"{game.name}/{kind}": game.name for game in plan.games}),
+            _curves(records, {Metric(game.name, kind): game.name for game in plan.games}),
             note="Before its weight.",
         )
         for kind in kinds
@@ -141,15 +145,15 @@ def _penalties(plan: Plan, records: Sequence[Record]) -> list[Panel]:
 
 
 def _gradients(plan: Plan, records: Sequence[Record]) -> Panel:
-    names = {f"{network.name}/gradient_norm": network.name for network in plan.networks}
+    names = {Metric(network.name, GRADIENT): network.name for network in plan.networks}
     return Panel(
         "gradients", "Norm of the gradient of each network", "L2 norm", _curves(records, names), logarithmic=True
     )
 
 
 def _entropies(plan: Plan, records: Sequence[Record]) -> list[Panel]:
-    names = {f"{place}/entropy": place for place in _categories(plan, records, "/entropy")}
-    sizes = set(_categories(plan, records, "/entropy").values())
+    categories = _categories(plan, records, ENTROPY)
+    names, sizes = {metric: metric.owner for metric in categories}, set(categories.values())
     level = (math.log(size := next(iter(sizes))), f"ln {size}: uniform") if len(sizes) == 1 else None
     note = "Mean entropy of each posterior; 0 is certain."
     return [Panel("entropy", "Entropy of the categories", "nats", _curves(records, names), note=note, level=level)]
@@ -157,28 +161,28 @@ def _entropies(plan: Plan, records: Sequence[Record]) -> list[Panel]:
 
 def _uses(plan: Plan, records: Sequence[Record]) -> list[UsePanel]:
     found = []
-    for place, size in _categories(plan, records, "/use").items():
-        shares = [(record["step"], record.get(f"{place}/use")) for record in records]
+    for metric, size in _categories(plan, records, USE).items():
+        shares = [(record["step"], record.get(str(metric))) for record in records]
         kept = [(step, share) for step, share in shares if isinstance(share, list) and len(share) == size]
         if len(kept) < 2:
             continue
         steps, table = np.array([step for step, _ in kept]), np.array([_numbers(share) for _, share in kept]).T
-        variable = place.rpartition(".")[2]
-        found.append(UsePanel(f"use_{place}", f"Use of the categories of {place}", variable, steps, table))
+        place = metric.owner
+        found.append(UsePanel(f"use_{place}", f"Use of the categories of {place}", metric.variable, steps, table))
     return found
 
 
-def _categories(plan: Plan, records: Sequence[Record], suffix: str) -> dict[str, int]:
-    """What records with that suffix are about, as `q.y`, and how many categories it has."""
+def _categories(plan: Plan, records: Sequence[Record], what: str) -> dict[Metric, int]:
+    """What is recorded of draws' categories, and how many of them there are."""
     sizes = {variable.name: variable.shape[0] for variable in plan.variables if variable.kind == "categorical"}
-    places = [name.removesuffix(suffix) for name in _names(records) if name.endswith(suffix)]
-    return {place: sizes[place.rpartition(".")[2]] for place in places if place.rpartition(".")[2] in sizes}
+    found = [metric for metric in _metrics(records) if metric.what == what]
+    return {metric: sizes[metric.variable] for metric in found if metric.variable in sizes}
 
 
 def _errors(evaluations: Sequence[Record]) -> list[Panel]:
-    names = _names(evaluations)
-    shares = {name: _error_label(name) for name in names if name.endswith("_error") and "reconstruction" not in name}
-    rebuilt = {name: name.partition("/")[0] for name in names if name.endswith("/reconstruction_error")}
+    errors = [metric for metric in _metrics(evaluations) if metric.what.endswith("_error")]
+    shares = {metric: _error_label(metric) for metric in errors if metric.what != "reconstruction_error"}
+    rebuilt = {metric: metric.owner for metric in errors if metric not in shares}
     examples = {int(record["examples"]) for record in evaluations if isinstance(record.get("examples"), int)}
     note = f"On {', '.join(f'{count:,}' for count in sorted(examples))} images." if examples else ""
     return [
@@ -187,15 +191,15 @@ def _errors(evaluations: Sequence[Record]) -> list[Panel]:
     ]
 
 
-def _error_label(name: str) -> str:
-    variable, _, rest = name.partition("/")
-    measure = rest.rpartition("/")[2].removesuffix("_error").replace("_", "-")
-    return f"{variable}, {measure}{', Bayes rule' if rest.startswith('bayes/') else ''}"
+def _error_label(metric: Metric) -> str:
+    variable, _, rule = metric.owner.partition("/")
+    return f"{variable}, {metric.what.removesuffix('_error').replace('_', '-')}{', Bayes rule' if rule else ''}"
 
 
-def _curves(records: Sequence[Record], names: Mapping[str, str], factor: float = 1.0) -> tuple[Curve, ...]:
+def _curves(records: Sequence[Record], labels: Mapping[Metric, str], factor: float = 1.0) -> tuple[Curve, ...]:
     found = []
-    for name, label in names.items():
+    for metric, label in labels.items():
+        name = str(metric)
         kept = [record for record in records if name in record and not isinstance(record[name], list)]
         values = factor * np.array(_numbers([record[name] for record in kept]))
         if np.isfinite(values).sum() > 1:  # one point is no curve
@@ -203,8 +207,8 @@ def _curves(records: Sequence[Record], names: Mapping[str, str], factor: float =
     return tuple(found)
 
 
-def _names(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(name for record in records for name in record))
+def _metrics(records: Sequence[Record]) -> list[Metric]:
+    return [Metric.of(name) for name in dict.fromkeys(name for record in records for name in record)]
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

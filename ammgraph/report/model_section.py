@@ -8,7 +8,7 @@ from ammgraph.report.page import Markup, Table, code_block, details, element, jo
 from ammgraph.show.diagram import flows, same_model
 from ammgraph.show.drawing import flow_svg, model_svg
 from ammgraph.show.latex import factorization, game_formulas
-from ammgraph.show.text import optimizer_text, step_text
+from ammgraph.show.text import step_text
 from ammgraph.spec.notation import number_text, side_text
 
 
@@ -109,7 +109,7 @@ def _networks(plan: Plan) -> Markup:
         details(
             f"{network.name}: {len(network.rows)} rows, {network.parameters:,} parameters, "
             f"{network.multiply_adds:,} multiply-adds an image",
-            paragraph(f"Optimizer: {optimizer_text(network.optimizer)}{_averaged(network)}."),
+            paragraph(f"Optimizer: {network.optimizer}{_averaged(network)}."),
             _layers(network),
         )
         for network in plan.networks
@@ -139,15 +139,14 @@ def _layers(network: NetworkPlan) -> Markup:
 
 
 def _layer(row: RowPlan) -> tuple[str, ...]:
-    convolves = row.op in ("conv", "conv_transpose")
     return (
         row.name,
         str(row.input),
         "" if row.op is None else row.op.replace("_", " "),
         "" if row.op is None else str(row.inner_shape[0]),
-        str(row.width) if convolves else "",
-        str(row.stride) if convolves else "",
-        str(row.padding) if convolves and row.padding else "",
+        str(row.columns.get("width", "")),
+        str(row.columns.get("stride", "")),
+        str(row.columns.get("padding", "") or ""),
         number_text(row.dropout) if row.dropout else "",
         "yes" if row.batchnorm else "",
         "" if row.activation is None else str(row.activation),

@@ -45,6 +45,7 @@ from ammgraph.report.views import ViewOptions, collect_views
 from ammgraph.runs import record
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 from ammgraph.runs.run import Place, read_environment, read_options
+from ammgraph.spec.measures import words
 from ammgraph.spec.schema import Published
 
 
@@ -196,14 +197,14 @@ def _headline(loaded: LoadedRun, results: Sequence[Result], split: str) -> list[
             errors.append(
                 (
                     result.shown,
-                    ", ".join((f"{_words(result.name)} by {result.by}", *filter(None, [result.protocol]), on)),
+                    ", ".join((f"{words(result.name)} by {result.by}", *filter(None, [result.protocol]), on)),
                 )
             )
         elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
             others.append((result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {on}"))
         elif result.name == "reconstruction_error":
             others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
-    published = [(_published(n), f"published {_words(n.metric)}, {_origin(n)}") for n in loaded.plan.published]
+    published = [(_published(n), f"published {words(n.metric)}, {_origin(n)}") for n in loaded.plan.published]
     return [*errors, *published, *others, (f"{loaded.plan.parameters:,}", "parameters")]
 
 
@@ -235,7 +236,7 @@ def _by_rule(variable: str, results: Sequence[Result]) -> Markup:
         row[result.by, result.examples, result.split] = result.shown
     head = (variable, *(f"{by}, {examples:,} {SPLITS[split]} images" for by, examples, split in columns))
     cells = (
-        (", ".join(part for part in (_words(name), protocol) if part), *(row.get(column, "") for column in columns))
+        (", ".join(part for part in (words(name), protocol) if part), *(row.get(column, "") for column in columns))
         for (name, protocol), row in rows.items()
     )
     return Table(head, tuple(cells), kind="results").markup()
@@ -246,7 +247,7 @@ def _others(results: Sequence[Result]) -> Markup:
         return Markup("")
     rows = tuple(
         (
-            f"{_words(result.name)} of {result.variable}",
+            f"{words(result.name)} of {result.variable}",
             result.shown,
             f"{result.examples:,} {SPLITS[result.split]}",
             "; ".join(part for part in (result.by, _protocol(result)) if part),
@@ -260,14 +261,10 @@ def _published_table(published: Sequence[Published]) -> Markup:
     if not published:
         return Markup("")
     rows = tuple(
-        (_words(number.metric), _published(number), "" if number.trials is None else str(number.trials), number.source)
+        (words(number.metric), _published(number), "" if number.trials is None else str(number.trials), number.source)
         for number in published
     )
     return Table(("Published", "Value", "Trials", "Source"), rows, right=(1, 2)).markup()
-
-
-def _words(name: str) -> str:
-    return {"nmi": "NMI", "ari": "ARI"}.get(name, name.replace("_", " "))
 
 
 def _protocol(result: Result) -> str:

@@ -9,12 +9,14 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
+from ammgraph.formulas.objectives import Role
+from ammgraph.plan.metric import GRADIENT, Metric
 from ammgraph.runs import files
 from ammgraph.runs.states import NotFinite
 
@@ -196,9 +198,9 @@ def _finite(value: Any) -> Any:
 
 
 def _sentence(name: str) -> str:
-    owner, _, what = name.rpartition("/")
-    if what == "gradient_norm":
-        return f"the gradient of network `{owner}`"
-    if what in ("discriminator", "generator"):
-        return f"the {what}'s loss of game `{owner}`"
-    return f"`{what}` of `{owner}`"
+    found = Metric.of(name)
+    if found.what == GRADIENT:
+        return f"the gradient of network `{found.owner}`"
+    if found.what in get_args(Role):
+        return f"the {found.what}'s loss of game `{found.owner}`"
+    return f"`{found.what}` of `{found.owner}`"

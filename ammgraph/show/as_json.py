@@ -108,15 +108,12 @@ def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
 
 
 def _row(row: RowPlan, share: int) -> Json:
-    convolves = row.op in ("conv", "conv_transpose")
     return {
         "name": row.name,
         "input": str(row.input),
         "op": row.op,
         "channels": row.inner_shape[0],
-        "width": row.width if convolves else None,
-        "stride": row.stride if convolves else None,
-        "padding": row.padding if convolves else None,
+        **{name: row.columns.get(name) for name in ("width", "stride", "padding")},
         "bias": row.bias,
         "dropout": row.dropout,
         "batchnorm": row.batchnorm,

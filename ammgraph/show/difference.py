@@ -26,10 +26,9 @@ from ammgraph.plan.plan import (
     VariablePlan,
     shape_text,
 )
-from ammgraph.show.text import layer_text, optimizer_text
+from ammgraph.show.text import layer_text
 from ammgraph.spec.notation import Input, number_text
 from ammgraph.spec.schema import Spec
-from ammgraph.spec.training import Weights
 
 Part: TypeAlias = tuple[str, str, str]  # name (or ""), before, after
 Values: TypeAlias = Mapping[str, str]
@@ -242,10 +241,9 @@ def _columns(row: RowPlan) -> Values:
     values = {"input": _input(row.input), "op": row.op or "none"}
     if row.op is not None:
         values |= {"channels": str(row.inner_shape[0]), "bias": _yes(row.bias)}
-        values |= {"weights": _weights(row.weights)}
+        values |= {"weights": str(row.weights)}
         values |= {"biases": number_text(row.biases)} if row.bias else {}
-    if row.op in ("conv", "conv_transpose"):
-        values |= {"width": str(row.width), "stride": str(row.stride), "padding": str(row.padding)}
+    values |= {name: str(value) for name, value in row.columns.items()}
     values |= {"dropout": number_text(row.dropout), "batchnorm": _yes(row.batchnorm)}
     values |= {"activation": str(row.activation or "none"), "pool": str(row.pool or "none")}
     return values | {"output": shape_text(row.out_shape)}
@@ -256,16 +254,9 @@ def _input(read: Input) -> str:
     return " | ".join(" + ".join(sorted(map(str, part))) for part in read.parts)
 
 
-def _weights(weights: Weights) -> str:
-    return " ".join(f"{name} {number_text(value)}" for name, value in weights if value is not None)
-
-
 def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:
     old, new = before.optimizer, after.optimizer
-    if type(old) is not type(new):
-        parts = [("", optimizer_text(old), optimizer_text(new))]
-    else:
-        parts = _parts(_values(old), _values(new))
+    parts = [("", str(old), str(new))] if type(old) is not type(new) else _parts(_values(old), _values(new))
     averages = tuple("none" if ema is None else number_text(ema) for ema in (before.ema, after.ema))
     return (*parts, *([("ema", averages[0], averages[1])] if averages[0] != averages[1] else []))
 

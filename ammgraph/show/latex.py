@@ -20,7 +20,7 @@ from ammgraph.formulas.notation import Spelling, written
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.games import game_value, penalty_value
 from ammgraph.plan.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TermPlan, TurnPlan
-from ammgraph.spec.notation import number_text, parse_factor
+from ammgraph.spec.notation import head_and_rest, number_text, parse_factor
 from ammgraph.spec.schema import Schedule
 
 
@@ -193,7 +193,7 @@ def _arguments(game: GamePlan) -> str:
 
 
 def _letter(draw: str) -> str:
-    head, _, rest = draw.partition("_")
+    head, rest = head_and_rest(draw)
     return rf"{_word(head)}_{{\mathrm{{{rest.replace('_', ' ')}}}}}" if rest else _word(head)
 
 

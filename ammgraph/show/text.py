@@ -24,7 +24,6 @@ from ammgraph.plan.plan import (
 )
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
-from ammgraph.spec.training import Adam, RmsProp, Sgd, Weights
 
 
 def plan_text(plan: Plan) -> str:
@@ -104,40 +103,20 @@ def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) 
     if memory is not None:
         column = ["memory", *("" for _ in network.inputs), *(memory.get(row.name, "-") for row in network.rows)]
         rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
-    return "\n".join([head, f"  {optimizer_text(network.optimizer)}{averaged}", *table(rows, right=(4, 5, 6))])
+    return "\n".join([head, f"  {network.optimizer}{averaged}", *table(rows, right=(4, 5, 6))])
 
 
 def layer_text(row: RowPlan) -> str:
     """The columns of a row, in the order in which they act."""
     parts = [f"dropout {number_text(row.dropout)}"] if row.dropout else []
-    if row.op == "linear":
-        parts.append(f"linear {row.inner_shape[0]}")
-    elif row.op is not None:
-        parts.append(f"{row.op} {row.inner_shape[0]} w{row.width} s{row.stride} p{row.padding}")
     if row.op is not None:
+        parts += [row.op, str(row.inner_shape[0]), *(f"{name[0]}{value}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
-        initial = _weights_text(row.weights) + (f", biases {number_text(row.biases)}" if row.bias else "")
-        parts.append(f"({initial})")
+        parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
     parts += ["batchnorm"] if row.batchnorm else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
     return " ".join(parts)
-
-
-def optimizer_text(optimizer: Adam | Sgd | RmsProp) -> str:
-    """An optimizer with every number it uses."""
-    settings = [f"learning rate {optimizer.learning_rate}"]
-    if isinstance(optimizer, Adam):
-        settings.append(f"betas {', '.join(number_text(beta) for beta in optimizer.betas)}")
-    if isinstance(optimizer, Sgd):
-        settings.append(f"momentum {number_text(optimizer.momentum)}")
-    if isinstance(optimizer, RmsProp):
-        settings.append(f"decay {number_text(optimizer.decay)}")
-    if not isinstance(optimizer, Sgd):
-        settings.append(f"epsilon {number_text(optimizer.epsilon)}")
-    if optimizer.weight_decay:
-        settings.append(f"weight decay {number_text(optimizer.weight_decay)}")
-    return f"{optimizer.name}, {', '.join(settings)}"
 
 
 def game_text(plan: Plan, game: GamePlan) -> str:
@@ -319,11 +298,6 @@ def _means(factor: FactorPlan) -> list[str]:
 
 def _binding(local: str, variable: str) -> str:
     return local if local == variable else f"{local}={variable}"
-
-
-def _weights_text(weights: Weights) -> str:
-    name, value = next((name, value) for name, value in weights if value is not None)
-    return f"{name} {number_text(value)}"
 
 
 def _count(number: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ammgraph.diagnostics import Diagnostic, Note, Problems, did_you_mean
-from ammgraph.spec.notation import Factor, NotationError, parse_factor, parse_number
+from ammgraph.spec.notation import Factor, NotationError, head_and_rest, parse_factor, parse_number
 from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
 
 RESERVED = (
@@ -150,7 +150,7 @@ def _canonical(
 
 
 def _check_head(distribution: str, factor: Factor, entry: Entry, written: str) -> Iterator[Diagnostic]:
-    head = distribution.partition("_")[0]
+    head, _ = head_and_rest(distribution)
     if factor.head != head:
         message = f"a factor of `{distribution}` begins with `{head}`"
         expected = str(Factor(head, factor.variables, factor.given))

@@ -131,6 +131,12 @@ def number_text(value: Fraction | float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
+def head_and_rest(distribution: str) -> tuple[str, str]:
+    """`q_labeled` -> `q`, with which its factors begin, and `labeled`."""
+    head, _, rest = distribution.partition("_")
+    return head, rest
+
+
 def side_text(summands: Sequence[tuple[Fraction | float, str]]) -> str:
     """One side of a game: `q`, `0.5 p + 0.5 r`."""
     return " + ".join(name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in summands)

@@ -3,7 +3,7 @@
 Texts in the notation (`y1 + z1`, `encoder.z`, `2 * K`) are parsed here, with the spec's constants as context, so that
 behind this module there is no text left to interpret. Whether the parts fit together is the compiler's business.
 Descriptions and examples are what `ammgraph schema` and the language reference say; units and ranges belong there.
-What stands under `training` is in the module of that name.
+What stands under `training` and `networks` is in the modules of these names.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
-    StrictBool,
     Tag,
     ValidationInfo,
     WithJsonSchema,
@@ -23,6 +22,9 @@ from pydantic import (
 
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
+from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
 from ammgraph.spec.source import SourceMap
@@ -37,27 +39,21 @@ from ammgraph.spec.sources import (  # noqa: F401  what the rooms behind take fr
     SourceValue,
     Uniform,
 )
-from ammgraph.spec.training import Training, Weights
+from ammgraph.spec.training import Training
 from ammgraph.spec.values import (  # noqa: F401
-    ACTIVATIONS,
     ARITHMETIC_SCHEMA,
-    CATEGORICAL_ACTIVATIONS,
     Activation,
-    ActivationText,
     Count,
-    Expression,
     Model,
     NonNegative,
     Number,
     OrArithmetic,
     Pool,
-    PoolText,
     Positive,
     ReferenceText,
     Schedule,
     Scheduled,
     Seed,
-    Share,
     Side,
     SideText,
     TermText,
@@ -165,7 +161,7 @@ class ImageVariable(Model):
     )
     range: Annotated[tuple[Number, Number], of_length(2, "[low, high]"), AfterValidator(_ascending)] = Field(
         (0.0, 1.0),
-        description="Values of black and white, [low, high], low < high. `sigmoid` draws [0, 1], `tanh` [-1, 1].",
+        description=f"Values of black and white, [low, high], low < high: {ranges_text()}.",
         examples=[[0, 1]],
     )
 
@@ -187,93 +183,6 @@ class RealVariable(Model):
 
 
 Variable = Annotated[ImageVariable | CategoricalVariable | RealVariable, Field(discriminator="type")]
-
-# ---------------------------------------------------------------------------------------- networks
-
-Operation = Literal["conv", "conv_transpose", "linear"]
-
-
-class RowInitializer(Model):
-    """A row's own initial weights or biases; what is absent comes from `training.initializer`."""
-
-    weights: Weights | None = Field(
-        None, description="How this row's weights are drawn.", examples=[{"kaiming_normal": 0.2}]
-    )
-    biases: Number | None = Field(None, description="The constant that this row's biases start from.", examples=[-1])
-
-
-class Row(Model):
-    """A row of a layer table. In this order: dropout on the input, op, batch norm, activation, pool."""
-
-    input: Expression = Field(
-        description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
-        "binds tighter), `zeros(64)` is 64 channels of zeros.",
-        examples=["h | y | z"],
-    )
-    op: Operation | None = Field(
-        None,
-        description="The layer's operation: `conv`, `conv_transpose`, or `linear` (on the flattened input, without a "
-        "width). A row with a width takes the table's default, else `conv`.",
-        examples=["conv_transpose"],
-    )
-    channels: Count | None = Field(
-        None,
-        description="Output channels of a layer; without `width` and `op` it only states what must come out.",
-        examples=[64],
-    )
-    width: Count | None = Field(
-        None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]
-    )
-    stride: Count | None = Field(None, description="Stride of the kernel in pixels; 1 unless given.", examples=[2])
-    padding: Whole | None = Field(
-        None,
-        description="Rows of zeros added on every side, in pixels (of `conv_transpose`: taken away); 0 unless given.",
-        examples=[1],
-    )
-    pool: PoolText | None = Field(
-        None,
-        description="`max 2`, `avg 6`: pooling after the activation over windows of that width, which must tile.",
-        examples=["max 2"],
-    )
-    dropout: Share | None = Field(
-        None, description="Probability that an element of the row's input is dropped in training.", examples=[0.2]
-    )
-    batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.", examples=[True])
-    activation: ActivationText | None = Field(
-        None, description="A function of every element, a choice among channels, or noise.", examples=["leaky_relu 0.2"]
-    )
-    bias: StrictBool | None = Field(
-        None,
-        description="Whether a layer adds a bias; unless given it does where no batch norm follows first.",
-        examples=[False],
-    )
-    initializer: RowInitializer | None = Field(
-        None, description="This row's own initial weights and biases.", examples=[{"weights": {"normal": 1.5}}]
-    )
-
-
-class TableDefaults(Model):
-    """Columns that a table's rows take where they say nothing."""
-
-    op: Literal["conv", "conv_transpose"] = Field(
-        "conv", description="The operation of the rows that have a width.", examples=["conv_transpose"]
-    )
-
-
-class Network(Model):
-    """A layer table: rows by name, a directed acyclic graph; the order of rows means nothing."""
-
-    defaults: TableDefaults = Field(
-        default_factory=TableDefaults,
-        description="Columns that rows take where they say nothing.",
-        examples=[{"op": "conv_transpose"}],
-    )
-    layers: dict[str, Row] = Field(
-        min_length=1,
-        description="The rows by name. A row named like a variable is that variable.",
-        examples=[{"h": {"input": "x", "channels": 64, "width": 8}}],
-    )
-
 
 # ---------------------------------------------------------------------------------------- games
 
@@ -316,12 +225,14 @@ _BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": Gradient
 
 if TYPE_CHECKING:
     Objective = str
+    PublishedMetric = str
 
     class _Penalized(Model):
         """A game's penalties."""
 
 else:  # what the tables of formulas hold
     Objective = Literal[tuple(OBJECTIVES)]
+    PublishedMetric = Literal[tuple(name for name, measure in MEASURES.items() if measure.agreement)]
     _Penalized = create_model(
         "_Penalized",
         __base__=Model,
@@ -422,9 +333,7 @@ class Published(Model):
         description="Values of constants for which the number holds.",
         examples=[{"K": 10}],
     )
-    metric: Literal["clustering_error", "classification_error", "nmi", "ari"] = Field(
-        description="What was measured.", examples=["clustering_error"]
-    )
+    metric: PublishedMetric = Field(description="What was measured.", examples=["clustering_error"])
     value: Number = Field(description="The number, in `unit`.", examples=[3.32])
     std: NonNegative | None = Field(None, description="Standard deviation over trials, in `unit`.", examples=[0.39])
     unit: Literal["percent", "fraction"] = Field(

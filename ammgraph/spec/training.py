@@ -1,9 +1,11 @@
 """What a person wrote under `training`, as `schema` is for the whole spec: initial weights, optimizers, turns."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 
+from ammgraph.layers.initializers import INITIALIZERS
+from ammgraph.spec.notation import number_text
 from ammgraph.spec.values import (
     Count,
     Model,
@@ -11,6 +13,7 @@ from ammgraph.spec.values import (
     Number,
     OrArithmetic,
     Positive,
+    Schedule,
     Scheduled,
     Share,
     number_of,
@@ -21,34 +24,48 @@ from ammgraph.spec.values import (
 # ---------------------------------------------------------------------------------------- initial weights
 
 
-class Weights(Model):
-    """How weights are drawn at initialisation: exactly one of the keys."""
+if TYPE_CHECKING:
 
-    normal: NonNegative | None = Field(None, description="N(0, s^2), the number is s.", examples=[0.02])
-    uniform: NonNegative | None = Field(None, description="U(-a, a), the number is a.", examples=[0.05])
-    xavier_normal: Positive | None = Field(None, description="Glorot's normal; the number is the gain.", examples=[1])
-    xavier_uniform: Positive | None = Field(None, description="Glorot's uniform; the number is the gain.", examples=[1])
-    kaiming_normal: NonNegative | None = Field(
-        None,
-        description="He's normal for a leaky ReLU whose slope is the number. The fan-in of a `conv_transpose` is the "
-        "mean number of inputs that reach an output.",
-        examples=[0.2],
+    class _Initial(Model):
+        """The keys of the table of initial weights."""
+
+else:
+    _Initial = create_model(
+        "_Initial",
+        __base__=Model,
+        **{
+            name: (
+                (Positive if entry.positive else NonNegative) | None,
+                Field(None, description=entry.meaning, examples=[entry.example]),
+            )
+            for name, entry in INITIALIZERS.items()
+        },
     )
-    orthogonal: Positive | None = Field(
-        None, description="A random orthogonal matrix; the number is the gain.", examples=[1]
-    )
+
+
+class Weights(_Initial):
+    """How weights are drawn at initialisation: exactly one of the keys."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        require_one_of(tuple(type(self).model_fields), dict(self))
+        require_one_of(tuple(INITIALIZERS), dict(self))
         return self
+
+    def __str__(self) -> str:
+        name, number = self.chosen
+        return f"{name} {number_text(number)}"
+
+    @property
+    def chosen(self) -> tuple[str, float]:
+        """The one key and its number."""
+        return next((name, number) for name, number in self if number is not None)
 
 
 class Initializer(Model):
     """Initial weights and biases."""
 
     weights: Weights = Field(
-        default_factory=lambda: Weights(normal=0.02),
+        default_factory=lambda: Weights.model_validate({"normal": 0.02}),
         description="How weights are drawn; N(0, 0.02^2) unless given.",
         examples=[{"normal": 0.02}],
     )
@@ -58,9 +75,43 @@ class Initializer(Model):
 # ---------------------------------------------------------------------------------------- optimizers
 
 
-class Adam(Model):
+class Optimizer(Model):
+    """An optimizer, made by `function` of `torch.optim` from the learning rate and its arguments."""
+
+    function: ClassVar[str]
+    fast: ClassVar[str] = "fused"  # torch's word for its fastest way to update many tensors
+    slots: ClassVar[int]
+    if TYPE_CHECKING:
+        name: str
+        learning_rate: Schedule
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """By torch's names, all but the rate."""
+        names = {"epsilon": "eps", "decay": "alpha"}
+        own = {names.get(name, name): value for name, value in self if name not in ("name", "learning_rate")}
+        return own | {self.fast: True}
+
+    @property
+    def states(self) -> int:
+        """Numbers that it keeps for each parameter."""
+        return self.slots
+
+    def __str__(self) -> str:
+        """With every number that it uses."""
+        values = {name: number_text(value) if isinstance(value, float) else value for name, value in self}
+        settings = [
+            f"{name.replace('_', ' ')} {', '.join(map(number_text, value)) if isinstance(value, tuple) else value}"
+            for name, value in values.items()
+            if name != "name" and (name, value) != ("weight_decay", "0")
+        ]
+        return f"{self.name}, {', '.join(settings)}"
+
+
+class Adam(Optimizer):
     """Adam (Kingma & Ba 2014)."""
 
+    function, slots = "Adam", 2
     name: Literal["adam"] = Field(description="Adam.", examples=["adam"])
     learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[2e-4])
     betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = Field(
@@ -72,18 +123,25 @@ class Adam(Model):
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
-class Sgd(Model):
+class Sgd(Optimizer):
     """Stochastic gradient descent with momentum."""
 
+    function = "SGD"
     name: Literal["sgd"] = Field(description="Gradient descent.", examples=["sgd"])
     learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[0.01])
     momentum: Share = Field(0.0, description="Decay of the accumulated gradient, per update.", examples=[0.9])
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
+    @property
+    def states(self) -> int:
+        """The accumulated gradient, if any."""
+        return int(self.momentum > 0)
 
-class RmsProp(Model):
+
+class RmsProp(Optimizer):
     """RMSprop (Tieleman & Hinton 2012)."""
 
+    function, fast, slots = "RMSprop", "foreach", 1
     name: Literal["rmsprop"] = Field(description="RMSprop.", examples=["rmsprop"])
     learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[1e-3])
     decay: Share = Field(0.99, description="Decay of the average of squared gradients, per update.", examples=[0.9])
@@ -91,7 +149,7 @@ class RmsProp(Model):
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
 
 
-Optimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
+AnyOptimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
 
 
 class Turn(Model):
@@ -160,7 +218,7 @@ class Training(Model):
         None, description="Length in passes through `data`; this or `steps`.", examples=[100]
     )
     steps: Count | None = Field(None, description="Length in steps (updates); this or `epochs`.", examples=[10000])
-    optimizers: dict[str, Optimizer] = Field(
+    optimizers: dict[str, AnyOptimizer] = Field(
         min_length=1,
         description="`default`, and networks by name, merged over the default.",
         examples=[{"default": {"name": "adam", "learning_rate": 2e-4, "betas": [0.5, 0.999]}}],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
+from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
+from ammgraph.layers.operations import POOLS
 from ammgraph.spec.notation import (
     LARGEST_COUNT,
     LARGEST_NUMBER,
@@ -246,44 +248,10 @@ class Activation:
     def __str__(self) -> str:
         return self.name if self.parameter is None else f"{self.name} {number_text(self.parameter)}"
 
-
-# name -> whether it takes a number
-ACTIVATIONS: dict[str, bool] = {
-    "elu": False,
-    "expn": False,
-    "gumbel_softmax": True,
-    "gumbel_straight_through": True,
-    "leaky_relu": True,
-    "random_affine": True,
-    "relu": False,
-    "sigmoid": False,
-    "softmax": False,
-    "softplus": False,
-    "straight_through": False,
-    "tanh": False,
-}
-ACTIVATION_MEANINGS: dict[str, str] = {
-    "elu": "x for x > 0, else exp(x) - 1",
-    "expn": "exp(x / 2) * eps, eps ~ N(0, 1): noise of log-variance x (eq. 20 of the AMM paper); 0 in mean mode",
-    "gumbel_softmax": "softmax((x + Gumbel noise) / t) over channels, t > 0 the number: a relaxed sample",
-    "gumbel_straight_through": "one-hot of argmax(x + Gumbel noise), an exact sample; gradient as `gumbel_softmax t`",
-    "leaky_relu": "x for x > 0, else s x, s >= 0 the number",
-    "random_affine": "x at u + s (A u + b) for each place u in [-1, 1]^2; A, b ~ N(0, 1) by example; x in mean mode",
-    "relu": "max(x, 0)",
-    "sigmoid": "1 / (1 + exp(-x)); as the row of a variable scored as Bernoulli, drawn as its mean",
-    "softmax": "exp(x_k) / sum_j exp(x_j) over channels: a probability vector, no sample",
-    "softplus": "log(1 + exp(x))",
-    "straight_through": "one-hot of argmax(x) over channels; gradient of softmax(x)",
-    "tanh": "(exp(x) - exp(-x)) / (exp(x) + exp(-x)), in [-1, 1]",
-}
-_WITH_NUMBER = {
-    "gumbel_softmax": "gumbel_softmax 0.5",
-    "gumbel_straight_through": "gumbel_straight_through 1",
-    "leaky_relu": "leaky_relu 0.2",
-    "random_affine": "random_affine 0.1",
-}
-GUMBEL_ACTIVATIONS = ("gumbel_softmax", "gumbel_straight_through")
-CATEGORICAL_ACTIVATIONS = ("softmax", "straight_through", *GUMBEL_ACTIVATIONS)
+    @property
+    def kind(self) -> ActivationKind:
+        """What it computes."""
+        return ACTIVATIONS[self.name]
 
 
 def _activation(value: object, info: ValidationInfo) -> Activation:
@@ -293,19 +261,25 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
         raise problem(
             "unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS), end=len(name)
         )
-    if not ACTIVATIONS[name]:
+    takes = ACTIVATIONS[name].parameter
+    if takes is None:
         if parameter:
             raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
         return Activation(name)
     if not parameter:
-        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_WITH_NUMBER[name]}`")
+        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_example(name)}`")
     number = number_of(parameter, info, offset)
-    if number < 0 or (name in GUMBEL_ACTIVATIONS and number == 0):
-        expected = "more than 0" if name in GUMBEL_ACTIVATIONS else "at least 0"
+    if number < 0 or (takes.positive and number == 0):
+        expected = "more than 0" if takes.positive else "at least 0"
         raise problem(
             "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
         )
     return Activation(name, number)
+
+
+def _example(name: str) -> str:
+    takes = ACTIVATIONS[name].parameter
+    return name if takes is None else f"{name} {takes.example:g}"
 
 
 def _word_and_number(text: str) -> tuple[str, str, int]:
@@ -319,7 +293,7 @@ def _word_and_number(text: str) -> tuple[str, str, int]:
 class Pool:
     """`max 2`, `avg 6`: pooling over windows of size x size that do not overlap."""
 
-    kind: Literal["max", "avg"]
+    kind: str  # of `layers.operations`
     size: int
 
     def __str__(self) -> str:
@@ -329,15 +303,16 @@ class Pool:
 def _pool(value: object, info: ValidationInfo) -> Pool:
     text = text_of(value, "a text, as in `max 2` or `avg 6`")
     kind, size, offset = _word_and_number(text)
-    if kind not in ("max", "avg"):
-        raise problem("unknown-value", f"`{kind}` is not a pooling", expected="as in `max 2` or `avg 6`")
+    if kind not in POOLS:
+        expected = f"as in {' or '.join(f'`{name} 2`' for name in POOLS)}"
+        raise problem("unknown-value", f"`{kind}` is not a pooling", expected=expected)
     if not size:
         raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
     number = integer_of(size, info, offset)
     if not 1 <= number <= LARGEST_COUNT:
         message = f"the window of `{kind}` is out of range"
         raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
-    return Pool(kind, number)  # type: ignore[arg-type]
+    return Pool(kind, number)
 
 
 def _input(value: object, info: ValidationInfo) -> Input:
@@ -379,12 +354,12 @@ def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[
 
 
 _ACTIVATION_SCHEMA = _text_schema(
-    rf"^\s*(?:(?:{'|'.join(n for n in ACTIVATIONS if not ACTIVATIONS[n])})\s*"
-    rf"|(?:{'|'.join(_WITH_NUMBER)}) {_ARITHMETIC})$",
-    words=[_WITH_NUMBER.get(name, name) for name in ACTIVATIONS],
-    meanings=list(ACTIVATION_MEANINGS.values()),
+    rf"^\s*(?:(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is None)})\s*"
+    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {_ARITHMETIC})$",
+    words=[_example(name) for name in ACTIVATIONS],
+    meanings=[kind.meaning for kind in ACTIVATIONS.values()],
 )
-_POOL_SCHEMA = _text_schema(rf"^\s*(?:max|avg) {_ARITHMETIC}$", words=("max 2", "avg 2"))
+_POOL_SCHEMA = _text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {_ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
 _INPUT_SCHEMA = _text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
 _SIDE_SCHEMA = _text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
 

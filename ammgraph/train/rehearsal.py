@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from ammgraph.plan.metric import GRADIENT, Metric
 from ammgraph.plan.plan import TurnPlan
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.trainer import Trainer
@@ -99,18 +100,15 @@ def rehearse(trainer: Trainer) -> Rehearsal:
             loss, found = single.loss(single.objectives[0].losses[0]), outcome(single)
             weight = trainer.plan.game(loss.owner).weight.at(0)
             for name in found.gradients:
-                norm = float(found.values[f"{name}/gradient_norm"])
+                norm = float(found.values[str(Metric(name, GRADIENT))])
                 reaches.append(Reach(index, loss.owner, loss.what, name, dict(loss.paths)[name], weight, norm))
         whole = outcome(turn).values
-        norms |= {name.removesuffix(_NORM): float(value) for name, value in whole.items() if name.endswith(_NORM)}
+        norms |= {found.owner: float(whole[str(found)]) for found in map(Metric.of, whole) if found.what == GRADIENT}
         values |= {name: value.tolist() for name, value in whole.items()}
     rehearsal = Rehearsal(tuple(reaches), norms, values, tuple(_timed(trainer)), resident, _peak(trainer.device))
     if not rehearsal.problems:
         trainer.check()
     return rehearsal
-
-
-_NORM = "/gradient_norm"
 
 
 def _single_losses(turn: TurnPlan) -> Iterator[TurnPlan]:

@@ -15,7 +15,8 @@ from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Val
 from ammgraph.nn.densities import Distribution, factor_distribution
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
-from ammgraph.nn.networks import Mode, evaluate_input
+from ammgraph.nn.networks import Mode, raw
+from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import (
     EvaluationPlan,
     FromNetwork,
@@ -98,7 +99,7 @@ def take_turn(
 def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     """||g||_2 of each network's gradient over all of its parameters."""
     return {
-        f"{network}/gradient_norm": torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+        str(Metric(network, GRADIENT)): torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
         for network, found in gradients.items()
     }
 
@@ -172,7 +173,7 @@ def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[st
         for row in given:
             own = {name: held for name, held in values.items() if name != row}
             network.compute([row], own, batch, now.noise, evaluation.name, Mode.TRAIN, found.raw)
-            computed |= {name: own[name] for name in (row, f"{row}.raw") if name in own}
+            computed |= {name: own[name] for name in (row, raw(row)) if name in own}
         values |= computed
     return values
 
@@ -199,7 +200,7 @@ def _play(
     }
     for game in (now.plan.game(name) for name in now.turn.games):
         if game.discriminator.owner == owner:
-            values[f"{game.name}/accuracy"] = _accuracy(game, passes)
+            values[str(Metric(game.name, ACCURACY))] = _accuracy(game, passes)
     learns = next((found for found in now.objectives("passes") if owner in found.networks), None)
     own = [] if learns is None else [losses[name] for name in learns.losses if name in losses]
     against = [weighted[loss.name] for loss in own if not loss.sloped]
@@ -305,14 +306,12 @@ def _uses(plan: Plan, name: str, draw: Draw) -> dict[str, Tensor]:
     """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn."""
     values = {}
     for factor in plan.draw(name).factors:
-        origin = factor.origin
-        if not (isinstance(origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
+        if not (isinstance(factor.origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
             continue
-        rows = draw.rows[origin.evaluation.name]
-        mean = factor.density.mean
-        logits = (rows[f"{origin.row}.raw"] if mean is None else evaluate_input(mean, rows)).detach().flatten(1).float()
+        logits = draw.logits(factor).detach().float()
         log_probabilities = torch.log_softmax(logits, dim=1)
         chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-        values[f"{name}.{factor.variables[0]}/use"] = chosen.mean(0)
-        values[f"{name}.{factor.variables[0]}/entropy"] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
+        place = f"{name}.{factor.variables[0]}"
+        values[str(Metric(place, USE))] = chosen.mean(0)
+        values[str(Metric(place, ENTROPY))] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
     return values

@@ -18,7 +18,6 @@ from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import NetworkPlan, Plan
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
-from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train import memory
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
@@ -354,10 +353,7 @@ def _load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, tor
 def _optimizer_of(plan: NetworkPlan, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
     """One state for each network (R21); the learning rate is set before every update."""
     how = plan.optimizer
-    rate = how.learning_rate.at(0)
-    if isinstance(how, Adam):
-        betas = (how.betas[0], how.betas[1])
-        return torch.optim.Adam(parameters, rate, betas, how.epsilon, how.weight_decay, fused=True)
-    if isinstance(how, Sgd):
-        return torch.optim.SGD(parameters, rate, how.momentum, weight_decay=how.weight_decay, fused=True)
-    return torch.optim.RMSprop(parameters, rate, how.decay, how.epsilon, how.weight_decay, foreach=True)
+    made: torch.optim.Optimizer = getattr(torch.optim, how.function)(
+        parameters, how.learning_rate.at(0), **how.arguments
+    )
+    return made

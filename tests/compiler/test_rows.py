@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_specs import network_of, plan_of, problem_of, problems_of
 from torch import nn
 
-from ammgraph.compiler.rows import conv_size, conv_transpose_size
+from ammgraph.layers.operations import Kernel, conv_size, conv_transpose_size
 from ammgraph.nn.networks import Network
 from ammgraph.plan.plan import NetworkPlan, RowPlan
 
@@ -43,14 +43,14 @@ def test_convolutions_have_the_sizes_of_torch(width: int, stride: int, padding: 
     for size in SIZES:
         image = torch.empty(1, 1, size, size, device="meta")
         back = nn.ConvTranspose2d(1, 1, width, stride, padding, device="meta")
-        expected = conv_transpose_size(size, width, stride, padding)
+        expected = conv_transpose_size(size, Kernel(width, stride, padding))
         if expected >= 1:
             assert back(image).shape[2:] == (expected, expected)
         else:
             with pytest.raises(RuntimeError):
                 back(image)
         forth = nn.Conv2d(1, 1, width, stride, padding, device="meta")
-        expected = conv_size(size, width, stride, padding)
+        expected = conv_size(size, Kernel(width, stride, padding))
         if expected >= 1:
             assert forth(image).shape[2:] == (expected, expected)
         else:

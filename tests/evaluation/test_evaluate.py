@@ -11,7 +11,9 @@ from tiny import LABELED, TINY, data_of, differences, trainer_of
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.records import Split
 from ammgraph.evaluation import evaluate as module
-from ammgraph.evaluation.evaluate import evaluate, k_means_error
+from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation.metrics import cluster_table, clustering_error, one_to_one
+from ammgraph.evaluation.score import _k_means
 from ammgraph.nn.model import Model, build
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
@@ -301,5 +303,7 @@ def test_k_means_finds_separate_clusters() -> None:
     images[20:, 0, 1, 1] = torch.arange(200, 210, dtype=torch.uint8)
     images[:10, 0, 0, 1] = torch.arange(10, dtype=torch.uint8)
     labels = torch.arange(3).repeat_interleave(10)
-    assert k_means_error(Split(images, labels), 3) == 0
-    assert k_means_error(Split(images, labels), 2) == pytest.approx(1 / 3)
+    for size, error in ((3, 0), (2, 1 / 3)):
+        scored = _k_means("test", Split(images, labels), size)
+        assignment = one_to_one(cluster_table(scored.chosen, scored.labels, size, 3))
+        assert clustering_error(scored.chosen, scored.labels, assignment) == pytest.approx(error)

@@ -164,7 +164,7 @@ def test_lines_for_a_person() -> None:
         "on 10,000 test images:",
         "  clustering error of y, majority, fitted on validation images  q(y|x)  25.00 %",
         "  component use of y, of each component                         p(y|z)  50.00 50.00 %",
-        "  nmi of y                                                      q(y|x)  -",
+        "  NMI of y                                                      q(y|x)  -",
         "  log density of z                                                      -59.15 nats  (on 500)",
         "      sum over y of p(y) p(z|y); at means",
     ]
@@ -179,10 +179,10 @@ def test_one_measure_by_several_rules_stands_together_and_k_means_is_explained_o
     found = replace(FOUND, results=(nmi, ari, k_means, replace(k_means, name="ari")))
     assert lines(found) == [
         "on 50 test images:",
-        "  nmi of y  q(y|x)   0.5",
-        "  nmi of y  k-means  0.5",
-        "  ari of y  q(y|x)   0.5",
-        "  ari of y  k-means  0.5",
+        "  NMI of y  q(y|x)   0.5",
+        "  NMI of y  k-means  0.5",
+        "  ARI of y  q(y|x)   0.5",
+        "  ARI of y  k-means  0.5",
         "  k-means on pixels, K = 10",
     ]
 

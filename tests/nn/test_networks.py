@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.nn.networks import Mode, Network, evaluate_input, expn, random_affine, straight_through
+from ammgraph.nn.functions import expn, random_affine, straight_through
+from ammgraph.nn.networks import Mode, Network, evaluate_input
 from ammgraph.spec.load import load_text
 from ammgraph.spec.notation import LARGEST_NUMBER, parse_input
 
@@ -197,7 +198,7 @@ def test_gumbel_softmax_is_the_softmax_of_the_noisy_logits_over_the_temperature(
 
 def moved(x: Tensor, *rows: list[float], scale: float = 1.0) -> Tensor:
     """The same (A | b) for every image."""
-    return random_affine(x, torch.tensor(rows, dtype=x.dtype).expand(len(x), 2, 3), scale)
+    return random_affine(x, scale, torch.tensor(rows, dtype=x.dtype).expand(len(x), 2, 3))
 
 
 def test_an_affine_map_moves_turns_and_zooms_an_image() -> None:
@@ -213,26 +214,26 @@ def test_an_affine_map_moves_turns_and_zooms_an_image() -> None:
 
 def test_every_image_has_an_affine_map_of_its_own_and_all_its_channels_the_same() -> None:
     x, eps = normal(5, 3, 6, 4), normal(5, 2, 3)
-    found = random_affine(x, eps, 0.3)
+    found = random_affine(x, 0.3, eps)
     for index in range(5):
         for channel in range(3):
-            alone = random_affine(x[index : index + 1, channel : channel + 1], eps[index : index + 1], 0.3)
+            alone = random_affine(x[index : index + 1, channel : channel + 1], 0.3, eps[index : index + 1])
             assert close(found[index, channel], alone[0, 0])
 
 
 def test_an_affine_map_is_torch_s_own_resampling_and_has_two_derivatives() -> None:
     x, eps = normal(4, 2, 7, 5).requires_grad_(), normal(4, 2, 3)
     grid = F.affine_grid(torch.eye(2, 3) + 0.3 * eps, [4, 2, 7, 5], align_corners=False)
-    assert close(random_affine(x, eps, 0.3), F.grid_sample(x, grid, padding_mode="border", align_corners=False))
-    assert torch.autograd.gradcheck(lambda x: random_affine(x, eps, 0.3).tanh(), (x,))
-    assert torch.autograd.gradgradcheck(lambda x: random_affine(x, eps, 0.3).tanh(), (x,))
+    assert close(random_affine(x, 0.3, eps), F.grid_sample(x, grid, padding_mode="border", align_corners=False))
+    assert torch.autograd.gradcheck(lambda x: random_affine(x, 0.3, eps).tanh(), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: random_affine(x, 0.3, eps).tanh(), (x,))
 
 
 def test_an_affine_map_is_as_exact_under_autocast() -> None:
     x, eps = normal(4, 2, 28, 28).float(), normal(4, 2, 3).float()
     with torch.autocast("cpu", torch.bfloat16):
-        found, rounded = random_affine(x, eps, 0.1), random_affine(x.bfloat16(), eps, 0.1)
-    assert close(found, random_affine(x, eps, 0.1), 1e-6)
+        found, rounded = random_affine(x, 0.1, eps), random_affine(x.bfloat16(), 0.1, eps)
+    assert close(found, random_affine(x, 0.1, eps), 1e-6)
     assert rounded.dtype is torch.bfloat16
     assert close(rounded.float(), found, 2e-2)
 
@@ -240,9 +241,9 @@ def test_an_affine_map_is_as_exact_under_autocast() -> None:
 def test_a_row_with_an_affine_map_leaves_the_image_in_mean_mode() -> None:
     x, eps = normal(6, 2, 4, 4), normal(6, 2, 3)
     network = encoder("h: {input: x, activation: random_affine 0.2}")
-    assert close(compute(network, x, {"e/h.affine": eps})["h"], random_affine(x, eps, 0.2))
+    assert close(compute(network, x, {"e/h.affine": eps})["h"], random_affine(x, 0.2, eps))
     assert compute(network, x, mode=Mode.EVAL)["h"] is x
-    assert close(compute(network, x, {"e/h.affine": eps}, Mode.EVAL)["h"], random_affine(x, eps, 0.2))
+    assert close(compute(network, x, {"e/h.affine": eps}, Mode.EVAL)["h"], random_affine(x, 0.2, eps))
 
 
 @pytest.mark.parametrize("activation", ["expn", "sigmoid", "softmax", "straight_through", "gumbel_softmax 0.5"])

@@ -1,0 +1,122 @@
+"""Operations and poolings of rows: name -> shapes, weights, cost, what computes it. One entry each, read by everything.
+
+`torch` is `F.`, `torch.` or a function of `nn.functions`, called with x, the weight, the bias or None, and by name with
+the operation's columns less the width; `module` is the class of `nn` that an exported program has in its place.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The columns of a row that moves a window over its input."""
+
+    width: int
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A linear map of a row's input with weights of its own.
+
+    Args:
+        torch: what computes it.
+        module: the class of `nn`.
+        meaning: what it is, for the language reference.
+        weight: input, channels, width of the kernel -> shape of the weight.
+        positions: input, output -> how often each weight is used for one example.
+        size: of an axis of the input, kernel -> of the output; None where the output is one vector.
+        formula: `size` as a hint.
+        columns: those of a kernel that it has.
+        adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
+        fan_in: input, output, kernel -> numbers of the input that reach one of the output; the weight's for each
+            channel unless given.
+    """
+
+    torch: str
+    module: str
+    meaning: str
+    weight: Callable[[Shape, int, int], tuple[int, ...]]
+    positions: Callable[[Shape, Shape], int]
+    size: Callable[[int, Kernel], int] | None = None
+    formula: str = ""
+    columns: tuple[str, ...] = ("width", "stride", "padding")
+    adds_padding: bool = True
+    fan_in: Callable[[Shape, Shape, Kernel], float] | None = None
+
+    def mean_fan_in(self, inside: Shape, outside: Shape, kernel: Kernel) -> float:
+        """Numbers of its input that reach one number of its output, He's fan-in; padding counts, as is usual.
+
+        Reference:
+            He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
+        """
+        if self.fan_in is not None:
+            return self.fan_in(inside, outside, kernel)
+        return math.prod(self.weight(inside, outside[0], kernel.width)) // outside[0]
+
+
+def conv_size(size: int, kernel: Kernel) -> int:
+    """floor((size + 2 padding - width) / stride) + 1; below 1 where the kernel does not fit."""
+    return (size + 2 * kernel.padding - kernel.width) // kernel.stride + 1
+
+
+def conv_transpose_size(size: int, kernel: Kernel) -> int:
+    """(size - 1) stride - 2 padding + width."""
+    return (size - 1) * kernel.stride - 2 * kernel.padding + kernel.width
+
+
+def _conv_transpose_fan_in(inside: Shape, outside: Shape, kernel: Kernel) -> float:
+    """The mean over positions, some of which are reached by more of the kernel than others.
+
+    C (W / stride)^2 far from borders, C where it starts from 1x1. PyTorch takes the output's channels times W^2.
+    """
+
+    def reaching(size: int, out: int) -> float:
+        """The mean number of inputs that reach one of `out` positions along an axis."""
+        starts = [place * kernel.stride - kernel.padding for place in range(size)]
+        return max(1, sum(max(0, min(start + kernel.width, out) - max(start, 0)) for start in starts)) / out
+
+    return inside[0] * math.prod(map(reaching, inside[1:], outside[1:]))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "conv": Operation(
+        "conv",
+        "Conv2d",
+        "a convolution",
+        weight=lambda inside, channels, width: (channels, inside[0], width, width),
+        positions=lambda inside, outside: outside[1] * outside[2],
+        size=conv_size,
+        formula="(in + 2 * padding - width) // stride + 1",
+    ),
+    "conv_transpose": Operation(
+        "conv_transpose",
+        "ConvTranspose2d",
+        "its transpose",
+        weight=lambda inside, channels, width: (inside[0], channels, width, width),
+        positions=lambda inside, outside: inside[1] * inside[2],
+        size=conv_transpose_size,
+        formula="(in - 1) * stride - 2 * padding + width",
+        adds_padding=False,
+        fan_in=_conv_transpose_fan_in,
+    ),
+    "linear": Operation(
+        "linear",
+        "Linear",
+        "on the flattened input, without a width",
+        weight=lambda inside, channels, width: (channels, math.prod(inside)),
+        positions=lambda inside, outside: 1,
+        columns=(),
+    ),
+}
+
+UNSAID = {"width": 1, "stride": 1, "padding": 0}  # columns where nothing is said
+
+# Kind of a pooling -> what computes it, from x and the size of its windows.
+POOLS: dict[str, str] = {"max": "F.max_pool2d", "avg": "F.avg_pool2d"}

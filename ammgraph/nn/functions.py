@@ -1,0 +1,135 @@
+"""Functions that `layers` names and torch has not. Exported programs bring along, as they stand here, those they call.
+
+x is B x C x H x W; a vector of n is B x n x 1 x 1.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init}
+
+
+@cache
+def function(name: str) -> Callable[..., Any]:
+    """What a table names: `F.softplus` is `torch.nn.functional.softplus`, `expn` stands here."""
+    room, _, own = name.rpartition(".")
+    found: Callable[..., Any] = getattr(_ROOMS[room], own) if room else globals()[own]
+    return found
+
+
+# A kernel that meets its input at one position is a matrix product, and much faster as one, above all in the second
+# derivative that a penalty takes.
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """A convolution."""
+    if not padding and x.shape[2:] == weight.shape[2:]:
+        return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+    return F.conv2d(x, weight, bias, stride=stride, padding=padding)
+
+
+def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """The transpose of a convolution."""
+    if not padding and x.shape[2:] == (1, 1):
+        out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+        return out if bias is None else out + bias[:, None, None]
+    return F.conv_transpose2d(x, weight, bias, stride=stride, padding=padding)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """W x + b of the flattened input."""
+    return F.linear(x.flatten(1), weight, bias)[:, :, None, None]
+
+
+def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
+    """Give exp(x / 2) eps, eps ~ N(0, 1): noise of log-variance x; 0 without eps."""
+    if eps is None:
+        return torch.zeros_like(log_variance)
+    return torch.exp(0.5 * log_variance) * eps
+
+
+def straight_through(logits: Tensor) -> Tensor:
+    """A one-hot vector of the largest logit, with the gradient of the softmax.
+
+    Reference:
+        Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons,
+        arXiv:1308.3432.
+    """
+    soft = torch.softmax(logits, dim=1)
+    largest = soft.argmax(dim=1, keepdim=True)
+    hard = torch.zeros_like(soft).scatter(1, largest, 1.0)
+    return hard + (soft - soft.detach())
+
+
+def gumbel_softmax(logits: Tensor, temperature: float, gumbel: Tensor | None) -> Tensor:
+    """softmax((logits + gumbel) / temperature); without noise gumbel is 0."""
+    noisy = logits if gumbel is None else logits + gumbel
+    return torch.softmax(noisy / temperature, dim=1)
+
+
+def gumbel_straight_through(logits: Tensor, t: float, g: Tensor | None) -> Tensor:
+    """A one-hot sample at temperature t with noise g, with the softmax's gradient."""
+    return straight_through((logits if g is None else logits + g) / t)
+
+
+def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
+    """x'(u) = x(u + scale (A u + b)), (A | b) = eps ~ N(0, 1)^(2x3): every image shifted, turned, sheared and zoomed.
+
+    Places u = (right, down) run over [-1, 1]^2; between pixels x is bilinear, outside it is its border. x itself
+    without eps. Linear in x, and differentiable as often as asked.
+
+    Args:
+        x: B x C x H x W.
+        scale: standard deviation of every entry. A shift of 0.1 is a twentieth of the width.
+        eps: B x 2 x 3.
+    """
+    if eps is None:
+        return x
+    affine = (torch.eye(2, 3, device=eps.device, dtype=eps.dtype) + scale * eps)[:, None, None]
+    down, right = (_places(size, eps) for size in x.shape[2:])
+    # Not `F.affine_grid`: under autocast it multiplies matrices in bfloat16, which is a tenth of a pixel.
+    places = affine[..., 0] * right[:, None] + affine[..., 1] * down[:, None, None] + affine[..., 2]
+    return _Resample.apply(x.to(eps.dtype), places).to(x.dtype)
+
+
+def _places(size: int, like: Tensor) -> Tensor:
+    """The centres of pixels on [-1, 1]."""
+    return (2 * torch.arange(size, device=like.device, dtype=like.dtype) + 1) / size - 1
+
+
+_BILINEAR, _BORDER = 0, 1
+
+
+class _Resample(torch.autograd.Function):
+    """x at the places of a grid: linear in x, so that its derivatives are it and its transpose, in turn.
+
+    PyTorch's own sampler has a first derivative alone, and a penalty takes two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(x, grid)
+        return torch.ops.aten.grid_sampler_2d(x, grid, _BILINEAR, _BORDER, False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Spread.apply(gradient, *ctx.saved_tensors), None
+
+
+class _Spread(torch.autograd.Function):
+    """The transpose of `_Resample`; of x it uses the shape."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        wanted = (True, False)
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, x, grid, _BILINEAR, _BORDER, False, wanted)[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Resample.apply(gradient, *ctx.saved_tensors), None, None

@@ -1,0 +1,88 @@
+"""Measures: what an evaluation finds, by name. One entry each, read by everything that computes, prints or compares."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of an evaluation, and its meaning.
+
+    Args:
+        meaning: what it is, for the reference.
+        unit: `fraction`, `nats`, ...; empty where it has none.
+        better: which way is better, where one is.
+        of: what `function`, of `evaluation.metrics` or by its whole dotted name, is called with: `clusters` and labels;
+            `assigned` clusters, labels and an assignment of classes; predicted `classes` and labels; or `samples`, of
+            which it is torch-fidelity's key. Empty where the evaluation has a way of its own.
+        words: how people write it; the name unless given.
+        protocol: what one must know beside the name.
+    """
+
+    meaning: str
+    unit: str = ""
+    better: Literal["", "lower", "higher"] = ""
+    of: Literal["", "clusters", "assigned", "classes", "samples"] = ""
+    function: str = ""
+    words: str = ""
+    protocol: str = ""
+
+    @property
+    def agreement(self) -> bool:
+        """Whether it says how well a variable agrees with labels, as published numbers do."""
+        return self.of in ("clusters", "assigned", "classes")
+
+
+MEASURES: dict[str, Measure] = {
+    "clustering_error": Measure(
+        "share of images whose cluster stands for another class, by a one-to-one, majority or exemplar assignment",
+        "fraction",
+        "lower",
+        "assigned",
+        "clustering_error",
+    ),
+    "classification_error": Measure(
+        "share of images with another class, of a variable that labels supervise",
+        "fraction",
+        "lower",
+        "classes",
+        "classification_error",
+    ),
+    "nmi": Measure(
+        "normalised mutual information of clusters and labels",
+        better="higher",
+        of="clusters",
+        function="normalized_mutual_information",
+        words="NMI",
+        protocol="arithmetic mean",
+    ),
+    "ari": Measure(
+        "adjusted Rand index of clusters and labels: 0 by chance, 1 if equal",
+        better="higher",
+        of="clusters",
+        function="adjusted_rand_index",
+        words="ARI",
+    ),
+    "components_in_use": Measure("categories with at least a tenth of an even share of the images", "components"),
+    "component_use": Measure("share of the images in each category", "fraction"),
+    "posterior_entropy": Measure("mean entropy of the rule's probabilities: 0 where it is sure", "nats"),
+    "log_density": Measure("mean log p(z) of inferred z under the mixture of eq. 19", "nats", "higher"),
+    "log_density_per_dimension": Measure("the same, divided by the dimensions of z", "nats", "higher"),
+    "reconstruction_error": Measure(
+        "mean square over pixels of an image less its reconstruction", "squared intensity", "lower"
+    ),
+    "FID": Measure(
+        "Frechet distance of features of samples and images", "", "lower", "samples", "frechet_inception_distance"
+    ),
+    "KID": Measure(
+        "kernel distance of features of samples and images", "", "lower", "samples", "kernel_inception_distance_mean"
+    ),
+    "IS": Measure("inception score of samples", "", "higher", "samples", "inception_score_mean"),
+    "precision": Measure("share of samples among the images", "fraction", "higher", "samples", "precision"),
+    "recall": Measure("share of images among the samples", "fraction", "higher", "samples", "recall"),
+}
+
+
+def words(name: str) -> str:
+    """A measure as people write it: `clustering error`, `NMI`; of features by name, `FID(classifier)`, as it stands."""
+    return (MEASURES[name].words if name in MEASURES else "") or name.replace("_", " ")

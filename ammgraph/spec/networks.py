@@ -1,0 +1,99 @@
+"""What a person wrote under `networks`, as `schema` is for the whole spec: layer tables and their rows."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, StrictBool
+
+from ammgraph.layers.operations import OPERATIONS
+from ammgraph.spec.training import Weights
+from ammgraph.spec.values import ActivationText, Count, Expression, Model, Number, PoolText, Share, Whole
+
+if TYPE_CHECKING:
+    OperationName = str
+    MovingName = str
+else:  # what the table of operations holds
+    OperationName = Literal[tuple(OPERATIONS)]
+    MovingName = Literal[tuple(name for name, operation in OPERATIONS.items() if "width" in operation.columns)]
+
+
+class RowInitializer(Model):
+    """A row's own initial weights or biases; what is absent comes from `training.initializer`."""
+
+    weights: Weights | None = Field(
+        None, description="How this row's weights are drawn.", examples=[{"kaiming_normal": 0.2}]
+    )
+    biases: Number | None = Field(None, description="The constant that this row's biases start from.", examples=[-1])
+
+
+class Row(Model):
+    """A row of a layer table. In this order: dropout on the input, op, batch norm, activation, pool."""
+
+    input: Expression = Field(
+        description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
+        "binds tighter), `zeros(64)` is 64 channels of zeros.",
+        examples=["h | y | z"],
+    )
+    op: OperationName | None = Field(
+        None,
+        description="The layer's operation: "
+        + ", ".join(f"`{name}` ({operation.meaning})" for name, operation in OPERATIONS.items())
+        + ". A row with a width takes the table's default, else `conv`.",
+        examples=["conv_transpose"],
+    )
+    channels: Count | None = Field(
+        None,
+        description="Output channels of a layer; without `width` and `op` it only states what must come out.",
+        examples=[64],
+    )
+    width: Count | None = Field(
+        None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]
+    )
+    stride: Count | None = Field(None, description="Stride of the kernel in pixels; 1 unless given.", examples=[2])
+    padding: Whole | None = Field(
+        None,
+        description="Rows of zeros added on every side, in pixels (of `conv_transpose`: taken away); 0 unless given.",
+        examples=[1],
+    )
+    pool: PoolText | None = Field(
+        None,
+        description="`max 2`, `avg 6`: pooling after the activation over windows of that width, which must tile.",
+        examples=["max 2"],
+    )
+    dropout: Share | None = Field(
+        None, description="Probability that an element of the row's input is dropped in training.", examples=[0.2]
+    )
+    batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.", examples=[True])
+    activation: ActivationText | None = Field(
+        None, description="A function of every element, a choice among channels, or noise.", examples=["leaky_relu 0.2"]
+    )
+    bias: StrictBool | None = Field(
+        None,
+        description="Whether a layer adds a bias; unless given it does where no batch norm follows first.",
+        examples=[False],
+    )
+    initializer: RowInitializer | None = Field(
+        None, description="This row's own initial weights and biases.", examples=[{"weights": {"normal": 1.5}}]
+    )
+
+
+class TableDefaults(Model):
+    """Columns that a table's rows take where they say nothing."""
+
+    op: MovingName = Field(
+        "conv", description="The operation of the rows that have a width.", examples=["conv_transpose"]
+    )
+
+
+class Network(Model):
+    """A layer table: rows by name, a directed acyclic graph; the order of rows means nothing."""
+
+    defaults: TableDefaults = Field(
+        default_factory=TableDefaults,
+        description="Columns that rows take where they say nothing.",
+        examples=[{"op": "conv_transpose"}],
+    )
+    layers: dict[str, Row] = Field(
+        min_length=1,
+        description="The rows by name. A row named like a variable is that variable.",
+        examples=[{"h": {"input": "x", "channels": 64, "width": 8}}],
+    )
