@@ -84,7 +84,7 @@ def split_data(data: Data, records: Records) -> Dataset:
 def fingerprints(dataset: Dataset) -> dict[str, str]:
     """Split -> SHA-256 of its images and labels: what a run was begun with, to be told from anything else."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return {name: _sha256(split) for name, split in splits.items() if split is not None}
+    return {name: fingerprint(split) for name, split in splits.items() if split is not None}
 
 
 def changed_splits(before: Mapping[str, str] | None, dataset: Dataset) -> list[str]:
@@ -107,7 +107,8 @@ def class_frequencies(dataset: Dataset) -> Tensor:
     return torch.bincount(labels, minlength=len(dataset.classes)).double() / len(labels)
 
 
-def _sha256(split: Split) -> str:
+def fingerprint(split: Split) -> str:
+    """SHA-256 of the images and labels of a split, with their types and shapes."""
     found = hashlib.sha256()
     for tensor in (split.images, split.labels):
         found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
@@ -126,11 +127,13 @@ def _read(data: Data, directory: Path | None, download: bool) -> Records:
     return read_npz(path) if data.dataset == "npz" else read_folder(path)
 
 
+def cache_folder(kind: str) -> Path:
+    """Where files of a kind are kept unless it is said where: in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "ammgraph" / kind
+
+
 def _root(directory: Path | None) -> Path:
-    if directory is not None:
-        return directory.expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(cache) / "ammgraph" / "data"
+    return cache_folder("data") if directory is None else directory.expanduser()
 
 
 def _given_path(data: Data, directory: Path | None) -> Path:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ammgraph.data.dataset import fingerprint
 from ammgraph.data.records import Split, scale_images
 
 VERSION = 1
@@ -80,7 +81,7 @@ def cached_classifier(
         classes: number of classes.
         held_out: name of a split, and the split: what its error is measured on.
         seed: of initialisation and order.
-        folder: the cache; `cache_folder()` unless a test says otherwise.
+        folder: the cache; `cache_folder("classifiers")` unless a test says otherwise.
         device: where it is trained; the result is on the CPU.
     """
     path = folder / f"classifier-{digest(train, held_out[1])}-{seed}-v{VERSION}.pt"
@@ -131,20 +132,9 @@ def error_of(network: Classifier, examples: Split) -> float:
     return wrong / len(examples)
 
 
-def cache_folder() -> Path:
-    """Where trained classifiers are kept: in the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "ammgraph" / "classifiers"
-
-
 def digest(*splits: Split) -> str:
-    """A name for the content of splits: 16 hexadecimal digits of SHA-256 over shapes, types, pixels and labels."""
-    state = hashlib.sha256()
-    for split in splits:
-        for part in (split.images, split.labels):
-            state.update(f"{tuple(part.shape)} {part.dtype}".encode())
-            state.update(part.contiguous().numpy().data)
-    return state.hexdigest()[:16]
+    """A name for the content of splits: 16 hexadecimal digits."""
+    return hashlib.sha256("".join(map(fingerprint, splits)).encode()).hexdigest()[:16]
 
 
 def _load(path: Path, channels: int, classes: int) -> dict[str, Any] | None:

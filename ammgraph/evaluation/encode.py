@@ -21,10 +21,10 @@ from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer,
 from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation
-from ammgraph.evaluation.synthesis import ancestry, inferring_draw
 from ammgraph.nn.model import Model
 from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.plan import DrawPlan, FromData, Plan, ReadoutPlan
+from ammgraph.plan.plan import DrawPlan, Plan, ReadoutPlan
+from ammgraph.plan.queries import fields_of, from_image_alone, inferring_draw
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.terminal import one_line
 
@@ -87,7 +87,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
     _check_shape(plan, pixels)
     device = next(model.parameters()).device
     readouts = [
-        readout for readout in plan.readouts if _from_image_alone(plan.draw(readout.draw), read_by(plan, readout))
+        readout for readout in plan.readouts if from_image_alone(plan.draw(readout.draw), *read_by(plan, readout))
     ]
     latents = _latents(plan)
     if not readouts and not latents:
@@ -206,15 +206,14 @@ def _check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
     """The images have the shape of every image variable that is bound to the data; `of_arrays`, not of files."""
     found = tuple(pixels.shape[1:])
     for draw in plan.draws:
-        for factor in draw.factors:
-            for name, field in factor.origin.fields if isinstance(factor.origin, FromData) else ():
-                expected = plan.variable(name).shape
-                if field == "image" and expected != found:
-                    hint = other_layout("images", found, expected) if of_arrays else ""
-                    raise RunError(
-                        f"the images are {shape_text(found)}, but `{name}` is {shape_text(expected)} (channels, "
-                        f"height, width); {hint or _conversion(found, expected)}"
-                    )
+        for name, field in fields_of(draw.factors).items():
+            expected = plan.variable(name).shape
+            if field == "image" and expected != found:
+                hint = other_layout("images", found, expected) if of_arrays else ""
+                raise RunError(
+                    f"the images are {shape_text(found)}, but `{name}` is {shape_text(expected)} (channels, "
+                    f"height, width); {hint or _conversion(found, expected)}"
+                )
 
 
 def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
@@ -229,15 +228,4 @@ def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
 def _latents(plan: Plan) -> dict[str, DrawPlan]:
     """The real variables that are inferred from an image alone, and from which distribution."""
     draws = {v.name: inferring_draw(plan, v.name) for v in plan.variables if v.kind == "real"}
-    return {name: draw for name, draw in draws.items() if draw is not None and _from_image_alone(draw, {name})}
-
-
-def _from_image_alone(draw: DrawPlan, names: set[str]) -> bool:
-    fields = {
-        field
-        for name in names
-        for factor in ancestry(draw, name)
-        if isinstance(factor.origin, FromData)
-        for _, field in factor.origin.fields
-    }
-    return fields == {"image"}
+    return {name: draw for name, draw in draws.items() if draw is not None and from_image_alone(draw, name)}

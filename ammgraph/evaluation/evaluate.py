@@ -11,23 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.records import Split, scale_images
+from ammgraph.data.records import Split
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
-from ammgraph.nn.model import Draw, Model, one_hot, sample_draw
+from ammgraph.nn.model import Draw, Model, record_tensors, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import (
     BayesPlan,
     DrawPlan,
-    FromData,
     FromDraw,
     Plan,
     ReadoutPlan,
     ReconstructionPlan,
 )
+from ammgraph.plan.queries import ancestry, fields_of
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import head_and_rest
 
@@ -138,25 +138,22 @@ def reconstruct(
         batch=len(images),
         only=frozenset({item.variable}),
     )
-    data = _data(plan, plan.draw(item.infer), images, labels, _dtype(model))
+    fields = fields_of(plan.draw(item.infer).factors)
+    data = record_tensors(plan, fields, Split(images, labels), _dtype(model))
     return rebuilt.samples[item.variable], data[item.variable]
 
 
 def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
     """Mean-mode samples of `wanted` and all they depend on, from images and, where it takes them, labels."""
-    needed, open_names = set(), list(wanted)
+    factors = ancestry(draw, *wanted)
     elsewhere: dict[str, set[str]] = {}  # distribution -> samples of it that this one takes
-    while open_names:
-        name = open_names.pop()
-        if name not in needed:
-            needed.add(name)
-            factor = draw.factor_of(name)
-            open_names += factor.given
-            if isinstance(factor.origin, FromDraw):
-                elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
+    for factor in factors:
+        if isinstance(factor.origin, FromDraw):
+            elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
+    needed = frozenset(name for factor in factors for name in factor.variables)
     others = {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in elsewhere.items()}
-    data = _data(plan, draw, images, labels, _dtype(model))
-    return sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=frozenset(needed))
+    data = record_tensors(plan, fields_of(factors), Split(images, labels), _dtype(model))
+    return sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=needed)
 
 
 def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
@@ -229,19 +226,3 @@ def _keep(tables: dict[Key, Array], key: Key, part: Tensor, start: int, count: i
 
 def _dtype(model: Model) -> torch.dtype:
     return next(model.parameters()).dtype
-
-
-def _data(plan: Plan, draw: DrawPlan, images: Tensor, labels: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The fields of a distribution's records, from images and labels as they are stored."""
-    data = {}
-    for factor in draw.factors:
-        if isinstance(factor.origin, FromData):
-            for name, field in factor.origin.fields:
-                variable = plan.variable(name)
-                low, high = variable.range or (0.0, 1.0)
-                data[name] = (
-                    scale_images(images, low, high, dtype)
-                    if field == "image"
-                    else one_hot(labels, variable.shape[0], dtype)
-                )
-    return data

@@ -14,10 +14,11 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from ammgraph.data.records import scale_images
 from ammgraph.evaluation.classifier import Classifier
-from ammgraph.evaluation.synthesis import ancestry, sampling_sites, unit
+from ammgraph.evaluation.synthesis import sampling_sites, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.queries import ancestry
 
 CLASSIFIER = "ammgraph-classifier"
 INCEPTION = "inception-v3-compat"

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from ammgraph.data.dataset import Dataset
+from ammgraph.data.dataset import Dataset, cache_folder
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.classifier import VERSION, cache_folder, cached_classifier
+from ammgraph.evaluation.classifier import VERSION, cached_classifier
 from ammgraph.evaluation.results import SPLITS, Result, finite
-from ammgraph.evaluation.synthesis import generating_draw
 from ammgraph.nn.model import Model
 from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.queries import generating_draw
 from ammgraph.spec.measures import MEASURES
 
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
@@ -102,7 +102,7 @@ def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) 
         return _Extractor(fidelity.INCEPTION, options.weights, suffix, f"{fidelity.INCEPTION}{words}", True)
     fidelity.use_classifier()
     held_out = dataset.scored() if dataset.validation is None else ("validation", dataset.validation)
-    folder = options.cache or cache_folder()
+    folder = options.cache or cache_folder("classifiers")
     trained = cached_classifier(dataset.train, len(dataset.classes), held_out, options.seed, folder, device)
     words = (
         f"classifier v{VERSION} of {dataset.name}, trained on {len(dataset.train):,} labelled images, seed "

@@ -12,10 +12,11 @@ from torch import Tensor
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.synthesis import generate, generating_draw, prior_category, unit
+from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.queries import generating_draw, prior_category
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 
 PER_COMPONENT = 10

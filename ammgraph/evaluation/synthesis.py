@@ -18,7 +18,6 @@ from ammgraph.plan.plan import (
     NOISE,
     DrawPlan,
     FactorPlan,
-    FromData,
     FromDraw,
     FromNetwork,
     FromPrior,
@@ -26,70 +25,8 @@ from ammgraph.plan.plan import (
     ReconstructionPlan,
     Site,
 )
+from ammgraph.plan.queries import ancestry
 from ammgraph.spec.schema import Mixture
-
-# --------------------------------------------------------------------------------------------------- what a plan offers
-
-
-def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
-    """The first distribution that draws the variable by a network from priors alone, if any."""
-    for draw in plan.draws:
-        if _drawn_by_network(draw, variable) and all(
-            isinstance(factor.origin, FromPrior | FromNetwork) for factor in ancestry(draw, variable)
-        ):
-            return draw
-    return None
-
-
-def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
-    """A distribution that draws the variable by a network from an image, if any; rather one that needs no label."""
-    found = []
-    for draw in plan.draws:
-        factors = ancestry(draw, variable) if _drawn_by_network(draw, variable) else ()
-        read = {field for factor in factors if isinstance(factor.origin, FromData) for _, field in factor.origin.fields}
-        if "image" in read and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
-            found.append(("label" in read, draw))
-    return min(found, key=lambda item: item[0])[1] if found else None
-
-
-def prior_category(plan: Plan, draw: DrawPlan, variable: str) -> str:
-    """The first categorical variable that a prior draws and the variable depends on; "" where there is none."""
-    names = [factor.variables[0] for factor in ancestry(draw, variable) if isinstance(factor.origin, FromPrior)]
-    return next((name for name in names if plan.variable(name).kind == "categorical"), "")
-
-
-def data_fields(plan: Plan, variable: str) -> set[str]:
-    """What the variable is where distributions take it from the data: `image`, `label`, or nothing."""
-    return {
-        field
-        for draw in plan.draws
-        for factor in draw.factors
-        if isinstance(factor.origin, FromData)
-        for name, field in factor.origin.fields
-        if name == variable
-    }
-
-
-def _drawn_by_network(draw: DrawPlan, variable: str) -> bool:
-    return draw.produces(variable) and isinstance(draw.factor_of(variable).origin, FromNetwork)
-
-
-def ancestry(draw: DrawPlan, variable: str) -> tuple[FactorPlan, ...]:
-    """The factors that a sample of the variable depends on, its own included, in the order of sampling.
-
-    A factor that takes another distribution's sample stands for itself: what it takes is not followed. Empty where a
-    condition is never drawn.
-    """
-    needed, open_names = set(), [variable]
-    while open_names:
-        name = open_names.pop()
-        if not draw.produces(name):
-            return ()
-        if name not in needed:
-            needed.add(name)
-            open_names += draw.factor_of(name).given
-    return tuple(factor for factor in draw.factors if needed & set(factor.variables))
-
 
 # --------------------------------------------------------------------------------------------------- sampling
 

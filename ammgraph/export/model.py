@@ -4,12 +4,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ammgraph.evaluation.synthesis import ancestry, generating_draw, inferring_draw, sampling_sites
+from ammgraph.evaluation.synthesis import sampling_sites
 from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
 from ammgraph.export.code import ATTRIBUTES, TAKEN, Names, call, class_names, docstring, number, returned, text
 from ammgraph.export.networks import has_hidden_probabilities
 from ammgraph.nn.model import Model
-from ammgraph.plan.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromPrior, Plan, Site
+from ammgraph.plan.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Plan, Site
+from ammgraph.plan.queries import (
+    ancestry,
+    drawn_by_network,
+    fields_of,
+    from_image_alone,
+    generating_draw,
+    inferring_draw,
+)
 from ammgraph.spec.schema import Mixture, Normal, Uniform
 
 _INDENT = " " * 8
@@ -93,16 +101,19 @@ def askings(plan: Plan) -> list[Asking]:
     for variable in plan.variables:
         readouts = [readout for readout in plan.readouts if readout.variable == variable.name]
         draw = plan.draw(readouts[0].draw) if readouts else inferring_draw(plan, variable.name)
-        if variable.kind != "image" and draw is not None and _from_image(draw, variable.name):
+        if (
+            variable.kind != "image"
+            and draw is not None
+            and (drawn_by_network(draw, variable.name) and from_image_alone(draw, variable.name))
+        ):
             wanted.setdefault(draw.name, []).append(variable.name)
     found = []
     for name, variables in wanted.items():
         draw = plan.draw(name)
-        needed = {factor for variable in variables for factor in ancestry(draw, variable)}
-        factors = tuple(factor for factor in draw.factors if factor in needed)
+        factors = ancestry(draw, *variables)
         drawn = [factor for factor in factors if not isinstance(factor.origin, FromData)]
-        given = tuple(v for factor in factors if isinstance(factor.origin, FromData) for v in factor.variables)
-        if any(not _by_network(factor) for factor in drawn):
+        given = tuple(fields_of(factors))
+        if any(not isinstance(factor.origin, FromNetwork) for factor in drawn):
             continue
         steps = _with_probabilities(plan, draw_steps(plan, drawn), variables)
         results = tuple(v.name for v in plan.variables if v.name in variables)
@@ -295,14 +306,3 @@ def _with_probabilities(plan: Plan, steps: Sequence[Step], wanted: Sequence[str]
 def probabilities_of(variable: str) -> str:
     """A categorical variable's probabilities beside its sample, as a result of a call."""
     return f"{variable}/probabilities"
-
-
-def _by_network(factor: FactorPlan) -> bool:
-    return not isinstance(factor.origin, FromData | FromPrior | FromDraw)
-
-
-def _from_image(draw: DrawPlan, variable: str) -> bool:
-    """The variable is inferred from images alone."""
-    factors = ancestry(draw, variable)
-    fields = {field for f in factors if isinstance(f.origin, FromData) for _, field in f.origin.fields}
-    return fields == {"image"} and _by_network(draw.factor_of(variable))

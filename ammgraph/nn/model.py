@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ammgraph.data.records import Split, scale_images
 from ammgraph.nn.networks import Mode, Network, evaluate_input, raw
 from ammgraph.plan.plan import (
     DrawPlan,
@@ -173,6 +174,21 @@ def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors)
     # Rounding may leave the sum below the largest uniform number, and that number to a category of probability 0.
     index = torch.searchsorted(cumulated / cumulated[-1], noise.to(probabilities.dtype), right=True)
     return one_hot(index.clamp_(max=len(probabilities) - 1), len(probabilities), noise.dtype)
+
+
+def record_tensors(
+    plan: Plan, fields: Mapping[str, str], records: Split, dtype: torch.dtype, at: Tensor | slice = slice(None)
+) -> dict[str, Tensor]:
+    """The variables that are `fields` of records, from images and labels as they are stored, `at` some positions."""
+    found = {}
+    for name, field in fields.items():
+        variable = plan.variable(name)
+        if field == "image":
+            low, high = variable.range or (0.0, 1.0)
+            found[name] = scale_images(records.images[at], low, high, dtype)
+        else:
+            found[name] = one_hot(records.labels[at], variable.shape[0], dtype)
+    return found
 
 
 def one_hot(labels: Tensor, size: int, dtype: torch.dtype) -> Tensor:

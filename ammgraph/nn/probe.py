@@ -9,6 +9,7 @@ from torch import Tensor
 from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, Plan
+from ammgraph.plan.queries import fields_of
 
 EXAMPLES = 2
 
@@ -51,15 +52,14 @@ def _reads_data(plan: Plan, draw: DrawPlan) -> bool:
 def _stand_in(plan: Plan, draw: DrawPlan, drawn: Mapping[str, Draw], like: Tensor) -> dict[str, Tensor]:
     """For the data of a draw: samples of the same variables, else images of one grey and the first labels."""
     found = {}
-    for origin in (factor.origin for factor in draw.factors if isinstance(factor.origin, FromData)):
-        for name, field in origin.fields:
-            variable = plan.variable(name)
-            samples = [other.samples[name] for other in drawn.values() if name in other.samples]
-            if samples:
-                found[name] = samples[0]
-            elif field == "image":
-                found[name] = like.new_full((EXAMPLES, *variable.shape), sum(variable.range or (0.0, 1.0)) / 2)
-            else:
-                labels = torch.arange(EXAMPLES, device=like.device) % variable.shape[0]
-                found[name] = one_hot(labels, variable.shape[0], like.dtype)
+    for name, field in fields_of(draw.factors).items():
+        variable = plan.variable(name)
+        samples = [other.samples[name] for other in drawn.values() if name in other.samples]
+        if samples:
+            found[name] = samples[0]
+        elif field == "image":
+            found[name] = like.new_full((EXAMPLES, *variable.shape), sum(variable.range or (0.0, 1.0)) / 2)
+        else:
+            labels = torch.arange(EXAMPLES, device=like.device) % variable.shape[0]
+            found[name] = one_hot(labels, variable.shape[0], like.dtype)
     return found

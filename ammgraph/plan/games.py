@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from ammgraph.formulas.expression import Expression, Logit
+from ammgraph.formulas.expression import Expression, Logit, times
 from ammgraph.formulas.objectives import Role, Share, loss
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.plan import GamePlan, PenaltyPlan, SideName
+from ammgraph.spec.schema import Schedule
 
 Sides = tuple[list[Share], list[Share]]
 
@@ -18,6 +19,12 @@ def game_value(game: GamePlan, role: Role, sides: Sides | None = None) -> Expres
 def penalty_value(game: GamePlan, penalty: PenaltyPlan, sides: Sides | None = None) -> Expression:
     """A penalty before its weight: a function of logits and of their slopes."""
     return PENALTIES[penalty.kind].value(*(sides or shares(game)), between_name(game))
+
+
+def weighed(weight: Schedule, value: Expression) -> tuple[bool, Expression]:
+    """Whether a weight changes and stands before a formula; and the formula, a constant weight multiplied into it."""
+    varies = len(weight.points) > 1
+    return varies, value if varies else times(weight.points[0][1], value)
 
 
 def shares(game: GamePlan, evaluations: Mapping[SideName, str] | None = None) -> Sides:

@@ -1,38 +1,33 @@
-"""What a plan says, as a part of the report: factorizations, graphical models, games and losses, layer tables."""
+"""What the page says of a plan: factorizations, graphical models, games and losses, layer tables."""
 
-from collections.abc import Sequence
+from markupsafe import Markup
 
-from ammgraph.plan.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, shape_text
-from ammgraph.report.mathematics import formula_html
-from ammgraph.report.page import Markup, Table, code_block, details, element, join, paragraph, section, text
+from ammgraph.plan.plan import DrawPlan, NetworkPlan, Plan, RowPlan, shape_text
+from ammgraph.report.page import Table
 from ammgraph.show.diagram import flows, same_model
 from ammgraph.show.drawing import flow_svg, model_svg
-from ammgraph.show.latex import factorization, game_formulas
-from ammgraph.show.text import step_text
-from ammgraph.spec.notation import number_text, side_text
+from ammgraph.show.latex import factorization, game_formulas, latex
+from ammgraph.show.text import range_text, step_text, training_text
+from ammgraph.spec.notation import number_text
 
 
-def model_section(plan: Plan, notes: Sequence[str]) -> Markup:
-    """The model: everything that was decided before training began."""
-    return section(
-        "model",
-        "The model",
-        _formulas([factorization(draw) for draw in plan.draws]),
-        _diagrams(plan),
-        _variables(plan),
-        *(_game(plan, game) for game in plan.games),
-        _networks(plan),
-        details("One step of training, as it is executed", *_steps(plan), code_block(step_text(plan))),
-        _notes(notes),
-    )
+def model_section(plan: Plan) -> dict[str, object]:
+    """Everything that was decided before training began, as `model.html.jinja` reads it."""
+    games = [(game, [formula for formula in game_formulas(plan, game) if formula]) for game in plan.games]
+    return {
+        "factorizations": [factorization(draw) for draw in plan.draws],
+        "diagrams": _diagrams(plan),
+        "variables": _variables(plan),
+        "games": games,
+        "networks": [(network, training_text(network), _layers(network)) for network in plan.networks],
+        "flows": [Markup(flow_svg(flow)) for flow in flows(plan)],
+        "step": step_text(plan),
+        "latex": latex(plan),
+    }
 
 
-def _formulas(formulas: Sequence[str]) -> Markup:
-    return Markup(f'<div class="formulas">{"".join(map(formula_html, formulas))}</div>')
-
-
-def _diagrams(plan: Plan) -> Markup:
-    """Every factorization once; what is drawn twice says so."""
+def _diagrams(plan: Plan) -> list[tuple[list[str], Markup]]:
+    """Every factorization once, with the names of all that are drawn by it."""
     groups: list[list[DrawPlan]] = []
     for draw in plan.draws:
         alike = next((group for group in groups if same_model(group[0], draw)), None)
@@ -40,85 +35,18 @@ def _diagrams(plan: Plan) -> Markup:
             groups.append([draw])
         else:
             alike.append(draw)
-    figures = [
-        f"<figure>{model_svg(plan, group[0])}<figcaption>{_diagram_caption(group)}</figcaption></figure>"
-        for group in groups
-    ]
-    legend = paragraph("Shaded: taken from the data. Beside each variable: the network or the prior that draws it.")
-    return join([Markup(f'<div class="models">{"".join(figures)}</div>'), legend])
+    return [([draw.name for draw in group], Markup(model_svg(plan, group[0]))) for group in groups]
 
 
-def _steps(plan: Plan) -> list[Markup]:
-    return [Markup(f'<div class="wide-diagram" tabindex="0">{flow_svg(flow)}</div>') for flow in flows(plan)]
-
-
-def _diagram_caption(group: Sequence[DrawPlan]) -> Markup:
-    names = " and ".join(draw.name for draw in group)
-    twice = ", drawn independently" if len(group) > 1 else ""
-    return Markup(f"<strong>{text(names)}</strong>{twice}")
-
-
-def _variables(plan: Plan) -> Markup:
+def _variables(plan: Plan) -> Table:
     rows = []
     for variable in plan.variables:
-        extent = "" if variable.range is None else f"[{', '.join(map(number_text, variable.range))}]"
         drawn = [factor for draw in plan.draws for factor in draw.written if variable.name in factor.variables]
         sources = dict.fromkeys(f"{factor.text}: {factor.value}" for factor in drawn)
-        rows.append((variable.name, variable.kind, shape_text(variable.shape), extent, "; ".join(sources)))
-    return Table(("Variable", "Kind", "Shape", "Range", "Drawn by"), tuple(rows)).markup()
-
-
-# --------------------------------------------------------------------------------------------------- games
-
-
-def _game(plan: Plan, game: GamePlan) -> Markup:
-    formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
-    reads = ", ".join(variable for _, variable in game.reads)
-    opening = (
-        f"{game.discriminator} reads {reads} and tells {side_text(game.real)} (real) from "
-        f"{side_text(game.fake)} (fake). "
-        f"Objective: {game.objective.replace('_', '-')}, on its logit d; ζ is softplus."
-    )
-    return join(
-        [
-            element("h3", text(f"Game {game.name}")),
-            paragraph(opening),
-            *([_formulas(formulas)] if formulas else []),
-            _players(plan, game),
-        ]
-    )
-
-
-def _players(plan: Plan, game: GamePlan) -> Markup:
-    """Who minimises which loss, and through which samples."""
-    paths = dict(game.paths)
-    against = ", ".join(plan.players(game.name, "discriminator"))
-    sides = [f"{name}, through {' and '.join(paths[name])}" for name in plan.players(game.name, "generator")]
-    if not against and not sides:
-        return paragraph("No turn plays it.")
-    trained = [f"The discriminator's loss trains {against}."] if against else []
-    trained += [f"The sides' loss trains {'; '.join(sides)}."] if sides else []
-    return paragraph(" ".join(trained))
-
-
-# --------------------------------------------------------------------------------------------------- networks
-
-
-def _networks(plan: Plan) -> Markup:
-    folded = [
-        details(
-            f"{network.name}: {len(network.rows)} rows, {network.parameters:,} parameters, "
-            f"{network.multiply_adds:,} multiply-adds an image",
-            paragraph(f"Optimizer: {network.optimizer}{_averaged(network)}."),
-            _layers(network),
+        rows.append(
+            (variable.name, variable.kind, shape_text(variable.shape), range_text(variable), "; ".join(sources))
         )
-        for network in plan.networks
-    ]
-    return join([element("h3", text(f"Networks: {plan.parameters:,} parameters")), *folded])
-
-
-def _averaged(network: NetworkPlan) -> str:
-    return "" if network.ema is None else f"; weights averaged with decay {number_text(network.ema)}"
+    return Table(("Variable", "Kind", "Shape", "Range", "Drawn by"), tuple(rows))
 
 
 COLUMNS = (
@@ -128,14 +56,14 @@ COLUMNS = (
 NUMBERS = ("Channels", "Width", "Stride", "Pad", "Dropout", "Parameters", "Multiply-adds")
 
 
-def _layers(network: NetworkPlan) -> Markup:
+def _layers(network: NetworkPlan) -> Table:
     """The layer table with the columns of the paper's tables; those in which nothing stands are left out."""
     rows = [(name, "", *[""] * 9, shape_text(shape), "", "") for name, shape in network.inputs]
     rows += [_layer(row) for row in network.rows]
     kept = [index for index in range(len(COLUMNS)) if any(row[index] for row in rows)]
     head = tuple(COLUMNS[index] for index in kept)
     right = tuple(place for place, name in enumerate(head) if name in NUMBERS)
-    return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right, kind="layers").markup()
+    return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right, kind="layers")
 
 
 def _layer(row: RowPlan) -> tuple[str, ...]:
@@ -155,10 +83,3 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
         f"{row.parameters:,}" if row.parameters else "",
         f"{row.multiply_adds:,}" if row.multiply_adds else "",
     )
-
-
-def _notes(notes: Sequence[str]) -> Markup:
-    if not notes:
-        return Markup("")
-    items = "".join(f"<li>{text(' '.join(note.split()))}</li>" for note in notes)
-    return join([element("h3", text("Readings and remarks of the spec")), Markup(f'<ul class="notes">{items}</ul>')])

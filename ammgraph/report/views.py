@@ -17,18 +17,15 @@ from ammgraph.evaluation.evaluate import Answers, ask, batches, infer, reconstru
 from ammgraph.evaluation.metrics import Array, cluster_table
 from ammgraph.evaluation.synthesis import (
     component_means,
-    data_fields,
     data_images,
     generated,
-    generating_draw,
-    inferring_draw,
     latent_path,
-    prior_category,
     unit,
 )
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
 from ammgraph.plan.plan import Plan, ReconstructionPlan
+from ammgraph.plan.queries import fields_of, generating_draw, inferring_draw, prior_category
 
 CategoryPath: TypeAlias = Literal["linear", "switch"]
 
@@ -230,7 +227,7 @@ def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, st
     for readout in plan.readouts:
         if readout.variable == category and (category, "posterior") in scores:
             return scores[category, "posterior"].argmax(1), rule_text(plan, readout, "posterior")
-    if category and ("label" in data_fields(plan, category)):
+    if any(fields_of(draw.factors).get(category) == "label" for draw in plan.draws):
         return _numpy(split.labels), "label"
     return np.zeros(0, np.int64), ""
 

@@ -26,8 +26,8 @@ from ammgraph.plan.plan import (
     VariablePlan,
     shape_text,
 )
-from ammgraph.show.text import layer_text
-from ammgraph.spec.notation import Input, number_text
+from ammgraph.show.text import layer_text, range_text
+from ammgraph.spec.notation import Input, number_text, side_text
 from ammgraph.spec.schema import Spec
 
 Part: TypeAlias = tuple[str, str, str]  # name (or ""), before, after
@@ -108,7 +108,7 @@ def _variables(plan: Plan) -> dict[str, Values]:
 def _variable(variable: VariablePlan) -> str:
     if variable.kind != "image":
         return f"{variable.kind}({variable.shape[0]})"
-    return f"image {shape_text(variable.shape)} in [{', '.join(map(number_text, variable.range or ()))}]"
+    return f"image {shape_text(variable.shape)} in {range_text(variable)}"
 
 
 def _distributions(first: Plan, second: Plan) -> Iterator[Change]:
@@ -275,7 +275,7 @@ def _game(game: GamePlan, spec: Spec) -> Values:
         for penalty in game.penalties
     }
     return {
-        "match": f"{_side(game.real)} against {_side(game.fake)}",
+        "match": " against ".join(side_text(sorted(side, key=str)) for side in (game.real, game.fake)),
         "discriminator": str(game.discriminator),
         "reads": ", ".join(sorted(variable for _, variable in game.reads)),
         "objective": game.objective,
@@ -284,11 +284,6 @@ def _game(game: GamePlan, spec: Spec) -> Values:
         **penalties,
         **({"trains": ", ".join(sorted(written.trains))} if written.trains else {}),
     }
-
-
-def _side(side: Sequence[tuple[float, str]]) -> str:
-    terms = [name if weight == 1 else f"{number_text(weight)} {name}" for weight, name in sorted(side, key=str)]
-    return " + ".join(terms)
 
 
 def _line(values: Values) -> str:

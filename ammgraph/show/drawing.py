@@ -86,7 +86,7 @@ def _plate(model: Model) -> Picture:
 def _graph(model: Model) -> Picture:
     layers, edges = _layers(model)
     layers = _without_crossings(layers, edges)
-    middle = _positions(layers, edges)
+    middle = _positions(layers)
     upwards = any(node.observed and node.source != "given" for node in model.nodes)
     rows = {
         place.key: (len(layers) - 1 - index if upwards else index)
@@ -145,7 +145,7 @@ def _without_crossings(layers: list[list[Place]], edges: Sequence[tuple[str, str
     return layers
 
 
-def _positions(layers: Sequence[Sequence[Place]], edges: Sequence[tuple[str, str]]) -> dict[str, float]:
+def _positions(layers: Sequence[Sequence[Place]]) -> dict[str, float]:
     """Where each place stands in its layer: variables around one axis, nothing nearer to another than `GAP`."""
     middle: dict[str, float] = {}
     for layer in layers:

@@ -18,7 +18,7 @@ from ammgraph.formulas.expression import (
 from ammgraph.formulas.functions import FUNCTIONS, measure_latex
 from ammgraph.formulas.notation import Spelling, written
 from ammgraph.formulas.objectives import OBJECTIVES
-from ammgraph.plan.games import game_value, penalty_value
+from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TermPlan, TurnPlan
 from ammgraph.spec.notation import head_and_rest, number_text, parse_factor
 from ammgraph.spec.schema import Schedule
@@ -74,7 +74,7 @@ def value_function(game: GamePlan) -> str:
 
 
 def discriminator_loss(game: GamePlan) -> str:
-    """What the discriminator minimises, penalties and weight included."""
+    """What the discriminator minimises, penalties and weight included; a weight that changes with the epoch is w(t)."""
     terms = [formula(game, game_value(game, "discriminator"))]
     terms += [_penalty(game, penalty) for penalty in game.penalties]
     return rf"\mathcal{{L}}^{{D}}_{{{_word(game.name)}}} = {_weighted(game.weight, terms)}"
@@ -163,15 +163,14 @@ def _sum(side: Sequence[tuple[float, str]], inner: str) -> str:
 def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
     """A penalty with its weight; n 1_{n | t} before one that is taken in every nth step t."""
     often = "" if penalty.every == 1 else rf"{penalty.every} \, 1_{{{penalty.every} \mid t}} \, "
-    value = penalty_value(game, penalty)
-    if len(penalty.weight.points) == 1:
-        return often + formula(game, times(penalty.weight.points[0][1], value))
-    return rf"{often}{_schedule(penalty.weight, chr(92) + 'lambda')} \, {formula(game, value)}"
+    varies, value = weighed(penalty.weight, penalty_value(game, penalty))
+    return often + (r"\lambda(t) \, " if varies else "") + formula(game, value)
 
 
 def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
     total = " + ".join(terms)
-    return total if str(weight) == "1" else rf"{_schedule(weight, 'w')} \left({total}\right)"
+    factor = "w(t)" if len(weight.points) > 1 else _number(weight.points[0][1])
+    return total if str(weight) == "1" else rf"{factor} \left({total}\right)"
 
 
 def _expectation(weight: float, draw: str, inner: str) -> str:
@@ -206,11 +205,6 @@ def _variable(name: str) -> str:
 def _word(name: str) -> str:
     escaped = name.replace("_", r"\_")
     return escaped if len(name) == 1 else rf"\mathrm{{{escaped}}}"
-
-
-def _schedule(schedule: Schedule, letter: str) -> str:
-    """A constant weight as its number, one that changes with the epoch t as a function."""
-    return _number(schedule.points[0][1]) if len(schedule.points) == 1 else rf"{letter}(t)"
 
 
 def _number(value: float) -> str:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, times
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value
 from ammgraph.formulas.functions import FUNCTIONS, measure_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
-from ammgraph.plan.games import game_value, penalty_value
+from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.plan import (
     Density,
-    DrawPlan,
     FactorPlan,
     FromData,
     FromDraw,
@@ -20,6 +19,7 @@ from ammgraph.plan.plan import (
     RowPlan,
     TermPlan,
     TurnPlan,
+    VariablePlan,
     shape_text,
 )
 from ammgraph.spec.notation import number_text, side_text
@@ -53,11 +53,13 @@ def data_text(plan: Plan) -> str:
 
 def variables_text(plan: Plan) -> str:
     """One line a variable: name, kind, shape, range."""
-    rows = []
-    for variable in plan.variables:
-        extent = "" if variable.range is None else f"[{', '.join(number_text(bound) for bound in variable.range)}]"
-        rows.append((variable.name, variable.kind, shape_text(variable.shape), extent))
+    rows = [(item.name, item.kind, shape_text(item.shape), range_text(item)) for item in plan.variables]
     return "\n".join(["variables", *table(rows)])
+
+
+def range_text(variable: VariablePlan) -> str:
+    """`[-1, 1]`, or nothing."""
+    return "" if variable.range is None else f"[{', '.join(map(number_text, variable.range))}]"
 
 
 def distributions_text(plan: Plan) -> str:
@@ -85,7 +87,6 @@ def distributions_text(plan: Plan) -> str:
 
 def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) -> str:
     """A layer table with shapes, parameters, multiply-adds of one example and, where it is given, memory of a step."""
-    averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
     head = f"network {network.name}: {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
     rows: list[tuple[str, ...]] = [("row", "input", "layer", "output", "parameters", "multiply-adds")]
     rows += [(name, "-", "", shape_text(shape), "", "") for name, shape in network.inputs]
@@ -103,7 +104,7 @@ def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) 
     if memory is not None:
         column = ["memory", *("" for _ in network.inputs), *(memory.get(row.name, "-") for row in network.rows)]
         rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
-    return "\n".join([head, f"  {network.optimizer}{averaged}", *table(rows, right=(4, 5, 6))])
+    return "\n".join([head, f"  {training_text(network)}", *table(rows, right=(4, 5, 6))])
 
 
 def layer_text(row: RowPlan) -> str:
@@ -117,6 +118,12 @@ def layer_text(row: RowPlan) -> str:
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
     return " ".join(parts)
+
+
+def training_text(network: NetworkPlan) -> str:
+    """The optimizer of a network, and how its weights are averaged."""
+    averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
+    return f"{network.optimizer}{averaged}"
 
 
 def game_text(plan: Plan, game: GamePlan) -> str:
@@ -155,9 +162,8 @@ def loss_text(game: GamePlan, role: Role) -> str:
 
 def weighted_text(weight: Schedule, value: Expression) -> str:
     """A weight times a formula; a number of the formula's is multiplied into it, a schedule stands before it."""
-    if len(weight.points) == 1:
-        return formula_text(times(weight.points[0][1], value))
-    return f"({weight}) {formula_text(value)}"
+    varies, value = weighed(weight, value)
+    return (f"({weight}) " if varies else "") + formula_text(value)
 
 
 def formula_text(expression: Expression, holds: int = SUM) -> str:
@@ -245,7 +251,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     rows = []
     for name in turn.draws:
         draw = plan.draw(name)
-        rows += [("draw", factor.text, _origin_text(draw, factor)) for factor in draw.written if factor.needed]
+        rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.written if factor.needed]
     for found in turn.passes_of("asked"):
         rows.append(
             ("ask", found.evaluation.name, _rows_text([f"{r}.raw" if r in found.raw else r for r in found.rows]))
@@ -270,7 +276,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     return table(rows, indent="")
 
 
-def _origin_text(draw: DrawPlan, factor: FactorPlan) -> str:
+def _origin_text(factor: FactorPlan) -> str:
     origin = factor.origin
     if isinstance(origin, FromData):
         return f"{origin.source}: {', '.join(f'{variable} is its {field}' for variable, field in origin.fields)}"

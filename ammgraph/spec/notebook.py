@@ -1,8 +1,9 @@
 """How a spec looks where Python prints it: as text, and as HTML in a notebook. Whatever a spec says is escaped."""
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
+
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from ammgraph.spec.schema import Spec
@@ -33,19 +34,21 @@ def spec_html(spec: "Spec") -> str:
     return html_block(spec.title or spec.source.value().file, tables)
 
 
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     """A table of texts."""
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    def line(tag: str, cells: Sequence[str]) -> Markup:
+        return Markup("<tr>{}</tr>").format(
+            Markup().join(Markup(f"<{tag}>{{}}</{tag}>").format(cell) for cell in cells)
+        )
 
-    body = "".join(line("td", row) for row in rows)
-    return f"<table><thead>{line('th', head)}</thead><tbody>{body}</tbody></table>"
+    body = Markup().join(line("td", row) for row in rows)
+    return Markup("<table><thead>{}</thead><tbody>{}</tbody></table>").format(line("th", head), body)
 
 
-def html_block(title: str, parts: Sequence[str]) -> str:
+def html_block(title: str, parts: Sequence[Markup]) -> Markup:
     """Parts of HTML under a title."""
-    return f"<div><strong>{html.escape(title)}</strong>{''.join(parts)}</div>"
+    return Markup("<div><strong>{}</strong>{}</div>").format(title, Markup().join(parts))
 
 
 def _sections(spec: "Spec") -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:

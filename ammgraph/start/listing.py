@@ -48,11 +48,15 @@ def listing_text(found: Sequence[Listed]) -> str:
 
 def published_text(number: Published) -> str:
     """`clustering error 3.32 +- 0.39 %, 10 trials (Table 1)`."""
-    digits = ".2f" if number.unit == "percent" else "g"
-    spread = "" if number.std is None else f" +- {number.std:{digits}}"
     trials = "" if number.trials is None else f", {number.trials} trials"
-    unit = " %" if number.unit == "percent" else ""
-    return f"{number.metric.replace('_', ' ')} {number.value:{digits}}{spread}{unit}{trials} ({number.source})"
+    return f"{number.metric.replace('_', ' ')} {published_value(number)}{trials} ({number.source})"
+
+
+def published_value(number: Published) -> str:
+    """`3.32 +- 0.39 %`."""
+    digits, unit = (".2f", " %") if number.unit == "percent" else ("g", "")
+    spread = "" if number.std is None else f" +- {number.std:{digits}}"
+    return f"{number.value:{digits}}{spread}{unit}"
 
 
 def listing_json(found: Sequence[Listed]) -> list[dict[str, object]]:

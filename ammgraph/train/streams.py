@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ammgraph.data.advice import other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
-from ammgraph.data.records import scale_images
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError
-from ammgraph.nn.model import Model, build, draw_noise, one_hot
+from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.plan import FromData, FromPrior, Plan, TurnPlan
+from ammgraph.plan.queries import fields_of
 from ammgraph.spec.schema import Empirical
 from ammgraph.train.ranks import ALONE, Ranks
 
@@ -86,7 +86,9 @@ class Feed:
         for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
             if draw.name in turn.draws:
                 indices = self._ranks.part(next(sampler), [draw.batch_size])
-                found.setdefault(draw.name, {}).update(self._records(origin, indices))
+                found.setdefault(draw.name, {}).update(
+                    record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, indices)
+                )
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -97,17 +99,6 @@ class Feed:
         """Go on where the feed that gave `state` stood."""
         for name, sampler in self._samplers.items():
             sampler.load_state_dict(state[name])
-
-    def _records(self, origin: FromData, indices: Tensor) -> dict[str, Tensor]:
-        records = {}
-        for name, field in origin.fields:
-            variable = self._plan.variable(name)
-            if field == "image":
-                low, high = variable.range or (0.0, 1.0)
-                records[name] = scale_images(self._train.images[indices], low, high, self._dtype)
-            else:
-                records[name] = one_hot(self._train.labels[indices], variable.shape[0], self._dtype)
-        return records
 
 
 class Noise:
@@ -175,20 +166,17 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
         RunError: which variable does not.
     """
     for draw in plan.draws:
-        for factor in draw.factors:
-            if not isinstance(factor.origin, FromData):
-                continue
-            for name, field in factor.origin.fields:
-                shape = plan.variable(name).shape
-                if field == "image" and shape != dataset.image_shape:
-                    stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name == "npz" else ""
-                    raise RunError(
-                        f"`{name}` has shape {list(shape)}, but the images of {dataset.name} have "
-                        f"{list(dataset.image_shape)}; "
-                        + (stored or "change the variable's shape and the networks that read or draw it")
-                    )
-                if field == "label" and shape[0] < len(dataset.classes):
-                    raise RunError(
-                        f"`{name}` has {shape[0]} categories, but {dataset.name} has {len(dataset.classes)} classes; "
-                        f"a labelled variable needs at least as many"
-                    )
+        for name, field in fields_of(draw.factors).items():
+            shape = plan.variable(name).shape
+            if field == "image" and shape != dataset.image_shape:
+                stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name == "npz" else ""
+                raise RunError(
+                    f"`{name}` has shape {list(shape)}, but the images of {dataset.name} have "
+                    f"{list(dataset.image_shape)}; "
+                    + (stored or "change the variable's shape and the networks that read or draw it")
+                )
+            if field == "label" and shape[0] < len(dataset.classes):
+                raise RunError(
+                    f"`{name}` has {shape[0]} categories, but {dataset.name} has {len(dataset.classes)} classes; "
+                    f"a labelled variable needs at least as many"
+                )

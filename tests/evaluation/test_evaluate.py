@@ -307,3 +307,7 @@ def test_k_means_finds_separate_clusters() -> None:
         scored = _k_means("test", Split(images, labels), size)
         assignment = one_to_one(cluster_table(scored.chosen, scored.labels, size, 3))
         assert clustering_error(scored.chosen, scored.labels, assignment) == pytest.approx(error)
+    for size, error in ((3, 0), (2, pytest.approx(1 / 3))):
+        found = _k_means("test", Split(images, labels), size)
+        table = cluster_table(found.chosen, found.labels, size, 3)
+        assert clustering_error(found.chosen, found.labels, one_to_one(table)) == error

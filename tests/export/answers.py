@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ammgraph.evaluation.evaluate import category_scores, infer
-from ammgraph.evaluation.synthesis import inferring_draw
 from ammgraph.nn.model import Model, build, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.queries import inferring_draw
 
 
 def untrained(plan: Plan) -> Model:

@@ -11,9 +11,7 @@ from shown import images, untrained, write_spec
 from ammgraph.report import figures
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
 from ammgraph.report.figures import STYLE, draw, draw_curves
-from ammgraph.report.mathematics import formula_html, piece_svg, pieces_of
 from ammgraph.report.views import MatrixView, SamplesView, ViewOptions, collect_views
-from ammgraph.show.latex import latex
 
 STEPS = np.array([1.0, 2.0, 3.0])
 CURVES = Curves(
@@ -86,39 +84,3 @@ def test_a_matrix_of_any_shape_with_empty_clusters(shape: tuple[int, int]) -> No
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
     view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$\\x_{$", "_<b>"))
     ElementTree.fromstring(draw(view).encoded())
-
-
-# --------------------------------------------------------------------------------------------------- formulas
-
-
-@pytest.mark.parametrize("kind", ["amm", "samm", "ali"])
-@pytest.mark.parametrize("objective", ["jensen_shannon", "minimax", "wasserstein", "least_squares", "hinge"])
-def test_every_formula_that_the_compiler_writes_is_typeset(tmp_path: Path, kind: str, objective: str) -> None:
-    overrides = [] if kind == "samm" else [f"games.joint.objective={objective}"]
-    _, plan = untrained(write_spec(tmp_path, kind), *overrides)
-    for line in latex(plan).splitlines():
-        if line and not line.startswith("%"):
-            assert "<code" not in formula_html(line)
-
-
-def test_penalties_and_names_of_several_letters_are_typeset() -> None:
-    for piece in (
-        r"\tfrac{0.5}{2} \left(\mathbb{E}_{q}\left[\sigma(d(x))^2 \lVert \nabla_{x} d(x) \rVert_2^2\right]\right)",
-        r"p_{\mathrm{un labeled}}(\mathrm{im\_age}_{12} \mid y_{1})",
-        r"\max(0, 1 - d(x)) + w(t) \, \hat{x}",
-    ):
-        assert formula_html(piece).startswith('<span class="formula"')
-
-
-def test_what_cannot_be_typeset_stands_there_as_latex() -> None:
-    assert formula_html(r"\unknown{<b>}") == '<code class="formula">\\unknown{&lt;b&gt;}</code>'
-
-
-def test_formulas_are_cut_before_relations_and_sums_and_brackets_are_opened() -> None:
-    assert pieces_of("a(b + c) = d + e") == ["a(b + c)", "= d", "+ e"]
-    assert pieces_of(r"a = 2 \left(b(x + y) + c\right)") == ["a", "= 2 (b(x + y)", "+ c)"]
-    assert pieces_of(r"a = \left(b\right) + \left[c + d\right]") == ["a", r"= \left(b\right)", r"+ \left[c + d\right]"]
-
-
-def test_a_piece_is_well_formed_svg_in_the_colour_of_the_text() -> None:
-    ElementTree.fromstring(piece_svg(r"= \frac{1}{2} x_{1}"))

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from shown import run_of, write_spec
 from tiny import HERE
 
 from ammgraph.diagnostics import RunError
+from ammgraph.evaluation import results
+from ammgraph.evaluation.loading import load_run
 from ammgraph.report import report as module
 from ammgraph.report.report import ReportOptions, report_run
-from ammgraph.report.views import ViewOptions
+from ammgraph.report.views import MatrixView, ViewOptions
 
 OPTIONS = ReportOptions(
     split="validation",
     baseline=False,
     views=ViewOptions(columns=2, pairs=4, interpolations=2, steps=3, embedded=20),
 )
-VOID = {"meta", "link", "img", "br", "path", "circle", "polygon"}
+VOID = {"meta", "link", "img", "br", "wbr", "path", "circle", "polygon"}
 
 
 class Page(HTMLParser):
@@ -153,6 +156,12 @@ def test_the_data_of_the_figures_lie_beside_the_page(pages: dict[str, Path]) -> 
         assert "curves/losses_joint/discriminator/values" in arrays
 
 
+def test_the_formulas_stand_there_as_mathml_and_as_latex(pages: dict[str, Path]) -> None:
+    page = read(pages["amm"])
+    assert [tag for tag, _ in page.tags].count("math") > 5
+    assert r"p(y, z, x) = p(y) \, p(z \mid y) \, p(x \mid y, z)" in page.text
+
+
 HOSTILE = '</style><script>alert(1)</script><img src=x onerror="alert(2)">&amp;'
 
 
@@ -164,8 +173,14 @@ def test_what_a_spec_says_is_text_and_nothing_else(tmp_path: Path, monkeypatch: 
     folder = run_of(tmp_path, spec)
     (folder / "environment.json").write_text('{"device": "<script>", "torch": "</dd>", "threads": "<b>"}')
     monkeypatch.setattr(module, "_duration", lambda _: HOSTILE)
+    evaluated = module.evaluation_of(load_run(folder, HERE), OPTIONS)
+    foreign = [replace(result, by=HOSTILE, void=HOSTILE) for result in evaluated.results]
+    results.write(folder, replace(evaluated, results=tuple(foreign)))
+    matrix = MatrixView("matrix_y", "y", HOSTILE, False, True, np.eye(2, dtype=np.int64), (HOSTILE, "b"))
+    monkeypatch.setattr(module, "collect_views", lambda *_: [matrix])
     page = read(report_run(folder, HERE, options=OPTIONS))
-    assert page.text.count("<script>alert(1)</script>") >= 4  # twice the title, the note, the source, the duration
+    # twice the title, the note, the source, the duration, of an evaluation both texts, of a class its name and its rule
+    assert page.text.count("<script>alert(1)</script>") >= 8
     assert not [tag for tag, _ in page.tags if tag in ("script", "b")]
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
 

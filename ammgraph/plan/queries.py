@@ -1,0 +1,66 @@
+"""Questions about a plan: what a sample depends on, what is taken from the data, what generates and what infers."""
+
+from collections.abc import Iterable
+
+from ammgraph.plan.plan import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior, Plan
+
+
+def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
+    """The factors that samples of the variables depend on, their own included, in the order of sampling.
+
+    A factor that takes another distribution's sample stands for itself: what it takes is not followed. Empty where a
+    condition is never drawn.
+    """
+    needed, open_names = set(), list(variables)
+    while open_names:
+        name = open_names.pop()
+        if not draw.produces(name):
+            return ()
+        if name not in needed:
+            needed.add(name)
+            open_names += draw.factor_of(name).given
+    return tuple(factor for factor in draw.factors if needed & set(factor.variables))
+
+
+def fields_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
+    """What is taken from a record of the data: variable -> image | label."""
+    return {
+        name: field for factor in factors if isinstance(factor.origin, FromData) for name, field in factor.origin.fields
+    }
+
+
+def from_image_alone(draw: DrawPlan, *variables: str) -> bool:
+    """Whether samples of the variables depend on an image of the data, and on no label."""
+    return set(fields_of(ancestry(draw, *variables)).values()) == {"image"}
+
+
+def drawn_by_network(draw: DrawPlan, variable: str) -> bool:
+    """Whether the distribution draws the variable by a network."""
+    return draw.produces(variable) and isinstance(draw.factor_of(variable).origin, FromNetwork)
+
+
+def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
+    """The first distribution that draws the variable by a network from priors alone, if any."""
+    for draw in plan.draws:
+        if drawn_by_network(draw, variable) and all(
+            isinstance(factor.origin, FromPrior | FromNetwork) for factor in ancestry(draw, variable)
+        ):
+            return draw
+    return None
+
+
+def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
+    """A distribution that draws the variable by a network from an image, if any; rather one that needs no label."""
+    found = []
+    for draw in plan.draws:
+        factors = ancestry(draw, variable) if drawn_by_network(draw, variable) else ()
+        read = fields_of(factors).values()
+        if "image" in read and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
+            found.append(("label" in read, draw))
+    return min(found, key=lambda item: item[0])[1] if found else None
+
+
+def prior_category(plan: Plan, draw: DrawPlan, variable: str) -> str:
+    """The first categorical variable that a prior draws and the variable depends on; "" where there is none."""
+    names = [factor.variables[0] for factor in ancestry(draw, variable) if isinstance(factor.origin, FromPrior)]
+    return next((name for name in names if plan.variable(name).kind == "categorical"), "")
