@@ -99,7 +99,7 @@ def player(turn: TurnPlan, objective: ObjectivePlan) -> str:
 def _times(weight: Schedule, term: str) -> str:
     """A term with its weight."""
     written_term = rf"\mathcal{{T}}_{{{_word(term)}}}"
-    return written_term if str(weight) == "1" else rf"{_schedule(weight, 'w')} \, {written_term}"
+    return written_term if str(weight) == "1" else rf"{_factor_of(weight)} \, {written_term}"
 
 
 def formula(game: GamePlan, expression: Expression) -> str:
@@ -169,8 +169,12 @@ def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
 
 def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
     total = " + ".join(terms)
-    factor = "w(t)" if len(weight.points) > 1 else _number(weight.points[0][1])
-    return total if str(weight) == "1" else rf"{factor} \left({total}\right)"
+    return total if str(weight) == "1" else rf"{_factor_of(weight)} \left({total}\right)"
+
+
+def _factor_of(weight: Schedule) -> str:
+    """A constant weight as its number, one that changes with the epoch t as a function."""
+    return "w(t)" if len(weight.points) > 1 else _number(weight.points[0][1])
 
 
 def _expectation(weight: float, draw: str, inner: str) -> str:
