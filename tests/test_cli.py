@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -284,19 +283,6 @@ def test_show_of_a_wrong_spec_says_what_is_wrong_on_stderr(ammgraph: Run) -> Non
     assert (code, out) == (1, "")
     assert "error[duplicate-key]" in err
     assert re.search(r"\n\n1 error; `ammgraph explain duplicate-key` says more\n$", err)
-
-
-@pytest.mark.parametrize("arguments", [("validate", TINY, BAD), ("show", TINY), ("show", "--plan", TINY)])
-def test_looking_at_a_spec_never_loads_torch(arguments: tuple[object, ...]) -> None:
-    program = (
-        "import sys\nfrom ammgraph.cli import main\nmain(sys.argv[1:])\n"
-        "heavy = ('torch', 'numpy', 'scipy', 'sklearn', 'matplotlib')\n"
-        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=True
-    )
-    assert found.stderr.splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny import FOLDER, LABELED, TINY, command, differences, environment, run_command
+from tiny import FOLDER, LABELED, TINY, command, differences, environment
 from tiny_runs import Run, files_of, lines_of, state_of
 
 from ammgraph import __version__, cli
@@ -185,7 +185,7 @@ def stopped_by(number: int, folder: Path, *arguments: object) -> tuple[int, int,
     return process.returncode, step, lines
 
 
-def test_ctrl_c_saves_and_the_printed_command_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_the_printed_command_goes_on_to_the_same_end(tmp_path: Path, ammgraph: Run) -> None:
     folder = tmp_path / "my run"
     code, step, lines = stopped_by(
         signal.SIGINT, tmp_path, TINY, "--run-dir", folder.name, "--set", "training.steps=100000"
@@ -195,10 +195,11 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on_to_the_same_end(tmp_path: 
     assert lines[-2:] == [f"stopped at step {step:,}; go on with", "  ammgraph train --resume 'my run'"]
     assert not any("Traceback" in line for line in lines)
     end = f"training.steps={step + 20}"
-    words = shlex.split(lines[-1])[1:]
-    resumed = run_command(*words, "--set", end, folder=tmp_path)
-    assert resumed.returncode == 0
-    assert f"steps {step:,} to {step + 20:,}" in resumed.stderr
+    program, *words = shlex.split(lines[-1])
+    assert program == "ammgraph"
+    code, _, err = ammgraph(*words, "--set", end)
+    assert code == 0
+    assert f"steps {step:,} to {step + 20:,}" in err
     whole = tmp_path / "whole"
     assert cli.main(["train", str(TINY), "--run-dir", str(whole), "--set", end, "--log-every", "7"]) == 0
     assert differences(state_of(whole), state_of(folder)) == []

@@ -2,13 +2,11 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import PATIENCE
+from tiny_runs import Run
 
 from ammgraph.cli import VERBS
 
@@ -47,7 +45,10 @@ def test_commands_are_shown_and_each_is_run_below() -> None:
     assert {verb[1] for verb in verbs if verb[0] == "ammgraph"} == set(VERBS)
 
 
-def test_the_commands_of_the_readme_do_what_it_says(folder: Path) -> None:
+def test_the_commands_of_the_readme_do_what_it_says(
+    folder: Path, ammgraph: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     # In order, as a reader would type them: the last ones go on with the run that the first one makes.
     for command in COMMANDS:
         words = shlex.split(command.partition(" > ")[0])
@@ -59,22 +60,25 @@ def test_the_commands_of_the_readme_do_what_it_says(folder: Path) -> None:
         if "DATA" in words:
             extra += ("--set", "data.validation=20", "--set", "training.batch_size=20", "--no-download")
         target = words[words.index(">") + 1] if ">" in words else None
-        result = _run(folder, *(words[1:-2] if target else words[1:]), *extra)
+        code, out, err = ammgraph(*(words[1:-2] if target else words[1:]), *extra)
         # The one wrong spec of the README shows what the compiler says.
         expected = 1 if words[1] == "validate" else 0
-        assert result.returncode == expected, f"{command}\n{result.stdout}{result.stderr}"
+        assert code == expected, f"{command}\n{out}{err}"
         if target is not None:
             picture = f"specs/results/{target}"
             assert f"]({picture})" in README
-            assert result.stdout == (ROOT / picture).read_text(encoding="utf-8")
+            assert out == (ROOT / picture).read_text(encoding="utf-8")
 
 
-def test_the_wrong_factor_of_the_readme_is_explained_where_it_stands(folder: Path) -> None:
+def test_the_wrong_factor_of_the_readme_is_explained_where_it_stands(
+    folder: Path, ammgraph: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     command = next(command for command in COMMANDS if " validate " in command)
-    result = _run(folder, *shlex.split(command)[1:])
+    _, out, _ = ammgraph(*shlex.split(command)[1:])
     shown = re.search(r"```text\n(.*?)\n```", README, flags=re.DOTALL)
     assert shown is not None
-    assert result.stdout.rstrip() == shown.group(1)
+    assert out.rstrip() == shown.group(1)
 
 
 def test_every_spec_that_ships_is_in_the_table_and_no_other() -> None:
@@ -93,11 +97,6 @@ def test_the_yaml_of_the_readme_is_that_of_a_spec_that_ships() -> None:
     assert block is not None
     for factor in re.findall(r"^    ([qp]\(.*?\)):", block.group(1), flags=re.MULTILINE):
         assert factor in spec.distributions["q"] or factor in spec.distributions["p"]
-
-
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ammgraph", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def _write_idx(path: Path, values: np.ndarray) -> None:

@@ -1,7 +1,6 @@
 """Tiny models on the digits, for tests of training, evaluation and the commands."""
 
 import os
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -67,9 +66,3 @@ def command(*arguments: object) -> list[str]:
 def environment() -> dict[str, str]:
     """As a person has it: one thread, and output that Python buffers."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"OMP_NUM_THREADS": "1"}
-
-
-def run_command(*arguments: object, folder: Path, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
-    )

@@ -6,8 +6,7 @@ A distribution's factors form a directed acyclic graph over the variables.
 import re
 from collections.abc import Iterator, Sequence
 
-import networkx as nx
-
+from ammgraph.compiler.order import in_order
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.spec.schema import Spec
@@ -24,29 +23,26 @@ def check_factors(resolved: Resolved) -> Iterator[Diagnostic]:
 def sampling_order(factors: Sequence[Declared]) -> tuple[Declared, ...]:
     """The factors in the order of sampling: topological, ties by position in the spec."""
     producer = {name: index for index, declared in enumerate(factors) for name in declared.factor.variables}
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(len(factors)))
-    graph.add_edges_from(
+    edges = (
         (producer[name], index)
         for index, declared in enumerate(factors)
         for name in declared.factor.given
         if name in producer
     )
-    return tuple(factors[index] for index in nx.lexicographical_topological_sort(graph))
+    order, _ = in_order(range(len(factors)), edges)
+    return tuple(factors[index] for index in order)
 
 
 def draw_order(resolved: Resolved) -> tuple[str, ...]:
     """The distributions in an order in which one may take another's samples."""
-    position = {name: index for index, name in enumerate(resolved.declared)}
-    return tuple(nx.lexicographical_topological_sort(_takers(resolved), key=position.__getitem__))
+    return _draws_in_order(resolved)[0]
 
 
 def check_draws(resolved: Resolved) -> Iterator[Diagnostic]:
     """Distributions do not take each other's samples in a circle."""
-    graph = _takers(resolved)
-    if nx.is_directed_acyclic_graph(graph):
+    _, cycle = _draws_in_order(resolved)
+    if not cycle:
         return
-    cycle = [edge[0] for edge in nx.find_cycle(graph)]
     first = next(
         factor
         for name, factors in resolved.declared.items()
@@ -62,15 +58,11 @@ def check_draws(resolved: Resolved) -> Iterator[Diagnostic]:
     )
 
 
-def _takers(resolved: Resolved) -> nx.DiGraph:
-    """Distribution -> those that take its samples."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(resolved.declared)
-    references = ((f.draw, f.reference) for factors in resolved.declared.values() for f in factors)
-    graph.add_edges_from(
-        (found.owner, draw) for draw, found in references if found and found.owner in resolved.declared
-    )
-    return graph
+def _draws_in_order(resolved: Resolved) -> tuple[tuple[str, ...], list[str]]:
+    """The distributions, each after those whose samples it takes; or a circle of them."""
+    found = ((factor.draw, factor.reference) for factors in resolved.declared.values() for factor in factors)
+    taken = ((source.owner, draw) for draw, source in found if source is not None and source.owner in resolved.declared)
+    return in_order(tuple(resolved.declared), taken)
 
 
 def _variables_exist(resolved: Resolved, factors: Sequence[Declared]) -> Iterator[Diagnostic]:
@@ -115,14 +107,15 @@ def _variables_are_produced_once(spec: Spec, factors: Sequence[Declared]) -> Ite
 
 def _factors_are_acyclic(spec: Spec, factors: Sequence[Declared]) -> Iterator[Diagnostic]:
     producer = {name: factor for factor in factors for name in factor.factor.variables}
-    graph = nx.DiGraph()
-    for factor in factors:
-        graph.add_edges_from(
-            (given, name) for given in factor.factor.given for name in factor.factor.variables if given in producer
-        )
-    try:
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
-    except nx.NetworkXNoCycle:
+    edges = (
+        (given, name)
+        for factor in factors
+        for given in factor.factor.given
+        for name in factor.factor.variables
+        if given in producer
+    )
+    _, cycle = in_order(tuple(producer), edges)
+    if not cycle:
         return
     first = min((producer[name] for name in cycle), key=lambda factor: spec.source.key(*factor.path))
     start = next(index for index, name in enumerate(cycle) if producer[name] is first)

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import networkx as nx
-
+from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
 from ammgraph.plan.plan import RowPlan, shape_text
@@ -61,23 +60,14 @@ class Inferred:
 def order_rows(spec: Spec, network: str) -> Table | Diagnostic:
     """The table's rows in an order in which they can be computed: topological, ties by position in the spec."""
     rows = spec.networks[network].layers
-    graph = nx.DiGraph()
-    graph.add_nodes_from(rows)
-    graph.add_edges_from(
-        (atom.name, name) for name, row in rows.items() for atom in row.input.names if atom.name in rows
-    )
-    position = {name: index for index, name in enumerate(rows)}
-    try:
-        order = tuple(nx.lexicographical_topological_sort(graph, key=position.__getitem__))
-    except nx.NetworkXUnfeasible:
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
-        first = min(cycle, key=position.__getitem__)
-        turned = cycle[cycle.index(first) :] + cycle[: cycle.index(first)]
+    edges = ((atom.name, name) for name, row in rows.items() for atom in row.input.names if atom.name in rows)
+    order, cycle = in_order(tuple(rows), edges)
+    if cycle:
         return Diagnostic(
             "row-cycle",
             f"the rows of `{network}` read each other in a circle",
-            spec.source.value("networks", network, "layers", first, "input"),
-            found=" -> ".join(f"`{name}`" for name in [*turned, first]),
+            spec.source.value("networks", network, "layers", cycle[0], "input"),
+            found=" -> ".join(f"`{name}`" for name in [*cycle, cycle[0]]),
             expected="rows that can be computed one after another",
         )
     free = tuple(dict.fromkeys(atom.name for row in rows.values() for atom in row.input.names if atom.name not in rows))

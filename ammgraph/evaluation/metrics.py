@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.special import entr, logsumexp, softmax
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from ammgraph.spec.measures import MEASURES
 
@@ -53,6 +51,8 @@ def one_to_one(table: Array) -> Array:
     Reference:
         Jiang et al., Variational Deep Embedding, arXiv:1611.05148 (with K = C).
     """
+    from scipy.optimize import linear_sum_assignment
+
     clusters, classes = linear_sum_assignment(table, maximize=True)
     assignment = np.full(len(table), NO_CLASS)
     assignment[clusters] = classes
@@ -168,6 +168,8 @@ def normalized_mutual_information(clusters: Array, labels: Array) -> float:
     Needs no assignment, but falls as K exceeds C: only numbers with one K are comparable. 0 if only one of the two is
     constant, 1 if both are.
     """
+    from sklearn.metrics import normalized_mutual_info_score
+
     _check_same_length(clusters, labels)
     return float(normalized_mutual_info_score(labels, clusters, average_method="arithmetic"))
 
@@ -178,6 +180,8 @@ def adjusted_rand_index(clusters: Array, labels: Array) -> float:
     Reference:
         Hubert and Arabie, Comparing Partitions, Journal of Classification 2, 1985.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     _check_same_length(clusters, labels)
     return float(adjusted_rand_score(labels, clusters))
 

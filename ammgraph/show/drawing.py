@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import networkx as nx
-
 from ammgraph.plan.plan import DrawPlan, Plan
 from ammgraph.show.canvas import INK, PAPER, SHADE, Picture, below, beside, frame, label, svg, text_width, wrapped
 from ammgraph.show.diagram import Box, Flow, Model, Node, flows, model_of, pairs
@@ -105,6 +103,8 @@ def _graph(model: Model) -> Picture:
 
 def _layers(model: Model) -> tuple[list[list[Place]], list[tuple[str, str]]]:
     """Variables by the longest way from a root, and edges from layer to layer, by way of places in those they pass."""
+    import networkx as nx  # 0.2 seconds
+
     graph: nx.DiGraph = nx.DiGraph()
     names = [node.variable for node in model.nodes]
     graph.add_nodes_from(names)

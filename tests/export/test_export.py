@@ -1,15 +1,18 @@
 """Exported programs: they run where ammgraph is not, and give the outputs and losses of what they were made from."""
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 import torch
 from answers import generated, generating, inferred, untrained
-from tiny import ALTERNATING, LABELED, TINY
+from tiny import ALTERNATING, LABELED, PATIENCE, TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
@@ -27,37 +30,66 @@ from ammgraph.train.streams import Feed
 SPECS = Path(__file__).parent.parent.parent / "specs"
 SMALL = ("training.batch_size=4", "training.initializer.weights={kaiming_normal: 0.2}")
 CPU = torch.device("cpu")
+Stranger = Callable[[Path], None]
 
-# What a person does with an export, in a process that cannot import ammgraph.
+# What a person does with an export, in a process that cannot import ammgraph: in one folder after another.
 PROGRAM = """
-import copy, sys, torch
+import copy, importlib.util, os, sys, torch, traceback
 sys.modules["ammgraph"] = None
-sys.path.insert(0, ".")
-import model as exported
-given = torch.load("given.pt", weights_only=True)
-model = exported.load().to(given["dtype"])
-found = {}
-with torch.no_grad():
-    for name, inputs in given["inferred"].items():
-        found[name] = getattr(model, name)(*inputs)
-    found["critics"] = {}
-    for name, call in given["critics"].items():
-        for training, masks in ((False, {}), (True, call["masks"])):
-            network = copy.deepcopy(getattr(model, call["network"])).train(training)
-            one = "forward" in vars(type(network))
-            function = network if one else getattr(network, "logit_" + call["row"])
-            found["critics"][f"{name} {training}"] = function(**call["inputs"], noise=masks).flatten()
-model.train()
-draws = {}
-for turn, (sides, data) in enumerate(zip(given["draws"], given["data"])):
-    for name in sides:
-        draws[name] = getattr(model, f"draw_{name}")(*data.get(name, {}).values(), given["noise"][turn])
-    losses = model.losses if len(given["draws"]) == 1 else getattr(model, f"losses_{turn + 1}")
-    found[f"losses {turn}"] = losses(*(draws[name] for name in sides), given["noise"][turn])
-found["draws"] = draws
-found["sites"] = {name: list(value.shape) for name, value in exported.draw_noise().items()}
-torch.save(found, "found.pt")
+def run():
+    spec = importlib.util.spec_from_file_location("model", os.path.abspath("model.py"))
+    exported = importlib.util.module_from_spec(spec)
+    sys.modules["model"] = exported
+    spec.loader.exec_module(exported)
+    given = torch.load("given.pt", weights_only=True)
+    model = exported.load().to(given["dtype"])
+    found = {}
+    with torch.no_grad():
+        for name, inputs in given["inferred"].items():
+            found[name] = getattr(model, name)(*inputs)
+        found["critics"] = {}
+        for name, call in given["critics"].items():
+            for training, masks in ((False, {}), (True, call["masks"])):
+                network = copy.deepcopy(getattr(model, call["network"])).train(training)
+                one = "forward" in vars(type(network))
+                function = network if one else getattr(network, "logit_" + call["row"])
+                found["critics"][f"{name} {training}"] = function(**call["inputs"], noise=masks).flatten()
+    model.train()
+    draws = {}
+    for turn, (sides, data) in enumerate(zip(given["draws"], given["data"])):
+        for name in sides:
+            draws[name] = getattr(model, f"draw_{name}")(*data.get(name, {}).values(), given["noise"][turn])
+        losses = model.losses if len(given["draws"]) == 1 else getattr(model, f"losses_{turn + 1}")
+        found[f"losses {turn}"] = losses(*(draws[name] for name in sides), given["noise"][turn])
+    found["draws"] = draws
+    found["sites"] = {name: list(value.shape) for name, value in exported.draw_noise().items()}
+    torch.save(found, "found.pt")
+for folder in sys.stdin:
+    os.chdir(folder.rstrip("\\n"))
+    try:
+        run()
+        said = "done"
+    except Exception:
+        said = traceback.format_exc()
+    print(ascii(said), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[Stranger]:
+    """Runs `PROGRAM` in a folder: torch loads in its process once."""
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def run(folder: Path) -> None:
+            print(folder, file=process.stdin, flush=True)
+            said = ast.literal_eval(process.stdout.readline())
+            assert said == "done", said
+
+        yield run
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
 
 
 def expected(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +146,7 @@ def logits(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Tensor]
     return found
 
 
-def compare(path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> None:
+def compare(stranger: Stranger, path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> None:
     plan = compile_spec(load_spec(path, overrides))
     model = untrained(plan).to(dtype)
     (folder / "model.py").write_text(model_source(plan, model, plan.title, "Its weights are random."))
@@ -141,7 +173,7 @@ def compare(path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> No
     }
     torch.save(given, folder / "given.pt")
     wanted = expected(model, plan, given)
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=folder, check=True)
+    stranger(folder)
     found = torch.load(folder / "found.pt", weights_only=True)
     # A site's tensor has the shape that a step of training gives it.
     for noise in given["noise"]:
@@ -158,19 +190,19 @@ def close(found: Any, wanted: Any, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["amm_digits", "amm_mnist_q1"])
-def test_an_export_has_the_outputs_and_losses_of_its_run(name: str, tmp_path: Path) -> None:
-    compare(SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
+def test_an_export_has_the_outputs_and_losses_of_its_run(name: str, stranger: Stranger, tmp_path: Path) -> None:
+    compare(stranger, SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["amm_mnist", "amm_mnist_fixed_prior", "amm_mnist_q2", "samm_mnist", "samm_svhn_q1"])
-def test_the_larger_ones_too(name: str, tmp_path: Path) -> None:
-    compare(SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
+def test_the_larger_ones_too(name: str, stranger: Stranger, tmp_path: Path) -> None:
+    compare(stranger, SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
 
 
 @pytest.mark.parametrize("name", ["amm_mnist", "amm_mnist_q1", "samm_svhn"])
-def test_in_single_precision_to_a_millionth(name: str, tmp_path: Path) -> None:
-    compare(SPECS / f"{name}.yaml", tmp_path, torch.float32, "training.batch_size=4")
+def test_in_single_precision_to_a_millionth(name: str, stranger: Stranger, tmp_path: Path) -> None:
+    compare(stranger, SPECS / f"{name}.yaml", tmp_path, torch.float32, "training.batch_size=4")
 
 
 VARIANTS = {
@@ -194,9 +226,9 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_what_a_spec_can_say_is_exported(variant: str, tmp_path: Path) -> None:
+def test_what_a_spec_can_say_is_exported(variant: str, stranger: Stranger, tmp_path: Path) -> None:
     path, *overrides = VARIANTS[variant]
-    compare(path, tmp_path, torch.float64, *overrides)
+    compare(stranger, path, tmp_path, torch.float64, *overrides)
 
 
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")

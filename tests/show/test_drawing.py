@@ -1,8 +1,10 @@
 """Pictures of a plan: what they show, and that nothing in them runs over anything else, however long the names."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
@@ -30,8 +32,14 @@ LONG = Typed(
 )
 
 
-@dataclass(frozen=True)
-class Area:
+@cache
+def width_of(text: str, weight: str) -> float:
+    """Of a text of size 1 in matplotlib's font: no part of a glyph is further right than its control points."""
+    path = TextPath((0, 0), text.replace("$", ""), size=100, prop=FontProperties(family="DejaVu Sans", weight=weight))
+    return float(path.vertices[:, 0].max(initial=0)) / 100
+
+
+class Area(NamedTuple):
     """A rectangle of the picture, and what stands in it."""
 
     what: str
@@ -63,8 +71,7 @@ def areas_of(svg: str) -> tuple[list[Area], list[Area], list[list[tuple[float, f
         if kind == "text":
             size, text = float(element.get("font-size", "0")), element.text or ""
             weight = element.get("font-weight", "normal")
-            font = FontProperties(family="DejaVu Sans", weight=weight)
-            width = TextPath((0, 0), text.replace("$", ""), size=size, prop=font).get_extents().x1
+            width = width_of(text, weight) * size
             left = x + float(element.get("x", "0")) - (width / 2 if element.get("text-anchor") == "middle" else 0)
             base = y + float(element.get("y", "0"))
             texts.append(Area(text, left, base - 0.72 * size, left + width, base + 0.2 * size))
@@ -106,16 +113,18 @@ def problems_of(svg: str) -> list[str]:
     for index, box in enumerate(boxes):
         others = [other for other in boxes[:index] if box.overlaps(other)]
         problems += [f"{box} over {other}" for other in others if not (other.holds(box) or box.holds(other))]
+    # Nodes are round at their ends: a rim counts from its upright part on.
+    inner = [inside(box, 7 if box.what.startswith("node") else 1) for box in solid]
     for edge in edges:
-        points = [Area("edge", x - 0.5, y - 0.5, x + 0.5, y + 0.5) for x, y in edge]
-        problems += [f"an edge over {text.what}" for text in texts if any(point.overlaps(text) for point in points)]
-        inner = [Area(b.what, b.left + 1, b.top + 1, b.right - 1, b.bottom - 1) for b in solid]
-        for box in inner:
-            # Nodes are round at their ends: a rim counts from its upright part on.
-            if box.what.startswith("node"):
-                box = Area(box.what, box.left + 6, box.top + 6, box.right - 6, box.bottom - 6)
-            problems += [f"an edge over {box.what}"] if any(point.overlaps(box) for point in points) else []
+        points = [inside(Area("edge", x, y, x, y), -0.5) for x, y in edge]
+        whole = inside(Area("edge", *map(min, zip(*edge, strict=True)), *map(max, zip(*edge, strict=True))), -0.5)
+        near = [area for area in (*texts, *inner) if area.overlaps(whole)]
+        problems += [f"an edge over {area.what}" for area in near if any(point.overlaps(area) for point in points)]
     return problems
+
+
+def inside(area: Area, margin: float) -> Area:
+    return Area(area.what, area.left + margin, area.top + margin, area.right - margin, area.bottom - margin)
 
 
 # ------------------------------------------------------------------------------------------------ what is shown
@@ -203,9 +212,8 @@ def test_what_overlaps_is_seen() -> None:
 def test_no_text_is_wider_than_measured() -> None:
     """In DejaVu Sans, wider than the fonts asked for."""
     for bold in (False, True):
-        font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
         for text in ("q(photograph|kind_of_object)", "WWWW iiii", "adam, rate 0.0002", "0.5 (E_q sp(-d))"):
-            width = TextPath((0, 0), text, size=12, prop=font).get_extents().x1
+            width = 12 * width_of(text, "bold" if bold else "normal")
             assert width <= text_width(text, 12, bold) <= 1.35 * width
     assert text_width("図", 10) > 10
 
