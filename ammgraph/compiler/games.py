@@ -15,6 +15,7 @@ from ammgraph.plan.plan import (
     shape_text,
 )
 from ammgraph.spec.merge import OVERRIDES
+from ammgraph.spec.notation import head_and_rest
 from ammgraph.spec.schema import Game, Side, Spec
 
 
@@ -194,18 +195,15 @@ def _side_can_be_drawn(resolved: Resolved, draw: str, call: Call, index: int) ->
         for variable in sorted(variables - produced):
             readers = [str(factor.factor) for factor in declared[name] if variable in factor.factor.given]
             reason = f"`{readers[0]}` needs it" if readers else "the discriminator reads it"
+            head, _ = head_and_rest(name)
             yield Diagnostic(
                 "missing-factor",
                 f"`{name}` has no factor for `{variable}`",
                 span,
                 found=reason,
-                expected=f"a factor `{_head(name)}({variable})` or `{_head(name)}({variable}|...)`",
+                expected=f"a factor `{head}({variable})` or `{head}({variable}|...)`",
                 notes=(place,),
             )
-
-
-def _head(draw: str) -> str:
-    return draw.partition("_")[0]
 
 
 def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterator[Diagnostic]:
