@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from ammgraph.plan.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, shape_text
+from ammgraph.plan.plan import DrawPlan, GamePlan, NetworkPlan, Plan, RowPlan, TermPlan, shape_text
 from ammgraph.report.mathematics import formula_html
 from ammgraph.report.page import Markup, Table, code_block, details, element, join, paragraph, section, text
 from ammgraph.show.diagram import flows, same_model
 from ammgraph.show.drawing import flow_svg, model_svg
-from ammgraph.show.latex import factorization, game_formulas
+from ammgraph.show.latex import factorization, game_formulas, term_formula
 from ammgraph.show.text import optimizer_text, step_text
 from ammgraph.spec.notation import number_text, side_text
 
@@ -21,6 +21,7 @@ def model_section(plan: Plan, notes: Sequence[str]) -> Markup:
         _diagrams(plan),
         _variables(plan),
         *(_game(plan, game) for game in plan.games),
+        *(_term(plan, term) for term in plan.terms),
         _networks(plan),
         details("One step of training, as it is executed", *_steps(plan), code_block(step_text(plan))),
         _notes(notes),
@@ -87,6 +88,13 @@ def _game(plan: Plan, game: GamePlan) -> Markup:
             _players(plan, game),
         ]
     )
+
+
+def _term(plan: Plan, term: TermPlan) -> Markup:
+    """What is minimised, by whom."""
+    trained = [f"{name}, through {' and '.join(dict(term.paths)[name])}" for name in plan.players(term.name, "value")]
+    told = f"Weight {term.weight}. It trains {'; '.join(trained)}." if trained else "No turn takes it."
+    return join([element("h3", text(f"Term {term.name}")), _formulas([term_formula(term)]), paragraph(told)])
 
 
 def _players(plan: Plan, game: GamePlan) -> Markup:

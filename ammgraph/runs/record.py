@@ -201,4 +201,6 @@ def _sentence(name: str) -> str:
         return f"the gradient of network `{owner}`"
     if what in ("discriminator", "generator"):
         return f"the {what}'s loss of game `{owner}`"
+    if what == "value":
+        return f"the value of term `{owner}`"
     return f"`{what}` of `{owner}`"
