@@ -3,25 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ammgraph.export.calls import Call
 from ammgraph.export.code import number, text
 from ammgraph.formulas.expression import Leaf, Scored, Value
-from ammgraph.plan.plan import FromPrior, LossPlan, Plan, ScorePlan, TurnPlan
+from ammgraph.plan.plan import FromPrior, LossPlan, Plan, ScorePlan
 from ammgraph.spec.notation import Input, Named
 from ammgraph.spec.schema import Mixture, Normal
 
 _MEASURES = {"log": "log", "H": "entropy", "KL": "divergence"}
 _DISTANCES = {"l1": "distance_1", "l2": "distance_2"}
-
-
-def statistics_are_kept(plan: Plan, turn: TurnPlan, step: Call) -> bool:
-    """Whether a call only repeats batch norms that drawing has taken; they then count once.
-
-    Of rows that drawing has and has not taken together, the first are taken as drawn.
-    """
-    drawn = {row for found in turn.passes_of("drawn") if found.evaluation.name == step.evaluation for row in found.rows}
-    network = plan.network(step.function.network)
-    return any(network.row(row).batchnorm and row in drawn for row in step.function.rows)
 
 
 class Densities:

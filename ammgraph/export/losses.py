@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ammgraph.export.calls import Call, Function, pass_call, score_calls
 from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
-from ammgraph.export.densities import Densities, statistics_are_kept
+from ammgraph.export.densities import Densities
 from ammgraph.export.model import turn_names
+from ammgraph.export.networks import attributes
 from ammgraph.formulas.expression import Expression, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
 from ammgraph.formulas.functions import FUNCTIONS
 from ammgraph.formulas.notation import PRODUCT, Spelling, written
@@ -95,6 +96,8 @@ def _turn(scope: _Scope, name: str) -> list[str]:
     draws = ", ".join(f"`{draw}`" for draw in turn.draws)
     lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
     lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
+    for step in score_calls(scope.plan, turn):
+        lines += ["", *_scores(scope, step)]
     for found in scope.passes:
         lines += ["", *(_scored(scope, found) if found.kind == "scored" else _between(scope, found))]
     for game in map(scope.plan.game, turn.games):
@@ -102,8 +105,6 @@ def _turn(scope: _Scope, name: str) -> list[str]:
         lines += ["", f"{_INDENT}# Game {game.name}: {sides}, {game.objective}"]
         for loss in turn.losses:
             lines += _loss(scope, loss) if loss.owner == game.name else []
-    for step in score_calls(scope.plan, turn):
-        lines += ["", *_scores(scope, step)]
     for term in map(scope.plan.term, turn.terms):
         lines += ["", f"{_INDENT}# Term {term.name}: {formula_text(term.value)}"]
         lines += _loss(scope, turn.loss(f"{term.name}/value"))
@@ -158,18 +159,27 @@ def _scores(scope: _Scope, step: Call) -> list[str]:
     draw = step.evaluation.partition("/")[0]
     results = ", ".join(_result(scope, name) for name in step.results)
     inputs = [f"{scope.samples(draw)}[{text(name)}]" for name in step.arguments]
-    lines = _method(scope, step, results, inputs or [f"examples(self, {len_of(scope, draw)})"])
-    if not statistics_are_kept(scope.plan, scope.turn, step):
+    lines = _method(scope, step, results, inputs or [f"examples(self, {_count(scope, draw)})"])
+    repeated = _repeated_norms(scope, step)
+    if not repeated:
         return lines
-    kept = f"{_INDENT}with statistics_kept(self.{scope.networks[step.function.network]}):  # as when it was drawn"
-    return [kept, *(f"    {line}" for line in lines)]
+    norms = repeated[0] if len(repeated) == 1 else f"nn.ModuleList([{', '.join(repeated)}])"
+    return [f"{_INDENT}with statistics_kept({norms}):", *(f"    {line}" for line in lines)]
+
+
+def _repeated_norms(scope: _Scope, step: Call) -> list[str]:
+    """The batch norms that a call takes as drawing has taken them: they count once."""
+    passes = [found for found in scope.turn.passes_of("drawn") if found.evaluation.name == step.evaluation]
+    drawn, network = {row for found in passes for row in found.rows}, scope.plan.network(step.function.network)
+    rows = [row for row in step.function.rows if network.row(row).batchnorm and row in drawn]
+    return [f"self.{scope.networks[network.name]}.{attributes(network)[f'{row}/norm']}" for row in rows]
 
 
 def _result(scope: _Scope, name: str) -> str:
     return scope.local.of(name, re.sub(r"\W+", "_", name))
 
 
-def len_of(scope: _Scope, draw: str) -> str:
+def _count(scope: _Scope, draw: str) -> str:
     """How many examples a draw has; one of no draw."""
     if draw not in scope.turn.draws:
         return "1"
@@ -247,8 +257,22 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
 
 def _closed(head: str, inner: str) -> list[str]:
     """`head(inner)` on one line, or on three."""
-    line = f"{head}({inner})"
-    return [line] if len(line) <= WIDTH else [f"{head}(", f"{_INDENT}    {inner}", f"{_INDENT})"]
+    line, deeper = f"{head}({inner})", f"{_INDENT}    "
+    if len(line) <= WIDTH:
+        return [line]
+    helper, opened, rest = inner.partition("(")
+    body = call(helper, _arguments(rest), deeper) if opened and len(deeper + inner) > WIDTH else [deeper + inner]
+    return [f"{head}(", *body, f"{_INDENT})"]
+
+
+def _arguments(listed: str) -> list[str]:
+    """`a, b(c, d))` -> `a`, `b(c, d)`."""
+    found, depth = [""], 0
+    for character in listed.removesuffix(")"):
+        depth += (character in "([") - (character in ")]")
+        found += [""] if character == "," and depth == 0 else []
+        found[-1] += "" if character == "," and depth == 0 else character
+    return [argument.strip() for argument in found]
 
 
 def _on_lines(line: str) -> list[str]:
