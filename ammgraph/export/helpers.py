@@ -156,10 +156,10 @@ def normal_entropy(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (1 + math.log(2 * math.pi) + log_variance.flatten(1)).sum(1)
 
 
-def normal_divergence(m: Tensor, v: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(m, exp v) || N(mean, exp log_variance)) of each example, in nats."""
-    ratio = (v - log_variance).flatten(1)
-    squares = ((m - mean) ** 2 * torch.exp(-log_variance)).flatten(1)
+def normal_divergence(m: Tensor, v: Tensor, n: Tensor, w: Tensor) -> Tensor:
+    """KL(N(m, exp v) || N(n, exp w)) of each example, in nats."""
+    ratio = (v - w).flatten(1)
+    squares = ((m - n) ** 2 * torch.exp(-w)).flatten(1)
     return 0.5 * (torch.exp(ratio) - ratio + squares - 1).sum(1)
 
 

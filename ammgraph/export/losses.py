@@ -18,7 +18,7 @@ from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule
 
 _INDENT = " " * 8
-_OWN = {"self", "noise", "losses", "loss", "epoch", "v", "draw"}
+_OWN = {"self", "noise", "losses", "loss", "epoch", "v", "draw", "scored"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,10 @@ def _scores(scope: _Scope, step: Call) -> list[str]:
     draw = step.evaluation.partition("/")[0]
     results = ", ".join(_result(scope, name) for name in step.results)
     inputs = [f"{scope.samples(draw)}[{text(name)}]" for name in step.arguments]
-    lines = _method(scope, step, results, inputs or [f"examples(self, {_count(scope, draw)})"])
+    inputs = inputs or [f"examples(self, {_count(scope, draw)})"]
+    lines = _method(scope, step, results, inputs)
+    if len(lines[0]) > WIDTH:
+        lines = [*_method(scope, step, "scored", inputs), f"{_INDENT}{results} = scored"]
     repeated = _repeated_norms(scope, step)
     if not repeated:
         return lines
@@ -276,9 +279,11 @@ def _arguments(listed: str) -> list[str]:
 
 
 def _on_lines(line: str) -> list[str]:
-    """`... torch.mean(value)` on one line, or on three."""
-    if len(line) <= WIDTH or "torch.mean(" not in line:
+    """`... torch.mean(value)`, or `... measure(value).sum()` of a pooled value, on one line, or on three."""
+    if len(line) <= WIDTH:
         return [line]
+    if pooled := re.fullmatch(r"([^(]*\()(.*)(\)\.sum\(\))", line):
+        return [pooled[1], f"{_INDENT}    {pooled[2]}", f"{_INDENT}{pooled[3]}"]
     head, _, value = line.removesuffix(")").partition("torch.mean(")
     return _closed(f"{head}torch.mean", value)
 

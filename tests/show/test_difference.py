@@ -40,7 +40,7 @@ def test_terms_and_the_turns_that_take_them_are_told() -> None:
         "+ term more: E_q l2(encoder.h), trains encoder",
     ]  # fmt: skip
     turns = (
-        "training.schedule=[{update: [critic], terms: [information_c, information_s]}, "
+        "training.schedule=[{update: [critic], games: [g], terms: [information_c, information_s]}, "
         "{update: [generator], games: [g], terms: [features]}]"
     )
     assert changed(turns, path=INFORMED) == [
