@@ -211,13 +211,15 @@ def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
         for game in trainer.plan.games
         if f"{game.name}/discriminator" in line
     ]
+    names = [(term.name, f"{term.name}/value") for term in trainer.plan.terms]
+    terms = [f"{name} {line[logged]:.3f}" for name, logged in names if logged in line]
     rate = trainer.plan.epoch_batch / line["seconds_per_step"]
     entropies = [
         f"{name.removesuffix('/entropy')}: entropy {value:.2f}, {_used(line[name.replace('/entropy', '/use')])}"
         for name, value in line.items()
         if name.endswith("/entropy")
     ]
-    return "  ".join([*games, *entropies, f"{rate:,.0f} examples/s"])
+    return "  ".join([*games, *terms, *entropies, f"{rate:,.0f} examples/s"])
 
 
 def _used(use: list[float]) -> str:

@@ -39,6 +39,11 @@ class MeasureFunction:
     latex_joint: str = " - "
     shown: int = 2
 
+    @property
+    def in_nats(self) -> bool:
+        """Whether its numbers are nats."""
+        return self.meaning.endswith("in nats")
+
 
 MEASURES: dict[str, MeasureFunction] = {
     "log": MeasureFunction("log_density", "log {}", r"\log {}", "log density at the sample, in nats", shown=1),

@@ -507,10 +507,10 @@ class Plan:
         """The term of that name."""
         return next(term for term in self.terms if term.name == name)
 
-    def players(self, game: str, role: Role) -> tuple[str, ...]:
-        """The networks that minimise a game's loss in that role in some turn, as `trains` and the schedule say."""
+    def players(self, owner: str, what: Role | Literal["value"]) -> tuple[str, ...]:
+        """The networks that minimise a game's loss in a role, or a term, in some turn: by `trains` and the schedule."""
         found = [pair for turn in self.turns for pair in turn.minimised]
-        return tuple(dict.fromkeys(network for loss, network in found if (loss.owner, loss.what) == (game, role)))
+        return tuple(dict.fromkeys(network for loss, network in found if (loss.owner, loss.what) == (owner, what)))
 
     def __repr__(self) -> str:
         return f"Plan({self.title!r})"

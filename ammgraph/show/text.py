@@ -15,6 +15,7 @@ from ammgraph.plan.plan import (
     FromPrior,
     GamePlan,
     NetworkPlan,
+    PassPlan,
     Plan,
     RowPlan,
     TermPlan,
@@ -149,7 +150,7 @@ def game_text(plan: Plan, game: GamePlan) -> str:
 
 def term_text(plan: Plan, term: TermPlan) -> str:
     """What is minimised, and the networks that learn from it, through which scores and samples."""
-    learning = {network for turn in plan.turns for loss, network in turn.minimised if loss.owner == term.name}
+    learning = plan.players(term.name, "value")
     rows = [(network, f"through {', '.join(found)}") for network, found in term.paths if network in learning]
     head = f"term {term.name}: {formula_text(term.value)}, weight {term.weight}"
     return "\n".join([head, *(table(rows) or ["  no turn takes it"])])
@@ -210,6 +211,11 @@ def step_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def asked_text(found: PassPlan) -> str:
+    """The rows that terms ask for, as `h y.raw`; a raw one up to its activation."""
+    return _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows])
+
+
 def often_text(every: int) -> str:
     """2 -> `in every 2nd step, 2 times`."""
     return f"in every {ordinal(every)} step, {every} times"
@@ -253,9 +259,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
         draw = plan.draw(name)
         rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.written if factor.needed]
     for found in turn.passes_of("asked"):
-        rows.append(
-            ("ask", found.evaluation.name, _rows_text([f"{r}.raw" if r in found.raw else r for r in found.rows]))
-        )
+        rows.append(("ask", found.evaluation.name, asked_text(found)))
     for found in turn.passes_of("scored"):
         sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(
