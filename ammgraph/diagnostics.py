@@ -25,7 +25,7 @@ CODES: dict[str, str] = {
     "bad-override": "A `--set` is not `path=value`, or its path does not lead through mappings.",
     # names and notation
     "bad-name": "A name is a letter followed by letters, digits and `_`, and no word of the language.",
-    "name-clash": "One name means two things: distributions and networks, or games and terms, are kept apart.",
+    "name-clash": "One name means two things: distributions and networks, games and terms, constants and variables.",
     "notation": "A text is not in the notation of factors, references, inputs, sides, terms or arithmetic.",
     "duplicate-factor": "A factor stands twice in one distribution; order and spaces make no difference.",
     "wrong-head": "The letter of a factor is its distribution's name up to the first `_`.",

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from ammgraph.formulas.expression import Logit
+from ammgraph.formulas.functions import MEASURES, measure_text
 from ammgraph.formulas.notation import PRODUCT
 from ammgraph.formulas.objectives import OBJECTIVES, loss
 from ammgraph.formulas.penalties import PENALTIES
@@ -31,6 +32,7 @@ SECTIONS: dict[str, str] = {
     "Game": "`games.NAME`",
     "GradientPenalty": "`games.NAME.gradient_penalty`",
     "Regularizer": "`games.NAME.roth_penalty`, `games.NAME.r1_penalty`",
+    "Term": "`terms.NAME`",
     "Training": "`training`",
     "Adam": "`training.optimizers.NAME`, Adam",
     "Sgd": "`training.optimizers.NAME`, SGD",
@@ -41,6 +43,14 @@ SECTIONS: dict[str, str] = {
     "Turn": "`training.schedule`, an entry",
     "Evaluation": "`evaluation`",
     "Published": "`published`, an entry",
+}
+# What the functions of terms are shown with.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "log": ("p(x|z)",),
+    "H": ("q(y|x)",),
+    "KL": ("q(z|x)", "p(z)"),
+    "l1": ("a", "b"),
+    "l2": ("a", "b"),
 }
 # Every other definition is a part of these: a text or a choice.
 PARTS = {"Arithmetic", "Distribution", "Extending"}
@@ -86,6 +96,15 @@ def penalties_table() -> str:
         for kind, penalty in PENALTIES.items()
     ]
     return "\n".join(["| key | term | |", "|---|---|---|", *rows, ""])
+
+
+def measures_table() -> str:
+    """What a term is made of."""
+    rows = [
+        f"| `{_cell(measure_text(name, ARGUMENTS[name]))}` | {_cell(measure.meaning)} |"
+        for name, measure in MEASURES.items()
+    ]
+    return "\n".join(["| function | value |", "|---|---|", *rows, ""])
 
 
 def sources_table() -> str:
@@ -175,4 +194,4 @@ def _flow(value: object) -> str:
 
 
 def _word(text: str) -> str:
-    return f'"{text}"' if "," in text and "(" in text else text
+    return f'"{text}"' if "[" in text or ("," in text and "(" in text) else text

@@ -15,6 +15,7 @@ from language_tables import (
     SECTIONS,
     activations_table,
     keys_table,
+    measures_table,
     objectives_table,
     penalties_table,
     sources_table,
@@ -31,6 +32,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 TABLES = {
     "objectives": objectives_table,
     "penalties": penalties_table,
+    "measures": measures_table,
     "keys": keys_table,
     "activations": activations_table,
     "sources": sources_table,
@@ -101,6 +103,7 @@ STANDS: dict[str, tuple[str | int, ...]] = {
     "Mixture": ("distributions", "p", "p(z|y)", "mixture"),
     "RandomMeans": ("distributions", "p", "p(z|y)", "mixture", "means"),
     "Game": ("games", "joint"),
+    "Term": ("terms", "likelihood"),
     "GradientPenalty": ("games", "joint", "gradient_penalty"),
     "Regularizer": ("games", "joint", "roth_penalty"),
     "Training": ("training",),
