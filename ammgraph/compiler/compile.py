@@ -17,7 +17,8 @@ from ammgraph.compiler.origins import check_origins, field_of
 from ammgraph.compiler.resolved import Call, Declared, Resolved
 from ammgraph.compiler.statistics import check_statistics
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
-from ammgraph.compiler.terms import check_objectives, check_terms, plan_term, uses_of, wanted_by
+from ammgraph.compiler.term_rules import check_objectives, check_terms, term_warnings
+from ammgraph.compiler.terms import plan_term, uses_of, wanted_by
 from ammgraph.compiler.turns import check_players, check_turns, plan_turns
 from ammgraph.diagnostics import Diagnostic, Problems, stop_if
 from ammgraph.plan.cost import check_memory
@@ -69,7 +70,8 @@ def compile_spec(spec: Spec) -> Plan:
     plan = _plan(resolved)
     for steps in STEPS:
         _stop_if(spec, chain.from_iterable(rule(spec, plan) for rule in steps))
-    plan = replace(plan, warnings=tuple(chain.from_iterable(rule(spec, plan) for rule in WARNINGS)))
+    warnings = chain(*(rule(spec, plan) for rule in WARNINGS), term_warnings(resolved, plan))
+    plan = replace(plan, warnings=tuple(warnings))
     _stop_if(spec, check_memory(spec, plan))
     return plan
 

@@ -74,7 +74,7 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
         if not calls and not scores:
             yield Diagnostic(
                 "unused",
-                f"no distribution and no game names `{name}`",
+                f"no distribution, game or term names `{name}`",
                 spec.source.key("networks", name),
                 hint="`null` removes a network that is inherited",
             )
@@ -86,7 +86,7 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
                     "unused",
                     f"row `{row}` of `{name}` serves nothing",
                     spec.source.key("networks", name, "layers", row),
-                    found="no drawn row and no logit depends on it",
+                    found="no drawn row, no logit and no term depends on it",
                     hint="`null` removes a row that is inherited",
                 )
     matched = {draw for game in spec.games.values() for side in game.match for _, draw in side.summands}
@@ -94,7 +94,9 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
     taken |= {name for use in uses for name in (use.draw, use.of.draw if isinstance(use.of, FactorUse) else "")}
     for name in resolved.declared:
         if name not in matched | taken:
-            yield Diagnostic("unused", f"no game matches `{name}`", spec.source.key("distributions", name))
+            yield Diagnostic(
+                "unused", f"no game matches `{name}` and no term names it", spec.source.key("distributions", name)
+            )
     drawn = {name for factor in factors for name in factor.factor.variables}
     for name in resolved.variables:
         if name not in drawn:

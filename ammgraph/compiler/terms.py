@@ -1,14 +1,13 @@
-"""Terms: what each factor and value in them stands for, whether it can be scored, and whom their gradients reach."""
+"""Terms: what each factor and value in them stands for, what it needs of which network, and whom gradients reach."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
 from ammgraph.compiler.derive import density_of
-from ammgraph.compiler.games import gradient_paths, needed_variables
+from ammgraph.compiler.games import gradient_paths
 from ammgraph.compiler.resolved import Declared, Resolved
-from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
-from ammgraph.formulas.expression import Expression, Mean, Measure, Pooled, Scored, Value, minus, plus, times
+from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, minus, plus, times
 from ammgraph.plan.plan import (
     Density,
     DensityKind,
@@ -18,19 +17,10 @@ from ammgraph.plan.plan import (
     ScorePlan,
     Shape,
     TermPlan,
-    shape_text,
 )
-from ammgraph.spec.notation import Factor, Reference
+from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource, Uniform
 from ammgraph.spec.terms import Expected, FactorUse, Of, ValueUse
-
-# What each function of a term can be taken of.
-SCORED: Mapping[str, tuple[str, ...]] = {
-    "log": ("normal", "categorical", "bernoulli"),
-    "H": ("normal", "categorical"),
-    "KL": ("normal", "categorical"),
-}
-_NAMES = {"bernoulli": "Bernoulli"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class Use:
     of: FactorUse | ValueUse
     draw: str  # "" where none is written
     pooled: bool  # a mean over the batch is taken of it
-    at: FactorUse | ValueUse | Expected  # the part of the text that a message points at
+    expected: Expected | None  # the `E[...]` that holds it
 
 
 def uses_of(resolved: Resolved, term: str) -> Iterator[Use]:
@@ -54,9 +44,10 @@ def uses_of(resolved: Resolved, term: str) -> Iterator[Use]:
         for argument in function.arguments:
             if isinstance(argument, Expected):
                 assert not isinstance(argument.of, Of)
-                yield Use(term, function.function, argument.of, argument.draw, True, argument.of)
+                yield Use(term, function.function, argument.of, argument.draw, True, argument)
             else:
-                yield Use(term, function.function, argument, draw, False, argument)
+                holder = item if isinstance(item, Expected) else None
+                yield Use(term, function.function, argument, draw, False, holder)
 
 
 def factor_of(resolved: Resolved, use: FactorUse) -> Declared | None:
@@ -86,200 +77,6 @@ def is_conditional(resolved: Resolved, draw: str) -> bool:
     return any(name not in produced for factor in factors for name in factor.factor.given)
 
 
-# ------------------------------------------------------------------------------------------------ rules
-
-
-def check_objectives(resolved: Resolved) -> Iterator[Diagnostic]:
-    """Something is minimised."""
-    if not resolved.spec.games and not resolved.spec.terms:
-        yield Diagnostic(
-            "no-objective",
-            "there are neither games nor terms: nothing is minimised",
-            resolved.spec.source.key("networks"),
-            expected="a section `games` or `terms`",
-        )
-
-
-def check_terms(resolved: Resolved) -> Iterator[Diagnostic]:
-    """Every factor and value of a term is there, has what its function asks for, and is taken at what is drawn."""
-    for term in resolved.spec.terms:
-        problems = [problem for use in uses_of(resolved, term) for problem in _use_fits(resolved, use)]
-        yield from problems
-        if not problems:
-            yield from _pairs_fit(resolved, term)
-
-
-def _place(resolved: Resolved, use: Use) -> Span:
-    path = ("terms", use.term, "minimize")
-    return resolved.spec.source.within(*path, start=use.at.start, end=use.at.end)
-
-
-def _use_fits(resolved: Resolved, use: Use) -> Iterator[Diagnostic]:
-    span, declared = _place(resolved, use), resolved.declared
-    if use.draw and use.draw not in declared:
-        hint = did_you_mean(use.draw, declared)
-        yield Diagnostic("unknown-distribution", f"`{use.draw}` is not a distribution", span, hint=hint)
-        return
-    if use.draw and is_conditional(resolved, use.draw):
-        produced = {name for factor in declared[use.draw] for name in factor.factor.variables}
-        open_names = [n for f in declared[use.draw] for n in f.factor.given if n not in produced]
-        yield Diagnostic(
-            "impossible-term",
-            f"`{use.draw}` cannot be drawn: it has no factor for `{open_names[0]}`",
-            span,
-            expected=f"a distribution that draws `{open_names[0]}`, as in `E[q] ...`",
-            notes=(Note(f"`{use.draw}` stands here", resolved.spec.source.key("distributions", use.draw)),),
-        )
-        return
-    problems = list(
-        _factor_fits(resolved, use, use.of, span)
-        if isinstance(use.of, FactorUse)
-        else _value_fits(resolved, use, use.of, span)
-    )
-    yield from problems
-    if not problems and use.draw:
-        yield from _is_drawn(resolved, use, span)
-
-
-def _factor_fits(resolved: Resolved, use: Use, of: FactorUse, span: Span) -> Iterator[Diagnostic]:
-    if of.draw not in resolved.declared:
-        hint = did_you_mean(of.draw, resolved.declared)
-        yield Diagnostic("unknown-distribution", f"`{of.draw}` is not a distribution", span, hint=hint)
-        return
-    factor = factor_of(resolved, of)
-    if factor is None:
-        known = [str(found.factor) for found in resolved.declared[of.draw]]
-        message = f"`{of.draw}` has no factor `{Factor(of.draw, of.variables, tuple(own for own, _ in of.given))}`"
-        yield Diagnostic("unknown-factor", message, span, hint=did_you_mean(str(of), known))
-        return
-    for own, other in of.given:
-        if other not in resolved.variables:
-            hint = did_you_mean(other, resolved.variables)
-            yield Diagnostic("unknown-variable", f"`{other}` is not a variable", span, hint=hint)
-        elif resolved.variables[other].shape != resolved.variables[own].shape:
-            yield Diagnostic(
-                "shape-mismatch",
-                f"`{other}` cannot stand for `{own}`",
-                span,
-                found=f"`{other}` {shape_text(resolved.variables[other].shape)}",
-                expected=shape_text(resolved.variables[own].shape),
-            )
-    kind = kind_of(resolved, factor)
-    allowed = ("categorical",) if use.pooled or not use.draw else SCORED[use.function]
-    if of.given and not use.draw:
-        yield Diagnostic(
-            "needs-expectation",
-            f"`{of}` has conditions, and nothing says whose samples they are",
-            span,
-            expected=f"`E[q] {of}`, with the distribution that draws them",
-        )
-    elif kind not in SCORED["log"]:
-        yield _without_density(factor, kind, span)
-    elif kind not in allowed:
-        function = {"log": "log density", "H": "entropy", "KL": "divergence"}[use.function]
-        of_what = f"a mean of {kind} distributions" if use.pooled else f"a {_NAMES.get(kind, kind)} distribution"
-        yield Diagnostic(
-            "impossible-term",
-            f"the {function} of {of_what} has no closed form here",
-            span,
-            found=f"`{of}` is {_NAMES.get(kind, kind)}",
-            expected=" or ".join(_NAMES.get(name, name) for name in allowed),
-        )
-
-
-def _without_density(factor: Declared, kind: str, span: Span) -> Diagnostic:
-    reason = {
-        "data": "data have none",
-        "deterministic": "its row is deterministic",
-        "implicit": "its row is random in a way whose density is not known",
-        "uniform": "a uniform prior of a real variable has the same everywhere",
-    }.get(kind, f"it takes {kind} of another distribution")
-    hint = f"`l2({factor.factor.variables[0]}, {factor.source})` compares values" if kind == "deterministic" else ""
-    expected = "a normal, categorical or Bernoulli factor: `a + expn(b)`, `softmax`, `sigmoid`"
-    return Diagnostic("no-density", f"`{factor.factor}` has no density: {reason}", span, expected=expected, hint=hint)
-
-
-def _value_fits(resolved: Resolved, use: Use, of: ValueUse, span: Span) -> Iterator[Diagnostic]:
-    if isinstance(of.name, str):
-        if of.name not in resolved.variables:
-            hint = did_you_mean(of.name, resolved.variables)
-            if of.name in resolved.networks:
-                hint = f"a row of it is written `{of.name}.{resolved.networks[of.name].rows[-1].name}`"
-            yield Diagnostic("unknown-variable", f"`{of.name}` is not a variable", span, hint=hint)
-        return
-    if of.name.owner not in resolved.networks:
-        hint = did_you_mean(of.name.owner, resolved.networks)
-        yield Diagnostic("unknown-network", f"`{of.name.owner}` is not a network", span, hint=hint)
-        return
-    layers = resolved.tables[of.name.owner].rows
-    if of.name.name not in layers:
-        message = f"`{of.name.owner}` has no row `{of.name.name}`"
-        yield Diagnostic("unknown-row", message, span, hint=did_you_mean(of.name.name, layers))
-    for local, variable in of.name.bindings:
-        if variable not in resolved.variables:
-            hint = did_you_mean(variable, resolved.variables)
-            yield Diagnostic("unknown-variable", f"`{variable}` is not a variable", span, hint=hint)
-        elif local not in resolved.inputs[of.name.owner]:
-            hint = did_you_mean(local, resolved.inputs[of.name.owner])
-            yield Diagnostic("unknown-name", f"`{of.name.owner}` reads no `{local}`", span, hint=hint)
-        elif resolved.variables[variable].shape != resolved.inputs[of.name.owner][local]:
-            yield Diagnostic(
-                "shape-mismatch",
-                f"`{variable}` cannot stand for `{local}`",
-                span,
-                found=shape_text(resolved.variables[variable].shape),
-                expected=shape_text(resolved.inputs[of.name.owner][local]),
-            )
-
-
-def _is_drawn(resolved: Resolved, use: Use, span: Span) -> Iterator[Diagnostic]:
-    """The draw produces all that is read, down to the conditions of what is drawn for it."""
-    wanted = wanted_by(resolved, use)
-    for name, variables in needed_variables(resolved, wanted).items():
-        produced = {variable for factor in resolved.declared[name] for variable in factor.factor.variables}
-        for variable in sorted(variables - produced):
-            readers = [str(f.factor) for f in resolved.declared[name] if variable in f.factor.given]
-            yield Diagnostic(
-                "missing-factor",
-                f"`{name}` has no factor for `{variable}`",
-                span,
-                found=f"`{readers[0] if readers else use.of}` needs it",
-                expected=f"a distribution that draws `{variable}`",
-                notes=(Note(f"`{name}` stands here", resolved.spec.source.key("distributions", name)),),
-            )
-
-
-def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
-    """Two distributions of a divergence are of one kind and variable; two values of a distance have one shape."""
-    uses = list(uses_of(resolved, term))
-    place = 0
-    for _, item in resolved.spec.terms[term].minimize.parts:
-        function = item.of if isinstance(item, Expected) else item
-        assert isinstance(function, Of)
-        own = uses[place : place + len(function.arguments)]
-        place += len(own)
-        if len(own) < 2:
-            continue
-        shapes = [shape_of(resolved, use) for use in own]
-        kinds = ["" if (f := _declared(resolved, use)) is None else kind_of(resolved, f) for use in own]
-        if shapes[0] != shapes[1] or kinds[0] != kinds[1]:
-            names = [
-                f"`{use.of}` {kind}{' ' if kind else ''}{shape_text(s)}"
-                for use, kind, s in zip(own, kinds, shapes, strict=True)
-            ]
-            yield Diagnostic(
-                "impossible-term" if kinds[0] != kinds[1] else "shape-mismatch",
-                f"`{function.function}` compares things of different {'kinds' if kinds[0] != kinds[1] else 'shapes'}",
-                _place(resolved, own[1]),
-                found=" and ".join(names),
-                expected="two of one kind and shape",
-            )
-
-
-def _declared(resolved: Resolved, use: Use) -> Declared | None:
-    return factor_of(resolved, use.of) if isinstance(use.of, FactorUse) else None
-
-
 def shape_of(resolved: Resolved, use: Use) -> Shape:
     """The shape of a value, or of the variable of a factor."""
     if isinstance(use.of, FactorUse):
@@ -287,9 +84,6 @@ def shape_of(resolved: Resolved, use: Use) -> Shape:
     if isinstance(use.of.name, str):
         return resolved.variables[use.of.name].shape
     return resolved.networks[use.of.name.owner].row(use.of.name.name).out_shape
-
-
-# ------------------------------------------------------------------------------------------------ decisions
 
 
 def wanted_by(resolved: Resolved, use: Use) -> list[tuple[str, str]]:
@@ -375,8 +169,8 @@ def _value(resolved: Resolved, term: str) -> Expression:
             leaves.append(Pooled(use.draw, leaf) if use.pooled else leaf)
         if function.function == "log":
             leaves.append(Value(own[0].of.variables[0], own[0].draw))  # type: ignore[union-attr]
-        measure = Measure(function.function, tuple(leaves))
-        value = Mean(item.draw, measure) if isinstance(item, Expected) else measure
+        functional = Functional(function.function, tuple(leaves))
+        value = Mean(item.draw, functional) if isinstance(item, Expected) else functional
         weighed = times(float(abs(coefficient)), value)
         items.append(minus(weighed) if coefficient < 0 else weighed)
     return plus(*items)

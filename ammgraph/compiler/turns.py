@@ -28,7 +28,7 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                     "no-gradient",
                     f"no gradient of `{owner}` reaches `{network}`",
                     span,
-                    expected=f"one of {_listing(reached)}",
+                    expected=f"{'one of ' if len(reached) > 1 else ''}{_listing(reached)}",
                 )
     for term in plan.terms:
         if not term.paths:
@@ -152,12 +152,12 @@ def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagn
             elif network not in trained or not counts[network]:
                 yield Diagnostic(
                     "no-gradient",
-                    f"no game of this turn trains `{network}`",
+                    f"nothing in this turn trains `{network}`",
                     span,
                     found=f"a turn of {_listing({loss.owner for loss in losses})}"
                     if counts[network]
                     else "no parameters",
-                    expected="a discriminator of this turn's games, or a network that draws what one reads",
+                    expected="a discriminator of this turn's games, or a network that one of them or a term depends on",
                 )
 
 
@@ -179,8 +179,8 @@ def _every_network_is_trained(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 spec.source.key("networks", network.name),
                 found="`trains` or the schedule leaves it out"
                 if in_game
-                else "it draws nothing that a discriminator reads",
-                expected="a network that some game trains",
+                else "it draws nothing that a discriminator reads, and no term depends on it",
+                expected="a network that some game or term trains",
                 hint="`null` removes a network that is inherited" if not in_game else "",
             )
 

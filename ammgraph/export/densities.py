@@ -63,7 +63,7 @@ class Densities:
         self._pooled.add(written)
         return written
 
-    def measure(self, name: str, arguments: Sequence[str]) -> str:
+    def functional(self, name: str, arguments: Sequence[str]) -> str:
         """A call of a helper; of what is pooled one number."""
         helper = _DISTANCES.get(name) or f"{self._kinds[arguments[0]]}_{_MEASURES[name]}"
         return f"{helper}({', '.join(arguments)})" + (".sum()" if arguments[0] in self._pooled else "")

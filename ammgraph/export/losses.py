@@ -222,7 +222,7 @@ def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
         leaf=scope.leaf if loss.owner in scope.turn.games else spoken.leaf,
         function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
         mean=lambda _, argument: spoken.mean(argument),
-        measure=spoken.measure,
+        functional=spoken.functional,
         times=" * ",
         power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
     )
@@ -279,7 +279,7 @@ def _arguments(listed: str) -> list[str]:
 
 
 def _on_lines(line: str) -> list[str]:
-    """`... torch.mean(value)`, or `... measure(value).sum()` of a pooled value, on one line, or on three."""
+    """`... torch.mean(value)`, or `... functional(value).sum()` of a pooled value, on one line, or on three."""
     if len(line) <= WIDTH:
         return [line]
     if pooled := re.fullmatch(r"([^(]*\()(.*)(\)\.sum\(\))", line):

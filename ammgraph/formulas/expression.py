@@ -58,8 +58,8 @@ class Pooled:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A number of each example, by a function of `formulas.functions.MEASURES`; one number, where it is of means."""
+class Functional:
+    """A number of each example, by a function of `formulas.functions.FUNCTIONALS`; one number, where it is of means."""
 
     function: str
     arguments: tuple[Scored | Value | Pooled, ...]
@@ -111,7 +111,7 @@ class Mean:
 
 Leaf: TypeAlias = Logit | Slope | Scored | Value
 Expression: TypeAlias = (
-    Number | Logit | Slope | Scored | Value | Pooled | Measure | Minus | Sum | Product | Square | Apply | Mean
+    Number | Logit | Slope | Scored | Value | Pooled | Functional | Minus | Sum | Product | Square | Apply | Mean
 )
 
 
@@ -157,7 +157,7 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
     match expression:
         case Logit() | Slope():
             return leaf(expression)
-        case Number() | Scored() | Value() | Pooled() | Measure():
+        case Number() | Scored() | Value() | Pooled() | Functional():
             return expression
         case Sum(terms):
             return Sum(tuple(replaced(term, leaf) for term in terms))

@@ -25,7 +25,7 @@ FUNCTIONS: dict[str, Function] = {
 
 
 @dataclass(frozen=True)
-class MeasureFunction:
+class FunctionalKind:
     """A function of distributions or values, in every notation; `torch` is its name in `nn.densities`.
 
     `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written.
@@ -45,10 +45,10 @@ class MeasureFunction:
         return self.meaning.endswith("in nats")
 
 
-MEASURES: dict[str, MeasureFunction] = {
-    "log": MeasureFunction("log_density", "log {}", r"\log {}", "log density at the sample, in nats", shown=1),
-    "H": MeasureFunction("entropy", "H({})", r"\mathrm{{H}}\left[{}\right]", "entropy, in nats"),
-    "KL": MeasureFunction(
+FUNCTIONALS: dict[str, FunctionalKind] = {
+    "log": FunctionalKind("log_density", "log {}", r"\log {}", "log density at the sample, in nats", shown=1),
+    "H": FunctionalKind("entropy", "H({})", r"\mathrm{{H}}\left[{}\right]", "entropy, in nats"),
+    "KL": FunctionalKind(
         "divergence",
         "KL({})",
         r"\mathrm{{KL}}\left({}\right)",
@@ -56,20 +56,20 @@ MEASURES: dict[str, MeasureFunction] = {
         text_joint=" || ",
         latex_joint=r" \,\|\, ",
     ),
-    "l1": MeasureFunction("distance_1", "l1({})", r"\lVert {} \rVert_1", "sum of |a - b| over elements; of |a| alone"),
-    "l2": MeasureFunction(
+    "l1": FunctionalKind("distance_1", "l1({})", r"\lVert {} \rVert_1", "sum of |a - b| over elements; of |a| alone"),
+    "l2": FunctionalKind(
         "distance_2", "l2({})", r"\lVert {} \rVert_2^2", "sum of (a - b)^2 over elements; of a^2 alone"
     ),
 }
 
 
-def measure_text(name: str, arguments: Sequence[str]) -> str:
+def functional_text(name: str, arguments: Sequence[str]) -> str:
     """`KL(q(z|x) || p(z))`."""
-    function = MEASURES[name]
+    function = FUNCTIONALS[name]
     return function.text.format(function.text_joint.join(arguments[: function.shown]))
 
 
-def measure_latex(name: str, arguments: Sequence[str]) -> str:
+def functional_latex(name: str, arguments: Sequence[str]) -> str:
     r"""`\lVert x - y \rVert_2^2`."""
-    function = MEASURES[name]
+    function = FUNCTIONALS[name]
     return function.latex.format(function.latex_joint.join(arguments[: function.shown]))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from ammgraph.formulas.expression import (
     Apply,
     Expression,
+    Functional,
     Leaf,
     Logit,
     Mean,
-    Measure,
     Minus,
     Number,
     Pooled,
@@ -37,7 +37,7 @@ class Spelling:
     leaf: Callable[[Leaf], str]
     function: Callable[[str, str], str]  # name, argument
     mean: Callable[[str, str], str]  # draw, argument
-    measure: Callable[[str, Sequence[str]], str]  # name, arguments
+    functional: Callable[[str, Sequence[str]], str]  # name, arguments
     times: str  # between factors
     power: Callable[[str], str]  # the square of a base
     brackets: str = "({})"
@@ -57,8 +57,8 @@ def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
             return spelling.leaf(expression), ATOM
         case Pooled(draw, argument):
             return spelling.mean(draw, _within(argument, spelling, spelling.mean_holds)), ATOM
-        case Measure(function, arguments):
-            return spelling.measure(function, [written(argument, spelling) for argument in arguments]), ATOM
+        case Functional(function, arguments):
+            return spelling.functional(function, [written(argument, spelling) for argument in arguments]), ATOM
         case Minus(argument):
             return f"-{_within(argument, spelling, PRODUCT)}", SUM
         case Sum(terms):

@@ -11,10 +11,10 @@ from torch import Tensor
 from ammgraph.formulas.expression import (
     Apply,
     Expression,
+    Functional,
     Leaf,
     Logit,
     Mean,
-    Measure,
     Minus,
     Number,
     Pooled,
@@ -25,7 +25,7 @@ from ammgraph.formulas.expression import (
     Sum,
     Value,
 )
-from ammgraph.formulas.functions import FUNCTIONS, MEASURES
+from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
 from ammgraph.nn import densities
 from ammgraph.nn.densities import Distribution
 from ammgraph.nn.functions import function
@@ -61,8 +61,8 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
         case Pooled(_, argument):
             found = leaves[argument]
             return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
-        case Measure(name, arguments):
-            measured = _measure(name)(*(_value(argument, leaves) for argument in arguments))
+        case Functional(name, arguments):
+            measured = _functional(name)(*(_value(argument, leaves) for argument in arguments))
             return measured.sum() if isinstance(arguments[0], Pooled) else measured
         case Square(argument):
             return _number(_value(argument, leaves)) ** 2
@@ -95,6 +95,6 @@ def _number(found: _Value) -> Tensor | float:
 
 
 @cache
-def _measure(name: str) -> Callable[..., Tensor]:
-    found: Callable[..., Tensor] = getattr(densities, MEASURES[name].torch)
+def _functional(name: str) -> Callable[..., Tensor]:
+    found: Callable[..., Tensor] = getattr(densities, FUNCTIONALS[name].torch)
     return found

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ammgraph.evaluation.metrics import Array
-from ammgraph.formulas.expression import Measure, parts
-from ammgraph.formulas.functions import MEASURES
+from ammgraph.formulas.expression import Functional, parts
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import GamePlan, Plan, TermPlan
@@ -118,11 +118,11 @@ def _losses(plan: Plan, game: GamePlan, records: Sequence[Record]) -> list[Panel
 
 
 def _term(term: TermPlan, records: Sequence[Record]) -> Panel:
-    measures = [part.function for part in parts(term.value) if isinstance(part, Measure)]
+    functionals = [part.function for part in parts(term.value) if isinstance(part, Functional)]
     return Panel(
         f"term_{term.name}",
         f"Term {term.name}",
-        "nats" if all(MEASURES[name].in_nats for name in measures) else "value",
+        "nats" if all(FUNCTIONALS[name].in_nats for name in functionals) else "value",
         _curves(records, {Metric(term.name, "value"): term.name}),
         note="Before its weight; means over the steps between two lines.",
     )

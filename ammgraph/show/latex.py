@@ -15,7 +15,7 @@ from ammgraph.formulas.expression import (
     plus,
     times,
 )
-from ammgraph.formulas.functions import FUNCTIONS, measure_latex
+from ammgraph.formulas.functions import FUNCTIONS, functional_latex
 from ammgraph.formulas.notation import Spelling, written
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.games import game_value, penalty_value, weighed
@@ -136,7 +136,7 @@ def _spelling(leaf: Callable[[Leaf], str]) -> Spelling:
         leaf=leaf,
         function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
         mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
-        measure=measure_latex,
+        functional=functional_latex,
         times=r" \, ",
         power=lambda base: f"{base}^2",
         brackets=r"\left({}\right)",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value
-from ammgraph.formulas.functions import FUNCTIONS, measure_text
+from ammgraph.formulas.functions import FUNCTIONS, functional_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
 from ammgraph.plan.games import game_value, penalty_value, weighed
@@ -189,7 +189,7 @@ _TEXT = Spelling(
     leaf=lambda leaf: _leaf_text(leaf),
     function=lambda name, argument: FUNCTIONS[name].text.format(argument),
     mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
-    measure=measure_text,
+    functional=functional_text,
     mean_holds=PRODUCT,
     times=" ",
     power=lambda base: f"{base}^2",

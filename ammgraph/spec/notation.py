@@ -27,6 +27,8 @@ _LONGEST = 200  # characters: far beyond any notation a person writes, and a bou
 class NotationError(ValueError):
     """Text that is not in the notation; [start, end) are columns of that text, from 0."""
 
+    code = "notation"
+
     def __init__(self, message: str, start: int, end: int, expected: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message, self.start, self.end, self.expected, self.hint = message, start, end, expected, hint

@@ -306,6 +306,16 @@ class Term(Model):
         examples=[["encoder"]],
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_minimised(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise problem("wrong-type", "{place} is not a mapping", found="a text", expected="`{minimize: ...}`")
+        if isinstance(value, dict) and "maximize" in value:
+            hint = "with a minus it is minimised, as in `minimize: -E[q] log p(x|z)`"
+            raise problem("unknown-key", "unknown key `maximize`", at=("maximize",), stands_at="key", hint=hint)
+        return value
+
 
 # ---------------------------------------------------------------------------------------- the whole
 

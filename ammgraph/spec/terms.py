@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
+from ammgraph.diagnostics import nearest
 from ammgraph.spec.notation import NotationError, Reference, Tokens, number_text, reference_after
 
 _TOKEN = re.compile(
@@ -25,6 +26,20 @@ _TOKEN = re.compile(
 FUNCTIONS = ("log", "H", "KL", "l1", "l2")
 _ITEM = "`E[...]`, `H(...)`, `KL(...)`, `l1(...)` or `l2(...)`"
 _INNER = "`log`, `H`, `KL`, `l1` or `l2`, as in `E[q] log p(x|z)`"
+
+# What other libraries call the parts of a loss -> a term that says it.
+_SAID = {
+    **dict.fromkeys(("mse", "mse_loss", "l2_loss", "squared_error"), "E[q] l2(x, decoder.x)"),
+    **dict.fromkeys(("mae", "l1_loss"), "E[q] l1(x, decoder.x)"),
+    **dict.fromkeys(
+        ("loss", "losses", "nll", "bce", "likelihood", "reconstruction", "autoencoder"), "-E[q] log p(x|z)"
+    ),
+    **dict.fromkeys(("ce", "cross_entropy"), "-E[q] log c(y|x)"),
+    **dict.fromkeys(("kl", "kld", "kl_divergence"), "E[q] KL(q(z|x) || p(z))"),
+    **dict.fromkeys(("entropy", "h"), "E[q] H(q(y|x))"),
+    **dict.fromkeys(("ln", "log_prob"), "E[q] log p(x|z)"),
+    **dict.fromkeys(("elbo", "vae"), "E[q] KL(q(z|x) || p(z)) - E[q] log p(x|z)"),
+}
 
 FunctionName: TypeAlias = Literal["log", "H", "KL", "l1", "l2"]
 
@@ -99,6 +114,22 @@ class Term:
         return text
 
 
+class NeedsExpectation(NotationError):
+    """Nothing says at whose samples a factor or a value is taken."""
+
+    code = "needs-expectation"
+
+
+def said_as(word: str) -> str:
+    """A term that says what a word of other libraries means, or nothing."""
+    return _SAID.get(word.lower(), "")
+
+
+def hint_of_section(word: str) -> str:
+    """A hint for a word of other libraries that stands where no term is; nothing for other words."""
+    return f'a section `terms` says it: `NAME: {{minimize: "{said_as(word)}"}}`' if said_as(word) else ""
+
+
 def factors_of(term: Term) -> Iterator[FactorUse]:
     """Every factor that a term names."""
     for found in (argument for _, item in term.parts for argument in _arguments_of(item)):
@@ -126,7 +157,7 @@ def parse_term(text: str, constants: Mapping[str, Fraction]) -> Term:
             break
         sign = 1 if tokens.take() == "+" else -1
     if tokens.peek() in ("*", "/"):
-        tokens.fail("a number stands before what it multiplies", expected="as in `2 * E[q] log p(x|z)`")
+        tokens.fail("a number stands before what it multiplies", hint="as in `2 * E[q] log p(x|z)`")
     tokens.end()
     return Term(tuple(parts))
 
@@ -141,17 +172,24 @@ def _coefficient(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
             value /= divisor
     elif tokens.kind() == "name" and tokens.peek() not in ("E", *FUNCTIONS):
         start, name = tokens.start, tokens.peek()
-        if name not in constants and tokens.peek(1) == "(":
-            tokens.fail(f"nothing says at whose samples `{name}(...)` is taken", _ITEM, "as in `E[q] log p(x|z)`")
         if name not in constants:
-            tokens.fail(f"`{name}` is neither a function of a term nor a constant", expected=_ITEM)
+            draw = name.removeprefix("E_")
+            hint = f"the mean is written `E[{draw}]`" if draw != name else _as_in(name) or nearest(name, constants)
+            hint = hint or (f"`{name}` in `constants` would be a number" if tokens.peek(1) == "*" else "")
+            tokens.fail(f"`{name}` is neither a function of a term nor a constant", _ITEM, hint)
         value = constants[tokens.take()]
     else:
         return Fraction(1)
     if value == 0:
         raise NotationError("the number is 0: what it multiplies has no effect", start, tokens.last_end)
-    tokens.expect("*")
+    if tokens.peek() != "*":
+        tokens.fail(tokens.unexpected(), "`*`", "as in `2 * E[q] log p(x|z)`")
+    tokens.take()
     return value
+
+
+def _as_in(word: str) -> str:
+    return f"as in `{said_as(word)}`" if said_as(word) else ""
 
 
 def _item(tokens: Tokens) -> Expected | Of:
@@ -159,21 +197,22 @@ def _item(tokens: Tokens) -> Expected | Of:
     if word == "E":
         draw, first, last = _draw(tokens)
         if tokens.peek() == "E":
-            tokens.fail("an expectation holds no other", expected=_INNER)
+            tokens.fail("an expectation holds no other", _INNER, "its distribution draws all that is read")
         return Expected(draw, _inner(tokens), first, last)
     if word == "log":
         tokens.take()
         factor = _factor(tokens)
-        hint = f"as in `E[q] log {factor}`"
-        raise NotationError(f"nothing says whose samples `{factor}` is scored at", start, tokens.last_end, hint=hint)
+        hint = f"as in `E[q] log {factor}`, if `q` draws them"
+        message = f"nothing says at whose samples `{factor}` is scored"
+        raise NeedsExpectation(message, start, tokens.last_end, "`E[...]`", hint)
     if word not in FUNCTIONS:
-        tokens.fail(tokens.unexpected(), expected=_ITEM)
+        tokens.fail(tokens.unexpected(), _ITEM, _as_in(word))
     tokens.take()
     tokens.expect("(")
     if word in ("H", "KL"):
         arguments: list[FactorUse | ValueUse | Expected] = [_mix(tokens)]
         if word == "KL":
-            tokens.expect("||")
+            _bars(tokens)
             arguments.append(_mix(tokens))
     else:
         arguments = [_mean(tokens, word)]
@@ -190,8 +229,16 @@ def _draw(tokens: Tokens) -> tuple[str, int, int]:
     start = tokens.start
     name = tokens.name("a distribution, as in `E[q]`")
     end = tokens.last_end
-    tokens.expect("]")
+    if tokens.peek() != "]":
+        tokens.fail(tokens.unexpected(), "`]`", f"`E[{name}]` names one distribution")
+    tokens.take()
     return name, start, end
+
+
+def _bars(tokens: Tokens) -> None:
+    if tokens.peek() != "||":
+        tokens.fail(tokens.unexpected(), "`||`", "a divergence is written `KL(a || b)`")
+    tokens.take()
 
 
 def _mix(tokens: Tokens) -> FactorUse | Expected:
@@ -204,7 +251,8 @@ def _mix(tokens: Tokens) -> FactorUse | Expected:
 def _mean(tokens: Tokens, function: str) -> Expected:
     if tokens.peek() != "E":
         hint = f"`E[q] {function}(a, b)` compares example by example, `{function}(E[q] a, E[p] b)` means"
-        tokens.fail(f"nothing says at whose samples `{function}` is taken", expected="`E[...]`", hint=hint)
+        start, message = tokens.start, f"nothing says at whose samples `{function}` is taken"
+        raise NeedsExpectation(message, start, start + max(1, len(tokens.peek())), "`E[...]`", hint)
     draw, first, last = _draw(tokens)
     return Expected(draw, _value(tokens), first, last)
 
@@ -212,7 +260,7 @@ def _mean(tokens: Tokens, function: str) -> Expected:
 def _inner(tokens: Tokens) -> Of:
     word, start = tokens.peek(), tokens.start
     if word not in FUNCTIONS:
-        tokens.fail(tokens.unexpected(), expected=_INNER)
+        tokens.fail(tokens.unexpected(), _INNER, _as_in(word))
     tokens.take()
     arguments: list[FactorUse | ValueUse | Expected]
     if word == "log":
@@ -222,7 +270,7 @@ def _inner(tokens: Tokens) -> Of:
     one = _factor if word in ("H", "KL") else _value
     arguments = [one(tokens)]
     if word == "KL":
-        tokens.expect("||")
+        _bars(tokens)
         arguments.append(_factor(tokens))
     elif word in ("l1", "l2") and tokens.accept(","):
         arguments.append(_value(tokens))
