@@ -25,8 +25,8 @@ CODES: dict[str, str] = {
     "bad-override": "A `--set` is not `path=value`, or its path does not lead through mappings.",
     # names and notation
     "bad-name": "A name is a letter followed by letters, digits and `_`, and no word of the language.",
-    "name-clash": "One name means two things: distributions and networks, or constants and variables, are kept apart.",
-    "notation": "A text is not in the notation of factors, references, inputs, sides or arithmetic.",
+    "name-clash": "One name means two things: distributions and networks, games and terms, constants and variables.",
+    "notation": "A text is not in the notation of factors, references, inputs, sides, terms or arithmetic.",
     "duplicate-factor": "A factor stands twice in one distribution; order and spaces make no difference.",
     "wrong-head": "The letter of a factor is its distribution's name up to the first `_`.",
     "bad-alias": "A distribution given as a name is another draw of a distribution that has factors of its own.",
@@ -61,10 +61,17 @@ CODES: dict[str, str] = {
     "data-mismatch": "A variable that data gives has another type, shape or number of classes than the data.",
     "prior-mismatch": "A prior is on another kind of variable, or its numbers do not fit the variable.",
     "batch-mismatch": "Samples that are paired example by example come from batches of different sizes.",
+    # terms
+    "unknown-factor": "A term names a factor that its distribution does not have.",
+    "no-density": "A term scores a factor that has no density: of data, of a deterministic row, of a flat prior.",
+    "impossible-term": "A term asks for what has no closed form, compares two kinds, or draws what it can only score.",
+    "needs-expectation": "A term does not say at whose samples a factor or a value is taken: an `E[...]` is missing.",
     # games and training
     "unknown-game": "A game is named that is not declared.",
+    "unknown-term": "A term is named that is not declared.",
+    "no-objective": "There are neither games nor terms, so that nothing would be minimised.",
     "impossible-game": "A game has two different sides, a logit that reads a variable, and for eq. 18 paired examples.",
-    "no-gradient": "A network is to be trained, and no gradient of a game reaches it.",
+    "no-gradient": "A network is to be trained, and no gradient of a game or a term reaches it.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
     "unused": "A row, network, variable or distribution serves nothing.",
     "too-large": "A step or an evaluation takes more memory than any machine has, or a step too many parts to plan.",
@@ -72,12 +79,13 @@ CODES: dict[str, str] = {
     "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
     "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",
+    "suspicious-sign": "A log density is minimised, so that what is likely becomes unlikely: a minus is missing.",
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
 MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
 _LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
 _LONGEST_COMPARED, _MOST_COMPARED = 100, 20  # what takes part in the search of the nearest name, whose work is a square
-WARNINGS = ("no-data", "no-effect", "uneven-game", "support-mismatch")  # told, but no error
+WARNINGS = ("no-data", "no-effect", "uneven-game", "suspicious-sign", "support-mismatch")  # told, but no error
 
 
 @dataclass(frozen=True, order=True)

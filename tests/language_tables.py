@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from ammgraph.formulas.expression import Logit
+from ammgraph.formulas.functions import FUNCTIONALS, functional_text
 from ammgraph.formulas.notation import PRODUCT
 from ammgraph.formulas.objectives import OBJECTIVES, loss
 from ammgraph.formulas.penalties import PENALTIES
@@ -32,6 +33,7 @@ SECTIONS: dict[str, str] = {
     "Game": "`games.NAME`",
     "GradientPenalty": "`games.NAME.gradient_penalty`",
     "Regularizer": "`games.NAME.roth_penalty`, `games.NAME.r1_penalty`",
+    "Term": "`terms.NAME`",
     "Training": "`training`",
     "Adam": "`training.optimizers.NAME`, Adam",
     "Sgd": "`training.optimizers.NAME`, SGD",
@@ -42,6 +44,14 @@ SECTIONS: dict[str, str] = {
     "Turn": "`training.schedule`, an entry",
     "Evaluation": "`evaluation`",
     "Published": "`published`, an entry",
+}
+# What the functions of terms are shown with.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "log": ("p(x|z)",),
+    "H": ("q(y|x)",),
+    "KL": ("q(z|x)", "p(z)"),
+    "l1": ("a", "b"),
+    "l2": ("a", "b"),
 }
 # Every other definition is a part of these: a text or a choice.
 PARTS = {"Arithmetic", "Distribution", "Extending"}
@@ -94,6 +104,15 @@ def measures_table() -> str:
         for name, measure in MEASURES.items()
     ]
     return "\n".join(["| measure | is | unit | better |", "|---|---|---|---|", *rows, ""])
+
+
+def functionals_table() -> str:
+    """What a term is made of."""
+    rows = [
+        f"| `{_cell(functional_text(name, ARGUMENTS[name]))}` | {_cell(functional.meaning)} |"
+        for name, functional in FUNCTIONALS.items()
+    ]
+    return "\n".join(["| function | value |", "|---|---|", *rows, ""])
 
 
 def sources_table() -> str:
@@ -183,4 +202,4 @@ def _flow(value: object) -> str:
 
 
 def _word(text: str) -> str:
-    return f'"{text}"' if "," in text and "(" in text else text
+    return f'"{text}"' if "[" in text or ("," in text and "(" in text) else text

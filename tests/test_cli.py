@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny import FOLDER, TINY, command, environment
+from tiny import FOLDER, TERMS, TINY, command, environment
 from tiny_runs import Run
 
 from ammgraph import __version__
@@ -222,14 +222,29 @@ def test_show_prints_every_section(ammgraph: Run) -> None:
     assert starts == sorted(starts)
 
 
-@pytest.mark.parametrize("section", show.SECTIONS)
-def test_show_prints_one_section(section: str, ammgraph: Run) -> None:
-    _, whole, _ = ammgraph("show", TINY)
-    code, out, err = ammgraph("show", TINY, "--section", section)
+@pytest.mark.parametrize(
+    ("spec", "section"),
+    [
+        *((TINY, section) for section in show.SECTIONS if section != "terms"),
+        *((TERMS, section) for section in show.SECTIONS if section != "games"),
+    ],
+)
+def test_show_prints_one_section(spec: Path, section: str, ammgraph: Run) -> None:
+    _, whole, _ = ammgraph("show", spec)
+    code, out, err = ammgraph("show", spec, "--section", section)
     assert (code, err) == (0, "")
     assert out.strip()
     assert out.strip() in whole
     assert len(out) < len(whole) - 100
+
+
+def test_a_section_of_nothing_says_so_and_is_else_left_out(ammgraph: Run) -> None:
+    assert ammgraph("show", TINY, "--section", "terms") == (0, "no terms\n", "")
+    assert ammgraph("show", TERMS, "--section", "games") == (0, "no games\n", "")
+    for spec in (TINY, TERMS):
+        _, whole, _ = ammgraph("show", spec)
+        assert "\n\n\n" not in whole
+        assert "no " not in {line[:3] for line in whole.splitlines()}
 
 
 def test_show_draws_and_prints_nothing_else(ammgraph: Run) -> None:

@@ -14,6 +14,7 @@ from language_tables import (
     PARTS,
     SECTIONS,
     activations_table,
+    functionals_table,
     keys_table,
     measures_table,
     objectives_table,
@@ -32,6 +33,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 TABLES = {
     "objectives": objectives_table,
     "penalties": penalties_table,
+    "functionals": functionals_table,
     "keys": keys_table,
     "activations": activations_table,
     "sources": sources_table,
@@ -103,6 +105,7 @@ STANDS: dict[str, tuple[str | int, ...]] = {
     "Mixture": ("distributions", "p", "p(z|y)", "mixture"),
     "RandomMeans": ("distributions", "p", "p(z|y)", "mixture", "means"),
     "Game": ("games", "joint"),
+    "Term": ("terms", "likelihood"),
     "GradientPenalty": ("games", "joint", "gradient_penalty"),
     "Regularizer": ("games", "joint", "roth_penalty"),
     "Training": ("training",),

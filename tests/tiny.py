@@ -18,6 +18,8 @@ from ammgraph.train.trainer import Trainer
 FOLDER = Path(__file__).parent
 TINY = FOLDER / "tiny.yaml"
 LABELED = FOLDER / "tiny_labeled.yaml"
+TERMS = FOLDER / "tiny_terms.yaml"  # without a game
+INFORMED = FOLDER / "tiny_informed.yaml"  # a game and terms
 CPU = torch.device("cpu")
 HERE = Place(CPU)
 PATIENCE = 600.0  # seconds until a process counts as hanging: one that waits its turn on a busy machine does not hang

@@ -23,7 +23,7 @@ def compiled(path: str, options: OfSpec) -> "tuple[Spec, Plan]":
 
 def summary(plan: "Plan") -> str:
     """A plan in a line: its distributions, and how many parameters it has."""
-    sides = ", ".join(f"{' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    sides = ", ".join(f"{' '.join(factor.text for factor in draw.written)}" for draw in plan.draws)
     return f"{sides}; {counted(plan.parameters, 'parameter')}"
 
 

@@ -109,20 +109,23 @@ def try_spec(
 def lines(shown: DryRun) -> list[str]:
     """What a dry run has shown, for a person."""
     plan, found = shown.plan, shown.found
-    many = len(plan.turns) > 1
-    head = ("turn", "game", "player", "network", "gradient norm", "through")
+    many, games, terms = len(plan.turns) > 1, bool(plan.games), bool(plan.terms)
+    owner = " or ".join([*(["game"] if games else []), *(["term"] if terms else [])])
+    head = ("turn", owner, "player", "network", "gradient norm", "through")
     reaches = [
         (
             str(reach.turn),
             reach.game,
-            reach.player,
+            "-" if reach.player == "value" else reach.player,
             reach.network,
             f"{reach.norm:.3g}",
             ", ".join(reach.through) or "its own logit",
         )
         for reach in found.reaches
     ]
-    rows = [row if many else row[1:] for row in (head, *reaches)]
+    columns = [column for column in range(6) if (many or column) and (games or column != 2)]
+    rows = [[row[column] for column in columns] for row in (head, *reaches)]
+    told = [*(["each player's loss in each game"] if games else []), *(["each term"] if terms else [])]
     sums = [("network", "parameters", "gradient norm")]
     sums += [(name, f"{plan.network(name).parameters:,}", f"{norm:.3g}") for name, norm in found.norms.items()]
     per_step = found.seconds_per_step
@@ -138,8 +141,8 @@ def lines(shown: DryRun) -> list[str]:
         *([f"          {shown.absent}"] if shown.absent else []),
         f"  device  {shown.device}, {shown.precision}",
         "",
-        "gradients of the first step: each player's loss in each game, along the paths that the plan says",
-        *table(rows, right=(4,) if many else (3,)),
+        f"gradients of the first step: {', '.join(told)}, along the paths that the plan says",
+        *table(rows, right=(columns.index(4),)),
         "",
         "gradients that the optimizers get",
         *table(sums, right=(1, 2)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ammgraph.commands import kinds
-from ammgraph.commands.arguments import option, positional
+from ammgraph.commands.arguments import option, positional, switch
 from ammgraph.commands.compiled import summary
 from ammgraph.terminal import command
 
@@ -42,6 +42,12 @@ class Options:
         default="",
         choices=("digits", "mnist", "svhn", "npz", "folder"),
     )
+    term: tuple[str, ...] = option(
+        'what is minimised in place of a game, as in "-E[q] log p(x|z)"; may be repeated',
+        action="append",
+        metavar="TERM",
+    )
+    game: bool = switch("a game of both sides beside the terms")
     typed: tuple[str, ...] = ()
 
 
@@ -59,6 +65,8 @@ def run(options: Options) -> int:
         real=options.real,
         deterministic=options.deterministic,
         data=options.data,
+        term=tuple(" ".join(term.split()) for term in options.term),
+        game=options.game or not options.term,
     )
     path = options.path
     text, plan = new_spec(typed, str(path), command(*options.typed))

@@ -157,7 +157,7 @@ def _headline(training: api.Training) -> str:
     plan = trainer.plan
     processes = trainer.ranks.size
     where = str(trainer.device) if processes == 1 else f"{processes} processes on {trainer.device.type}"
-    sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.written)}" for draw in plan.draws)
     return (
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"
@@ -218,13 +218,15 @@ def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
         for game in trainer.plan.games
         if f"{game.name}/discriminator" in line
     ]
+    names = [(term.name, f"{term.name}/value") for term in trainer.plan.terms]
+    terms = [f"{name} {line[logged]:.3f}" for name, logged in names if logged in line]
     rate = trainer.plan.epoch_batch / line["seconds_per_step"]
     entropies = [
         f"{name.removesuffix('/entropy')}: entropy {value:.2f}, {_used(line[name.replace('/entropy', '/use')])}"
         for name, value in line.items()
         if name.endswith("/entropy")
     ]
-    return "  ".join([*games, *entropies, f"{rate:,.0f} examples/s"])
+    return "  ".join([*games, *terms, *entropies, f"{rate:,.0f} examples/s"])
 
 
 def _used(use: list[float]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ammgraph.plan.plan import Plan
 
 EXAMPLE = "ammgraph show specs/amm_mnist.yaml --format svg > amm_mnist.svg"
-SECTIONS = ("distributions", "networks", "games", "step", "latex", "cost")
+SECTIONS = ("distributions", "networks", "games", "terms", "step", "latex", "cost")
 DRAWN = ("distributions", "step")  # the sections that are pictures too
 
 
@@ -62,14 +62,24 @@ def _shown(plan: "Plan", options: Options) -> str:
             raise RunError(f"`--format {options.format}` draws the sections {' and '.join(DRAWN)} only")
         draw = {"svg": figure_svg, "mermaid": mermaid, "dot": dot}[options.format]
         return draw(plan, "distributions" in chosen, "step" in chosen)
-    head = "" if options.section else f"{plan.title or options.spec}\n\n"
-    return head + "\n\n".join(_section(plan, name) for name in chosen) + "\n"
+    texts = {name: _section(plan, name) for name in chosen}
+    if options.section:
+        return "\n\n".join(text or f"no {name}" for name, text in texts.items()) + "\n"
+    return "\n\n".join([plan.title or options.spec, *filter(None, texts.values())]) + "\n"
 
 
 def _section(plan: "Plan", name: str) -> str:
     from ammgraph.show.cost import cost_text, row_memory
     from ammgraph.show.latex import latex
-    from ammgraph.show.text import data_text, distributions_text, game_text, network_text, step_text, variables_text
+    from ammgraph.show.text import (
+        data_text,
+        distributions_text,
+        game_text,
+        network_text,
+        step_text,
+        term_text,
+        variables_text,
+    )
 
     if name == "distributions":
         return "\n\n".join((data_text(plan), variables_text(plan), distributions_text(plan)))
@@ -78,4 +88,6 @@ def _section(plan: "Plan", name: str) -> str:
         return "\n\n".join(network_text(network, memory[network.name]) for network in plan.networks)
     if name == "games":
         return "\n\n".join(game_text(plan, game) for game in plan.games)
+    if name == "terms":
+        return "\n\n".join(term_text(plan, term) for term in plan.terms)
     return {"step": step_text, "latex": latex, "cost": cost_text}[name](plan).rstrip()

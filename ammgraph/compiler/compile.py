@@ -1,6 +1,6 @@
 """`compile_spec`: Spec -> Plan, one stage after another; each tells all its problems, then stops."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Literal
@@ -17,6 +17,8 @@ from ammgraph.compiler.origins import check_origins, field_of
 from ammgraph.compiler.resolved import Call, Declared, Resolved
 from ammgraph.compiler.statistics import check_statistics
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
+from ammgraph.compiler.term_rules import check_objectives, check_terms, term_warnings
+from ammgraph.compiler.terms import plan_term, uses_of, wanted_by
 from ammgraph.compiler.turns import check_players, check_turns, plan_turns
 from ammgraph.diagnostics import Diagnostic, Problems, stop_if
 from ammgraph.plan.cost import check_memory
@@ -32,7 +34,7 @@ from ammgraph.plan.plan import (
     Site,
     VariablePlan,
 )
-from ammgraph.spec.notation import Reference
+from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
 
 # The rules of each stage; a later one takes for granted what an earlier one has found in order.
@@ -41,7 +43,8 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_tables, check_factors, check_origins, check_sides, check_settings, check_draws),
     (check_calls, check_inputs, check_names),
     (check_shapes, check_variable_rows, check_conditions),
-    (check_games, check_unused),
+    (check_objectives, check_games, check_terms),
+    (check_unused,),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
     (check_samples_differ, check_players),
@@ -67,7 +70,8 @@ def compile_spec(spec: Spec) -> Plan:
     plan = _plan(resolved)
     for steps in STEPS:
         _stop_if(spec, chain.from_iterable(rule(spec, plan) for rule in steps))
-    plan = replace(plan, warnings=tuple(chain.from_iterable(rule(spec, plan) for rule in WARNINGS)))
+    warnings = chain(*(rule(spec, plan) for rule in WARNINGS), term_warnings(resolved, plan))
+    plan = replace(plan, warnings=tuple(warnings))
     _stop_if(spec, check_memory(spec, plan))
     return plan
 
@@ -88,9 +92,11 @@ def _plan(resolved: Resolved) -> Plan:
         for _, draw in side.summands
         for variable in call.reads.values()
     ]
+    wanted += [pair for name in spec.terms for use in uses_of(resolved, name) for pair in wanted_by(resolved, use)]
     needed = needed_variables(resolved, wanted)
     draws = {name: _plan_draw(resolved, name, needed[name]) for name in draw_order(resolved)}
     games = tuple(plan_game(resolved, name, draws) for name in spec.games)
+    terms = tuple(plan_term(resolved, name, draws) for name in spec.terms)
     epoch_source, epoch_batch = _epoch(list(draws.values()))
     return Plan(
         title=spec.title,
@@ -98,7 +104,7 @@ def _plan(resolved: Resolved) -> Plan:
         networks=tuple(resolved.networks.values()),
         draws=tuple(draws.values()),
         games=games,
-        turns=plan_turns(resolved, games, draws),
+        turns=plan_turns(resolved, games, terms, draws),
         readouts=plan_readouts(list(draws.values()), resolved.variables),
         reconstructions=plan_reconstructions(list(draws.values()), resolved.variables),
         epoch_source=epoch_source,
@@ -116,12 +122,13 @@ def _plan(resolved: Resolved) -> Plan:
             if all(spec.constants.get(name) == value for name, value in number.when.items())
         ),
         warnings=(),
+        terms=terms,
     )
 
 
 def _plan_draw(resolved: Resolved, name: str, needed: set[str]) -> DrawPlan:
     computed: dict[str, set[str]] = {}  # evaluation -> rows that an earlier needed factor computes
-    plans = []
+    plans = list(_implied(resolved, name))
     for declared in sampling_order(resolved.declared[name]):
         is_needed = any(variable in needed for variable in declared.factor.variables)
         origin, density = _origin(resolved, declared, computed if is_needed else dict(computed))
@@ -137,6 +144,18 @@ def _plan_draw(resolved: Resolved, name: str, needed: set[str]) -> DrawPlan:
             )
         )
     return DrawPlan(name, resolved.batch_size(name), tuple(plans))
+
+
+def _implied(resolved: Resolved, draw: str) -> Iterator[FactorPlan]:
+    """The images of the data on which a distribution is conditional: it is never drawn, and asked in evaluation."""
+    factors = resolved.declared[draw]
+    produced = {name for declared in factors for name in declared.factor.variables}
+    given = dict.fromkeys(name for declared in factors for name in declared.factor.given if name not in produced)
+    if all(field_of(resolved.spec, resolved.variables[name]) == "image" for name in given):
+        for name in given:
+            origin = FromData(DataSource("all"), ((name, "image"),))
+            text = str(Factor(factors[0].factor.head, (name,)))
+            yield FactorPlan(text, (name,), (), "data", origin, Density("data"), needed=False, implied=True)
 
 
 def _origin(

@@ -16,7 +16,7 @@ from ammgraph.plan.plan import (
     VariablePlan,
 )
 from ammgraph.spec.notation import Input, Named, Zeros
-from ammgraph.spec.schema import CATEGORICAL_ACTIVATIONS, Mixture
+from ammgraph.spec.schema import Mixture
 
 
 def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) -> Density:
@@ -28,15 +28,15 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
         stops: rows that hold samples of variables, which are given.
     """
     row = rows[name]
-    activation = None if row.activation is None else row.activation.name
+    kind = None if row.activation is None else row.activation.kind.density
     plain = row.op is None and not row.batchnorm and not row.dropout and row.pool is None
     noisy = [atom for atom in row.input.names if _is_noise(atom, rows)]
     mean = _without_noise(row.input, rows, row.in_shape[0])
-    if activation in CATEGORICAL_ACTIVATIONS:
+    if kind == "categorical":
         return Density("categorical", mean=mean if plain else None)
-    if activation == "sigmoid" and row.pool is None:
+    if kind == "bernoulli" and row.pool is None:
         return Density("bernoulli")
-    if plain and activation is None and len(noisy) == 1 and mean is not None:
+    if plain and row.activation is None and len(noisy) == 1 and mean is not None:
         noise = rows[noisy[0].name]
         read = [atom.name for atom in (*mean.names, *noise.input.names)]
         if noise.out_shape == noise.inner_shape == row.out_shape and not _reads_noise(read, rows, stops):
@@ -81,7 +81,7 @@ def plan_reconstructions(
 
 def _is_noise(atom: Named, rows: Mapping[str, RowPlan]) -> bool:
     row = rows.get(atom.name)
-    return row is not None and row.activation is not None and row.activation.name == "expn"
+    return row is not None and row.activation is not None and row.activation.kind.density == "normal"
 
 
 def _without_noise(read: Input, rows: Mapping[str, RowPlan], channels: int) -> Input | None:

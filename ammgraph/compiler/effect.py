@@ -1,13 +1,15 @@
-"""What games do: every row learns, sides differ, and nothing that is written about a game stays without effect."""
+"""What games and terms do: every row learns, sides differ, and nothing that is written of them is without effect."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, Note, counted
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, GamePlan, Plan, TurnPlan
+from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, GamePlan, Plan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Schedule, Spec
+from ammgraph.spec.terms import factors_of
 
 _UNEVEN = 1e-6  # from here on the weights of a side do not sum to 1
 
@@ -20,7 +22,7 @@ def data_are_read(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
             "no-data",
             "a step reads nothing of the data",
             spec.source.key("data"),
-            found="no discriminator reads what depends on a factor that is drawn by `data`",
+            found="no discriminator and no term reads what depends on a factor that is drawn by `data`",
             expected="a factor of an image, as `q(x): data`",
         )
 
@@ -59,27 +61,33 @@ def check_rows_learn(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                     "no-gradient",
                     f"no gradient reaches row `{row.name}` of `{network.name}`",
                     spec.source.key("networks", network.name, "layers", row.name),
-                    found=f"it serves {', '.join(dict.fromkeys(serves))}, and no game trains it through that",
-                    expected="a game that trains the network, and whose discriminator reads what the row leads to",
+                    found=f"it serves {', '.join(dict.fromkeys(serves))}, and nothing trains it through that",
+                    expected="a game or a term that trains the network and depends on what the row leads to",
                 )
 
 
 def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
-    """Games, penalties and players that change nothing, and games that ask for something else than they say."""
-    played = [game for game in plan.games if any(game.name in turn.games for turn in plan.turns)]
-    for game in plan.games:
-        if game not in played:
+    """Games, terms, penalties and players that change nothing, and games that ask for something else than they say."""
+    taken = {name for turn in plan.turns for name in (*turn.games, *turn.terms)}
+    owners: list[GamePlan | TermPlan] = [*plan.games, *plan.terms]
+    for owner in owners:
+        section = _section(owner)
+        if owner.name not in taken:
             yield Diagnostic(
                 "no-effect",
-                f"no turn plays `{game.name}`",
-                spec.source.key("games", game.name),
+                f"no turn {'plays' if section == 'games' else 'takes'} `{owner.name}`",
+                spec.source.key(section, owner.name),
                 found="`trains` and the schedule leave nobody who learns from it",
-                hint=f"`{game.name}: null` in `games` removes a game that is inherited",
+                hint=f"`{owner.name}: null` in `{section}` removes a {section[:-1]} that is inherited",
             )
+        elif is_zero(spec, owner.weight):
+            span = spec.source.value(section, owner.name, "weight")
+            yield Diagnostic("no-effect", f"the weight of `{owner.name}` is 0 all through the training", span)
+    played = [game for game in plan.games if game.name in taken]
     for game in played:
-        yield from _weights(spec, game, plan)
-    yield from _idle_players(spec, played, plan)
-    yield from _idle_games_of_turns(spec, plan.turns)
+        yield from _penalties(spec, game, plan)
+    yield from _idle_players(spec, [owner for owner in owners if owner.name in taken], plan)
+    yield from _idle_parts_of_turns(spec, plan.turns)
     yield from _uneven_sides(spec, plan.games)
     yield from _opposite_games(spec, played, plan)
     yield from _idle_factors(spec, plan)
@@ -110,8 +118,11 @@ def _learning_rows(plan: Plan) -> set[tuple[str, str]]:
         for loss, network in turn.minimised:
             samples = dict(loss.paths)[network]
             if not samples:  # the network itself is evaluated
-                found |= {(network, row) for leaf in loss.leaves for row in rows[leaf.evaluation]}
-            for draw, _, variable in (sample.partition(".") for sample in samples):
+                found |= {(network, row) for name in loss.passes for row in rows[name]}
+            scores = plan.term(loss.owner).scores if loss.owner in turn.terms else ()
+            found |= {(network, row) for score in scores if score.network == network for row in score.rows}
+            drawn = [sample for sample in samples if all(sample != score.name for score in scores)]
+            for draw, _, variable in (sample.partition(".") for sample in drawn):
                 origin = plan.draw(draw).factor_of(variable).origin
                 assert isinstance(origin, FromNetwork), "a path leads through samples of the network"
                 found |= {(network, row) for row in origin.closure}
@@ -119,15 +130,16 @@ def _learning_rows(plan: Plan) -> set[tuple[str, str]]:
 
 
 def _minimised(plan: Plan) -> set[tuple[str, str, str]]:
-    """(game, what of its losses, network) of every loss that some turn minimises."""
+    """(game or term, what of its losses, network) of every loss that some turn minimises."""
     return {(loss.owner, loss.what, network) for turn in plan.turns for loss, network in turn.minimised}
 
 
-def _weights(spec: Spec, game: GamePlan, plan: Plan) -> Iterator[Diagnostic]:
-    """Weights that are 0 throughout, and penalties whose time never comes."""
-    if is_zero(spec, game.weight):
-        span = spec.source.value("games", game.name, "weight")
-        yield Diagnostic("no-effect", f"the weight of `{game.name}` is 0 all through the training", span)
+def _section(owner: GamePlan | TermPlan) -> Literal["games", "terms"]:
+    return "games" if isinstance(owner, GamePlan) else "terms"
+
+
+def _penalties(spec: Spec, game: GamePlan, plan: Plan) -> Iterator[Diagnostic]:
+    """Penalties that weigh 0 throughout, and those whose time never comes."""
     penalized = any(name == game.name and what == "discriminator" for name, what, _ in _minimised(plan))
     for penalty in game.penalties:
         path, key = ("games", game.name, penalty.kind), PENALTIES[penalty.kind].weight
@@ -150,28 +162,33 @@ def _weights(spec: Spec, game: GamePlan, plan: Plan) -> Iterator[Diagnostic]:
             )
 
 
-def _idle_players(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterator[Diagnostic]:
-    trained = {(game, network) for game, _, network in _minimised(plan)}
-    for game in games:
-        for place, network in enumerate(spec.games[game.name].trains or ()):
-            if (game.name, network) not in trained:
+def _idle_players(spec: Spec, owners: Sequence[GamePlan | TermPlan], plan: Plan) -> Iterator[Diagnostic]:
+    trained = {(name, network) for name, _, network in _minimised(plan)}
+    for owner in owners:
+        section = _section(owner)
+        written = spec.games[owner.name] if section == "games" else spec.terms[owner.name]
+        for place, network in enumerate(written.trains or ()):
+            if (owner.name, network) not in trained:
+                does = "plays the game" if section == "games" else "takes the term"
                 yield Diagnostic(
                     "no-effect",
-                    f"`{game.name}` trains `{network}` in no turn",
-                    spec.source.value("games", game.name, "trains", place),
-                    found="no turn of the schedule that plays the game updates the network",
+                    f"`{owner.name}` trains `{network}` in no turn",
+                    spec.source.value(section, owner.name, "trains", place),
+                    found=f"no turn of the schedule that {does} updates the network",
                 )
 
 
-def _idle_games_of_turns(spec: Spec, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+def _idle_parts_of_turns(spec: Spec, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
+    taken = [{*turn.games, *turn.terms} for turn in turns]
     for index, turn in enumerate(spec.training.schedule or ()):
-        for place, name in enumerate(turn.games or ()):
-            if name not in turns[index].games and any(name in other.games for other in turns):
-                yield Diagnostic(
-                    "no-effect",
-                    f"`{name}` trains none of the networks that this turn updates",
-                    spec.source.value("training", "schedule", index, "games", place),
-                )
+        for section, names in (("games", turn.games), ("terms", turn.terms)):
+            for place, name in enumerate(names or ()):
+                if name not in taken[index] and any(name in other for other in taken):
+                    yield Diagnostic(
+                        "no-effect",
+                        f"`{name}` trains none of the networks that this turn updates",
+                        spec.source.value("training", "schedule", index, section, place),
+                    )
 
 
 def _uneven_sides(spec: Spec, games: Sequence[GamePlan]) -> Iterator[Diagnostic]:
@@ -205,18 +222,21 @@ def _opposite_games(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterat
 
 def _idle_factors(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """What data or a prior draws and no step needs; a network's row may be there to be read off."""
+    terms = [term.minimize for term in spec.terms.values()]
+    scored = {(use.draw, use.variables) for term in terms for use in factors_of(term)}
     for draw in plan.draws:
         if isinstance(spec.distributions[draw.name], str):
             continue
         given = {variable for factor in draw.factors for variable in factor.given}
-        for factor in draw.factors:
+        for factor in draw.written:
             idle = not factor.needed and not isinstance(factor.origin, FromNetwork) and not given & {*factor.variables}
+            idle = idle and (draw.name, factor.variables) not in scored
             if idle and not _is_taken(plan, draw.name, factor.variables):
                 yield Diagnostic(
                     "no-effect",
                     f"`{factor.text}` of `{draw.name}` is never drawn",
                     spec.source.key("distributions", draw.name, factor.text),
-                    found="no discriminator and no other factor reads it",
+                    found="no discriminator, no term and no other factor reads it",
                 )
 
 

@@ -1,6 +1,6 @@
 """Games: who plays against whom, and through which samples each gradient flows."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ammgraph.compiler.resolved import Call, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
@@ -15,6 +15,7 @@ from ammgraph.plan.plan import (
     shape_text,
 )
 from ammgraph.spec.merge import OVERRIDES
+from ammgraph.spec.notation import head_and_rest
 from ammgraph.spec.schema import Game, Side, Spec
 
 
@@ -139,16 +140,15 @@ def needed_variables(resolved: Resolved, wanted: Iterable[tuple[str, str]]) -> d
 
 
 def gradient_paths(
-    resolved: Resolved, game: str, reads: Collection[str], draws: Mapping[str, DrawPlan]
+    resolved: Resolved, samples: Iterable[tuple[str, str]], draws: Mapping[str, DrawPlan]
 ) -> dict[str, tuple[str, ...]]:
-    """Network -> the samples (`q(z|x)`) through which the game's value for the sides depends on its parameters.
+    """Network -> the samples (`q.z`) through which what reads these samples depends on its parameters.
 
     Every sampler of the language is differentiable, so a path is a chain of samples drawn by networks.
     """
     paths: dict[str, list[str]] = {}
     seen: set[tuple[str, str]] = set()
-    sides = resolved.spec.games[game].match
-    open_pairs = [(draw, variable) for side in sides for _, draw in side.summands for variable in reads]
+    open_pairs = list(samples)
     while open_pairs:
         draw, variable = open_pairs.pop(0)
         if (draw, variable) in seen:
@@ -170,7 +170,8 @@ def plan_game(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> G
     game = resolved.spec.games[name]
     reads = resolved.call(name, game.discriminator).reads
     penalties = [PenaltyPlan(kind, penalty.weight, penalty.every) for kind, penalty in game.penalties.items()]
-    paths = gradient_paths(resolved, name, reads.values(), draws)
+    sides = (draw for side in game.match for _, draw in side.summands)
+    paths = gradient_paths(resolved, ((draw, variable) for draw in sides for variable in reads.values()), draws)
     return GamePlan(
         name=name,
         real=_merged(game.match[0]),
@@ -194,18 +195,15 @@ def _side_can_be_drawn(resolved: Resolved, draw: str, call: Call, index: int) ->
         for variable in sorted(variables - produced):
             readers = [str(factor.factor) for factor in declared[name] if variable in factor.factor.given]
             reason = f"`{readers[0]}` needs it" if readers else "the discriminator reads it"
+            head, _ = head_and_rest(name)
             yield Diagnostic(
                 "missing-factor",
                 f"`{name}` has no factor for `{variable}`",
                 span,
                 found=reason,
-                expected=f"a factor `{_head(name)}({variable})` or `{_head(name)}({variable}|...)`",
+                expected=f"a factor `{head}({variable})` or `{head}({variable}|...)`",
                 notes=(place,),
             )
-
-
-def _head(draw: str) -> str:
-    return draw.partition("_")[0]
 
 
 def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterator[Diagnostic]:

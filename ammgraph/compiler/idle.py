@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, FromPrior, Plan
+from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.schema import Empirical, Spec
 
 
@@ -136,11 +137,10 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def _published(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A published number stands beside one of the model's own, which is of another kind with labels than without."""
-    measured = {
-        metric
-        for readout in plan.readouts
-        for metric in (("classification_error",) if readout.supervised else ("clustering_error", "nmi", "ari"))
+    kinds = {
+        of for readout in plan.readouts for of in (("classes",) if readout.supervised else ("clusters", "assigned"))
     }
+    measured = {name for name, measure in MEASURES.items() if measure.of in kinds}
     for index, number in enumerate(spec.published):
         if number.metric not in measured:
             found = f"it gives {', '.join(f'`{metric}`' for metric in sorted(measured))}" if measured else ""

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from ammgraph.compiler.resolved import Resolved
+from ammgraph.compiler.terms import plan_score, uses_of
 from ammgraph.diagnostics import Diagnostic, did_you_mean
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
 from ammgraph.plan.plan import FromNetwork, FromPrior, NetworkPlan, Plan, RowPlan
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.schema import Spec, Uniform
+from ammgraph.spec.terms import FactorUse
 
 
 def check_settings(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -64,31 +66,37 @@ def check_settings(resolved: Resolved) -> Iterator[Diagnostic]:
 def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
     """Every row, network, variable and distribution serves something."""
     spec, factors = resolved.spec, [factor for factors in resolved.declared.values() for factor in factors]
+    uses = [use for term in spec.terms for use in uses_of(resolved, term)]
+    scored = [score for score in (plan_score(resolved, use) for use in uses) if score is not None]
     for name, table in resolved.tables.items():
         calls = resolved.calls_of(name)
-        if not calls:
+        scores = [score for score in scored if score.network == name]
+        if not calls and not scores:
             yield Diagnostic(
                 "unused",
-                f"no distribution and no game names `{name}`",
+                f"no distribution, game or term names `{name}`",
                 spec.source.key("networks", name),
                 hint="`null` removes a network that is inherited",
             )
             continue
-        serving = {row for call in calls for row in call.rows}
+        serving = {row for call in calls for row in call.rows} | {row for score in scores for row in score.rows}
         for row in table.order:
             if row not in serving:
                 yield Diagnostic(
                     "unused",
                     f"row `{row}` of `{name}` serves nothing",
                     spec.source.key("networks", name, "layers", row),
-                    found="no drawn row and no logit depends on it",
+                    found="no drawn row, no logit and no term depends on it",
                     hint="`null` removes a row that is inherited",
                 )
     matched = {draw for game in spec.games.values() for side in game.match for _, draw in side.summands}
     taken = {factor.reference.owner for factor in factors if factor.reference is not None}
+    taken |= {name for use in uses for name in (use.draw, use.of.draw if isinstance(use.of, FactorUse) else "")}
     for name in resolved.declared:
         if name not in matched | taken:
-            yield Diagnostic("unused", f"no game matches `{name}`", spec.source.key("distributions", name))
+            yield Diagnostic(
+                "unused", f"no game matches `{name}` and no term names it", spec.source.key("distributions", name)
+            )
     drawn = {name for factor in factors for name in factor.factor.variables}
     for name in resolved.variables:
         if name not in drawn:
@@ -100,7 +108,7 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     seen = set()
     for draw in plan.draws:
         for factor in draw.factors:
-            if not isinstance(factor.origin, FromNetwork):
+            if not isinstance(factor.origin, FromNetwork) or not factor.needed:
                 continue
             variable, network = plan.variable(factor.variables[0]), plan.network(factor.origin.evaluation.network)
             row = network.row(factor.origin.row)

@@ -18,22 +18,29 @@ from ammgraph.plan.plan import (
     SideName,
     Site,
     Stream,
+    TermPlan,
 )
 
 
 def plan_passes(
-    resolved: Resolved, draws: Sequence[DrawPlan], games: Sequence[GamePlan], minimised: Collection[str]
+    resolved: Resolved,
+    draws: Sequence[DrawPlan],
+    games: Sequence[GamePlan],
+    terms: Sequence[TermPlan],
+    minimised: Collection[str],
 ) -> tuple[PassPlan, ...]:
-    """Draws first, then discriminators at their samples, then between them for penalties.
+    """Draws first, then what terms ask for, then discriminators at their samples, then between them for penalties.
 
     Args:
         resolved: the spec.
         draws: those of the turn, in the order of sampling.
         games: those that are played.
+        terms: those that count.
         minimised: the names of the losses that some network minimises.
     """
     between = [found for game in games for found in _between(resolved, game, minimised)]
-    return (*_drawn(draws), *_scored(resolved, games), *between)
+    drawn = tuple(_drawn(draws))
+    return (*drawn, *_asked(resolved, terms, drawn), *_scored(resolved, games), *between)
 
 
 def plan_sites(
@@ -55,6 +62,25 @@ def _drawn(draws: Sequence[DrawPlan]) -> Iterator[PassPlan]:
             origin = factor.origin
             if factor.needed and isinstance(origin, FromNetwork):
                 yield PassPlan("drawn", origin.evaluation, origin.row, origin.rows, (draw.name,), draw.batch_size)
+
+
+def _asked(resolved: Resolved, terms: Sequence[TermPlan], drawn: Sequence[PassPlan]) -> Iterator[PassPlan]:
+    """One pass for each evaluation of which a term needs rows that drawing has not computed."""
+    done: dict[str, set[str]] = {}
+    for found in drawn:
+        done.setdefault(found.evaluation.name, set()).update(found.rows)
+    scores = [score for term in terms for score in term.scores if score.evaluation is not None]
+    for name in dict.fromkeys(score.evaluation.name for score in scores if score.evaluation is not None):
+        own = [score for score in scores if score.evaluation is not None and score.evaluation.name == name]
+        wanted = {row for score in own for row in score.rows} - done.get(name, set())
+        whole = {row for score in own for row in score.rows if row not in score.raw}
+        if wanted:
+            evaluation, draw = own[0].evaluation, own[0].draw
+            assert evaluation is not None
+            rows = tuple(row for row in resolved.tables[evaluation.network].order if row in wanted)
+            raw = tuple(row for row in rows if row not in whole)
+            size = resolved.batch_size(draw) if draw else 1
+            yield PassPlan("asked", evaluation, "", rows, (draw,), size, raw=raw)
 
 
 def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]:
@@ -114,6 +140,6 @@ def _pass_sites(found: PassPlan, network: NetworkPlan) -> Iterator[Site]:
         if row.dropout:
             mask = Site(f"{name}/{row.name}.mask", "mask", masks, found.batch, row.in_shape, row.dropout)
             yield replace(mask, every=found.every)
-        if row.noise:
+        if row.noise and row.name not in found.raw:
             noise = Site(f"{name}/{row.name}.{row.noise}", NOISE[row.noise], "sample", found.batch, row.noise_shape)
             yield replace(noise, every=found.every)

@@ -128,39 +128,32 @@ def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: f
     for name in table.order:
         if any(atom.name not in shapes for atom in table.rows[name].input.names):
             continue
-        found: list[Diagnostic] = []
-        plan = _infer_row(spec, table, name, shapes, outputs, found)
-        problems += found
-        if plan is not None:
-            shapes[name] = plan.out_shape
-            plans.append(plan)
+        row = _infer_row(spec, table, name, shapes, outputs)
+        if isinstance(row, Diagnostic):
+            problems.append(row)
+        else:
+            shapes[name] = row.out_shape
+            plans.append(row)
     return Inferred(tuple(plans), tuple(problems))
 
 
 def _infer_row(
-    spec: Spec,
-    table: Table,
-    name: str,
-    shapes: Mapping[str, Shape],
-    outputs: frozenset[str],
-    problems: list[Diagnostic],
-) -> RowPlan | None:
+    spec: Spec, table: Table, name: str, shapes: Mapping[str, Shape], outputs: frozenset[str]
+) -> RowPlan | Diagnostic:
     row = table.rows[name]
     path = ("networks", table.network, "layers", name)
-    in_shape = _input_shape(spec, path, row.input, shapes, problems)
-    if in_shape is None:
-        return None
     operation = table.operation(name, spec)
-    inner = _operation_shape(spec, path, row, operation, in_shape, problems)
-    if inner is None:
-        return None
-    out_shape = _pooled_shape(spec, path, row, inner, problems)
-    if out_shape is None:
-        return None
-    misplaced = _misplaced_activation(spec, path, row, inner)
-    if misplaced is not None:
-        problems.append(misplaced)
-        return None
+    in_shape = _input_shape(spec, path, row.input, shapes)
+    if isinstance(in_shape, Diagnostic):
+        return in_shape
+    inner = _operation_shape(spec, path, row, operation, in_shape)
+    if isinstance(inner, Diagnostic):
+        return inner
+    out_shape = _pooled_shape(spec, path, row, inner)
+    if isinstance(out_shape, Diagnostic):
+        return out_shape
+    if (misplaced := _misplaced_activation(spec, path, row, inner)) is not None:
+        return misplaced
     bias = operation is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
     common = spec.training.initializer
@@ -189,37 +182,29 @@ def _infer_row(
     )
 
 
-def _input_shape(
-    spec: Spec, path: tuple[str, ...], read: Input, shapes: Mapping[str, Shape], problems: list[Diagnostic]
-) -> Shape | None:
+def _input_shape(spec: Spec, path: tuple[str, ...], read: Input, shapes: Mapping[str, Shape]) -> Shape | Diagnostic:
     parts = []
     for part in read.parts:
         atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in part]
         texts = [f"`{atom}` {shape_text(shape)}" for atom, shape in zip(part, atoms, strict=True)]
         if len({shape[0] for shape in atoms}) > 1 or _extent(atoms) is None:
-            problems.append(
-                Diagnostic(
-                    "shape-mismatch",
-                    f"row `{path[-1]}` adds things of different shapes",
-                    spec.source.value(*path, "input"),
-                    found=" + ".join(texts),
-                    expected="equal channels, and equal height and width or 1x1",
-                )
+            return Diagnostic(
+                "shape-mismatch",
+                f"row `{path[-1]}` adds things of different shapes",
+                spec.source.value(*path, "input"),
+                found=" + ".join(texts),
+                expected="equal channels, and equal height and width or 1x1",
             )
-            return None
         parts.append((atoms[0][0], *(_extent(atoms) or (1, 1))))
     extent = _extent(parts)
     if extent is None:
-        problems.append(
-            Diagnostic(
-                "shape-mismatch",
-                f"row `{path[-1]}` joins things of different height and width",
-                spec.source.value(*path, "input"),
-                found=" | ".join(f"{shape_text(shape)}" for shape in parts),
-                expected="equal height and width, or 1x1, which is repeated",
-            )
+        return Diagnostic(
+            "shape-mismatch",
+            f"row `{path[-1]}` joins things of different height and width",
+            spec.source.value(*path, "input"),
+            found=" | ".join(f"{shape_text(shape)}" for shape in parts),
+            expected="equal height and width, or 1x1, which is repeated",
         )
-        return None
     return (sum(shape[0] for shape in parts), *extent)
 
 
@@ -231,23 +216,20 @@ def _extent(shapes: list[Shape]) -> tuple[int, int] | None:
 
 
 def _operation_shape(
-    spec: Spec, path: tuple[str, ...], row: Row, operation: str | None, in_shape: Shape, problems: list[Diagnostic]
-) -> Shape | None:
+    spec: Spec, path: tuple[str, ...], row: Row, operation: str | None, in_shape: Shape
+) -> Shape | Diagnostic:
     name = path[-1]
     channels, height, width = in_shape
     if operation is None:
         if row.channels is not None and row.channels != channels:
-            problems.append(
-                Diagnostic(
-                    "channels-mismatch",
-                    f"row `{name}` has {channels} channels, but says {row.channels}",
-                    spec.source.value(*path, "channels"),
-                    found=f"{channels}, from `{row.input}`",
-                    expected=f"{row.channels}",
-                    hint="a row without a width passes its input's channels on; a layer has `width: N` or `op: linear`",
-                )
+            return Diagnostic(
+                "channels-mismatch",
+                f"row `{name}` has {channels} channels, but says {row.channels}",
+                spec.source.value(*path, "channels"),
+                found=f"{channels}, from `{row.input}`",
+                expected=f"{row.channels}",
+                hint="a row without a width passes its input's channels on; a layer has `width: N` or `op: linear`",
             )
-            return None
         return in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
     if does.size is None:
@@ -257,38 +239,30 @@ def _operation_shape(
     fits = min(result[1:]) >= 1
     too_much = does.adds_padding and kernel.padding >= kernel.width
     if not fits or too_much:
-        problems.append(
-            Diagnostic(
-                "kernel-mismatch",
-                f"the kernel of row `{name}` does not fit its input",
-                spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
-                found=f"input {shape_text(in_shape)}, width {kernel.width}, stride {kernel.stride}, "
-                f"padding {kernel.padding}",
-                expected="padding below the width" if fits else "at least one output position",
-                hint=f"output size: {does.formula}",
-            )
+        return Diagnostic(
+            "kernel-mismatch",
+            f"the kernel of row `{name}` does not fit its input",
+            spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
+            found=f"input {shape_text(in_shape)}, width {kernel.width}, stride {kernel.stride}, "
+            f"padding {kernel.padding}",
+            expected="padding below the width" if fits else "at least one output position",
+            hint=f"output size: {does.formula}",
         )
-        return None
     return result
 
 
-def _pooled_shape(
-    spec: Spec, path: tuple[str, ...], row: Row, inner: Shape, problems: list[Diagnostic]
-) -> Shape | None:
+def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:
     if row.pool is None:
         return inner
     size = row.pool.size
     if inner[1] % size or inner[2] % size:
-        problems.append(
-            Diagnostic(
-                "pool-mismatch",
-                f"the windows of `{row.pool}` do not tile row `{path[-1]}`",
-                spec.source.value(*path, "pool"),
-                found=f"{inner[1]}x{inner[2]} positions",
-                expected=f"height and width divisible by {size}",
-            )
+        return Diagnostic(
+            "pool-mismatch",
+            f"the windows of `{row.pool}` do not tile row `{path[-1]}`",
+            spec.source.value(*path, "pool"),
+            found=f"{inner[1]}x{inner[2]} positions",
+            expected=f"height and width divisible by {size}",
         )
-        return None
     return (inner[0], inner[1] // size, inner[2] // size)
 
 

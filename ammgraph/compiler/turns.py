@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ammgraph.compiler.losses import plan_losses, plan_objectives
+from ammgraph.compiler.losses import plan_losses, plan_objectives, term_losses
 from ammgraph.compiler.passes import plan_passes, plan_sites
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
-from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, Plan, TurnPlan
+from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, Plan, TermPlan, TurnPlan
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.training import Turn
 
@@ -14,35 +14,46 @@ from ammgraph.spec.training import Turn
 def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`trains` and the schedule name networks and games that there are, and every network is trained."""
     known = True
-    for game in plan.games:
-        reached = {game.discriminator.owner, *dict(game.paths)}
-        for index, network in enumerate(spec.games[game.name].trains or ()):
-            span = spec.source.value("games", game.name, "trains", index)
+    reaches = [("games", game.name, {game.discriminator.owner, *dict(game.paths)}) for game in plan.games]
+    reaches += [("terms", term.name, {*dict(term.paths)}) for term in plan.terms]
+    for section, owner, reached in reaches:
+        trains = spec.games[owner].trains if section == "games" else spec.terms[owner].trains
+        for index, network in enumerate(trains or ()):
+            span = spec.source.value(section, owner, "trains", index)
             if network not in spec.networks:
                 known = False
                 yield _unknown_network(spec, network, span)
             elif network not in reached:
                 yield Diagnostic(
                     "no-gradient",
-                    f"no gradient of `{game.name}` reaches `{network}`",
+                    f"no gradient of `{owner}` reaches `{network}`",
                     span,
-                    expected=f"one of {_listing(reached)}",
+                    expected=f"{'one of ' if len(reached) > 1 else ''}{_listing(reached)}",
                 )
+    for term in plan.terms:
+        if not term.paths:
+            yield Diagnostic(
+                "no-gradient",
+                f"`{term.name}` depends on no network with parameters",
+                spec.source.value("terms", term.name, "minimize"),
+                expected="a factor, a row or a sample of a network that learns",
+            )
     for index, turn in enumerate(spec.training.schedule or ()):
         path = ("training", "schedule", index)
         for place, network in enumerate(turn.update):
             if network not in spec.networks:
                 known = False
                 yield _unknown_network(spec, network, spec.source.value(*path, "update", place))
-        for place, name in enumerate(turn.games or ()):
-            if name not in spec.games:
-                known = False
-                yield Diagnostic(
-                    "unknown-game",
-                    f"`{name}` is not a game",
-                    spec.source.value(*path, "games", place),
-                    hint=did_you_mean(name, spec.games),
-                )
+        for key, names, valid in (("game", turn.games, spec.games), ("term", turn.terms, spec.terms)):
+            for place, name in enumerate(names or ()):
+                if name not in valid:
+                    known = False
+                    yield Diagnostic(
+                        f"unknown-{key}",
+                        f"`{name}` is not a {key}",
+                        spec.source.value(*path, f"{key}s", place),
+                        hint=did_you_mean(name, valid),
+                    )
         if index == 0 and turn.draw == "same":
             yield Diagnostic(
                 "impossible-schedule",
@@ -72,21 +83,32 @@ def check_turns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 )
 
 
-def plan_turns(resolved: Resolved, games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> tuple[TurnPlan, ...]:
+def plan_turns(
+    resolved: Resolved, games: Sequence[GamePlan], terms: Sequence[TermPlan], draws: Mapping[str, DrawPlan]
+) -> tuple[TurnPlan, ...]:
     """The turns of a step: as scheduled, or one in which every network takes its gradient at the same point."""
     learners = tuple(name for name, network in resolved.networks.items() if network.parameters)
     schedule = resolved.spec.training.schedule or (Turn(update=learners),)
-    return tuple(_plan_turn(resolved, turn, games, draws) for turn in schedule)
+    return tuple(_plan_turn(resolved, turn, games, terms, draws) for turn in schedule)
 
 
-def _plan_turn(resolved: Resolved, turn: Turn, games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> TurnPlan:
-    wanted = _losses_of(turn, games)
+def _plan_turn(
+    resolved: Resolved,
+    turn: Turn,
+    games: Sequence[GamePlan],
+    terms: Sequence[TermPlan],
+    draws: Mapping[str, DrawPlan],
+) -> TurnPlan:
+    wanted = _losses_of(turn, games, terms)
     objectives = plan_objectives(resolved.spec, wanted, turn.update)
     minimised = {name for objective in objectives for name in objective.losses}
-    active = [game for game in games if any(loss.owner == game.name and loss.name in minimised for loss in wanted)]
-    used = _used_draws(active, draws)
+    owners = {loss.owner for loss in wanted if loss.name in minimised}
+    active, taken = [g for g in games if g.name in owners], [t for t in terms if t.name in owners]
+    named = [*(draw for game in active for draw in game.draws), *(draw for term in taken for draw in term.draws)]
+    used = _used_draws(named, draws)
     drawn = [draw for name, draw in draws.items() if name in used]
-    passes = plan_passes(resolved, drawn, active, minimised)
+    passes = plan_passes(resolved, drawn, active, taken, minimised)
+    losses = (*plan_losses(active, passes), *term_losses(taken))
     return TurnPlan(
         update=turn.update,
         steps=turn.steps,
@@ -95,15 +117,17 @@ def _plan_turn(resolved: Resolved, turn: Turn, games: Sequence[GamePlan], draws:
         passes=passes,
         games=tuple(game.name for game in active),
         # A loss of logits alone costs nothing more and is logged; one of slopes is taken where something minimises it.
-        losses=tuple(loss for loss in plan_losses(active, passes) if loss.name in minimised or not loss.sloped),
+        losses=tuple(loss for loss in losses if loss.name in minimised or not loss.sloped),
         objectives=objectives,
         sites=plan_sites(drawn, passes, resolved.networks),
+        terms=tuple(term.name for term in taken),
     )
 
 
-def _losses_of(turn: Turn, games: Sequence[GamePlan]) -> tuple[LossPlan, ...]:
+def _losses_of(turn: Turn, games: Sequence[GamePlan], terms: Sequence[TermPlan]) -> tuple[LossPlan, ...]:
     """What a turn may minimise."""
-    return plan_losses([game for game in games if turn.games is None or game.name in turn.games])
+    played = plan_losses([game for game in games if turn.plays(game.name)])
+    return (*played, *term_losses([term for term in terms if turn.takes(term.name)]))
 
 
 def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
@@ -119,7 +143,7 @@ def _listing(names: set[str]) -> str:
 def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     counts = {network.name: network.parameters for network in plan.networks}
     for index, turn in enumerate(spec.training.schedule or ()):
-        losses = _losses_of(turn, plan.games)
+        losses = _losses_of(turn, plan.games, plan.terms)
         trained = {name for objective in plan_objectives(spec, losses, turn.update) for name in objective.networks}
         for place, network in enumerate(turn.update):
             span = spec.source.value("training", "schedule", index, "update", place)
@@ -128,12 +152,12 @@ def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagn
             elif network not in trained or not counts[network]:
                 yield Diagnostic(
                     "no-gradient",
-                    f"no game of this turn trains `{network}`",
+                    f"nothing in this turn trains `{network}`",
                     span,
                     found=f"a turn of {_listing({loss.owner for loss in losses})}"
                     if counts[network]
                     else "no parameters",
-                    expected="a discriminator of this turn's games, or a network that draws what one reads",
+                    expected="a discriminator of this turn's games, or a network that one of them or a term depends on",
                 )
 
 
@@ -142,27 +166,29 @@ def _every_network_is_trained(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     trained = {
         network
         for turn in schedule
-        for objective in plan_objectives(spec, _losses_of(turn, plan.games), turn.update)
+        for objective in plan_objectives(spec, _losses_of(turn, plan.games, plan.terms), turn.update)
         for network in objective.networks
     }
     for network in plan.networks:
         if network.parameters and network.name not in trained:
             in_game = any(network.name in {game.discriminator.owner, *dict(game.paths)} for game in plan.games)
+            in_game = in_game or any(network.name in dict(term.paths) for term in plan.terms)
             yield Diagnostic(
                 "no-gradient",
                 f"no gradient reaches `{network.name}`",
                 spec.source.key("networks", network.name),
                 found="`trains` or the schedule leaves it out"
                 if in_game
-                else "it draws nothing that a discriminator reads",
-                expected="a network that some game trains",
+                else "it draws nothing that a discriminator reads, and no term depends on it",
+                expected="a network that some game or term trains",
                 hint="`null` removes a network that is inherited" if not in_game else "",
             )
 
 
-def _used_draws(games: Sequence[GamePlan], draws: Mapping[str, DrawPlan]) -> set[str]:
+def _used_draws(named: Sequence[str], draws: Mapping[str, DrawPlan]) -> set[str]:
+    """The distributions, and those whose samples they take."""
     used: set[str] = set()
-    open_names = [draw for game in games for draw in game.draws]
+    open_names = list(named)
     while open_names:
         name = open_names.pop()
         if name not in used:

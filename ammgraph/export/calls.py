@@ -10,14 +10,25 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ammgraph.export.code import ATTRIBUTES, Names
-from ammgraph.plan.plan import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork, NetworkPlan, PassPlan, Plan
+from ammgraph.plan.plan import (
+    DrawPlan,
+    EvaluationPlan,
+    FactorPlan,
+    FromNetwork,
+    NetworkPlan,
+    PassPlan,
+    Plan,
+    ScorePlan,
+    TurnPlan,
+)
 
 
 @dataclass(frozen=True)
 class Function:
     """A function of a network: the rows that it computes, from which names, and which of them it returns.
 
-    `probabilities` are categorical rows whose probabilities it returns after these.
+    `probabilities` are categorical rows whose probabilities it returns after these; of the rows in `raw`, which a term
+    scores, what stands before their activation.
     """
 
     network: str
@@ -25,6 +36,8 @@ class Function:
     rows: tuple[str, ...]
     returns: tuple[str, ...]
     probabilities: tuple[str, ...] = ()
+    raw: tuple[str, ...] = ()
+    scored: bool = False  # by terms; then a row that is given may be computed too, and nothing reads it
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,34 @@ def pass_call(plan: Plan, found: PassPlan) -> Call:
     return Call(function, evaluation.name, tuple(dict(evaluation.bindings)[name] for name in given), ("d",))
 
 
+def score_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
+    """What terms score at the samples of draws, a call for each evaluation; results by `EVALUATION/ROW`.
+
+    Rows that drawing has computed are computed once more, from the same noise.
+    """
+    scores: dict[EvaluationPlan, list[ScorePlan]] = {}
+    for score in (score for name in turn.terms for score in plan.term(name).scores):
+        if score.evaluation is not None:
+            scores.setdefault(score.evaluation, []).append(score)
+    return tuple(_score_call(plan, evaluation, found) for evaluation, found in scores.items())
+
+
+def _score_call(plan: Plan, evaluation: EvaluationPlan, scores: Sequence[ScorePlan]) -> Call:
+    draw, network = scores[0].draw, plan.network(evaluation.network)
+    wanted = {row for score in scores for row in score.rows}
+    rows = tuple(row.name for row in network.rows if row.name in wanted)
+    variables = {local: v for local, v in evaluation.bindings if draw and plan.draw(draw).produces(v)}
+    given = tuple(dict.fromkeys(name for row in rows for name in network.row(row).reads if name in variables))
+    whole = {score.row for score in scores if score.density is None}
+    for mean in (score.density.mean for score in scores if score.density is not None):
+        whole |= {atom.name for atom in mean.names if atom.name not in variables} if mean is not None else set()
+    returns = tuple(row for row in rows if row in whole)
+    raw = tuple(row for row in rows if any(row in score.raw for score in scores))
+    function = Function(evaluation.network, given, rows, returns, raw=raw, scored=True)
+    results = (*(f"{evaluation.name}/{row}" for row in returns), *(f"{evaluation.name}/{row}.raw" for row in raw))
+    return Call(function, evaluation.name, tuple(variables[name] for name in given), results)
+
+
 def needed_factors(draw: DrawPlan) -> tuple[FactorPlan, ...]:
     """The factors that a step of training draws."""
     return tuple(factor for factor in draw.factors if factor.needed)
@@ -111,7 +152,8 @@ def names_of(
         taken = Names(ATTRIBUTES, attributes[network])
         for function in found:
             verb = "infer" if function.probabilities else "logit" if network in critics else "draw"
-            name = "_".join((verb, *function.returns, *function.probabilities))
+            verb = "score" if function.scored else verb
+            name = "_".join((verb, *function.returns, *function.probabilities, *function.raw))
             wanted = "_".join((name, "given", *function.given)) if name in taken else name
             names[function] = taken.of(f"function {len(names)}", wanted)
     return names

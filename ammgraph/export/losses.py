@@ -1,20 +1,24 @@
 """What every network of every turn minimises, as code: passes of the discriminators, then the losses' formulas."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ammgraph.export.calls import Call, Function, pass_call
+from ammgraph.export.calls import Call, Function, pass_call, score_calls
 from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
+from ammgraph.export.densities import Densities
 from ammgraph.export.model import turn_names
-from ammgraph.formulas.expression import Expression, Logit, Minus, Number, Product, Slope, Sum, times
+from ammgraph.export.networks import attributes
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
 from ammgraph.formulas.functions import FUNCTIONS
 from ammgraph.formulas.notation import PRODUCT, Spelling, written
 from ammgraph.plan.plan import LossPlan, PassPlan, Plan, TurnPlan
+from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule
 
 _INDENT = " " * 8
-_OWN = {"self", "noise", "losses", "loss", "epoch", "v", "draw"}
+_OWN = {"self", "noise", "losses", "loss", "epoch", "v", "draw", "scored"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class _Scope:
     turn: TurnPlan
     methods: Mapping[Function, str]
     networks: Mapping[str, str]
+    constants: Mapping[str, str]
     local: Names
 
     @property
@@ -42,8 +47,9 @@ class _Scope:
         name = "_".join([what, *([draw] if draw else []), *(["between"] if between else [])]) + self._suffix(index)
         return self.local.of(f"{what} of {draw} in {index}", name)
 
-    def leaf(self, leaf: Logit | Slope) -> str:
+    def leaf(self, leaf: Leaf) -> str:
         """A logit or a norm of slopes."""
+        assert isinstance(leaf, Logit | Slope), "games read logits"
         return self.of("d" if isinstance(leaf, Logit) else "slope", leaf.evaluation, leaf.draw)
 
     def _suffix(self, index: int) -> str:
@@ -66,12 +72,14 @@ def critic_calls(plan: Plan) -> list[Call]:
     return [pass_call(plan, found) for turn in plan.turns for found in discriminator_passes(turn)]
 
 
-def losses_code(plan: Plan, names: Mapping[Function, str], networks: Mapping[str, str]) -> list[str]:
+def losses_code(
+    plan: Plan, names: Mapping[Function, str], networks: Mapping[str, str], constants: Mapping[str, str]
+) -> list[str]:
     """A function of losses for every turn of a step."""
     lines: list[str] = []
     for index, turn in enumerate(plan.turns):
         local = Names(TAKEN | _OWN, turn.draws)
-        lines += ["", *_turn(_Scope(plan, turn, names, networks, local), turn_names(plan)[index])]
+        lines += ["", *_turn(_Scope(plan, turn, names, networks, constants, local), turn_names(plan)[index])]
     return lines
 
 
@@ -88,6 +96,8 @@ def _turn(scope: _Scope, name: str) -> list[str]:
     draws = ", ".join(f"`{draw}`" for draw in turn.draws)
     lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
     lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
+    for step in score_calls(scope.plan, turn):
+        lines += ["", *_scores(scope, step)]
     for found in scope.passes:
         lines += ["", *(_scored(scope, found) if found.kind == "scored" else _between(scope, found))]
     for game in map(scope.plan.game, turn.games):
@@ -95,6 +105,9 @@ def _turn(scope: _Scope, name: str) -> list[str]:
         lines += ["", f"{_INDENT}# Game {game.name}: {sides}, {game.objective}"]
         for loss in turn.losses:
             lines += _loss(scope, loss) if loss.owner == game.name else []
+    for term in map(scope.plan.term, turn.terms):
+        lines += ["", f"{_INDENT}# Term {term.name}: {formula_text(term.value)}"]
+        lines += _loss(scope, turn.loss(f"{term.name}/value"))
     return [*lines, f"{_INDENT}return losses"]
 
 
@@ -141,6 +154,42 @@ def _between(scope: _Scope, found: PassPlan) -> list[str]:
     return [*lines, *passed, f"{_INDENT}{scope.of('slope', name)} = slopes({d}, {at})"]
 
 
+def _scores(scope: _Scope, step: Call) -> list[str]:
+    """What terms score of one evaluation of a network."""
+    draw = step.evaluation.partition("/")[0]
+    results = ", ".join(_result(scope, name) for name in step.results)
+    inputs = [f"{scope.samples(draw)}[{text(name)}]" for name in step.arguments]
+    inputs = inputs or [f"examples(self, {_count(scope, draw)})"]
+    lines = _method(scope, step, results, inputs)
+    if len(lines[0]) > WIDTH:
+        lines = [*_method(scope, step, "scored", inputs), f"{_INDENT}{results} = scored"]
+    repeated = _repeated_norms(scope, step)
+    if not repeated:
+        return lines
+    norms = repeated[0] if len(repeated) == 1 else f"nn.ModuleList([{', '.join(repeated)}])"
+    return [f"{_INDENT}with statistics_kept({norms}):", *(f"    {line}" for line in lines)]
+
+
+def _repeated_norms(scope: _Scope, step: Call) -> list[str]:
+    """The batch norms that a call takes as drawing has taken them: they count once."""
+    passes = [found for found in scope.turn.passes_of("drawn") if found.evaluation.name == step.evaluation]
+    drawn, network = {row for found in passes for row in found.rows}, scope.plan.network(step.function.network)
+    rows = [row for row in step.function.rows if network.row(row).batchnorm and row in drawn]
+    return [f"self.{scope.networks[network.name]}.{attributes(network)[f'{row}/norm']}" for row in rows]
+
+
+def _result(scope: _Scope, name: str) -> str:
+    return scope.local.of(name, re.sub(r"\W+", "_", name))
+
+
+def _count(scope: _Scope, draw: str) -> str:
+    """How many examples a draw has; one of no draw."""
+    if draw not in scope.turn.draws:
+        return "1"
+    factor = next(factor for factor in scope.plan.draw(draw).factors if factor.needed)
+    return f"len({scope.samples(draw)}[{text(factor.variables[0])}])"
+
+
 def _is_sloped(scope: _Scope, found: PassPlan) -> bool:
     return any(found.evaluation.name in loss.sloped for loss in scope.turn.losses)
 
@@ -156,18 +205,24 @@ def _comprehension(name: str, value: str, variable: str, over: Sequence[str]) ->
 
 
 def _critic(scope: _Scope, step: Call, target: str, inputs: str) -> list[str]:
+    return _method(scope, step, target, [inputs], ".flatten()")
+
+
+def _method(scope: _Scope, step: Call, target: str, inputs: Sequence[str], tail: str = "") -> list[str]:
     method = scope.methods[step.function]
     head = f"self.{scope.networks[step.function.network]}" + ("" if method == "forward" else f".{method}")
-    return call(f"{target} = {head}", [inputs, f"part(noise, {text(step.evaluation)})"], _INDENT, ".flatten()")
+    return call(f"{target} = {head}", [*inputs, f"part(noise, {text(step.evaluation)})"], _INDENT, tail)
 
 
 def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
     """`losses["joint/discriminator"] = ...`, on one line if it fits, else summand by summand."""
+    spoken = Densities(scope.plan, loss, scope.constants, scope.samples, lambda name: _result(scope, name))
     spelling = Spelling(
         number=number,
-        leaf=scope.leaf,
+        leaf=scope.leaf if loss.owner in scope.turn.games else spoken.leaf,
         function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
-        mean=lambda _, argument: f"torch.mean({argument})",
+        mean=lambda _, argument: spoken.mean(argument),
+        functional=spoken.functional,
         times=" * ",
         power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
     )
@@ -205,14 +260,30 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
 
 def _closed(head: str, inner: str) -> list[str]:
     """`head(inner)` on one line, or on three."""
-    line = f"{head}({inner})"
-    return [line] if len(line) <= WIDTH else [f"{head}(", f"{_INDENT}    {inner}", f"{_INDENT})"]
+    line, deeper = f"{head}({inner})", f"{_INDENT}    "
+    if len(line) <= WIDTH:
+        return [line]
+    helper, opened, rest = inner.partition("(")
+    body = call(helper, _arguments(rest), deeper) if opened and len(deeper + inner) > WIDTH else [deeper + inner]
+    return [f"{head}(", *body, f"{_INDENT})"]
+
+
+def _arguments(listed: str) -> list[str]:
+    """`a, b(c, d))` -> `a`, `b(c, d)`."""
+    found, depth = [""], 0
+    for character in listed.removesuffix(")"):
+        depth += (character in "([") - (character in ")]")
+        found += [""] if character == "," and depth == 0 else []
+        found[-1] += "" if character == "," and depth == 0 else character
+    return [argument.strip() for argument in found]
 
 
 def _on_lines(line: str) -> list[str]:
-    """`... torch.mean(value)` on one line, or on three."""
+    """`... torch.mean(value)`, or `... functional(value).sum()` of a pooled value, on one line, or on three."""
     if len(line) <= WIDTH:
         return [line]
+    if pooled := re.fullmatch(r"([^(]*\()(.*)(\)\.sum\(\))", line):
+        return [pooled[1], f"{_INDENT}    {pooled[2]}", f"{_INDENT}{pooled[3]}"]
     head, _, value = line.removesuffix(")").partition("torch.mean(")
     return _closed(f"{head}torch.mean", value)
 

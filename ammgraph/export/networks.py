@@ -71,19 +71,31 @@ def _layer(row: RowPlan, attribute: str) -> list[str]:
 def _function(table: _Table, function: Function, name: str) -> list[str]:
     network = table.network
     inputs = [table.local.of(given) for given in function.given] or ["like"]
-    count = len(function.returns) + len(function.probabilities)
+    count = len(function.returns) + len(function.probabilities) + len(function.raw)
     result = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
     given = ", ".join(f"{name} {shape_text(shape_of(network, name))}" for name in function.given)
     told = [f"{row} {shape_text(network.row(row).out_shape)}" for row in function.returns]
     told += [f"the probabilities of {row} {shape_text(network.row(row).out_shape)}" for row in function.probabilities]
+    told += [f"{row} {shape_text(network.row(row).inner_shape)} before its activation" for row in function.raw]
     parameters = ["self", *(f"{name}: Tensor" for name in inputs), "noise: Noise"]
     lines = call(f"def {name}", parameters, "    ", f" -> {result}:")
     lines += docstring(f"{given or 'As many examples as `like` has'} -> {', '.join(told)}.", _INDENT)
     for row_name in function.rows:
         lines += _row(table, network.row(row_name), inputs[0], function)
-    values = [table.local.of(row) for row in function.returns]
+    values = [_target(table, row, function) for row in function.returns]
     values += [f"torch.softmax({_logits(table, row)}, dim=1)" for row in function.probabilities]
+    values += [_raw(table, row) for row in function.raw]
     return [*lines, f"{_INDENT}return {', '.join(values)}"]
+
+
+def _target(table: _Table, row: str, function: Function) -> str:
+    """The name of a row; where the row is given too, another one."""
+    return table.local.of(f"{row}/own", f"{row}_own") if row in function.given else table.local.of(row)
+
+
+def _raw(table: _Table, row: str) -> str:
+    """The name of what stands before the activation of a row that is scored."""
+    return table.local.of(f"{row}/raw", f"{row}_raw")
 
 
 def has_hidden_probabilities(network: NetworkPlan, row: str) -> bool:
@@ -94,7 +106,7 @@ def has_hidden_probabilities(network: NetworkPlan, row: str) -> bool:
 
 def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str]:
     """Dropout, operation, batch norm, activation, pool: nested as far as they fit into a line."""
-    target, own, lines = table.local.of(row.name), table.own, list[str]()
+    target, own, lines = _target(table, row.name, function), table.own, list[str]()
     value = _input(table, row, like)
 
     def wrap(before: str, after: str) -> None:
@@ -112,13 +124,18 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap(f"self.{own[row.name]}(", ")")
     if row.batchnorm:
         wrap(f"self.{own[f'{row.name}/norm']}(", ")")
+    others = {name for other in function.rows for name in table.network.row(other).reads} - {*function.given}
+    if row.name in function.raw:
+        lines += commented(f"{_INDENT}{_raw(table, row.name)} = {value}", shape_text(row.inner_shape))
+        value = _raw(table, row.name)
+        if row.name not in (*function.returns, *others):
+            return lines
     if row.activation is not None:
         if row.name in function.probabilities:
             logits = _logits(table, row.name)
             if value != logits:
                 lines += commented(f"{_INDENT}{logits} = {value}", shape_text(row.out_shape))
                 value = logits
-            others = (name for other in function.rows for name in table.network.row(other).reads)
             if row.name not in (*function.returns, *others):
                 return lines
         wrap(*_activation(row.name, row.activation))

@@ -6,14 +6,23 @@ from collections.abc import Sequence
 
 from ammgraph import __version__
 from ammgraph.export import helpers
-from ammgraph.export.calls import Call, Function, names_of
+from ammgraph.export.calls import Call, Function, names_of, score_calls
 from ammgraph.export.code import class_names, docstring, number, text
 from ammgraph.export.losses import critic_calls, losses_code
-from ammgraph.export.model import askings, drawings, extra_sites, model_code, network_attributes, sampled_draw
+from ammgraph.export.model import (
+    askings,
+    constant_attributes,
+    drawings,
+    extra_sites,
+    model_code,
+    network_attributes,
+    sampled_draw,
+)
 from ammgraph.export.networks import attributes, network_code
 from ammgraph.nn import functions
 from ammgraph.nn.model import Model
 from ammgraph.plan.plan import Plan
+from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
 
 
@@ -33,7 +42,8 @@ def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
     for network in plan.networks:
         own = {function: name for function, name in names.items() if function.network == network.name}
         body += ["", "", *network_code(network, classes[network.name], own, plan.momentum, plan.epsilon)]
-    body += ["", "", *model_code(plan, model, names, losses_code(plan, names, networks))]
+    constants = {site: attribute for site, (attribute, _) in constant_attributes(plan, model).items()}
+    body += ["", "", *model_code(plan, model, names, losses_code(plan, names, networks, constants))]
     end = [*_noise_code(plan), "", "", *_LOAD, "", "", *_main(plan)]
     used = _helpers("\n".join([*body, *end]))
     head = _head(plan, title, origin)
@@ -44,19 +54,22 @@ def _function_names(plan: Plan) -> dict[Function, str]:
     steps = [step for drawing in drawings(plan) for step in drawing.steps]
     steps += [step for asking in askings(plan) for step in asking.steps]
     critics = critic_calls(plan)
+    steps += [call for turn in plan.turns for call in score_calls(plan, turn)]
     functions = [step.function for step in [*steps, *critics] if isinstance(step, Call)]
     rows = {network.name: attributes(network).values() for network in plan.networks}
     return names_of(functions, [call.function.network for call in critics], rows)
 
 
 def _head(plan: Plan, title: str, origin: str) -> list[str]:
-    sides = "\n".join(f"    {draw.name} = {' '.join(factor.text for factor in draw.factors)}" for draw in plan.draws)
+    sides = "\n".join(f"    {draw.name} = {' '.join(factor.text for factor in draw.written)}" for draw in plan.draws)
     games = "\n".join(
         f"    {game.name}: {game.discriminator} tells {side_text(game.real)} from {side_text(game.fake)}"
         for game in plan.games
     )
+    terms = "\n".join(f"    {term.name}: {formula_text(term.value)}" for term in plan.terms)
+    minimised = "\n\n".join(filter(None, (games, terms)))
     return docstring(
-        f"{title}\n\n{sides}\n\n{games}\n\n"
+        f"{title}\n\n{sides}\n\n{minimised}\n\n"
         f"Written by ammgraph {__version__}, which it does not need. {origin}\n\n"
         "Every tensor is B x C x H x W, a vector of n is B x n x 1 x 1; the comment behind a row is its C x H x W. "
         "Everything random is handed in by name, as `draw_noise` gives it; without its noise a row takes its mean "
@@ -72,6 +85,7 @@ def _imports(code: str) -> list[str]:
         lines.insert(1, f"from collections.abc import {', '.join(wanted)}")
     if "@contextmanager" in code:
         lines.insert(2, "from contextlib import contextmanager")
+    lines[1:1] = ["import math"] if "math." in code else []
     lines.append("from torch import Tensor, nn")
     lines += ["from torch.nn import functional as F"] if re.search(r"\bF\.", code) else []
     return [*lines, "", "Noise = dict[str, Tensor]"]

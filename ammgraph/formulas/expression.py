@@ -1,6 +1,7 @@
 """Expressions: what is minimised, as trees of frozen values. No torch, no text.
 
-A leaf names something that a step has: a discriminator's logit at a draw's samples, the norm of its gradient there.
+A leaf names something that a step has: a discriminator's logit at a draw's samples, the norm of its gradient there, the
+distribution that a factor gives each example of a draw, a sample, a row.
 `nn.losses` evaluates a tree; `formulas.notation` prints it.
 """
 
@@ -30,6 +31,38 @@ class Slope:
 
     draw: str = ""
     evaluation: str = ""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The distribution that a factor gives each example of a draw; one for all where it has no conditions."""
+
+    factor: str
+    draw: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A variable's sample, or a row, of each example of a draw; B x C x H x W."""
+
+    name: str
+    draw: str
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The mean over the batch of a draw: of categorical distributions, or of a value."""
+
+    draw: str
+    argument: Scored | Value
+
+
+@dataclass(frozen=True)
+class Functional:
+    """A number of each example, by a function of `formulas.functions.FUNCTIONALS`; one number, where it is of means."""
+
+    function: str
+    arguments: tuple[Scored | Value | Pooled, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +109,10 @@ class Mean:
     argument: "Expression"
 
 
-Expression: TypeAlias = Number | Logit | Slope | Minus | Sum | Product | Square | Apply | Mean
+Leaf: TypeAlias = Logit | Slope | Scored | Value
+Expression: TypeAlias = (
+    Number | Logit | Slope | Scored | Value | Pooled | Functional | Minus | Sum | Product | Square | Apply | Mean
+)
 
 
 def minus(argument: Expression) -> Expression:
@@ -121,7 +157,7 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
     match expression:
         case Logit() | Slope():
             return leaf(expression)
-        case Number():
+        case Number() | Scored() | Value() | Pooled() | Functional():
             return expression
         case Sum(terms):
             return Sum(tuple(replaced(term, leaf) for term in terms))

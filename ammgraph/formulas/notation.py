@@ -4,27 +4,29 @@ text    0.25 E_p sp(-d) + 1/2 E_q |grad d|^2        LaTeX   \mathbb{E}_{q}\left[
 code    torch.mean(F.softplus(-d_q))
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from ammgraph.formulas.expression import (
     Apply,
     Expression,
+    Functional,
+    Leaf,
     Logit,
     Mean,
     Minus,
     Number,
+    Pooled,
     Product,
+    Scored,
     Slope,
     Square,
     Sum,
+    Value,
 )
 
 # How tightly a written expression holds together: a sum, a product, a power, one thing.
 SUM, PRODUCT, POWER, ATOM = range(4)
-
-Leaf: TypeAlias = Callable[[Logit | Slope], str]
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Spelling:
     """How a notation writes each kind of node, `{}` its parts."""
 
     number: Callable[[float], str]
-    leaf: Leaf
+    leaf: Callable[[Leaf], str]
     function: Callable[[str, str], str]  # name, argument
     mean: Callable[[str, str], str]  # draw, argument
+    functional: Callable[[str, Sequence[str]], str]  # name, arguments
     times: str  # between factors
     power: Callable[[str], str]  # the square of a base
     brackets: str = "({})"
@@ -50,8 +53,12 @@ def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
     match expression:
         case Number(value):
             return (spelling.number(value), ATOM) if value >= 0 else (f"-{spelling.number(-value)}", SUM)
-        case Logit() | Slope():
+        case Logit() | Slope() | Scored() | Value():
             return spelling.leaf(expression), ATOM
+        case Pooled(draw, argument):
+            return spelling.mean(draw, _within(argument, spelling, spelling.mean_holds)), ATOM
+        case Functional(function, arguments):
+            return spelling.functional(function, [written(argument, spelling) for argument in arguments]), ATOM
         case Minus(argument):
             return f"-{_within(argument, spelling, PRODUCT)}", SUM
         case Sum(terms):

@@ -2,15 +2,124 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ammgraph.nn.model import Model, one_hot
+from ammgraph.nn.model import Model, Tensors, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input, raw
 from ammgraph.plan.evaluation_cost import COMPONENTS
-from ammgraph.plan.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan
-from ammgraph.spec.schema import Mixture
+from ammgraph.plan.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan, ScorePlan
+from ammgraph.spec.schema import Mixture, Normal
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Distributions of a batch, shape (B, ...), or one for all, (1, ...), by their parameters.
+
+    normal       `first` the means, `second` the log-variances
+    categorical  `first` the logits
+    bernoulli    `first` the logits, one for each element
+    """
+
+    kind: str
+    first: Tensor
+    second: Tensor | None = None
+
+    @property
+    def log_probabilities(self) -> Tensor:
+        """Of a categorical one, (B, K)."""
+        return torch.log_softmax(self.first, dim=1)
+
+    def pooled(self) -> "Distribution":
+        """The mean of categorical distributions over the batch."""
+        mean = self.log_probabilities.exp().mean(0, keepdim=True)
+        return Distribution("categorical", torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny)))
+
+
+def log_density(of: Distribution, value: Tensor) -> Tensor:
+    """Log f(v), (B,), in nats; sum_k v_k log p_k of a categorical distribution, cross entropy with v of a Bernoulli."""
+    value = value.flatten(1).to(of.first.dtype)
+    if of.kind == "categorical":
+        return (value * of.log_probabilities).sum(1)
+    if of.kind == "bernoulli":
+        return -F.binary_cross_entropy_with_logits(of.first, value, reduction="none").sum(1)
+    assert of.second is not None
+    return normal_log_density(value, of.first, of.second)
+
+
+def entropy(of: Distribution) -> Tensor:
+    """-sum p log p, or n/2 log 2 pi e + 1/2 sum log s^2; (B,), in nats."""
+    if of.kind == "categorical":
+        return -(of.log_probabilities.exp() * of.log_probabilities).sum(1)
+    assert of.second is not None
+    return 0.5 * (1 + math.log(2 * math.pi) + of.second).sum(1)
+
+
+def divergence(of: Distribution, other: Distribution) -> Tensor:
+    """KL(f || g) of two categorical or two normal distributions, (B,), in nats."""
+    if of.kind == "categorical":
+        return (of.log_probabilities.exp() * (of.log_probabilities - other.log_probabilities)).sum(1)
+    assert of.second is not None
+    assert other.second is not None
+    ratio = of.second - other.second
+    squares = (of.first - other.first).square() * torch.exp(-other.second)
+    return 0.5 * (torch.exp(ratio) - ratio + squares - 1).sum(1)
+
+
+def distance_1(value: Tensor, other: Tensor | None = None) -> Tensor:
+    """Sum |a - b| over the elements of each example; (B,)."""
+    return _difference(value, other).abs().sum(1)
+
+
+def distance_2(value: Tensor, other: Tensor | None = None) -> Tensor:
+    """Sum (a - b)^2 over the elements of each example; (B,)."""
+    return _difference(value, other).square().sum(1)
+
+
+def _difference(value: Tensor, other: Tensor | None) -> Tensor:
+    return (value if other is None else value - other).flatten(1)
+
+
+def factor_distribution(model: Model, score: ScorePlan, values: Tensors, samples: Tensors) -> Distribution:
+    """The distribution that a term scores, in float32 at least.
+
+    Args:
+        model: the networks, and the constants of priors.
+        score: which.
+        values: the rows of its evaluation.
+        samples: the samples of the draw, by variable.
+    """
+    density = score.density
+    assert density is not None
+    if score.prior is not None:
+        return _prior_distribution(model, score.prior, samples)
+    if density.kind == "normal":
+        assert density.mean is not None
+        mean = evaluate_input(density.mean, values).flatten(1)
+        return Distribution("normal", _float(mean), _float(values[raw(density.log_variance)].flatten(1)))
+    first = values[raw(score.row)] if density.mean is None else evaluate_input(density.mean, values)
+    return Distribution(density.kind, _float(first.flatten(1)))
+
+
+def _prior_distribution(model: Model, origin: FromPrior, samples: Tensors) -> Distribution:
+    prior, like = origin.prior, next(model.parameters())
+    if isinstance(prior, Normal):
+        size = origin.site.shape[0]
+        return Distribution(
+            "normal", like.new_full((1, size), prior.mean), like.new_full((1, size), 2 * math.log(prior.scale))
+        )
+    constant = model.constant(origin.site.name).to(like.dtype)
+    if isinstance(prior, Mixture):
+        mean = samples[origin.given].flatten(1).to(like.dtype) @ constant
+        return Distribution("normal", mean, torch.full_like(mean, 2 * math.log(prior.scale)))
+    return Distribution("categorical", torch.log(constant)[None])
+
+
+def _float(value: Tensor) -> Tensor:
+    return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
 def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Expressions evaluated by torch: the one place where a formula meets tensors."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TypeAlias
 
 import torch
@@ -10,21 +11,29 @@ from torch import Tensor
 from ammgraph.formulas.expression import (
     Apply,
     Expression,
+    Functional,
+    Leaf,
     Logit,
     Mean,
     Minus,
     Number,
+    Pooled,
     Product,
+    Scored,
     Slope,
     Square,
     Sum,
+    Value,
 )
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
+from ammgraph.nn import densities
+from ammgraph.nn.densities import Distribution
 from ammgraph.nn.functions import function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
-Leaves: TypeAlias = Mapping[Logit | Slope | Square, Tensor]
-_Value: TypeAlias = Tensor | float
+# Distributions and values of terms, (B, ...).
+Leaves: TypeAlias = Mapping[Leaf | Square, Tensor | Distribution]
+_Value: TypeAlias = Tensor | float | Distribution
 
 
 def value(expression: Expression, leaves: Leaves) -> Tensor:
@@ -47,27 +56,45 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
     match expression:
         case Number(number):
             return number
-        case Logit() | Slope() | Square(Slope()):
+        case Logit() | Slope() | Scored() | Value() | Square(Slope()):
             return leaves[expression]
+        case Pooled(_, argument):
+            found = leaves[argument]
+            return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
+        case Functional(name, arguments):
+            measured = _functional(name)(*(_value(argument, leaves) for argument in arguments))
+            return measured.sum() if isinstance(arguments[0], Pooled) else measured
         case Square(argument):
-            return _value(argument, leaves) ** 2
+            return _number(_value(argument, leaves)) ** 2
         case Minus(argument):
-            return -_value(argument, leaves)
+            return -_number(_value(argument, leaves))
         case Apply(name, argument):
             return function(FUNCTIONS[name].torch)(_tensor(_value(argument, leaves)))
         case Mean(_, argument):
             return _tensor(_value(argument, leaves)).mean()
         case Product(factors):
-            return math.prod((_value(factor, leaves) for factor in factors[1:]), start=_value(factors[0], leaves))
+            values = [_number(_value(factor, leaves)) for factor in factors]
+            return math.prod(values[1:], start=values[0])
         case Sum(terms):
-            total = _value(terms[0], leaves)
+            total = _number(_value(terms[0], leaves))
             for term in terms[1:]:
-                total = (
-                    total - _value(term.argument, leaves) if isinstance(term, Minus) else total + _value(term, leaves)
-                )
+                less = isinstance(term, Minus)
+                more = _number(_value(term.argument if isinstance(term, Minus) else term, leaves))
+                total = total - more if less else total + more
             return total
 
 
 def _tensor(found: _Value) -> Tensor:
     assert isinstance(found, Tensor), "an expression without leaves is no loss"
+    return found
+
+
+def _number(found: _Value) -> Tensor | float:
+    assert not isinstance(found, Distribution), "a distribution is no number"
+    return found
+
+
+@cache
+def _functional(name: str) -> Callable[..., Tensor]:
+    found: Callable[..., Tensor] = getattr(densities, FUNCTIONALS[name].torch)
     return found

@@ -82,6 +82,7 @@ class Network(nn.Module):
         noise: Mapping[str, Tensor],
         prefix: str,
         mode: Mode,
+        raw: Collection[str] = (),
     ) -> None:
         """Compute rows in the order given, each once, into `values`.
 
@@ -94,9 +95,11 @@ class Network(nn.Module):
             noise: random tensors by site name. In `Mode.EVAL` a site that is absent counts as 0 (mean mode).
             prefix: the evaluation's name, the first part of its sites' names.
             mode: batch norm and dropout.
+            raw: rows that are computed up to their activation, and leave `NAME.raw` alone.
         """
         computed = tuple(names)
         folded = {row for row, reader in self._folded.items() if reader in computed and mode is not Mode.EVAL}
+        folded |= {*raw}
         for name in computed:
             self._compute_row(self.plans[name], self.row(name), values, batch, noise, f"{prefix}/{name}", mode, folded)
 

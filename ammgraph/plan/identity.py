@@ -22,6 +22,7 @@ from ammgraph.plan.plan import (
     LossPlan,
     Plan,
     RowPlan,
+    TermPlan,
 )
 from ammgraph.spec.schema import Data, Empirical, Evaluation, Mixture, Normal, Probabilities, Uniform
 
@@ -33,6 +34,7 @@ DESCRIPTIVE: dict[type, frozenset[str]] = {
     FactorPlan: frozenset({"text", "value"}),
     GamePlan: frozenset({"paths"}),
     LossPlan: frozenset({"paths"}),
+    TermPlan: frozenset({"paths"}),
     RowPlan: frozenset({"parameters", "multiply_adds"}),
     Data: frozenset({"path", "fields"}),  # the factors' origins say which field a variable takes
     Evaluation: frozenset({"every_epochs"}),

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic
-from ammgraph.formulas.expression import Expression, Logit, Slope, parts
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, parts
 from ammgraph.formulas.objectives import Role
 from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.layers.operations import OPERATIONS, Kernel, Operation, Shape
@@ -144,6 +144,7 @@ class NetworkPlan:
 
 
 SideName: TypeAlias = Literal["real", "fake"]
+DensityKind: TypeAlias = Literal["normal", "categorical", "bernoulli", "implicit", "deterministic", "data", "prior"]
 Stream: TypeAlias = Literal["prior", "sample", "dropout", "penalty"]
 
 
@@ -218,7 +219,7 @@ class Density:
     implicit     a random row of none of these kinds: it can be drawn, and has no density that is known
     """
 
-    kind: Literal["normal", "categorical", "bernoulli", "implicit", "deterministic", "data", "prior"]
+    kind: DensityKind
     mean: Input | None = None
     log_variance: str = ""
 
@@ -234,6 +235,7 @@ class FactorPlan:
     origin: FromData | FromPrior | FromDraw | FromNetwork
     density: Density
     needed: bool
+    implied: bool = False  # the data of a distribution that is conditional on them, where it is asked in evaluation
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,11 @@ class DrawPlan:
     name: str
     batch_size: int
     factors: tuple[FactorPlan, ...]
+
+    @property
+    def written(self) -> tuple[FactorPlan, ...]:
+        """The factors that the spec declares."""
+        return tuple(factor for factor in self.factors if not factor.implied)
 
     def factor_of(self, variable: str) -> FactorPlan:
         """The factor that produces a variable."""
@@ -258,13 +265,14 @@ class PassPlan:
     """One pass of a network in a turn: which rows it computes, and at whose samples.
 
     drawn    within a draw: what a factor's sample needs and no earlier factor of the same evaluation computes
+    asked    at a draw's samples: what terms need beyond that
     scored   a discriminator over the samples of several draws, joined along the batch
     between  a discriminator between the i-th sample of the first and the i-th of the second draw, statistics kept
 
     `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake").
     """
 
-    kind: Literal["drawn", "scored", "between"]
+    kind: Literal["drawn", "asked", "scored", "between"]
     evaluation: EvaluationPlan
     row: str
     rows: tuple[str, ...]
@@ -272,6 +280,7 @@ class PassPlan:
     batch: int
     sides: tuple[tuple[str, SideName], ...] = ()
     every: int = 1  # taken in every so many steps
+    raw: tuple[str, ...] = ()  # rows that are computed up to their activation
 
 
 @dataclass(frozen=True)
@@ -306,15 +315,51 @@ class GamePlan:
 
 
 @dataclass(frozen=True)
+class ScorePlan:
+    """A factor's distribution, or a row's value, at the samples of a draw, as a term uses it.
+
+    `rows` are what its network computes for it, stopping at variables; those in `raw` only up to the activation.
+    """
+
+    name: str  # `c(y|x)`, `decoder.x`
+    draw: str  # "" where a factor has no conditions
+    network: str = ""  # nothing for a prior
+    evaluation: EvaluationPlan | None = None
+    row: str = ""
+    rows: tuple[str, ...] = ()
+    raw: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()  # the variables it depends on
+    density: Density | None = None  # nothing for a value
+    prior: FromPrior | None = None
+
+
+@dataclass(frozen=True)
+class TermPlan:
+    """A term: a number made of distributions and values at the samples of draws, and whom its gradient reaches."""
+
+    name: str
+    value: Expression
+    weight: Schedule
+    draws: tuple[str, ...]  # those whose samples it is taken at
+    scores: tuple[ScorePlan, ...]
+    paths: tuple[tuple[str, tuple[str, ...]], ...]  # network -> samples (`q.z`) and scores (`c(y|x)`)
+
+    def score(self, leaf: Scored | Value) -> ScorePlan | None:
+        """What a leaf of the value stands for; nothing where it is a variable's sample."""
+        name = leaf.factor if isinstance(leaf, Scored) else leaf.name
+        return next((score for score in self.scores if (score.name, score.draw) == (name, leaf.draw)), None)
+
+
+@dataclass(frozen=True)
 class LossPlan:
     """A number that networks minimise in a turn: w n value in every nth step; w the product of `weights`, n `every`.
 
     `paths` say through what its gradient reaches which network: through samples that the network has drawn, or, where
-    none is named, through the pass of the network itself.
+    none is named, through the pass of the network itself; a term's name the scores that the network gives, too.
     """
 
-    owner: str  # the game
-    what: str  # discriminator, generator, or the kind of a penalty
+    owner: str  # the game, or the term
+    what: str  # discriminator, generator, the kind of a penalty; `value` of a term
     value: Expression
     weights: tuple[Schedule, ...]
     paths: tuple[tuple[str, tuple[str, ...]], ...]
@@ -330,9 +375,14 @@ class LossPlan:
         return math.prod((schedule.at(epoch) for schedule in self.weights), start=float(self.every))
 
     @cached_property
-    def leaves(self) -> tuple[Logit | Slope, ...]:
+    def leaves(self) -> tuple[Leaf, ...]:
         """What the value is a function of, each once."""
-        return tuple(dict.fromkeys(part for part in parts(self.value) if isinstance(part, Logit | Slope)))
+        return tuple(dict.fromkeys(part for part in parts(self.value) if isinstance(part, Leaf)))
+
+    @cached_property
+    def passes(self) -> frozenset[str]:
+        """The evaluations of discriminators at which it is taken."""
+        return frozenset(leaf.evaluation for leaf in self.leaves if isinstance(leaf, Logit | Slope))
 
     @cached_property
     def sloped(self) -> frozenset[str]:
@@ -342,7 +392,7 @@ class LossPlan:
 
 @dataclass(frozen=True)
 class ObjectivePlan:
-    """The sum of losses that these networks minimise in a turn, through their own passes or through samples."""
+    """The sum of losses that these networks minimise in a turn, through their own passes, or samples and terms."""
 
     through: Literal["passes", "samples"]
     losses: tuple[str, ...]  # by name
@@ -362,6 +412,7 @@ class TurnPlan:
     losses: tuple[LossPlan, ...]
     objectives: tuple[ObjectivePlan, ...]
     sites: tuple[Site, ...]
+    terms: tuple[str, ...] = ()
 
     def loss(self, name: str) -> LossPlan:
         """The loss of that name."""
@@ -375,9 +426,10 @@ class TurnPlan:
             for objective in self.objectives
             for name in objective.losses
             for network in objective.networks
+            if network in dict(self.loss(name).paths)
         )
 
-    def passes_of(self, kind: Literal["drawn", "scored", "between"]) -> tuple[PassPlan, ...]:
+    def passes_of(self, kind: Literal["drawn", "asked", "scored", "between"]) -> tuple[PassPlan, ...]:
         """The passes of a kind."""
         return tuple(found for found in self.passes if found.kind == kind)
 
@@ -433,6 +485,7 @@ class Plan:
     evaluation: Evaluation
     published: tuple[Published, ...]
     warnings: tuple[Diagnostic, ...]
+    terms: tuple[TermPlan, ...] = ()
 
     def variable(self, name: str) -> VariablePlan:
         """The variable of that name."""
@@ -450,10 +503,14 @@ class Plan:
         """The game of that name."""
         return next(game for game in self.games if game.name == name)
 
-    def players(self, game: str, role: Role) -> tuple[str, ...]:
-        """The networks that minimise a game's loss in that role in some turn, as `trains` and the schedule say."""
+    def term(self, name: str) -> TermPlan:
+        """The term of that name."""
+        return next(term for term in self.terms if term.name == name)
+
+    def players(self, owner: str, what: Role | Literal["value"]) -> tuple[str, ...]:
+        """The networks that minimise a game's loss in a role, or a term, in some turn: by `trains` and the schedule."""
         found = [pair for turn in self.turns for pair in turn.minimised]
-        return tuple(dict.fromkeys(network for loss, network in found if (loss.owner, loss.what) == (game, role)))
+        return tuple(dict.fromkeys(network for loss, network in found if (loss.owner, loss.what) == (owner, what)))
 
     def __repr__(self) -> str:
         return f"Plan({self.title!r})"

@@ -1,7 +1,7 @@
 """The curves of a run: the lines of `metrics.jsonl` come in, panels of curves as arrays go out.
 
-What a line holds decides what there is: losses and accuracies of games, penalties, gradient norms of networks, entropy
-and use of categorical rows, errors of evaluations. A `null` is a gap.
+What a line holds decides what there is: losses and accuracies of games, terms, penalties, gradient norms of networks,
+entropy and use of categorical rows, errors of evaluations. A `null` is a gap.
 """
 
 import math
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ammgraph.evaluation.metrics import Array
+from ammgraph.formulas.expression import Functional, parts
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
-from ammgraph.plan.plan import GamePlan, Plan
+from ammgraph.plan.plan import GamePlan, Plan, TermPlan
 
 Record = Mapping[str, Any]
 
@@ -69,6 +71,7 @@ def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
     panels = (
         *_errors(evaluations),
         *(panel for game in plan.games for panel in _losses(plan, game, training)),
+        *(_term(term, training) for term in plan.terms),
         _accuracy(plan, training),
         *_entropies(plan, training),
         _gradients(plan, training),
@@ -112,6 +115,17 @@ def _losses(plan: Plan, game: GamePlan, records: Sequence[Record]) -> list[Panel
             level=None if blind is None else (blind[0], f"{blind[1]}: cannot tell"),
         )
     ]
+
+
+def _term(term: TermPlan, records: Sequence[Record]) -> Panel:
+    functionals = [part.function for part in parts(term.value) if isinstance(part, Functional)]
+    return Panel(
+        f"term_{term.name}",
+        f"Term {term.name}",
+        "nats" if all(FUNCTIONALS[name].in_nats for name in functionals) else "value",
+        _curves(records, {Metric(term.name, "value"): term.name}),
+        note="Before its weight; means over the steps between two lines.",
+    )
 
 
 def _accuracy(plan: Plan, records: Sequence[Record]) -> Panel:

@@ -6,7 +6,7 @@ from ammgraph.plan.plan import DrawPlan, NetworkPlan, Plan, RowPlan, shape_text
 from ammgraph.report.page import Table
 from ammgraph.show.diagram import flows, same_model
 from ammgraph.show.drawing import flow_svg, model_svg
-from ammgraph.show.latex import factorization, game_formulas, latex
+from ammgraph.show.latex import factorization, game_formulas, latex, term_formula
 from ammgraph.show.text import range_text, step_text, training_text
 from ammgraph.spec.notation import number_text
 
@@ -19,6 +19,7 @@ def model_section(plan: Plan) -> dict[str, object]:
         "diagrams": _diagrams(plan),
         "variables": _variables(plan),
         "games": games,
+        "terms": [(term, term_formula(term)) for term in plan.terms],
         "networks": [(network, training_text(network), _layers(network)) for network in plan.networks],
         "flows": [Markup(flow_svg(flow)) for flow in flows(plan)],
         "step": step_text(plan),
@@ -41,7 +42,7 @@ def _diagrams(plan: Plan) -> list[tuple[list[str], Markup]]:
 def _variables(plan: Plan) -> Table:
     rows = []
     for variable in plan.variables:
-        drawn = [factor for draw in plan.draws for factor in draw.factors if variable.name in factor.variables]
+        drawn = [factor for draw in plan.draws for factor in draw.written if variable.name in factor.variables]
         sources = dict.fromkeys(f"{factor.text}: {factor.value}" for factor in drawn)
         rows.append(
             (variable.name, variable.kind, shape_text(variable.shape), range_text(variable), "; ".join(sources))

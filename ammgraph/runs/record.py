@@ -203,4 +203,6 @@ def _sentence(name: str) -> str:
         return f"the gradient of network `{found.owner}`"
     if found.what in get_args(Role):
         return f"the {found.what}'s loss of game `{found.owner}`"
+    if found.what == "value":
+        return f"the value of term `{found.owner}`"
     return f"`{found.what}` of `{found.owner}`"

@@ -10,13 +10,17 @@ distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `var
 games            [{name, real, fake, objective, weight, discriminator, reads, penalties, gradients, latex}]; those
                  penalties that are taken, gradients of the networks that learn from the game, null for a loss that
                  nobody minimises
-turns            [{update, steps, redraw, draws, passes, games, losses, objectives, noise}], in the order of one step; a
-                 pass is `drawn` within a draw, `scored` by a discriminator at draws' samples, or `between` two draws'
+terms            [{name, value, weight, scores, gradients, latex}]; a score is what a factor or a row needs of its
+                 network at a draw's samples, in `raw` what is computed up to its activation alone
+turns            [{update, steps, redraw, draws, passes, games, terms, losses, objectives, noise}], in the order of one
+                 step; a pass is `drawn` within a draw, `asked` for by terms at a draw's samples, `scored` by a
+                 discriminator at draws' samples, or `between` two draws'
 readouts, reconstructions, training, data, evaluation, published, cost, warnings
 
 A weight or a rate is a number, or a list of [epoch, value] where it changes.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,11 +30,13 @@ from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.cost import forward_cost, memory
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import (
+    Density,
     DrawPlan,
     EvaluationPlan,
     FactorPlan,
     FromData,
     FromDraw,
+    FromNetwork,
     FromPrior,
     GamePlan,
     LossPlan,
@@ -39,7 +45,9 @@ from ammgraph.plan.plan import (
     Plan,
     ReadoutPlan,
     RowPlan,
+    ScorePlan,
     Site,
+    TermPlan,
     TurnPlan,
 )
 from ammgraph.show import latex
@@ -70,6 +78,7 @@ def as_json(plan: Plan) -> Json:
         "networks": [_network(network, shares) for network in plan.networks],
         "distributions": [_distribution(draw) for draw in plan.draws],
         "games": [_game(plan, game) for game in plan.games],
+        "terms": [_term(plan, term) for term in plan.terms],
         "turns": [_turn(turn) for turn in plan.turns],
         "readouts": [_readout(readout) for readout in plan.readouts],
         "reconstructions": [
@@ -133,30 +142,32 @@ def _distribution(draw: DrawPlan) -> Json:
     return {
         "name": draw.name,
         "batch_size": draw.batch_size,
-        "factors": [_factor(factor) for factor in draw.factors],
+        "factors": [_factor(factor) for factor in draw.written],
         "latex": latex.factorization(draw),
     }
 
 
 def _factor(factor: FactorPlan) -> Json:
-    density = factor.density
     return {
         "text": factor.text,
         "variables": list(factor.variables),
         "given": list(factor.given),
         "value": factor.value,
-        "origin": _origin(factor),
-        "density": {
-            "kind": density.kind,
-            "mean": None if density.mean is None else str(density.mean),
-            "log_variance": density.log_variance or None,
-        },
+        "origin": _origin(factor.origin),
+        "density": _density(factor.density),
         "needed": factor.needed,
     }
 
 
-def _origin(factor: FactorPlan) -> Json:
-    origin = factor.origin
+def _density(density: Density) -> Json:
+    return {
+        "kind": density.kind,
+        "mean": None if density.mean is None else str(density.mean),
+        "log_variance": density.log_variance or None,
+    }
+
+
+def _origin(origin: FromData | FromPrior | FromDraw | FromNetwork) -> Json:
     if isinstance(origin, FromData):
         return {"kind": "data", "source": str(origin.source), "fields": dict(origin.fields)}
     if isinstance(origin, FromPrior):
@@ -184,11 +195,39 @@ def _game(plan: Plan, game: GamePlan) -> Json:
             {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": PENALTIES[p.kind].between}
             for p in (game.penalties if learns else ())
         ],
-        "gradients": [
-            {"network": network, "through": list(samples)} for network, samples in game.paths if network in learning
-        ],
+        "gradients": _gradients((network, through) for network, through in game.paths if network in learning),
         "latex": {"value": value, "discriminator": against, "generator": beside},
     }
+
+
+def _term(plan: Plan, term: TermPlan) -> Json:
+    learning = plan.players(term.name, "value")
+    return {
+        "name": term.name,
+        "value": formula_text(term.value),
+        "weight": _schedule(term.weight),
+        "scores": [_score(score) for score in term.scores],
+        "gradients": _gradients((network, through) for network, through in term.paths if network in learning),
+        "latex": latex.term_formula(term),
+    }
+
+
+def _score(score: ScorePlan) -> Json:
+    return {
+        "name": score.name,
+        "distribution": score.draw or None,
+        **(_evaluation(score.evaluation) if score.evaluation else {"evaluation": None}),
+        "row": score.row or None,
+        "rows": list(score.rows),
+        "raw": list(score.raw),
+        "reads": list(score.reads),
+        "density": _density(score.density) if score.density else None,
+        "prior": _origin(score.prior) if score.prior else None,
+    }
+
+
+def _gradients(paths: Iterable[tuple[str, tuple[str, ...]]]) -> list[Json]:
+    return [{"network": network, "through": list(through)} for network, through in paths]
 
 
 def _turn(turn: TurnPlan) -> Json:
@@ -199,6 +238,7 @@ def _turn(turn: TurnPlan) -> Json:
         "draws": list(turn.draws),
         "passes": [_pass(found) for found in turn.passes],
         "games": list(turn.games),
+        "terms": list(turn.terms),
         "losses": [_loss(loss) for loss in turn.losses],
         "objectives": [
             {
@@ -219,6 +259,7 @@ def _pass(found: PassPlan) -> Json:
         **_evaluation(found.evaluation),
         "row": found.row,
         "rows": list(found.rows),
+        "raw": list(found.raw),
         "draws": list(found.draws),
         "batch": found.batch,
         "sides": [{"game": game, "side": side} for game, side in found.sides],
@@ -232,7 +273,7 @@ def _loss(loss: LossPlan) -> Json:
         "value": formula_text(loss.value),
         "weights": [_schedule(weight) for weight in loss.weights],
         "every": loss.every,
-        "gradients": [{"network": network, "through": list(samples)} for network, samples in loss.paths],
+        "gradients": _gradients(loss.paths),
     }
 
 

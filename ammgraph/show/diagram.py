@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ammgraph.diagnostics import counted
-from ammgraph.plan.plan import DrawPlan, FromData, FromNetwork, LossPlan, ObjectivePlan, Plan, TurnPlan
-from ammgraph.show.text import formula_text, often_text
+from ammgraph.formulas.expression import Scored, Value
+from ammgraph.plan.plan import DrawPlan, FromData, FromNetwork, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
+from ammgraph.show.text import asked_text, formula_text, often_text
 from ammgraph.spec.schema import Schedule
 
 
@@ -38,14 +39,17 @@ class Model:
 class Box:
     """One thing that happens in a step."""
 
-    stage: Literal["draw", "pass", "loss", "update"]
+    stage: Literal["draw", "ask", "pass", "loss", "update"]
     title: str
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Flow:
-    """A turn of a step: draws -> passes of the discriminator -> losses -> updates. `edges` are indices of boxes."""
+    """A turn of a step: draws -> what terms ask for, passes of the discriminator -> losses -> updates.
+
+    `edges` are indices of boxes.
+    """
 
     title: str
     boxes: tuple[Box, ...]
@@ -54,7 +58,7 @@ class Flow:
 
 def same_model(first: DrawPlan, second: DrawPlan) -> bool:
     """Whether two distributions are one factorization, drawn twice."""
-    return [(f.text, f.value) for f in first.factors] == [(f.text, f.value) for f in second.factors]
+    return [(f.text, f.value) for f in first.written] == [(f.text, f.value) for f in second.written]
 
 
 def pairs(plan: Plan) -> tuple[tuple[Model, ...], ...]:
@@ -70,8 +74,8 @@ def pairs(plan: Plan) -> tuple[tuple[Model, ...], ...]:
 
 def model_of(plan: Plan, draw: DrawPlan, role: str = "") -> Model:
     """The graphical model of a distribution, variables in the order of the spec."""
-    factors = {name: factor for factor in draw.factors for name in factor.variables}
-    given = {name for factor in draw.factors for name in factor.given}
+    factors = {name: factor for factor in draw.written for name in factor.variables}
+    given = {name for factor in draw.written for name in factor.given}
     nodes = []
     for variable in plan.variables:
         factor = factors.get(variable.name)
@@ -80,8 +84,8 @@ def model_of(plan: Plan, draw: DrawPlan, role: str = "") -> Model:
             nodes.append(Node(variable.name, source, isinstance(factor.origin, FromData)))
         elif variable.name in given:
             nodes.append(Node(variable.name, "given", True))
-    edges = [(parent, name) for factor in draw.factors for name in factor.variables for parent in factor.given]
-    return Model(draw.name, role, draw.batch_size, tuple(f.text for f in draw.factors), tuple(nodes), tuple(edges))
+    edges = [(parent, name) for factor in draw.written for name in factor.variables for parent in factor.given]
+    return Model(draw.name, role, draw.batch_size, tuple(f.text for f in draw.written), tuple(nodes), tuple(edges))
 
 
 def flows(plan: Plan) -> tuple[Flow, ...]:
@@ -112,21 +116,22 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     passes: dict[str, int] = {}
     for name in turn.draws:
         draw = plan.draw(name)
-        lines = [f"{factor.text}: {factor.value}" for factor in draw.factors if factor.needed]
+        lines = [f"{factor.text}: {factor.value}" for factor in draw.written if factor.needed]
         draws[name] = len(boxes)
         boxes.append(Box("draw", f"{name}, {counted(draw.batch_size, 'example')}", tuple(lines)))
-    for found in (*turn.passes_of("scored"), *turn.passes_of("between")):
-        edges += [(draws[name], len(boxes)) for name in found.draws]
+    for found in (*turn.passes_of("asked"), *turn.passes_of("scored"), *turn.passes_of("between")):
+        edges += [(draws[name], len(boxes)) for name in found.draws if name]
         passes[found.evaluation.name] = len(boxes)
-        if found.kind == "scored":
-            lines = [" | ".join(found.draws), f"{counted(found.batch, 'example')}, one batch"]
-        else:
-            lines = [f"between {' and '.join(found.draws)}", *([often_text(found.every)] if found.every > 1 else [])]
-        boxes.append(Box("pass", f"{found.evaluation.network}.{found.row}", tuple(lines)))
+        boxes.append(_pass_box(found))
     losses: list[tuple[ObjectivePlan, int]] = []
+    drawn = _as_drawn(plan, turn)
+    for name, rows in drawn.items():
+        edges.append((draws[name], len(boxes)))
+        passes[name] = len(boxes)
+        boxes.append(Box("ask", f"as drawn in {name}", (" ".join(rows),)))
     for objective in turn.objectives:
         minimised = [turn.loss(name) for name in objective.losses]
-        edges += [(passes[leaf.evaluation], len(boxes)) for loss in minimised for leaf in loss.leaves]
+        edges += [(passes[name], len(boxes)) for loss in minimised for name in _read(plan, turn, loss)]
         losses.append((objective, len(boxes)))
         boxes.append(Box("loss", _loss_title(plan, minimised), tuple(_losses(minimised))))
     for networks, places in _updates(turn, losses):
@@ -136,6 +141,40 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
         lines = [name if alike else f"{name}: {_optimizer(plan, name)}" for name in networks]
         boxes.append(Box("update", next(iter(rates)) if alike else "updates", tuple(lines)))
     return Flow(_turn_title(turn, index, count), tuple(boxes), tuple(dict.fromkeys(edges)))
+
+
+def _pass_box(found: PassPlan) -> Box:
+    network = found.evaluation.network
+    if found.kind == "asked":
+        where = [f"at {found.draws[0]}, {counted(found.batch, 'example')}"] if found.draws[0] else []
+        return Box("ask", network, (asked_text(found), *where))
+    if found.kind == "scored":
+        lines = [" | ".join(found.draws), f"{counted(found.batch, 'example')}, one batch"]
+    else:
+        lines = [f"between {' and '.join(found.draws)}", *([often_text(found.every)] if found.every > 1 else [])]
+    return Box("pass", f"{network}.{found.row}", tuple(lines))
+
+
+def _read(plan: Plan, turn: TurnPlan, loss: LossPlan) -> list[str]:
+    """Where a loss takes its numbers: passes by evaluation, and draws of which it reads what is drawn in any case."""
+    if loss.owner not in turn.terms:
+        return sorted(loss.passes)
+    asked = {found.evaluation.name: found for found in turn.passes_of("asked")}
+    scores = plan.term(loss.owner).scores
+    passes = dict.fromkeys(s.evaluation.name for s in scores if s.evaluation and s.evaluation.name in asked)
+    reached = {draw for name in passes for draw in asked[name].draws}
+    return [*passes, *(draw for draw in plan.term(loss.owner).draws if draw not in reached)]
+
+
+def _as_drawn(plan: Plan, turn: TurnPlan) -> dict[str, list[str]]:
+    """Draw -> the scores and variables that terms take as the draw has computed them, of what `_read` finds."""
+    found: dict[str, dict[str, None]] = {}
+    for loss in (loss for loss in turn.losses if loss.owner in turn.terms):
+        direct = {name for name in _read(plan, turn, loss) if name in turn.draws}
+        for leaf in loss.leaves:
+            if isinstance(leaf, Scored | Value) and leaf.draw in direct:
+                found.setdefault(leaf.draw, {})[leaf.factor if isinstance(leaf, Scored) else leaf.name] = None
+    return {name: list(names) for name, names in found.items()}
 
 
 def _updates(turn: TurnPlan, losses: Sequence[tuple[ObjectivePlan, int]]) -> list[tuple[list[str], tuple[int, ...]]]:
@@ -152,14 +191,19 @@ def _optimizer(plan: Plan, name: str) -> str:
 
 
 def _loss_title(plan: Plan, minimised: Sequence[LossPlan]) -> str:
-    """`discriminator loss of joint`; of the only game, `discriminator loss`."""
-    games = ", ".join(dict.fromkeys(loss.owner for loss in minimised))
-    return f"{minimised[0].what} loss{f' of {games}' if len(plan.games) > 1 else ''}"
+    """`discriminator loss of joint`; of the only game, `discriminator loss`; with terms, `... and term prior`."""
+    owned, known = dict.fromkeys(loss.owner for loss in minimised), {term.name for term in plan.terms}
+    games, terms = ([name for name in owned if (name in known) == is_term] for is_term in (False, True))
+    which = f" of {', '.join(games)}" if len(plan.games) > 1 else ""
+    told = [f"{minimised[0].what} loss{which}"] if games else []
+    told += [f"term{'s' if len(terms) > 1 else ''} {', '.join(terms)}"] if terms else []
+    return " and ".join(told)
 
 
 def _losses(minimised: Sequence[LossPlan]) -> list[str]:
     """A line a loss; a penalty by its name."""
-    return [f"{'+ ' if index else ''}{_loss_text(loss)}" for index, loss in enumerate(minimised)]
+    texts = [_loss_text(loss) for loss in minimised]
+    return [*texts[:1], *(f"- {text[1:]}" if text.startswith("-") else f"+ {text}" for text in texts[1:])]
 
 
 def _loss_text(loss: LossPlan) -> str:

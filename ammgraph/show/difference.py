@@ -27,7 +27,7 @@ from ammgraph.plan.plan import (
     VariablePlan,
     shape_text,
 )
-from ammgraph.show.text import layer_text, range_text
+from ammgraph.show.text import formula_text, layer_text, range_text
 from ammgraph.spec.notation import Input, number_text, side_text
 from ammgraph.spec.schema import Spec
 
@@ -55,7 +55,7 @@ class Change:
 
 
 def differences(first: tuple[Spec, Plan], second: tuple[Spec, Plan]) -> tuple[Change, ...]:
-    """What changes from the first model to the second: data, variables, distributions, networks, games, training."""
+    """What changes from the first model to the second: data, variables, distributions, networks, games, terms..."""
     (spec, plan), (other_spec, other) = first, second
     found = [
         *_section("data", _values(spec.data), _values(other_spec.data)),
@@ -63,6 +63,7 @@ def differences(first: tuple[Spec, Plan], second: tuple[Spec, Plan]) -> tuple[Ch
         *_distributions(plan, other),
         *_networks(plan, other),
         *_named("game", _games(spec, plan), _games(other_spec, other)),
+        *_named("term", _terms(spec, plan), _terms(other_spec, other)),
         *_section("training", _training(plan), _training(other)),
         *_section("evaluation", _values(spec.evaluation), _values(other_spec.evaluation)),
     ]
@@ -125,8 +126,8 @@ def _distributions(first: Plan, second: Plan) -> Iterator[Change]:
 
 def _factors(first: DrawPlan, second: DrawPlan) -> Iterator[Change]:
     place = f"in {first.name}" if "_" in first.name else ""
-    before = {factor.variables: factor for factor in first.factors}
-    after = {factor.variables: factor for factor in second.factors}
+    before = {factor.variables: factor for factor in first.written}
+    after = {factor.variables: factor for factor in second.written}
     for variables in [*before, *(variables for variables in after if variables not in before)]:
         old, new = before.get(variables), after.get(variables)
         if new is None and old is not None:
@@ -156,7 +157,7 @@ def _factor(place: str, old: FactorPlan, new: FactorPlan) -> Iterator[Change]:
 
 
 def _product(draw: DrawPlan) -> str:
-    return f"{' '.join(factor.text for factor in draw.factors)}, batch {draw.batch_size}"
+    return f"{' '.join(factor.text for factor in draw.written)}, batch {draw.batch_size}"
 
 
 def _source(factor: FactorPlan) -> str:
@@ -283,8 +284,19 @@ def _game(game: GamePlan, spec: Spec) -> Values:
         "weight": str(game.weight),
         "batch": written.batch,
         **penalties,
-        **({"trains": ", ".join(sorted(written.trains))} if written.trains else {}),
+        **_trains(written.trains),
     }
+
+
+def _terms(spec: Spec, plan: Plan) -> dict[str, Values]:
+    return {
+        term.name: {"": formula_text(term.value), "weight": str(term.weight), **_trains(spec.terms[term.name].trains)}
+        for term in plan.terms
+    }
+
+
+def _trains(names: Sequence[str] | None) -> Values:
+    return {"trains": ", ".join(sorted(names))} if names else {}
 
 
 def _line(values: Values) -> str:
@@ -304,14 +316,15 @@ def _training(plan: Plan) -> Values:
 
 
 def _is_plain(plan: Plan, turn: TurnPlan) -> bool:
-    everything = set(turn.update) == {n.name for n in plan.networks} and set(turn.games) == {g.name for g in plan.games}
+    told, whole = (turn.update, turn.games, turn.terms), (plan.networks, plan.games, plan.terms)
+    everything = all(set(names) == set(_by_name(items)) for names, items in zip(told, whole, strict=True))
     return turn.steps == 1 and turn.redraw and everything
 
 
 def _turn(turn: TurnPlan) -> str:
     times = "" if turn.steps == 1 else f" x {turn.steps}"
-    games = ", ".join(sorted(turn.games))
-    return f"{', '.join(sorted(turn.update))}{times} in {games}{'' if turn.redraw else ', same draw'}"
+    owners = ", ".join((*sorted(turn.games), *sorted(turn.terms)))
+    return f"{', '.join(sorted(turn.update))}{times} in {owners}{'' if turn.redraw else ', same draw'}"
 
 
 # ------------------------------------------------------------------------------------------------ in general

@@ -41,11 +41,12 @@ def figure_svg(plan: Plan, models: bool = True, steps: bool = True) -> str:
         parts += [_flow(flow) for flow in flows(plan)]
     title = [label(plan.title, 18, "name", INK, bold=True)] if plan.title else []
     legend = ["Shaded: from the data. Beside each variable: the network or the prior that draws it."] if models else []
-    legend += ["E_q: mean over the examples of q; d: the discriminator's logit; sp: softplus."] if steps else []
+    logits = "; d: the discriminator's logit; sp: softplus" if plan.games else ""
+    legend += [f"E_q: mean over the examples of q{logits}."] if steps else []
     page = below([*title, *parts, below([label(line, SOURCE) for line in legend], 2)], 26)
     page = page.at(20, 20)
     page = Picture(page.width + 20, page.height + 20, page.elements)
-    sides = ", ".join(" ".join(factor.text for factor in draw.factors) for draw in plan.draws)
+    sides = ", ".join(" ".join(factor.text for factor in draw.written) for draw in plan.draws)
     return svg(page, f"{plan.title or 'Model'}: {sides}", alone=True)
 
 
@@ -216,12 +217,13 @@ def _cut(text: str) -> str:
 
 
 Spot: TypeAlias = tuple[float, float, float, float]  # a box: left, right, middle, height
-STAGES = (("draw", "draws"), ("pass", "passes of the discriminator"), ("loss", "losses"), ("update", "updates"))
+STAGES = (("draw",), ("ask", "pass"), ("loss",), ("update",))
 
 
 def _flow(flow: Flow) -> Picture:
-    columns = [[index for index, box in enumerate(flow.boxes) if box.stage == stage] for stage, _ in STAGES]
-    heads = [label(text, SOURCE, bold=True) for _, text in STAGES]
+    columns = [[index for index, box in enumerate(flow.boxes) if box.stage in stages] for stages in STAGES]
+    passes = "passes" if any(box.stage == "ask" for box in flow.boxes) else "passes of the discriminator"
+    heads = [label(text, SOURCE, bold=True) for text in ("draws", passes, "losses", "updates")]
     texts = [_box_text(box) for box in flow.boxes]
     widths = [max(head.width, *(texts[i].width for i in column)) for head, column in zip(heads, columns, strict=True)]
     boxes = [

@@ -1,13 +1,25 @@
 r"""A plan as mathematics: the factorizations, each game's value function, each player's loss, in LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ammgraph.formulas.expression import Expression, Logit, Slope, Sum, mean, minus, plus, times
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.expression import (
+    Expression,
+    Leaf,
+    Logit,
+    Scored,
+    Slope,
+    Sum,
+    Value,
+    mean,
+    minus,
+    plus,
+    times,
+)
+from ammgraph.formulas.functions import FUNCTIONS, functional_latex
 from ammgraph.formulas.notation import Spelling, written
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.games import game_value, penalty_value, weighed
-from ammgraph.plan.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.plan.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TermPlan, TurnPlan
 from ammgraph.spec.notation import head_and_rest, number_text, parse_factor
 from ammgraph.spec.schema import Schedule
 
@@ -19,6 +31,7 @@ def latex(plan: Plan) -> str:
     for game in plan.games:
         formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
         lines += ["", f"% game {game.name}{'' if formulas else ', which no turn plays'}", *formulas]
+    lines += ["", "% terms", *map(term_formula, plan.terms)] if plan.terms else []
     for index, turn in enumerate(plan.turns, start=1):
         lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
         lines += [player(turn, objective) for objective in turn.objectives]
@@ -37,10 +50,10 @@ def game_formulas(plan: Plan, game: GamePlan) -> tuple[str | None, str | None, s
 
 def factorization(draw: DrawPlan) -> str:
     """q(x,y,z) = q(x) q(y|x) q(z|x,y)."""
-    variables = dict.fromkeys(name for factor in draw.factors for name in factor.variables)
-    given = dict.fromkeys(name for factor in draw.factors for name in factor.given if name not in variables)
+    variables = dict.fromkeys(name for factor in draw.written for name in factor.variables)
+    given = dict.fromkeys(name for factor in draw.written for name in factor.given if name not in variables)
     return f"{_density(draw.name, list(variables), list(given))} = " + r" \, ".join(
-        _density(draw.name, parse_factor(factor.text).variables, factor.given) for factor in draw.factors
+        _density(draw.name, parse_factor(factor.text).variables, factor.given) for factor in draw.written
     )
 
 
@@ -77,32 +90,66 @@ def player(turn: TurnPlan, objective: ObjectivePlan) -> str:
     """Which parameters minimise which sum of losses, in one turn; a discriminator's has its penalties in it."""
     letter = "D" if objective.through == "passes" else "G"
     parameters = ", ".join(rf"\theta_{{{_word(name)}}}" for name in objective.networks)
-    games = dict.fromkeys(turn.loss(name).owner for name in objective.losses)
-    losses = " + ".join(rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in games)
-    return rf"\min_{{{parameters}}} \; {losses}"
+    owners = dict.fromkeys(turn.loss(name).owner for name in objective.losses)
+    losses = [rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in owners if name not in turn.terms]
+    losses += [_times(turn.loss(f"{name}/value").weights[0], name) for name in owners if name in turn.terms]
+    return rf"\min_{{{parameters}}} \; {' + '.join(losses)}"
+
+
+def _times(weight: Schedule, term: str) -> str:
+    """A term with its weight."""
+    written_term = rf"\mathcal{{T}}_{{{_word(term)}}}"
+    return written_term if str(weight) == "1" else rf"{_factor_of(weight)} \, {written_term}"
 
 
 def formula(game: GamePlan, expression: Expression) -> str:
     r"""An expression of a game: d, \nabla d with what the discriminator reads, with hats at points between samples."""
 
-    def leaf(found: Logit | Slope) -> str:
+    def leaf(found: Leaf) -> str:
         between = isinstance(found, Slope) and not found.draw
         names = [rf"\hat{{{_variable(v)}}}" if between else _variable(v) for _, v in game.reads]
         logit = f"d({', '.join(names)})"
         return logit if isinstance(found, Logit) else rf"\lVert \nabla_{{{', '.join(names)}}} {logit} \rVert_2"
 
-    return written(
-        expression,
-        Spelling(
-            number=lambda value: r"\tfrac{1}{2}" if value == 0.5 else _number(value),
-            leaf=leaf,
-            function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
-            mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
-            times=r" \, ",
-            power=lambda base: f"{base}^2",
-            brackets=r"\left({}\right)",
-        ),
+    return written(expression, _spelling(leaf))
+
+
+def term_formula(term: TermPlan) -> str:
+    """What a term is, before its weight."""
+
+    def leaf(found: Leaf) -> str:
+        assert isinstance(found, Scored | Value), "a term reads no logits"
+        score = term.score(found)
+        if isinstance(found, Scored):
+            return _factor(found.factor)
+        if score is None:
+            return _variable(found.name)
+        row = rf"{_word(score.network)}_{{{_word(score.row)}}}"
+        return f"{row}({', '.join(map(_variable, score.reads))})" if score.reads else row
+
+    return rf"\mathcal{{T}}_{{{_word(term.name)}}} = {written(term.value, _spelling(leaf))}"
+
+
+def _spelling(leaf: Callable[[Leaf], str]) -> Spelling:
+    return Spelling(
+        number=lambda value: r"\tfrac{1}{2}" if value == 0.5 else _number(value),
+        leaf=leaf,
+        function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
+        mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
+        functional=functional_latex,
+        times=r" \, ",
+        power=lambda base: f"{base}^2",
+        brackets=r"\left({}\right)",
     )
+
+
+def _factor(text: str) -> str:
+    r"""`c(y|x=v)` -> c(y \mid x = v)."""
+    draw, _, rest = text.removesuffix(")").partition("(")
+    variables, _, given = rest.partition("|")
+    parts = [" = ".join(map(_variable, part.split("="))) for part in given.split(",") if part]
+    condition = r" \mid " + ", ".join(parts) if parts else ""
+    return f"{_letter(draw)}({', '.join(map(_variable, variables.split(',')))}{condition})"
 
 
 def _terms(expression: Expression) -> tuple[Expression, ...]:
@@ -122,8 +169,12 @@ def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
 
 def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
     total = " + ".join(terms)
-    factor = "w(t)" if len(weight.points) > 1 else _number(weight.points[0][1])
-    return total if str(weight) == "1" else rf"{factor} \left({total}\right)"
+    return total if str(weight) == "1" else rf"{_factor_of(weight)} \left({total}\right)"
+
+
+def _factor_of(weight: Schedule) -> str:
+    """A constant weight as its number, one that changes with the epoch t as a function."""
+    return "w(t)" if len(weight.points) > 1 else _number(weight.points[0][1])
 
 
 def _expectation(weight: float, draw: str, inner: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import fields
 from ammgraph.compiler.compile import compile_spec as compiled
 from ammgraph.plan.plan import GamePlan, Plan
 from ammgraph.show.drawing import figure_svg
-from ammgraph.show.text import table
+from ammgraph.show.text import formula_text, table
 from ammgraph.spec.notation import side_text
 from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.spec.schema import Spec
@@ -35,23 +35,24 @@ def compile_spec(spec: Spec) -> Plan:
 
 
 def plan_summary(plan: Plan) -> str:
-    """Title, factorizations, networks with their parameters, games."""
+    """Title, factorizations, networks with their parameters, games, terms."""
     head, *networks = _networks(plan)
     lines = [f"Plan: {plan.title}" if plan.title else "Plan"]
     lines += table(_distributions(plan)[1:])
     lines += table([head, *networks], right=(1, 2))
     lines += table(_games(plan)[1:])
+    lines += table(_terms(plan)[1:])
     return "\n".join(lines)
 
 
 def plan_html(plan: Plan) -> str:
     """The same as tables."""
-    sections = (_distributions(plan), _networks(plan), _games(plan))
-    return html_block(plan.title or "Plan", [html_table(head, rows) for head, *rows in sections])
+    sections = (_distributions(plan), _networks(plan), _games(plan), _terms(plan))
+    return html_block(plan.title or "Plan", [html_table(head, rows) for head, *rows in sections if rows])
 
 
 def _distributions(plan: Plan) -> list[tuple[str, ...]]:
-    rows = [(draw.name, "= " + " ".join(factor.text for factor in draw.factors)) for draw in plan.draws]
+    rows = [(draw.name, "= " + " ".join(factor.text for factor in draw.written)) for draw in plan.draws]
     return [("distribution", "factors"), *rows]
 
 
@@ -73,6 +74,11 @@ def _games(plan: Plan) -> list[tuple[str, ...]]:
         for game in plan.games
     ]
     return [("game", "real against fake", "discriminator", "objective", "penalties"), *rows]
+
+
+def _terms(plan: Plan) -> list[tuple[str, ...]]:
+    rows = [(f"term {term.name}", formula_text(term.value), f"weight {term.weight}") for term in plan.terms]
+    return [("term", "value", "weight"), *rows]
 
 
 def _penalties(plan: Plan, game: GamePlan) -> str:

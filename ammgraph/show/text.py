@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ammgraph.diagnostics import counted
-from ammgraph.formulas.expression import Expression, Logit
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value
+from ammgraph.formulas.functions import FUNCTIONS, functional_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
 from ammgraph.plan.games import game_value, penalty_value, weighed
@@ -16,8 +16,10 @@ from ammgraph.plan.plan import (
     FromPrior,
     GamePlan,
     NetworkPlan,
+    PassPlan,
     Plan,
     RowPlan,
+    TermPlan,
     TurnPlan,
     VariablePlan,
     shape_text,
@@ -37,6 +39,7 @@ def plan_text(plan: Plan) -> str:
         distributions_text(plan),
         *(network_text(network) for network in plan.networks),
         *(game_text(plan, game) for game in plan.games),
+        *(term_text(plan, term) for term in plan.terms),
         step_text(plan),
     ]
     return "\n\n".join(sections) + "\n"
@@ -65,13 +68,13 @@ def distributions_text(plan: Plan) -> str:
     """Each distribution as a product, and one line a factor: what draws it, its density, whether a step needs it."""
     lines = ["distributions"]
     for draw in plan.draws:
-        lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.factors)}    batch {draw.batch_size}")
+        lines.append(f"  {draw.name} = {' '.join(factor.text for factor in draw.written)}    batch {draw.batch_size}")
         rows = [
             (factor.text, factor.value, density_text(factor.density), "" if factor.needed else "never drawn in a step")
-            for factor in draw.factors
+            for factor in draw.written
         ]
         lines += ["  " + line for line in table(rows)]
-        lines += [f"      {line}" for factor in draw.factors for line in _means(factor)]
+        lines += [f"      {line}" for factor in draw.written for line in _means(factor)]
     for readout in plan.readouts:
         kind = "classification" if readout.supervised else "clustering"
         bayes = (
@@ -148,6 +151,14 @@ def game_text(plan: Plan, game: GamePlan) -> str:
     return "\n".join(lines + (table(players) or ["  no turn plays it"]))
 
 
+def term_text(plan: Plan, term: TermPlan) -> str:
+    """What is minimised, and the networks that learn from it, through which scores and samples."""
+    learning = plan.players(term.name, "value")
+    rows = [(network, f"through {', '.join(found)}") for network, found in term.paths if network in learning]
+    head = f"term {term.name}: {formula_text(term.value)}, weight {term.weight}"
+    return "\n".join([head, *(table(rows) or ["  no turn takes it"])])
+
+
 def loss_text(game: GamePlan, role: Role) -> str:
     """What a role minimises in a game, without penalties: `E_q sp(-d) + E_p sp(d)`."""
     return formula_text(game_value(game, role))
@@ -164,11 +175,24 @@ def formula_text(expression: Expression, holds: int = SUM) -> str:
     return written(expression, _TEXT, holds)
 
 
+def _leaf_text(leaf: Leaf) -> str:
+    match leaf:
+        case Logit():
+            return "d"
+        case Slope():
+            return "|grad d|"
+        case Scored(factor, _):
+            return factor
+        case Value(name, _):
+            return name
+
+
 _TEXT = Spelling(
     number=lambda value: "1/2" if value == 0.5 else number_text(value),
-    leaf=lambda leaf: "d" if isinstance(leaf, Logit) else "|grad d|",
+    leaf=lambda leaf: _leaf_text(leaf),
     function=lambda name, argument: FUNCTIONS[name].text.format(argument),
     mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
+    functional=functional_text,
     mean_holds=PRODUCT,
     times=" ",
     power=lambda base: f"{base}^2",
@@ -188,6 +212,11 @@ def step_text(plan: Plan) -> str:
     own = "; statistics of each process's part of the batch" if plan.statistics == "process" else ""
     lines.append(f"  batch norm: {settings}{own}")
     return "\n".join(lines)
+
+
+def asked_text(found: PassPlan) -> str:
+    """The rows that terms ask for, as `h y.raw`; a raw one up to its activation."""
+    return _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows])
 
 
 def often_text(every: int) -> str:
@@ -231,7 +260,9 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     rows = []
     for name in turn.draws:
         draw = plan.draw(name)
-        rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.factors if factor.needed]
+        rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.written if factor.needed]
+    for found in turn.passes_of("asked"):
+        rows.append(("ask", found.evaluation.name, asked_text(found)))
     for found in turn.passes_of("scored"):
         sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(

@@ -188,7 +188,7 @@ def _nothing_is_removed_in_a_list(node: Node, path: tuple[str, ...], problems: l
 
 def is_unit(path: Sequence[str]) -> bool:
     """Whether what stands at `path` replaces the inherited as a whole."""
-    if path[0] in ("distributions", "games"):
+    if path[0] in ("distributions", "games", "terms"):
         return len(path) == 2
     return path[0] == "networks" and len(path) == 5  # a column of a row
 

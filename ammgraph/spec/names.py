@@ -14,11 +14,11 @@ from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
 
 RESERVED = (
     *("data", "uniform", "normal", "empirical", "mixture", "bayes", "zeros", "parameter"),
-    *("E", "H", "KL", "log", "stop", "default"),
+    *("E", "H", "KL", "log", "l1", "l2", "stop", "default"),
 )
 LONGEST_NAME = 64
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NAMED = ("constants", "variables", "networks", "distributions", "games")
+_NAMED = ("constants", "variables", "networks", "distributions", "games", "terms")
 
 
 def check_names(tree: Table) -> Iterator[Diagnostic]:
@@ -26,7 +26,7 @@ def check_names(tree: Table) -> Iterator[Diagnostic]:
     for section in _NAMED:
         for name, entry in table_at(tree, section).entries.items():
             yield from _is_identifier(name, entry)
-            if name in RESERVED and section not in ("constants", "games"):
+            if name in RESERVED and section not in ("constants", "games", "terms"):
                 yield _reserved(name, entry)
     for network in table_at(tree, "networks").entries.values():
         for name, entry in table_at(network.value, "layers").entries.items():
@@ -35,6 +35,7 @@ def check_names(tree: Table) -> Iterator[Diagnostic]:
                 yield _reserved(name, entry)
     yield from _disjoint(tree, "distributions", "networks")
     yield from _disjoint(tree, "games", "distributions")  # both name the random tensors of a step
+    yield from _disjoint(tree, "terms", "games")  # both name losses
     yield from _disjoint(tree, "constants", "variables")
 
 

@@ -27,6 +27,8 @@ _LONGEST = 200  # characters: far beyond any notation a person writes, and a bou
 class NotationError(ValueError):
     """Text that is not in the notation; [start, end) are columns of that text, from 0."""
 
+    code = "notation"
+
     def __init__(self, message: str, start: int, end: int, expected: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message, self.start, self.end, self.expected, self.hint = message, start, end, expected, hint
@@ -144,7 +146,7 @@ def side_text(summands: Sequence[tuple[Fraction | float, str]]) -> str:
 
 def parse_factor(text: str) -> Factor:
     """`q(z,y|x)` -> Factor('q', ('z', 'y'), ('x',)). Spaces mean nothing."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     head = tokens.name("a distribution's letter, as in `q(z|x)`")
     if not tokens.accept("("):
         tokens.fail("a factor is written `q(z|x)`", expected="`(`")
@@ -160,16 +162,16 @@ def parse_factor(text: str) -> Factor:
 
 def parse_reference(text: str) -> Reference:
     """`encoder(x=x2).z` -> Reference('encoder', 'z', (('x', 'x2'),))."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     owner = tokens.name("a network's name, as in `encoder.z`")
-    reference = _reference_after(tokens, owner)
+    reference = reference_after(tokens, owner)
     tokens.end()
     return reference
 
 
 def parse_source(text: str, constants: Mapping[str, Fraction]) -> Reference | Call:
     """What draws a factor, as a word: `data.labeled`, `uniform(-1, 1)`, `encoder(x=x2).z`, `q.y`."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     word = tokens.name("`data`, a prior, or a row as in `encoder.z`")
     if word == "data":
         part = "." + tokens.name("`labeled` or `unlabeled`") if tokens.accept(".") else ""
@@ -185,14 +187,14 @@ def parse_source(text: str, constants: Mapping[str, Fraction]) -> Reference | Ca
         return Call(word, tuple(arguments))
     if tokens.at_end:
         return Call(word)
-    reference = _reference_after(tokens, word)
+    reference = reference_after(tokens, word)
     tokens.end()
     return reference
 
 
 def parse_input(text: str, constants: Mapping[str, Fraction]) -> Input:
     """`y1 + z1`, `x5 | y2 | z2`, `z_mu + z_sigma`, `zeros(64)` -> Input."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     parts = []
     while True:
         atoms = [_atom(tokens, constants)]
@@ -207,7 +209,7 @@ def parse_input(text: str, constants: Mapping[str, Fraction]) -> Input:
 
 def parse_side(text: str) -> tuple[tuple[Fraction, str], ...]:
     """`1/2 p + 1/2 r` -> ((1/2, 'p'), (1/2, 'r')); a bare name has weight 1."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     summands = []
     while True:
         weight, first = Fraction(1), tokens.start
@@ -230,13 +232,14 @@ def parse_side(text: str) -> tuple[tuple[Fraction, str], ...]:
 
 def parse_number(text: str, constants: Mapping[str, Fraction]) -> Fraction:
     """Arithmetic of numbers and constants with + - * / and parentheses, exact: `1/2`, `2 * (K + 1)`."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     value = _sum(tokens, constants)
     tokens.end()
     return value
 
 
-def _reference_after(tokens: "_Tokens", owner: str) -> Reference:
+def reference_after(tokens: "Tokens", owner: str) -> Reference:
+    """The rest of a reference whose owner has been taken."""
     bindings = []
     if tokens.accept("("):
         while True:
@@ -251,7 +254,7 @@ def _reference_after(tokens: "_Tokens", owner: str) -> Reference:
     return Reference(owner, tokens.name("a row"), tuple(bindings))
 
 
-def _atom(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros:
+def _atom(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros:
     start = tokens.start
     name = tokens.name("a row, a variable or `zeros(n)`")
     if name != "zeros":
@@ -266,7 +269,7 @@ def _atom(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros
     return Zeros(int(channels))
 
 
-def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+def _sum(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     start = tokens.start
     value = _product(tokens, constants)
     while tokens.peek() in ("+", "-"):
@@ -275,7 +278,7 @@ def _sum(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     return _in_range(value, tokens, start)
 
 
-def _in_range(value: Fraction, tokens: "_Tokens", start: int) -> Fraction:
+def _in_range(value: Fraction, tokens: "Tokens", start: int) -> Fraction:
     """The value, if a float holds it."""
     if abs(value) > LARGEST_NUMBER:
         raise NotationError("the number is too large", start, tokens.last_end, expected=NUMBERS)
@@ -284,7 +287,7 @@ def _in_range(value: Fraction, tokens: "_Tokens", start: int) -> Fraction:
     return value
 
 
-def _bounded(value: Fraction, tokens: "_Tokens", start: int) -> Fraction:
+def _bounded(value: Fraction, tokens: "Tokens", start: int) -> Fraction:
     """The value, if it has not more digits than anyone needs: exact fractions double theirs with every product."""
     if max(abs(value.numerator), value.denominator) > _LARGEST_PART:
         message = "the exact value has more than 1,000 digits"
@@ -293,7 +296,7 @@ def _bounded(value: Fraction, tokens: "_Tokens", start: int) -> Fraction:
     return value
 
 
-def _product(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+def _product(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     first = tokens.start
     value = _operand(tokens, constants)
     while tokens.peek() in ("*", "/"):
@@ -305,7 +308,7 @@ def _product(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     return value
 
 
-def _operand(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+def _operand(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     if tokens.accept("-"):
         return -_operand(tokens, constants)
     if tokens.accept("("):
@@ -324,10 +327,10 @@ def _operand(tokens: "_Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     return constants[name]
 
 
-class _Tokens:
+class Tokens:
     """The tokens of one text, read from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, token: re.Pattern[str] = _TOKEN) -> None:
         self.text, self.position = text, 0
         self.tokens: list[tuple[str, str, int, int]] = []  # kind, text, and columns [start, end)
         if len(text) > _LONGEST:
@@ -336,7 +339,7 @@ class _Tokens:
             )
         column = 0
         while text[column:].strip():
-            match = _TOKEN.match(text, column)
+            match = token.match(text, column)
             if match is None:
                 column += len(text[column:]) - len(text[column:].lstrip())
                 raise NotationError(f"unexpected character `{text[column]}`", column, column + 1)
@@ -346,46 +349,56 @@ class _Tokens:
 
     @property
     def at_end(self) -> bool:
+        """Whether nothing is left."""
         return self.position == len(self.tokens)
 
     @property
     def start(self) -> int:
+        """The column of the next token."""
         return len(self.text) if self.at_end else self.tokens[self.position][2]
 
     @property
     def last_end(self) -> int:
+        """The column after the last one taken."""
         return self.tokens[self.position - 1][3] if self.position else 0
 
     def peek(self, ahead: int = 0) -> str:
+        """The next token, or the one `ahead` of it."""
         index = self.position + ahead
         return self.tokens[index][1] if index < len(self.tokens) else ""
 
     def kind(self) -> str:
+        """name, number, mark, or nothing."""
         return "" if self.at_end else self.tokens[self.position][0]
 
     def take(self) -> str:
+        """The next token, which is then taken."""
         text = self.peek()
         self.position += 1
         return text
 
     def accept(self, mark: str) -> bool:
+        """Take a mark, if it is next."""
         if self.kind() == "mark" and self.peek() == mark:
             self.position += 1
             return True
         return False
 
     def expect(self, mark: str) -> None:
+        """Take a mark, which must be next."""
         if not self.accept(mark):
-            self.fail(self._unexpected(), expected=f"`{mark}`")
+            self.fail(self.unexpected(), expected=f"`{mark}`")
 
     def name(self, expected: str) -> str:
+        """Take a name, which must be next."""
         if self.kind() != "name":
-            self.fail(self._unexpected(), expected=expected)
+            self.fail(self.unexpected(), expected=expected)
         return self.take()
 
     def number(self) -> Fraction:
+        """Take a number, which must be next."""
         if self.kind() != "number":
-            self.fail(self._unexpected(), expected="a number")
+            self.fail(self.unexpected(), expected="a number")
         digits, _, exponent = self.peek().lower().partition("e")
         if len(exponent.lstrip("+-")) > 3:
             self.fail(f"the exponent {exponent} is too large", expected=NUMBERS)
@@ -404,12 +417,15 @@ class _Tokens:
         return tuple(names)
 
     def end(self) -> None:
+        """Nothing may be left."""
         if not self.at_end:
-            self.fail(self._unexpected(), expected="nothing more")
+            self.fail(self.unexpected(), expected="nothing more")
 
     def fail(self, message: str, expected: str = "", hint: str = "") -> None:
+        """Raise at the next token."""
         end = self.start + 1 if self.at_end else self.tokens[self.position][3]
         raise NotationError(message, self.start, end, expected, hint)
 
-    def _unexpected(self) -> str:
+    def unexpected(self) -> str:
+        """What is said of the next token."""
         return "the text ends too early" if self.at_end else f"unexpected `{self.peek()}`"

@@ -25,7 +25,7 @@ class Shown:
 
 
 def spec_text(spec: "Spec") -> str:
-    """Title, variables, distributions, networks and games, a line each."""
+    """Title, variables, distributions, networks, games and terms, a line each."""
     lines = [f"Spec: {spec.title or spec.source.value().file}"]
     return "\n".join([*lines, *(f"  {' '.join(map(str, cells))}" for _, rows in _sections(spec) for cells in rows)])
 
@@ -66,12 +66,15 @@ def _sections(spec: "Spec") -> list[tuple[tuple[str, ...], list[tuple[str, ...]]
         (name, " against ".join(str(side) for side in game.match), str(game.discriminator), game.objective)
         for name, game in spec.games.items()
     ]
-    return [
+    terms: list[tuple[str, ...]] = [(name, str(term.minimize), str(term.weight)) for name, term in spec.terms.items()]
+    sections: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
         (("variable", "type", "size"), variables),
         (("distribution", "", "factors"), distributions),
         (("network", "rows"), networks),
         (("game", "real against fake", "discriminator", "objective"), games),
+        (("term", "minimises", "weight"), terms),
     ]
+    return [(head, rows) for head, rows in sections if rows]
 
 
 def _size(variable: object) -> str:

@@ -56,6 +56,7 @@ from ammgraph.spec.values import (  # noqa: F401
     Seed,
     Side,
     SideText,
+    TermText,
     Whole,
     describe,
     integer_of,
@@ -286,6 +287,36 @@ class Game(_Penalized):
         return {kind: penalty for kind, penalty in written.items() if penalty is not None}
 
 
+class Term(Model):
+    """A number that networks minimise beside games: made of densities, entropies, divergences and distances."""
+
+    minimize: TermText = Field(
+        description="What is minimised: a sum of means over the batch of a distribution, as the language page says.",
+        examples=["-E[q] log p(x|z)"],
+    )
+    weight: Scheduled = Field(
+        default_factory=lambda: Schedule(((0.0, 1.0),)),
+        description="Factor of the term; 1 unless given. Where it is 0, the term is not computed.",
+        examples=["1/784"],
+    )
+    trains: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Networks that this term trains; all that its gradient reaches unless given.",
+        examples=[["encoder"]],
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_minimised(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise problem("wrong-type", "{place} is not a mapping", found="a text", expected="`{minimize: ...}`")
+        if isinstance(value, dict) and "maximize" in value:
+            hint = "with a minus it is minimised, as in `minimize: -E[q] log p(x|z)`"
+            raise problem("unknown-key", "unknown key `maximize`", at=("maximize",), stands_at="key", hint=hint)
+        return value
+
+
 # ---------------------------------------------------------------------------------------- the whole
 
 
@@ -340,7 +371,7 @@ def _version(value: object) -> object:
 
 
 class Spec(Shown, Model):
-    """A whole spec: data, variables, networks, distributions, games, training."""
+    """A whole spec: data, variables, networks, distributions, games, terms, training."""
 
     ammgraph: Annotated[Literal[1], BeforeValidator(_version)] = Field(
         description="Version of the language.", examples=[1]
@@ -365,9 +396,14 @@ class Spec(Shown, Model):
         examples=[{"q": {"q(x)": "data", "q(y|x)": "encoder.y", "q(z|x)": "encoder.z"}}],
     )
     games: dict[str, Game] = Field(
-        min_length=1,
+        default_factory=dict,
         description="The adversarial games by name.",
         examples=[{"joint": {"match": ["q", "p"], "discriminator": "critic.p", "objective": "jensen_shannon"}}],
+    )
+    terms: dict[str, Term] = Field(
+        default_factory=dict,
+        description="What is minimised beside the games, by name.",
+        examples=[{"reconstruction": {"minimize": "-E[q] log p(x|z)"}}],
     )
     training: Training = Field(description="How the networks are trained.")
     evaluation: Evaluation = Field(

@@ -153,11 +153,20 @@ AnyOptimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
 
 
 class Turn(Model):
-    """One entry of an alternating schedule: which networks are updated, how often, in which games."""
+    """One entry of an alternating schedule: which networks are updated, how often, by what."""
 
     update: tuple[str, ...] = Field(min_length=1, description="Networks updated in this turn.", examples=[["critic"]])
     games: tuple[str, ...] | None = Field(
-        None, min_length=1, description="Games whose losses count; all unless given.", examples=[["joint"]]
+        None,
+        min_length=1,
+        description="Games whose losses count; all unless `games` or `terms` is given.",
+        examples=[["joint"]],
+    )
+    terms: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Terms that count; all unless `games` or `terms` is given.",
+        examples=[["reconstruction"]],
     )
     steps: Count = Field(1, description="How often the turn is taken in one step of training.", examples=[5])
     draw: Literal["new", "same"] = Field(
@@ -165,6 +174,14 @@ class Turn(Model):
         description="`new`: data and noise of its own; `same`: those of the turn before.",
         examples=["same"],
     )
+
+    def plays(self, game: str) -> bool:
+        """Whether a game counts."""
+        return self.terms is None if self.games is None else game in self.games
+
+    def takes(self, term: str) -> bool:
+        """Whether a term counts."""
+        return self.games is None if self.terms is None else term in self.terms
 
 
 class BatchNorm(Model):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, did_you_mean, nearest
 from ammgraph.spec.source import Path, SourceMap
+from ammgraph.spec.terms import hint_of_section
 from ammgraph.spec.values import describe
 
 
@@ -93,7 +94,7 @@ def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMa
     found = describe(value)
     words = [f"`{word}`" for word in valid]
     expected = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-    hint = nearest(value, valid) if isinstance(value, str) else ""
+    hint = nearest(value, valid) or hint_of_section(value) if isinstance(value, str) else ""
     return Diagnostic(
         "unknown-value", f"{called(path)} cannot be {found}", source.value(*path), expected=expected, hint=hint
     )

@@ -43,6 +43,7 @@ from ammgraph.spec.notation import (
     parse_side,
     side_text,
 )
+from ammgraph.spec.terms import Term, hint_of_section, parse_term
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ def in_notation(parse: Callable[[], T], offset: int = 0) -> T:
     except NotationError as error:
         start, end = error.start + offset, error.end + offset
         details = {"start": start, "end": end, "expected": error.expected, "hint": error.hint}
-        raise problem("notation", error.message, **details) from None
+        raise problem(error.code, error.message, **details) from None
 
 
 def entries_of(values: list[object], parse: Callable[[object], T]) -> tuple[T, ...]:
@@ -337,6 +338,10 @@ def _side(value: object) -> Side:
     return Side(tuple((float(weight), name) for weight, name in summands))
 
 
+def _term(value: object, info: ValidationInfo) -> Term:
+    return in_notation(lambda: parse_term(text_of(value, "a text, as `-E[q] log p(x|z)`"), constants_of(info)))
+
+
 def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[str] = ()) -> WithJsonSchema:
     """A text of a pattern; the words are what an editor proposes."""
     any_text: dict[str, Any] = {"type": "string", "pattern": pattern}
@@ -362,6 +367,7 @@ Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), _INPUT_SCHEMA
 ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
 PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
 ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), _text_schema(REFERENCE_PATTERN)]
+TermText = Annotated[InstanceOf[Term], BeforeValidator(_term), _text_schema(r"\S")]
 SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), _SIDE_SCHEMA]
 
 
@@ -381,6 +387,8 @@ class Model(BaseModel):
             if not any(_is_unknown_key(line) for line in lines):
                 raise
             keys = tuple(field.alias or name for name, field in cls.model_fields.items())
+            if any(_is_unknown_key(line) and hint_of_section(str(line["loc"][0])) for line in lines):
+                lines = [line for line in lines if line["type"] != "missing" or len(line["loc"]) > 1]
             raise ValidationError.from_exception_data(cls.__name__, [_again(line, keys) for line in lines]) from None
 
 
@@ -392,10 +400,9 @@ def _again(line: Mapping[str, Any], keys: tuple[str, ...]) -> InitErrorDetails:
     """A line of a validation error once more, with the valid keys if it is an unknown key of this model."""
     kind, context = line["type"], line.get("ctx", {})
     if _is_unknown_key(line):
-        name = line["loc"][0]
-        error: str | PydanticCustomError = problem(
-            "unknown-key", f"unknown key `{name}`", name=name, valid=keys, stands_at="key"
-        )
+        name, hint = line["loc"][0], hint_of_section(str(line["loc"][0]))
+        known = {"hint": hint} if hint and "minimize" not in keys else {"name": name, "valid": keys}
+        error: str | PydanticCustomError = problem("unknown-key", f"unknown key `{name}`", **known, stands_at="key")
     elif "message" in context:
         error = PydanticCustomError(kind, "{message}", context)
     else:

@@ -111,7 +111,7 @@ def _without_null(schema: Schema) -> Schema:
 def _name_the_names(definitions: Schema) -> None:
     """Names are identifiers, and no words of the language; the keys of a distribution are factors."""
     sections = definitions["Spec"]["properties"]
-    for section in ("constants", "games"):
+    for section in ("constants", "games", "terms"):
         sections[section]["propertyNames"] = {"pattern": IDENTIFIER_PATTERN}
     for section in ("variables", "networks", "distributions"):
         sections[section]["propertyNames"] = {"pattern": IDENTIFIER_PATTERN, "not": {"enum": list(RESERVED)}}

@@ -28,7 +28,7 @@ def listed() -> list[Listed]:
     found = []
     for name, path in shipped_specs().items():
         plan = compile_spec(load_spec(path))
-        sides = dict.fromkeys(" ".join(factor.text for factor in draw.factors) for draw in plan.draws)
+        sides = dict.fromkeys(" ".join(factor.text for factor in draw.written) for draw in plan.draws)
         found.append(Listed(name, str(path), plan.title, tuple(sides), plan.parameters, plan.published))
     return found
 

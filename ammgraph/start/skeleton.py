@@ -1,4 +1,4 @@
-"""Two typed factorizations in, a spec with comments out: variables by their names, a network for each factor, one game.
+"""Two typed factorizations in, a spec with comments out: variables by names, a network a factor, a game or terms.
 
 Where each line came from is kept, so that what the compiler finds wrong can be shown in what was typed.
 """
@@ -37,6 +37,8 @@ class Typed:
     real: tuple[tuple[str, int], ...] = ()
     deterministic: tuple[str, ...] = ()
     data: str = ""
+    term: tuple[str, ...] = ()
+    game: bool = True
 
     @property
     def texts(self) -> dict[str, str]:
@@ -49,6 +51,7 @@ class Typed:
             "--real": "\n".join(f"{name}:{size}" for name, size in self.real),
             "--deterministic": "\n".join(self.deterministic),
             "--data": self.data,
+            "--term": "\n".join(self.term),
         }
 
 
@@ -265,7 +268,7 @@ def _written(
     products = ["  ".join(str(placed.factor) for placed in side) for side in sides.values()]
     page, file = _Page(), printable(file)
     page.line(SCHEMA_LINE)
-    page.line(f"# {products[0]}   against   {products[1]}")
+    page.line(f"# {products[0]}   {'against' if typed.game else 'and'}   {products[1]}")
     page.line(f"# Made by: {printable(command)}")
     page.line(f"# Run: ammgraph train {file}")
     page.line(
@@ -291,8 +294,23 @@ def _written(
                 _network(page, network, str(placed.factor), rows, placed.span)
     read = _critic_reads(sides, sizes)
     rows = critic_rows(read, sizes)
-    _network(page, "critic", f"d({', '.join(read)}), the logit", rows, None)
+    if typed.game:
+        _network(page, "critic", f"d({', '.join(read)}), the logit", rows, None)
     _distributions(page, sides, sizes, networks, labels)
+    if typed.game:
+        _game(page, typed, sides, rows)
+    if typed.term:
+        _terms(page, typed)
+    page.line("\ntraining:")
+    page.line("  batch_size: 100")
+    page.line(f"  epochs: {EPOCHS.get(_dataset(typed, sizes), 100)}")
+    page.line("  optimizers:")
+    page.line("    default: {name: adam, learning_rate: 2e-4, betas: [0.5, 0.999]}")
+    page.line("  initializer: {weights: {normal: 0.02}, biases: 0}")
+    return Skeleton("\n".join(page.lines) + "\n", typed, tuple(page.places))
+
+
+def _game(page: "_Page", typed: Typed, sides: Mapping[str, Sequence[Placed]], rows: Rows) -> None:
     whole = {head: Span(f"--{head}", 1, 1, len(getattr(typed, head)) + 1) for head in sides}
     page.line("\ngames:")
     page.line("  joint:")
@@ -306,13 +324,13 @@ def _written(
         f"    objective: jensen_shannon   # or {', '.join(name for name in OBJECTIVES if name != 'jensen_shannon')}"
     )
     page.line("    gradient_penalty: {lambda: 10}      # or roth_penalty: {gamma: 2}, r1_penalty: {gamma: 10}")
-    page.line("\ntraining:")
-    page.line("  batch_size: 100")
-    page.line(f"  epochs: {EPOCHS.get(_dataset(typed, sizes), 100)}")
-    page.line("  optimizers:")
-    page.line("    default: {name: adam, learning_rate: 2e-4, betas: [0.5, 0.999]}")
-    page.line("  initializer: {weights: {normal: 0.02}, biases: 0}")
-    return Skeleton("\n".join(page.lines) + "\n", typed, tuple(page.places))
+
+
+def _terms(page: "_Page", typed: Typed) -> None:
+    page.line("\nterms:")
+    for index, term in enumerate(typed.term, start=1):
+        written = json.dumps(term, ensure_ascii=False)
+        page.line(f"  term_{index}: {{minimize: {written}}}", (written, Span("--term", index, 1, len(term) + 1)))
 
 
 class _Page:

@@ -27,18 +27,18 @@ SECONDS = 30.0  # after which no further step is begun
 
 @dataclass(frozen=True)
 class Reach:
-    """The gradient that one network gets from one player's loss in one game, the game's weight included.
+    """The gradient that one network gets from one player's loss in one game, or from a term, the weight included.
 
-    `through` are the samples through which the compiler says that it comes; none for a discriminator, which is reached
-    by its own logit.
+    `through` are the samples and scores through which the compiler says that it comes; none for a discriminator, which
+    is reached by its own logit.
     """
 
     turn: int  # from 1
-    game: str
-    player: str  # discriminator or generator
+    game: str  # or the term
+    player: str  # discriminator or generator; `value` of a term
     network: str
     through: tuple[str, ...]
-    weight: float  # of the game at the first step
+    weight: float  # of the game or the term at the first step
     norm: float
 
 
@@ -98,9 +98,9 @@ def rehearse(trainer: Trainer) -> Rehearsal:
 
         for single in _single_losses(turn):
             loss, found = single.loss(single.objectives[0].losses[0]), outcome(single)
-            weight = trainer.plan.game(loss.owner).weight.at(0)
-            for name in found.gradients:
-                norm = float(found.values[str(Metric(name, GRADIENT))])
+            weight = loss.weights[0].at(0)
+            for name in found.gradients or single.objectives[0].networks:  # a term of weight 0 gives none
+                norm = float(found.values.get(str(Metric(name, GRADIENT)), 0.0))
                 reaches.append(Reach(index, loss.owner, loss.what, name, dict(loss.paths)[name], weight, norm))
         whole = outcome(turn).values
         norms |= {found.owner: float(whole[str(found)]) for found in map(Metric.of, whole) if found.what == GRADIENT}
@@ -112,12 +112,19 @@ def rehearse(trainer: Trainer) -> Rehearsal:
 
 
 def _single_losses(turn: TurnPlan) -> Iterator[TurnPlan]:
-    """The turn with one player's losses in one game alone, its penalties among them, for each."""
+    """The turn with one player's losses in one game alone, its penalties among them, or with one term, for each."""
     for objective in turn.objectives:
         for owner in dict.fromkeys(turn.loss(name).owner for name in objective.losses):
             own = tuple(loss for loss in turn.losses if loss.owner == owner)
             names = tuple(loss.name for loss in own if loss.name in objective.losses)
-            yield replace(turn, games=(owner,), losses=own, objectives=(replace(objective, losses=names),))
+            reached = {name for loss in own for name, _ in loss.paths}
+            alone = replace(objective, losses=names, networks=tuple(n for n in objective.networks if n in reached))
+            single = replace(turn, losses=own, objectives=(alone,))
+            if owner in turn.terms:
+                passes = tuple(found for found in turn.passes if found.kind in ("drawn", "asked"))
+                yield replace(single, games=(), terms=(owner,), passes=passes)
+            else:
+                yield replace(single, games=(owner,), terms=())
 
 
 def _timed(trainer: Trainer) -> Iterator[float]:

@@ -11,12 +11,23 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.formulas.expression import Logit, Slope, Square
+from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Value
+from ammgraph.nn.densities import Distribution, factor_distribution
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
-from ammgraph.nn.networks import Mode
+from ammgraph.nn.networks import Mode, raw
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
-from ammgraph.plan.plan import FromNetwork, GamePlan, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
+from ammgraph.plan.plan import (
+    EvaluationPlan,
+    FromNetwork,
+    GamePlan,
+    LossPlan,
+    ObjectivePlan,
+    PassPlan,
+    Plan,
+    TermPlan,
+    TurnPlan,
+)
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
 Gradients = dict[str, list[Tensor]]
@@ -67,8 +78,12 @@ def take_turn(
     draws = _draw(now, data, values)
     gradients: Gradients = {}
     reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("samples")}
+    terms = _terms(now, draws, values) if turn.terms else {}
     for owner in dict.fromkeys(found.evaluation.network for found in turn.passes_of("scored")):
         _play(now, owner, draws, gradients, reached, values)
+    for objective, ends in reached.items():
+        ends += [terms[name] for name in objective.losses if name in terms]
+    reached = {objective: ends for objective, ends in reached.items() if ends}  # a term whose weight is 0 has none
     while reached:
         objective, ends = reached.popitem()
         samples, cotangents = map(list, zip(*ends, strict=True))
@@ -92,13 +107,75 @@ def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
 def _draw(now: _Moment, data: Mapping[str, Tensors], values: dict[str, Tensor]) -> dict[str, Draw]:
     """Every draw of the turn, without the rows that it computed on the way: what no gradient needs is freed."""
     draws: dict[str, Draw] = {}
+    scores = [score for name in now.turn.terms for score in now.plan.term(name).scores]
+    kept = {score.evaluation.name for score in scores if score.evaluation is not None}
     with torch.set_grad_enabled(bool(now.objectives("samples"))):
         for name in now.turn.draws:
             plan = now.plan.draw(name)
             draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
             values |= _uses(now.plan, name, draw)
-            draws[name] = replace(draw, rows={})
+            draws[name] = replace(draw, rows={key: rows for key, rows in draw.rows.items() if key in kept})
     return draws
+
+
+def _terms(now: _Moment, draws: Mapping[str, Draw], values: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each term that a turn takes, and its weight; one of weight 0 is not computed."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    asked: dict[str, dict[str, Tensor]] = {}
+    for term in map(now.plan.term, now.turn.terms):
+        loss = now.turn.loss(f"{term.name}/value")
+        weight = loss.weight(now.epoch)
+        if not weight:
+            values[loss.name] = next(now.model.parameters()).new_zeros(())
+            continue
+        leaves: Leaves = {leaf: _leaf(now, term, leaf, draws, asked) for leaf in loss.leaves}
+        values[loss.name] = value(loss.value, leaves)
+        found[loss.name] = values[loss.name], torch.full_like(values[loss.name], weight)
+    return found
+
+
+def _leaf(
+    now: _Moment, term: TermPlan, leaf: Leaf, draws: Mapping[str, Draw], asked: dict[str, dict[str, Tensor]]
+) -> Tensor | Distribution:
+    """A sample, a row or a distribution; what it needs of its evaluation is computed once for all terms."""
+    assert isinstance(leaf, Scored | Value), "a term reads no logits"
+    samples = draws[leaf.draw].samples if leaf.draw else {}
+    score = term.score(leaf)
+    if score is None:
+        assert isinstance(leaf, Value), "every factor has a score"
+        return samples[leaf.name]
+    rows: dict[str, Tensor] = {}
+    if score.evaluation is not None:
+        name = score.evaluation.name
+        if name not in asked:
+            asked[name] = _ask(now, score.evaluation, draws.get(leaf.draw))
+        rows = asked[name]
+    return factor_distribution(now.model, score, rows, samples) if isinstance(leaf, Scored) else rows[score.row]
+
+
+def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[str, Tensor]:
+    """The rows of one evaluation at a draw's samples: those that drawing computed, and those that terms ask for.
+
+    What reads a variable reads the draw's sample; a row of that name is computed all the same where a term asks for it.
+    """
+    values = {} if draw is None else dict(draw.rows.get(evaluation.name, {}))
+    samples = {} if draw is None else draw.samples
+    values |= {local: samples[variable] for local, variable in evaluation.bindings if variable in samples}
+    batch = 1 if draw is None else draw.batch
+    network = now.model.network(evaluation.network)
+    for found in now.turn.passes_of("asked"):
+        if found.evaluation.name != evaluation.name:
+            continue
+        given = [row for row in found.rows if row in values]
+        rest = [row for row in found.rows if row not in given]
+        network.compute(rest, values, batch, now.noise, evaluation.name, Mode.TRAIN, found.raw)
+        computed: dict[str, Tensor] = {}
+        for row in given:
+            own = {name: held for name, held in values.items() if name != row}
+            network.compute([row], own, batch, now.noise, evaluation.name, Mode.TRAIN, found.raw)
+            computed |= {name: own[name] for name in (row, raw(row)) if name in own}
+        values |= computed
+    return values
 
 
 def _play(
@@ -112,7 +189,7 @@ def _play(
     """The losses at one discriminator's samples: its gradient, and what the samples get from the others' losses."""
     scored = [found for found in now.turn.passes_of("scored") if found.evaluation.network == owner]
     here = {found.evaluation.name for found in scored}
-    losses = {loss.name: loss for loss in now.turn.losses if {leaf.evaluation for leaf in loss.leaves} <= here}
+    losses = {loss.name: loss for loss in now.turn.losses if loss.owner in now.turn.games and loss.passes <= here}
     due = {name for name, loss in losses.items() if now.step % loss.every == 0}
     sloped = any(losses[name].sloped for name in due)  # then of all passes: the slopes serve the other losses too
     passes = [pass_critic(now.model, found, draws, now.noise, sloped) for found in scored]
@@ -144,7 +221,7 @@ def _play(
 
 def _leaves(passes: Sequence[Pass], sloped: bool) -> Leaves:
     """Logits of every draw in every pass: cut off from what they depend on, or whole with the norms of their slopes."""
-    leaves: dict[Logit | Slope | Square, Tensor] = {}
+    leaves: dict[Leaf | Square, Tensor | Distribution] = {}
     for found in passes:
         name = found.plan.evaluation.name
         leaves |= {
@@ -215,6 +292,8 @@ def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Se
         if not owned:
             continue
         if all(gradient is None for gradient in new):
+            if not all(now.turn.loss(loss).weight(now.epoch) for loss in objective.losses):
+                continue  # what reaches it weighs 0 now
             raise RunError(
                 f"no gradient of {', '.join(objective.losses)} reaches `{name}`, although the plan has a path; "
                 "this is a bug"

@@ -98,7 +98,7 @@ class Trainer:
         """Raise where a value of the last steps, or a weight, or what the weights give, is not finite.
 
         Raises:
-            NotFinite: naming the game and player, or the network, or the variable, and the step.
+            NotFinite: naming the game and player, or the term, or the network, or the variable, and the step.
         """
         self.recorder.check()
         for plan in self.plan.networks:

@@ -107,10 +107,10 @@ def test_in_every_plan_all_that_is_read_has_been_computed(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("networks: {other: {layers: {d: {input: z}}}}", "no distribution and no game names `other`"),
+        ("networks: {other: {layers: {d: {input: z}}}}", "no distribution, game or term names `other`"),
         ("networks: {encoder: {layers: {b: {input: h}}}}", "row `b` of `encoder` serves nothing"),
         ("variables: {w: {type: real, size: 2}}", "no distribution draws `w`"),
-        ("distributions: {r: q}", "no game matches `r`"),
+        ("distributions: {r: q}", "no game matches `r` and no term names it"),
     ],
 )
 def test_what_serves_nothing_is_an_error(text: str, message: str) -> None:

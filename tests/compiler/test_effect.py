@@ -27,7 +27,7 @@ def test_a_row_that_no_discriminator_sees_is_refused_though_its_network_learns()
     assert [(problem.code, problem.message) for problem in found] == [
         ("no-gradient", "no gradient reaches row `a` of `encoder`")
     ]
-    assert found[0].found == "it serves `q(y|x)`, and no game trains it through that"
+    assert found[0].found == "it serves `q(y|x)`, and nothing trains it through that"
 
 
 def test_a_row_that_only_a_game_reads_which_does_not_train_its_network_is_refused() -> None:

@@ -187,7 +187,7 @@ def test_a_network_that_no_gradient_reaches_is_an_error() -> None:
     text = AAE.replace("  decoder: null\n", "").replace("p(z): normal", "p(z): normal\n    p(x|y,z): decoder.x")
     problem = problems_of(text)[0]
     assert (problem.code, problem.message) == ("no-gradient", "no gradient reaches `decoder`")
-    assert problem.found == "it draws nothing that a discriminator reads"
+    assert problem.found == "it draws nothing that a discriminator reads, and no term depends on it"
 
 
 def test_a_network_without_parameters_needs_no_gradient() -> None:

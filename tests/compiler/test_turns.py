@@ -168,7 +168,7 @@ def test_a_turn_updates_only_what_its_games_train() -> None:
         + "networks: {other: {layers: {d: {input: z, op: linear, channels: 1}}}}\n"
     )
     text += scheduled("{update: [other, critic], games: [joint]}", "{update: [other, encoder, components, decoder]}")
-    assert problem_of(text) == "no-gradient: no game of this turn trains `other`"
+    assert problem_of(text) == "no-gradient: nothing in this turn trains `other`"
 
 
 def test_a_network_that_the_schedule_leaves_out_is_an_error() -> None:

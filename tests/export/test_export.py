@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 from answers import generated, generating, inferred, untrained
-from tiny import ALTERNATING, LABELED, PATIENCE, TINY
+from tiny import ALTERNATING, INFORMED, LABELED, PATIENCE, TERMS, TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.export.export import exported_weights
+from ammgraph.export.model import askings
 from ammgraph.export.source import model_source
 from ammgraph.nn.model import Model, build, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
@@ -96,10 +97,10 @@ def expected(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
     """The same from ammgraph: first the answers, then the losses, for these move the running statistics."""
     inputs = given["inferred"]
     found: dict[str, Any] = {
-        "infer": inferred(model, plan, *inputs["infer"]),
         "generate_x": {"x": generated(model, plan, inputs["generate_x"])},
         "critics": logits(model, plan, given),
     }
+    found |= {"infer": inferred(model, plan, *inputs["infer"])} if "infer" in inputs else {}
     found["draws"] = {}
     for index, turn in enumerate(plan.turns):
         noise, data = given["noise"][index], given["data"][index]
@@ -159,7 +160,7 @@ def compare(stranger: Stranger, path: Path, folder: Path, dtype: torch.dtype, *o
     given = {
         "dtype": dtype,
         "inferred": {
-            "infer": [images],
+            **({"infer": [images]} if any(asking.name == "infer" for asking in askings(plan)) else {}),
             "generate_x": [torch.rand(4, size, generator=generator).to(dtype) for size in sizes],
         },
         "draws": [list(turn.draws) for turn in plan.turns],
@@ -222,6 +223,14 @@ VARIANTS = {
         "networks.decoder.layers.type={input: z, channels: 16, width: 1, activation: tanh}",
         "networks.decoder.layers.lambda={input: zeros(16), activation: softplus}",
         "networks.decoder.layers.h.input=type + lambda | y"),
+    "terms without a game": (TERMS, "terms.prior.weight=2"),
+    "terms and a game, by turns": (INFORMED,),
+    "what terms measure": (TERMS, "terms.more.minimize=E[q] log q(z|x) - 0.5 * E[q] H(q(z|x)) "
+        "+ E[q] KL(q(z|x) || m(z)) - E[q] log m(z) + KL(E[q] c(y|x) || p(y)) + E[q] KL(c(y|x) || q(y|x))",
+        "terms.far.minimize=l1(E[q] x, E[p] x) + E[q] l2(x, decoder.x) + E[q] l1(encoder.h)",
+        "distributions.m={m(z): 'normal(0.5, 2)'}"),
+    "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
+        "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip
 
 
@@ -231,9 +240,34 @@ def test_what_a_spec_can_say_is_exported(variant: str, stranger: Stranger, tmp_p
     compare(stranger, path, tmp_path, torch.float64, *overrides)
 
 
+def test_exported_terms_have_the_gradients_and_leave_the_statistics_of_a_step(tmp_path: Path) -> None:
+    norms = [f"networks.{row}.batchnorm=true" for row in ("encoder.layers.h", "classifier.layers.h")]
+    plan = compile_spec(load_spec(TERMS, (*norms, "terms.prior.weight=2")))
+    model, (turn,) = untrained(plan).double(), plan.turns
+    program: dict[str, Any] = {"__file__": str(tmp_path / "model.py"), "__name__": "exported"}
+    exec(model_source(plan, model, plan.title, ""), program)
+    exported = program["Model"]().double()
+    exported.load_state_dict(exported_weights(plan, model))
+    generator = torch.Generator().manual_seed(1)
+    data = Feed(plan, synthetic_data(plan.data, (1, 8, 8), 10, 400), 0, CPU, torch.float64).batches(turn)
+    noise = {site.name: draw_noise(site, generator, CPU, torch.float64) for site in turn.sites}
+    q, p = exported.draw_q(data["q"]["x"], noise), exported.draw_p(noise)
+    losses = exported.losses(q, p, noise)
+    outcome = take_turn(model, plan, turn, data, noise, 0.0)
+    for objective in turn.objectives:
+        total = sum(losses[name] for name in objective.losses)
+        for name in objective.networks:
+            found = torch.autograd.grad(total, list(getattr(exported, name).parameters()), retain_graph=True)
+            norm = torch.stack([gradient.norm() for gradient in found]).norm()
+            torch.testing.assert_close(norm, outcome.values[f"{name}/gradient_norm"], rtol=1e-10, atol=1e-12)
+    after = exported_weights(plan, model)
+    torch.testing.assert_close(exported.encoder.h_norm.running_mean, after["encoder.h_norm.running_mean"])
+    torch.testing.assert_close(exported.classifier.h_norm.running_var, after["classifier.h_norm.running_var"])
+
+
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
 def test_the_code_of_every_spec_is_formatted(tmp_path: Path) -> None:
-    for path in [*SPECS.glob("*.yaml"), TINY, LABELED]:
+    for path in [*SPECS.glob("*.yaml"), TINY, LABELED, TERMS, INFORMED]:
         plan = compile_spec(load_spec(path))
         model = build(plan, torch.Generator(), torch.full((10,), 0.1))
         source = model_source(plan, model, plan.title, "Its weights are random.")

@@ -26,6 +26,7 @@ SPELLING = Spelling(
     leaf=lambda leaf: "d" if isinstance(leaf, Logit) else "|g|",
     function=lambda name, argument: f"{name}({argument})",
     mean=lambda draw, argument: f"E_{draw}[{argument}]",
+    functional=lambda name, arguments: f"{name}({', '.join(arguments)})",
     times=" ",
     power=lambda base: f"{base}^2",
 )

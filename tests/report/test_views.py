@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from shown import KINDS, images, untrained, write_spec
+from tiny import TERMS
+from tiny import plan_of as tiny_plan
 
 from ammgraph.evaluation.evaluate import ask
 from ammgraph.evaluation.synthesis import component_means
@@ -206,6 +208,16 @@ def test_curves_are_the_lines_of_the_metrics_with_gaps_for_null(tmp_path: Path) 
     assert arrays["curves/accuracy/critic.p/values"].tolist() == [50, 75, 60]
     assert np.isnan(arrays["curves/losses_joint/discriminator/values"]).tolist() == [False, True, False]
     assert curves.steps_per_epoch == 5
+
+
+def test_every_term_has_its_curve() -> None:
+    lines = [{"step": step, "reconstruction/value": 9.0 - step, "classes/value": 2.0} for step in (1, 2)]
+    panels = collect_curves(tiny_plan(TERMS), lines).panels
+    assert [(panel.title, panel.unit) for panel in panels] == [
+        ("Term reconstruction", "nats"),
+        ("Term classes", "nats"),
+    ]
+    assert panels[0].curves[0].values.tolist() == [8, 7]
 
 
 def test_use_of_categories_is_a_table_over_steps(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_what_is_not_finite_is_named_with_its_first_step(bad: float) -> None:
         ("critic/gradient_norm", "the gradient of network `critic`"),
         ("joint/gradient_penalty", "`gradient_penalty` of `joint`"),
         ("q.y/entropy", "`entropy` of `q.y`"),
+        ("prior/value", "the value of term `prior`"),
     ],
 )
 def test_the_sentence_is_in_the_specs_words(name: str, sentence: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import ALTERNATING, EMA, LABELED, TINY, plan_of
+from tiny import ALTERNATING, EMA, INFORMED, LABELED, TERMS, TINY, plan_of
 
 from ammgraph.plan.identity import plan_hash
 from ammgraph.show.as_json import as_json
@@ -17,8 +17,8 @@ ROW = (
 )
 KEYS = {
     "": (
-        *("version", "title", "plan_hash", "variables", "networks", "distributions", "games", "turns", "readouts"),
-        *("reconstructions", "training", "data", "evaluation", "published", "cost", "warnings"),
+        *("version", "title", "plan_hash", "variables", "networks", "distributions", "games", "terms", "turns"),
+        *("readouts", "reconstructions", "training", "data", "evaluation", "published", "cost", "warnings"),
     ),
     "variables": ("name", "kind", "shape", "range"),
     "networks": ("name", "inputs", "optimizer", "ema", "parameters", "multiply_adds", "rows"),
@@ -32,9 +32,9 @@ KEYS = {
     ),
     "games.penalties": ("kind", "weight", "every", "own_pass"),
     "games.latex": ("value", "discriminator", "generator"),
-    "turns": ("update", "steps", "redraw", "draws", "passes", "games", "losses", "objectives", "noise"),
+    "turns": ("update", "steps", "redraw", "draws", "passes", "games", "terms", "losses", "objectives", "noise"),
     "turns.passes": (
-        *("kind", "evaluation", "network", "bindings", "row", "rows", "draws", "batch", "sides", "every"),
+        *("kind", "evaluation", "network", "bindings", "row", "rows", "raw", "draws", "batch", "sides", "every"),
     ),
     "turns.losses": ("name", "value", "weights", "every", "gradients"),
     "turns.objectives": ("through", "losses", "networks", "latex"),
@@ -87,6 +87,30 @@ def test_origins_say_where_a_sample_comes_from() -> None:
         "kind": "data", "source": "data.labeled", "fields": {"x": "image", "y": "label"},
     }  # fmt: skip
     assert {origin["kind"] for origin in origins.values()} == {"data", "prior", "network"}
+
+
+def test_a_term_has_its_value_its_scores_and_whom_it_reaches() -> None:
+    found = as_json(plan_of(TERMS))
+    keys = ("name", "value", "weight", "scores", "gradients", "latex")
+    assert [tuple(term) for term in found["terms"]] == [keys] * 3
+    first, second, _ = found["terms"]
+    assert first["value"] == "-E_q log p(x|y,z)"
+    assert first["gradients"] == [
+        {"network": "decoder", "through": ["p(x|y,z)"]}, {"network": "encoder", "through": ["q.y", "q.z"]}
+    ]  # fmt: skip
+    assert [(score["name"], score["distribution"], score["raw"]) for score in first["scores"]] == [
+        ("p(x|y,z)", "q", ["x"])
+    ]
+    assert second["weight"] == [[0, 0], [0.5, 1]]
+    assert [score["evaluation"] for score in second["scores"]] == ["q/encoder", None, "q/encoder", None]
+    assert found["games"] == []
+    (turn,) = found["turns"]
+    assert turn["terms"] == ["reconstruction", "prior", "classes"]
+    asked = [(found["evaluation"], found["rows"], found["raw"]) for found in turn["passes"] if found["kind"] == "asked"]
+    assert asked == [
+        ("q/decoder", ["h", "x"], ["x"]), ("p/classifier", ["h", "y"], ["y"]), ("q/classifier", ["h", "y"], ["y"])
+    ]  # fmt: skip
+    json.dumps(as_json(plan_of(INFORMED)), allow_nan=False)
 
 
 def test_what_changes_with_the_epoch_is_a_list_of_breakpoints() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny import ALTERNATING, LABELED, TINY
+from tiny import ALTERNATING, INFORMED, LABELED, TERMS, TINY
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.plan.identity import plan_hash
@@ -31,6 +31,25 @@ def lines(first: tuple[Spec, Plan], second: tuple[Spec, Plan]) -> list[str]:
 def changed(*overrides: str, path: Path = TINY) -> list[str]:
     """What changes with some overrides, without the last line, which counts parameters."""
     return lines(model(path), model(path, *overrides))[:-1]
+
+
+def test_terms_and_the_turns_that_take_them_are_told() -> None:
+    assert changed(*(f"terms.{part}" for part in (
+        "prior=null", "reconstruction.weight=2", "more={minimize: 'E[q] l2(encoder.h)', trains: [encoder]}",
+    )), path=TERMS) == [
+        "~ term reconstruction: weight 1 -> 2",
+        "- term prior: E_q KL(q(z|x) || p(z)) + E_q KL(q(y|x) || p(y)), weight 0 @0 -> 1 @0.5",
+        "+ term more: E_q l2(encoder.h), trains encoder",
+    ]  # fmt: skip
+    turns = (
+        "training.schedule=[{update: [critic], games: [g], terms: [information_c, information_s]}, "
+        "{update: [generator], games: [g], terms: [features]}]"
+    )
+    assert changed(turns, path=INFORMED) == [
+        "~ training: schedule critic in g, information_c, information_s; "
+        "generator in g, features, information_c, information_s -> "
+        "critic in g, information_c, information_s; generator in g, features"
+    ]
 
 
 def test_a_variant_is_told_in_a_few_lines() -> None:

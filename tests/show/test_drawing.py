@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from random_factorizations import factorizations
-from tiny import LABELED, TINY, plan_of
+from tiny import INFORMED, LABELED, TERMS, TINY, plan_of
 
 from ammgraph.plan.plan import Plan
 from ammgraph.show.canvas import text_width
@@ -264,3 +264,20 @@ def test_the_pictures_of_the_repository_are_those_of_its_specs() -> None:
     assert pictures
     for picture in pictures:
         assert picture.read_text(encoding="utf-8") == figure_svg(plan_of(shipped_specs()[picture.stem]))
+
+
+def test_a_flow_leads_from_draws_through_what_terms_ask_for_to_terms() -> None:
+    (flow,) = flows(plan_of(TERMS))
+    titles = [box.title for box in flow.boxes]
+    assert titles == [
+        *("q, 40 examples", "p, 40 examples", "decoder", "classifier", "classifier", "as drawn in q"),
+        *("terms reconstruction, prior", "term classes", "adam, rate 0.001", "adam, rate 0.001"),
+    ]
+    assert flow.edges == ((0, 2), (1, 3), (0, 4), (0, 5), (2, 6), (5, 6), (3, 7), (4, 7), (6, 8), (7, 9))
+    assert flow.boxes[3].lines == ("h y.raw", "at p, 40 examples")
+    assert flow.boxes[6].lines[0] == "-E_q log p(x|y,z)"
+    _, generator = flows(plan_of(INFORMED))
+    loss = next(box for box in generator.boxes if box.stage == "loss")
+    assert loss.title == "generator loss and terms information_c, information_s, features"
+    assert loss.lines[1:3] == ("- E_p log r(c|x)", "+ 0.5 (-E_p log r(s|x))")
+    assert "discriminator" not in flow_svg(flow)

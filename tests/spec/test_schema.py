@@ -92,7 +92,6 @@ def test_every_key_of_a_spec_is_described_for_editors():
         "variables",
         "networks",
         "distributions",
-        "games",
         "training",
     }
     assert schema["$defs"]["GradientPenalty"]["properties"].keys() == {"lambda", "every"}

@@ -72,7 +72,8 @@ def test_every_kind_of_value_in_the_schema_has_its_sentences():
     }
     wrappers = {"definitions", "definition-ref", "default", "nullable", "any", "json-or-python"}
     functions = {"function-before", "function-after", "function-wrap", "is-instance", "union", "model-field"}
-    behind_is_instance = {"dataclass", "dataclass-args", "dataclass-field"}  # for JSON input, which there is none of
+    # For JSON input, which there is none of.
+    behind_is_instance = {"dataclass", "dataclass-args", "dataclass-field", "fraction"}
     kinds = set(schema_kinds(Spec.__pydantic_core_schema__))
     assert kinds <= set(errors) | wrappers | functions | behind_is_instance
     assert set().union(*errors.values()) == set(SENTENCES)

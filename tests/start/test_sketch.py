@@ -177,6 +177,8 @@ def test_a_circle_is_told_in_the_argument() -> None:
         ({"real": (("z", 3),), "categorical": (("w", 3),)}, "unknown-variable", "--categorical:1:1"),
         ({"deterministic": ("zz",)}, "unknown-variable", "--deterministic:1:1"),
         ({"deterministic": ("z", "x")}, "wrong-type", "--deterministic:2:1"),
+        ({"term": ("-E[q] log p(x|z)", "E[q] KL(q(z|x) || p(w))"), "game": False}, "unknown-factor", "--term:2:1"),
+        ({"term": ("E[q] log",), "game": False}, "notation", "--term:1:1"),
     ],
 )
 def test_what_is_wrong_is_told_where_it_was_typed(typed: dict[str, object], code: str, place: str) -> None:
@@ -189,6 +191,15 @@ def test_too_few_categories_for_the_labels_are_told_at_the_option() -> None:
     (problem,) = problems_of(q="q(x,y) q(z|x,y)", p="p(y) p(z) p(x|y,z)", categorical=(("y", 5),))[:1]
     assert "--> --categorical:1:1" in problem
     assert "`y` has 5 categories, but `mnist` has 10 classes" in problem
+
+
+@pytest.mark.parametrize("game", [False, True])
+def test_terms_stand_in_place_of_a_game_or_beside_it(game: bool) -> None:
+    terms = ("-E[q] log p(x|z)", "E[q] KL(q(z|x) || p(z))")
+    plan = plan_of(Typed("q(x) q(z|x)", "p(z) p(x|z)", image=(("", (1, 8, 8)),), term=terms, game=game))
+    assert [term.name for term in plan.terms] == ["term_1", "term_2"]
+    assert [game.name for game in plan.games] == ["joint"] * game
+    assert {network.name for network in plan.networks} == {"encoder", "decoder"} | ({"critic"} if game else set())
 
 
 def test_the_skeleton_explains_itself() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import ALTERNATING, CPU, LABELED, TINY, data_of, plan_of, trainer_of
+from tiny import ALTERNATING, CPU, INFORMED, LABELED, TERMS, TINY, data_of, plan_of, trainer_of
 
 from ammgraph.data.dataset import load_data
 from ammgraph.data.synthetic import synthetic_data
@@ -63,6 +63,24 @@ def test_every_game_and_player_has_its_line_and_the_sums_are_the_trainers() -> N
     it.advance()
     first = it.recorder.flush()
     assert norms == pytest.approx({name: first[f"{name}/gradient_norm"] for name in norms}, rel=1e-5)
+
+
+def test_a_term_has_its_line_alone_or_beside_a_game() -> None:
+    found = rehearse(trainer_of(TERMS))
+    assert [(reach.game, reach.player, reach.network, reach.through, reach.weight) for reach in found.reaches] == [
+        ("reconstruction", "value", "encoder", ("q.y", "q.z"), 1),
+        ("reconstruction", "value", "decoder", ("p(x|y,z)",), 1),
+        ("prior", "value", "encoder", ("q(z|x)", "q(y|x)"), 0),
+        ("classes", "value", "classifier", ("c(y|x)",), 0.5),
+    ]
+    assert [bool(reach.norm) for reach in found.reaches] == [True, True, False, True]
+    assert found.norms["decoder"] == pytest.approx(found.reaches[1].norm)
+    assert found.problems == ()
+    informed = rehearse(trainer_of(INFORMED))
+    assert [(reach.turn, reach.game, reach.network) for reach in informed.reaches] == [
+        *((1, name, "critic") for name in ("g", "information_c", "information_s")),
+        *((2, name, "generator") for name in ("g", "information_c", "information_s", "features")),
+    ]
 
 
 def test_what_does_not_learn_is_said() -> None:

@@ -1,0 +1,238 @@
+"""Terms: what each factor and value in them stands for, what it needs of which network, and whom gradients reach."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from ammgraph.compiler.derive import density_of
+from ammgraph.compiler.games import gradient_paths
+from ammgraph.compiler.resolved import Declared, Resolved
+from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, minus, plus, times
+from ammgraph.plan.plan import (
+    Density,
+    DensityKind,
+    DrawPlan,
+    EvaluationPlan,
+    FromPrior,
+    ScorePlan,
+    Shape,
+    TermPlan,
+)
+from ammgraph.spec.notation import Reference
+from ammgraph.spec.schema import DataSource, Uniform
+from ammgraph.spec.terms import Expected, FactorUse, Of, ValueUse
+
+
+@dataclass(frozen=True)
+class Use:
+    """A factor or a value of a term, the draw at whose samples it stands, and the function that takes it."""
+
+    term: str
+    function: str
+    of: FactorUse | ValueUse
+    draw: str  # "" where none is written
+    pooled: bool  # a mean over the batch is taken of it
+    expected: Expected | None  # the `E[...]` that holds it
+
+
+def uses_of(resolved: Resolved, term: str) -> Iterator[Use]:
+    """Every factor and every value of a term, from left to right."""
+    for _, item in resolved.spec.terms[term].minimize.parts:
+        function = item.of if isinstance(item, Expected) else item
+        assert isinstance(function, Of), "the parser gives a function of one example inside, or one of means outside"
+        draw = item.draw if isinstance(item, Expected) else ""
+        for argument in function.arguments:
+            if isinstance(argument, Expected):
+                assert not isinstance(argument.of, Of)
+                yield Use(term, function.function, argument.of, argument.draw, True, argument)
+            else:
+                holder = item if isinstance(item, Expected) else None
+                yield Use(term, function.function, argument, draw, False, holder)
+
+
+def factor_of(resolved: Resolved, use: FactorUse) -> Declared | None:
+    """The declared factor that is meant, whatever the order in which its variables are written."""
+    wanted = set(use.variables), {own for own, _ in use.given}
+    found = resolved.declared.get(use.draw, ())
+    return next((f for f in found if (set(f.factor.variables), set(f.factor.given)) == wanted), None)
+
+
+def kind_of(resolved: Resolved, factor: Declared) -> str:
+    """What is known of a factor's distribution: the kind of its density, or why it has none."""
+    source = factor.source
+    variable = resolved.variables[factor.factor.variables[0]]
+    if isinstance(source, DataSource):
+        return "data"
+    if isinstance(source, Reference):
+        return _density(resolved, factor, source).kind if source.owner in resolved.networks else "a sample"
+    if variable.kind == "categorical":
+        return "categorical"
+    return "uniform" if isinstance(source, Uniform) else "normal"
+
+
+def is_conditional(resolved: Resolved, draw: str) -> bool:
+    """Whether a distribution has a factor whose condition it does not draw: it can be scored, and not drawn."""
+    factors = resolved.declared[draw]
+    produced = {name for factor in factors for name in factor.factor.variables}
+    return any(name not in produced for factor in factors for name in factor.factor.given)
+
+
+def shape_of(resolved: Resolved, use: Use) -> Shape:
+    """The shape of a value, or of the variable of a factor."""
+    if isinstance(use.of, FactorUse):
+        return resolved.variables[use.of.variables[0]].shape
+    if isinstance(use.of.name, str):
+        return resolved.variables[use.of.name].shape
+    return resolved.networks[use.of.name.owner].row(use.of.name.name).out_shape
+
+
+def wanted_by(resolved: Resolved, use: Use) -> list[tuple[str, str]]:
+    """(distribution, variable) of every sample that a use reads."""
+    if not use.draw:
+        return []
+    score = plan_score(resolved, use)
+    names = list(score.reads) if score is not None else [str(use.of)]
+    if use.function == "log":
+        assert isinstance(use.of, FactorUse)
+        names.append(use.of.variables[0])
+    return [(use.draw, name) for name in dict.fromkeys(names)]
+
+
+def plan_score(resolved: Resolved, use: Use) -> ScorePlan | None:
+    """What a factor or a row needs of its network; nothing for a variable's sample."""
+    if isinstance(use.of, ValueUse):
+        if isinstance(use.of.name, str):
+            return None
+        evaluation, given = _evaluation(resolved, use.draw, use.of.name)
+        network, row = use.of.name.owner, use.of.name.name
+        rows = resolved.tables[network].needed(row, given)
+        reads = _reads(resolved, evaluation, (row,), given)
+        return ScorePlan(str(use.of), use.draw, network, evaluation, row, rows, (), reads)
+    factor = factor_of(resolved, use.of)
+    assert factor is not None, "checked before"
+    name = _canonical(factor, use.of)
+    if not isinstance(factor.source, Reference):
+        return ScorePlan(
+            name,
+            use.draw if use.of.given else "",
+            reads=tuple(v for _, v in use.of.given),
+            density=Density(cast(DensityKind, kind_of(resolved, factor))),
+        )
+    rebound = dict(use.of.given)
+    reference = factor.source
+    call = resolved.call(factor.draw, reference)
+    moved = [(local, rebound[v]) for local, v in call.reads.items() if rebound.get(v, v) != v]
+    kept = [(local, v) for local, v in reference.bindings if local not in dict(moved)]
+    reference = Reference(reference.owner, reference.name, (*kept, *moved))
+    evaluation, given = _evaluation(resolved, use.draw, reference)
+    density = _density(resolved, factor, factor.source)
+    rows, raw = _scored_rows(resolved, reference, density, given)
+    reads = _reads(resolved, evaluation, rows, given)
+    return ScorePlan(name, use.draw, reference.owner, evaluation, reference.name, rows, raw, reads, density)
+
+
+def plan_term(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> TermPlan:
+    """A term with its scores and its paths decided."""
+    uses, term = list(uses_of(resolved, name)), resolved.spec.terms[name]
+    scores: dict[tuple[str, str], ScorePlan] = {}
+    paths: dict[str, list[str]] = {}
+    for use in uses:
+        score = plan_score(resolved, use)
+        if score is not None:
+            prior = _prior(use, draws) if not score.network else None
+            scores.setdefault((score.name, score.draw), replace(score, prior=prior))
+            if score.network and resolved.networks[score.network].parameters:
+                paths.setdefault(score.network, []).append(score.name)
+        for network, samples in gradient_paths(resolved, wanted_by(resolved, use), draws).items():
+            paths.setdefault(network, []).extend(samples)
+    return TermPlan(
+        name=name,
+        value=_value(resolved, name),
+        weight=term.weight,
+        draws=tuple(dict.fromkeys(use.draw for use in uses if use.draw)),
+        scores=tuple(scores.values()),
+        paths=tuple((network, tuple(dict.fromkeys(found))) for network, found in paths.items()),
+    )
+
+
+def _value(resolved: Resolved, term: str) -> Expression:
+    """The term as an expression, its leaves named as its scores are."""
+    uses = uses_of(resolved, term)
+    items: list[Expression] = []
+    for coefficient, item in resolved.spec.terms[term].minimize.parts:
+        function = item.of if isinstance(item, Expected) else item
+        assert isinstance(function, Of)
+        own = [next(uses) for _ in function.arguments]
+        leaves: list[Scored | Value | Pooled] = []
+        for use in own:
+            leaf = _leaf(resolved, use)
+            leaves.append(Pooled(use.draw, leaf) if use.pooled else leaf)
+        if function.function == "log":
+            leaves.append(Value(own[0].of.variables[0], own[0].draw))  # type: ignore[union-attr]
+        functional = Functional(function.function, tuple(leaves))
+        value = Mean(item.draw, functional) if isinstance(item, Expected) else functional
+        weighed = times(float(abs(coefficient)), value)
+        items.append(minus(weighed) if coefficient < 0 else weighed)
+    return plus(*items)
+
+
+def _leaf(resolved: Resolved, use: Use) -> Scored | Value:
+    score = plan_score(resolved, use)
+    if isinstance(use.of, ValueUse):
+        return Value(str(use.of), use.draw)
+    assert score is not None
+    return Scored(score.name, score.draw)
+
+
+def _canonical(factor: Declared, use: FactorUse) -> str:
+    """`c(y|x=v)`, in the order in which the factor is declared, with the distribution's whole name."""
+    rebound = dict(use.given)
+    given = tuple((own, rebound[own]) for own in factor.factor.given)
+    return str(FactorUse(use.draw, factor.factor.variables, given))
+
+
+def _evaluation(resolved: Resolved, draw: str, reference: Reference) -> tuple[EvaluationPlan, frozenset[str]]:
+    """The evaluation of a network at a draw's samples, the draw's own where it has one; and the rows that are given."""
+    table = resolved.tables[reference.owner]
+    for call in resolved.calls:
+        if (call.scope, call.reference.owner, call.reference.call) == (draw, reference.owner, reference.call):
+            return call.evaluation, call.given
+    same = {name: name for name in [*table.rows, *table.free] if name in resolved.variables}
+    bound = same | dict(reference.bindings)
+    evaluation = EvaluationPlan(f"{draw}/{reference.call}", reference.owner, tuple(sorted(bound.items())))
+    return evaluation, frozenset(bound) & frozenset(table.rows)
+
+
+def _density(resolved: Resolved, factor: Declared, reference: Reference) -> Density:
+    call = resolved.call(factor.draw, reference)
+    rows = {row.name: row for row in resolved.networks[reference.owner].rows}
+    return density_of(reference.name, rows, frozenset(call.bound) - {reference.name})
+
+
+def _scored_rows(
+    resolved: Resolved, reference: Reference, density: Density, given: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The rows that a density's parameters need, in computing order, and those to be stopped before the activation."""
+    table = resolved.tables[reference.owner]
+    if density.mean is None:
+        return table.needed(reference.name, given), (reference.name,)
+    names = [atom.name for atom in density.mean.names if atom.name in table.rows and atom.name not in given]
+    raw = (density.log_variance,) if density.log_variance else ()
+    found = {row for name in (*names, *raw) for row in table.needed(name, given)}
+    return tuple(row for row in table.order if row in found), raw
+
+
+def _reads(
+    resolved: Resolved, evaluation: EvaluationPlan, rows: tuple[str, ...], given: frozenset[str]
+) -> tuple[str, ...]:
+    """The variables that rows depend on."""
+    table, bound = resolved.tables[evaluation.network], dict(evaluation.bindings)
+    names = {name for row in rows for name in table.reads(row, given)}
+    return tuple(dict.fromkeys(bound[name] for name in [*table.free, *table.rows] if name in names and name in bound))
+
+
+def _prior(use: Use, draws: Mapping[str, DrawPlan]) -> FromPrior:
+    assert isinstance(use.of, FactorUse)
+    origin = draws[use.of.draw].factor_of(use.of.variables[0]).origin
+    assert isinstance(origin, FromPrior)
+    return origin

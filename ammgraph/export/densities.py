@@ -1,0 +1,112 @@
+"""What terms measure, as code: the parameters of distributions, and the helper that each measure of them is."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from ammgraph.export.code import number, text
+from ammgraph.formulas.expression import Leaf, Scored, Value
+from ammgraph.plan.plan import FromPrior, LossPlan, Plan, ScorePlan
+from ammgraph.spec.notation import Input, Named
+from ammgraph.spec.schema import Mixture, Normal
+
+_MEASURES = {"log": "log", "H": "entropy", "KL": "divergence"}
+_DISTANCES = {"l1": "distance_1", "l2": "distance_2"}
+
+
+class Densities:
+    """How the code of one loss writes distributions and values; it remembers the kind of what it has written.
+
+    Args:
+        plan: the compiled spec.
+        loss: of a term.
+        constants: site of a prior -> attribute of the model.
+        samples: draw -> what its samples are called.
+        result: `EVALUATION/ROW` -> what the row is called.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        loss: LossPlan,
+        constants: Mapping[str, str],
+        samples: Callable[[str], str],
+        result: Callable[[str], str],
+    ) -> None:
+        self._plan, self._loss, self._constants, self._samples, self._result = plan, loss, constants, samples, result
+        self._kinds: dict[str, str] = {}
+        self._pooled: set[str] = set()
+
+    def leaf(self, leaf: Leaf) -> str:
+        """The parameters of a distribution, `mean, log_variance` or `logits`; a sample; a row."""
+        assert isinstance(leaf, Scored | Value), "a term reads no logits"
+        score = self._plan.term(self._loss.owner).score(leaf)
+        if score is None:
+            assert isinstance(leaf, Value)
+            written, kind = f"{self._samples(leaf.draw)}[{text(leaf.name)}]", "value"
+        elif isinstance(leaf, Value):
+            assert score.evaluation is not None
+            written, kind = self._result(f"{score.evaluation.name}/{score.row}"), "value"
+        else:
+            assert score.density is not None
+            kind = score.density.kind
+            written = self._prior(score.prior, leaf.draw) if score.prior is not None else self._parameters(score)
+        self._kinds[written] = kind
+        return written
+
+    def mean(self, argument: str) -> str:
+        """Over the batch: a number of numbers, else what is pooled."""
+        kind = self._kinds.get(argument)
+        if kind is None:
+            return f"torch.mean({argument})"
+        written = f"{argument}.mean(0, keepdim=True)" if kind == "value" else f"pooled({argument})"
+        self._kinds[written] = kind
+        self._pooled.add(written)
+        return written
+
+    def functional(self, name: str, arguments: Sequence[str]) -> str:
+        """A call of a helper; of what is pooled one number."""
+        helper = _DISTANCES.get(name) or f"{self._kinds[arguments[0]]}_{_MEASURES[name]}"
+        return f"{helper}({', '.join(arguments)})" + (".sum()" if arguments[0] in self._pooled else "")
+
+    def _parameters(self, score: ScorePlan) -> str:
+        assert score.density is not None
+        assert score.evaluation is not None
+        name = score.evaluation.name
+        if score.density.mean is None:
+            return self._result(f"{name}/{score.row}.raw")
+        mean = self._input(score.density.mean, score)
+        log_variance = score.density.log_variance
+        return f"{mean}, {self._result(f'{name}/{log_variance}.raw')}" if log_variance else mean
+
+    def _input(self, read: Input, score: ScorePlan) -> str:
+        """A sum, or a concatenation of sums, of rows and samples."""
+        assert score.evaluation is not None
+        variables, like = dict(score.evaluation.bindings), self._like(score.draw)
+
+        def atom(found: object) -> str:
+            if not isinstance(found, Named):
+                return f"zeros({like}, {found.channels})"  # type: ignore[attr-defined]
+            variable = variables.get(found.name, "")
+            given = score.draw and variable and self._plan.draw(score.draw).produces(variable)
+            own = self._result(f"{score.evaluation.name}/{found.name}")  # type: ignore[union-attr]
+            return f"{self._samples(score.draw)}[{text(variable)}]" if given else own
+
+        sums = [" + ".join(map(atom, part)) for part in read.parts]
+        return sums[0] if len(sums) == 1 else f"torch.cat([{', '.join(sums)}], dim=1)"
+
+    def _like(self, draw: str) -> str:
+        """Some sample, for its kind of numbers."""
+        name = draw or self._plan.term(self._loss.owner).draws[0]
+        factor = next(factor for factor in self._plan.draw(name).factors if factor.needed)
+        return f"{self._samples(name)}[{text(factor.variables[0])}]"
+
+    def _prior(self, origin: FromPrior, draw: str) -> str:
+        prior, like, site = origin.prior, self._like(draw), origin.site.name
+        if isinstance(prior, Normal):
+            size, log_variance = origin.site.shape[0], number(2 * math.log(prior.scale))
+            return f"constant({like}, {size}, {number(prior.mean)}), constant({like}, {size}, {log_variance})"
+        if isinstance(prior, Mixture):
+            given = f"{self._samples(draw)}[{text(origin.given)}].flatten(1)"
+            size, log_variance = origin.site.shape[0], number(2 * math.log(prior.scale))
+            return f"vector({given} @ self.{self._constants[site]}), constant({like}, {size}, {log_variance})"
+        return f"torch.log(self.{self._constants[site]})[None]"

@@ -1,0 +1,139 @@
+"""The notation of terms: what is printed is read again as the same, numbers are exact, errors stand where they are."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ammgraph.spec.names import RESERVED
+from ammgraph.spec.notation import NotationError, Reference, number_text
+from ammgraph.spec.terms import FUNCTIONS, Expected, FactorUse, NeedsExpectation, Of, Term, ValueUse, parse_term
+
+CONSTANTS = {"K": Fraction(10), "beta": Fraction(1, 2), "nothing": Fraction(0)}
+
+names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,3}", fullmatch=True).filter(
+    lambda name: name not in {*RESERVED, *FUNCTIONS, "E", *CONSTANTS}
+)
+pairs = st.lists(st.tuples(names, names), max_size=2, unique_by=lambda pair: pair[0]).map(tuple)
+factors = st.builds(FactorUse, names, st.lists(names, min_size=1, max_size=2, unique=True).map(tuple), pairs).filter(
+    lambda factor: not set(factor.variables) & {own for own, _ in factor.given}
+)
+values = st.builds(ValueUse, names | st.builds(Reference, names, names, pairs))
+
+
+def functions(factor: st.SearchStrategy, value: st.SearchStrategy) -> st.SearchStrategy[Of]:
+    return st.one_of(
+        st.builds(Of, st.just("H"), st.tuples(factor)),
+        st.builds(Of, st.just("KL"), st.tuples(factor, factor)),
+        st.builds(Of, st.sampled_from(["l1", "l2"]), st.tuples(value, value)),
+    )
+
+
+inner = (
+    functions(factors, values)
+    | st.builds(Of, st.just("log"), st.tuples(factors))
+    | st.builds(Of, st.sampled_from(["l1", "l2"]), st.tuples(values))
+)
+outer = functions(factors | st.builds(Expected, names, factors), st.builds(Expected, names, values))
+# What is printed with as many digits as it has.
+numbers = st.integers(1, 10**6).map(lambda n: Fraction(n, 1000)) | st.integers(-(10**6), -1).map(
+    lambda n: Fraction(n, 1000)
+)
+terms = st.builds(
+    Term, st.lists(st.tuples(numbers, st.builds(Expected, names, inner) | outer), min_size=1, max_size=3).map(tuple)
+)
+
+
+@given(terms)
+def test_printing_and_parsing_again_is_the_identity(term: Term) -> None:
+    text = str(term)
+    if len(text) <= 200:
+        assert parse_term(text, {}) == term
+        assert str(parse_term(text, {})) == text
+
+
+@given(terms)
+def test_spaces_make_no_difference(term: Term) -> None:
+    text = str(term).replace("(", " ( ").replace("|", " | ").replace(" |  | ", " || ").replace("[", " [ ")
+    if len(text) <= 200:
+        assert parse_term(text, {}) == term
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("", 1),
+        ("-", -1),
+        ("2 * ", 2),
+        ("-2 * ", -2),
+        ("1/3 * ", Fraction(1, 3)),
+        ("0.1 * ", Fraction(1, 10)),
+        ("1e-3 * ", Fraction(1, 1000)),
+        ("K * ", 10),
+        ("-beta * ", Fraction(-1, 2)),
+    ],
+)
+def test_a_number_is_exact(written: str, value: Fraction) -> None:
+    ((coefficient, _),) = parse_term(f"{written}E[q] H(c(y|x))", CONSTANTS).parts
+    assert coefficient == value
+
+
+def test_a_name_of_a_constant_is_a_name_behind_the_star() -> None:
+    (_, first), (_, second) = parse_term("K * E[K] H(K(y|x)) - E[q] l2(K, beta.K)", CONSTANTS).parts
+    assert str(first) == "E[K] H(K(y|x))"
+    assert str(second) == "E[q] l2(K, beta.K)"
+
+
+def test_parts_know_their_columns() -> None:
+    text = "2 * E[q] KL(q(z|x) || p(z)) - l2(E[q] x, E[p] decoder(z=v).x)"
+    first, second = (item for _, item in parse_term(text, {}).parts)
+    assert isinstance(first, Expected)
+    assert isinstance(first.of, Of)
+    assert isinstance(second, Of)
+    parts = [first, first.of, *first.of.arguments, second, *second.arguments, *(a.of for a in second.arguments)]
+    assert [text[part.start : part.end] for part in parts] == [
+        *("q", "KL(q(z|x) || p(z))", "q(z|x)", "p(z)"),
+        *("l2(E[q] x, E[p] decoder(z=v).x)", "q", "p", "x", "decoder(z=v).x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("", (0, 1), "the text ends too early"),
+        ("E[q] log p(x|z) extra", (16, 21), "unexpected `extra`"),
+        ("E[q] log p(x|z) * 2", (16, 17), "a number stands before what it multiplies"),
+        ("2 E[q] log p(x|z)", (2, 3), "unexpected `E`"),
+        ("0 * E[q] log p(x|z)", (0, 1), "the number is 0: what it multiplies has no effect"),
+        ("nothing * E[q] log p(x|z)", (0, 7), "the number is 0: what it multiplies has no effect"),
+        ("1/0 * E[q] log p(x|z)", (0, 3), "division by zero"),
+        ("alpha * E[q] log p(x|z)", (0, 5), "`alpha` is neither a function of a term nor a constant"),
+        ("E[q] E[p] log p(x|z)", (5, 6), "an expectation holds no other"),
+        ("E[q, p] log p(x|z)", (3, 4), "unexpected `,`"),
+        ("E[q] KL(q(z|x), p(z))", (14, 15), "unexpected `,`"),
+        ("E[q] log p(x|z,z)", (15, 16), "`z` stands twice in one factor"),
+        ("E[q] l2(x, y, z)", (12, 13), "unexpected `,`"),
+        ("E[q] H(c(y|x)) # no", (15, 16), "unexpected character `#`"),
+    ],
+)
+def test_an_error_stands_where_it_is(text: str, columns: tuple[int, int], message: str) -> None:
+    with pytest.raises(NotationError) as caught:
+        parse_term(text, CONSTANTS)
+    assert ((caught.value.start, caught.value.end), caught.value.message) == (columns, message)
+    assert caught.value.code == "notation"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [("-log p(x|z)", (1, 11)), ("E[q] H(c(y|x)) + log p(y)", (17, 25)), ("l2(x, decoder.x)", (3, 4))],
+)
+def test_what_is_taken_at_no_samples_is_told_as_such(text: str, columns: tuple[int, int]) -> None:
+    with pytest.raises(NeedsExpectation) as caught:
+        parse_term(text, CONSTANTS)
+    assert (caught.value.start, caught.value.end) == columns
+    assert caught.value.code == "needs-expectation"
+
+
+def test_numbers_are_printed_as_they_are_read() -> None:
+    assert str(parse_term("1/3 * E[q] H(c(y|x))", {})) == f"{number_text(Fraction(1, 3))} * E[q] H(c(y|x))"
