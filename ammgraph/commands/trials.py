@@ -44,6 +44,7 @@ from ammgraph.terminal import print_lines
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.trainer import Trainer
 
+MOST = 10_000
 # What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
 KEPT = ("precision", "data_dir", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
@@ -102,6 +103,8 @@ def train_trials(options: argparse.Namespace) -> int:
 def _begin(options: argparse.Namespace) -> tuple[Path, Trials]:
     """A new folder, made once everything is known to be trainable."""
     settings = new_settings(options)
+    if options.trials > MOST:
+        raise RunError(f"`--trials` is {options.trials:,}, expected at most {MOST:,}")
     if settings.seed + options.trials > 2**63:
         raise RunError(f"{options.trials} seeds from {settings.seed} on go beyond 2^63 - 1")
     named = Path(options.run_dir) if options.run_dir else None
