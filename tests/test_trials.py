@@ -163,6 +163,12 @@ def test_what_cannot_be_trained_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+def test_a_billion_trials_are_refused_at_once(ammgraph: Run, tmp_path: Path) -> None:
+    told = "error: `--trials` is 1,000,000,000, expected at most 10,000\n"
+    assert ammgraph("train", TINY, "--trials", 10**9, "--run-dir", "t") == (1, "", told)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def begun(ammgraph: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two trials of which none was trained yet."""

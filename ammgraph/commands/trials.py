@@ -39,6 +39,7 @@ from ammgraph.terminal import command, print_lines
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.trainer import Trainer
 
+MOST = 10_000
 # What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
 KEPT = ("precision", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
@@ -100,6 +101,8 @@ def _kept(options: TrainOptions, begun: RunOptions) -> TrainOptions:
 
 def _begin(options: TrainOptions, source: str) -> tuple[Path, Trials]:
     """A new folder, made once everything is known to be trainable."""
+    if (options.trials or 0) > MOST:
+        raise RunError(f"`--trials` is {options.trials:,}, expected at most {MOST:,}")
     of_each = replace(options, seed=None, trials=None, run_dir=None, force=False, device="auto")
     settings = replace(new_settings(options, source), command=command("train", *spelled(of_each)))
     seeds = range(settings.seed, settings.seed + (options.trials or 0))
