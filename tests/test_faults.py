@@ -214,7 +214,7 @@ def test_a_copy_without_its_checkpoints_is_not_trained_over(ammgraph: Run, whole
     folder = shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     before = files_of(folder)
     code, out, err = ammgraph("train", "--resume", "run", "--set", "training.steps=1")
-    again = "ammgraph train run/spec.json --seed 0 --precision float32"
+    again = "ammgraph train run/spec.json --seed 0 --precision float32 --log-every 1"
     assert (code, out) == (1, "")
     assert err == (
         "error: run has lost its checkpoints, as a copy without them has: copy `checkpoints` too, or train it anew, in "

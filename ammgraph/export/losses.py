@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ammgraph.export.calls import Call, Function, pass_call, score_calls
 from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
@@ -263,9 +264,18 @@ def _closed(head: str, inner: str) -> list[str]:
     line, deeper = f"{head}({inner})", f"{_INDENT}    "
     if len(line) <= WIDTH:
         return [line]
-    helper, opened, rest = inner.partition("(")
-    body = call(helper, _arguments(rest), deeper) if opened and len(deeper + inner) > WIDTH else [deeper + inner]
+    helper, _, rest = inner.partition("(")
+    body = (
+        call(helper, _arguments(rest), deeper) if _is_call(inner) and len(deeper + inner) > WIDTH else [deeper + inner]
+    )
     return [f"{head}(", *body, f"{_INDENT})"]
+
+
+def _is_call(code: str) -> bool:
+    """Whether it is one call of a helper, `normal_log(a, b)`."""
+    helper, _, rest = code.partition("(")
+    depths = list(accumulate((character in "([") - (character in ")]") for character in rest))
+    return helper.isidentifier() and depths.index(-1) == len(rest) - 1 if -1 in depths else False
 
 
 def _arguments(listed: str) -> list[str]:

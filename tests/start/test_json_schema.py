@@ -132,7 +132,7 @@ RIGHT = written(EVERY_KEY)
 PLACES_OF_VALUES = [path for path in places(RIGHT) if path]
 # Mappings by name. Whether a name is one of the spec's is said by the compiler's later stages.
 BY_NAME = {
-    *(("constants",), ("variables",), ("networks",), ("distributions",), ("games",), ("data", "fields")),
+    *(("constants",), ("variables",), ("networks",), ("distributions",), ("games",), ("terms",), ("data", "fields")),
     *(("training", "batch_size"), ("training", "optimizers"), ("training", "ema"), ("published", 0, "when")),
     *(("networks", "encoder", "layers"), ("networks", "critic", "layers")),
     *(("distributions", name) for name in ("q", "p", "r", "s")),
