@@ -99,6 +99,7 @@ def test_a_variable_may_be_called_like_an_operation(name: str, tmp_path: Path) -
 
 def test_a_model_of_which_nothing_can_be_asked_is_refused() -> None:
     overrides = (
+        "data.labeled.count=20",
         "distributions.q={'q(x,y)': data.labeled, 'q(z|x,y)': encoder.z}",
         "distributions.p={p(x): q.x, p(y): q.y, p(z): normal}",
         *("networks.components=null", "networks.decoder=null"),
