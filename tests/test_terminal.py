@@ -128,7 +128,7 @@ def test_data_in_a_folder_whose_name_is_not_utf_8_are_refused_before_they_are_tr
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     folder.mkdir()
     monkeypatch.chdir(folder)
-    np.savez("data.npz", x_train=np.zeros((90, 8, 8), np.uint8), y_train=np.arange(90) % 10)
+    np.savez("data.npz", x_train=np.full((90, 8, 8), 255, np.uint8), y_train=np.arange(90) % 10)
     own = ("--set", "data={dataset: npz, path: data.npz}", "--set", "training.steps=1", "--run-dir", tmp_path / "run")
     told = f'this path is no UTF-8: "path": "{tmp_path}/caf\\udce9/data.npz"; rename that folder or file'
     code, out, err = ammgraph("train", TINY, *own, *trials)
