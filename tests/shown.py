@@ -41,6 +41,7 @@ distributions:
     p(x|y,z): decoder.x
 """
 CONDITIONAL = """
+data: {labeled: {count: 20, choice: balanced}}
 networks: {components: null, encoder: {layers: {y: null}}}
 distributions:
   q:
