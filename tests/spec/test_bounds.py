@@ -331,7 +331,7 @@ def test_a_relative_path_and_another_folder_make_no_difference(folders: Path, mo
 def test_data_that_are_none_give_an_error_that_shows_nothing_of_them(
     file: str, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides = [f"data={{dataset: {dataset}, path: {file}, labeled: {{count: 1}}}}", f"data.validation={1}"]
+    overrides = [f"data={{dataset: {dataset}, path: {file}}}", f"data.validation={1}"]
     words = [word for override in overrides for word in ("--set", override)]
     assert main(["train", str(BASE), *words, "--run-dir", str(tmp_path / "run")]) == 1
     shown = capsys.readouterr().err
