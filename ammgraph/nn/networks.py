@@ -103,6 +103,13 @@ class Network(nn.Module):
         for name in computed:
             self._compute_row(self.plans[name], self.row(name), values, batch, noise, f"{prefix}/{name}", mode, folded)
 
+    def value_of(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
+        """The value of a row that is computed, also where its activation is folded into its reader."""
+        plan = self.plans[name]
+        if name in values or plan.activation is None:
+            return values[name]
+        return _activate(plan.activation, values[raw(name)], {}, "", Mode.TRAIN)
+
     def _compute_row(
         self,
         plan: RowPlan,

@@ -150,7 +150,9 @@ def _leaf(
         if name not in asked:
             asked[name] = _ask(now, score.evaluation, draws.get(leaf.draw))
         rows = asked[name]
-    return factor_distribution(now.model, score, rows, samples) if isinstance(leaf, Scored) else rows[score.row]
+    if isinstance(leaf, Scored):
+        return factor_distribution(now.model, score, rows, samples)
+    return now.model.network(score.network).value_of(score.row, rows)
 
 
 def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[str, Tensor]:

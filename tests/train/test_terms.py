@@ -204,3 +204,26 @@ def test_a_term_of_weight_0_is_not_computed_and_its_networks_stand_still() -> No
     assert "classifier" not in before.gradients
     assert after.values["term/value"].item() > 0
     assert sum(float(gradient.abs().sum()) for gradient in after.gradients["classifier"]) > 0
+
+
+@pytest.mark.parametrize("term", ["E[q] l2(encoder.h)", "l2(E[q] encoder.h, E[p] encoder.h)"])
+def test_a_row_that_is_folded_into_its_reader_has_its_value_all_the_same(term: str) -> None:
+    world = World(term)
+    text = (SPEC % term).replace("channels: 4, activation: tanh", "channels: 4, activation: leaky_relu 0.2")
+    # A leaky ReLU and the dropout of its only reader are computed as one product, which leaves no row `h`.
+    text = text.replace(
+        "      z_mu: {input: h,", "      g: {input: h, op: linear, channels: 4, dropout: 0.5}\n      z_mu: {input: g,"
+    )
+    text = text.replace("z_sigma: {input: h,", "z_sigma: {input: g,").replace("y: {input: h,", "y: {input: g,", 1)
+    world.plan = compile_spec(load_text(text))
+    (world.turn,) = world.plan.turns
+    generator, cpu = torch.Generator().manual_seed(3), torch.device("cpu")
+    world.model = build(world.plan, generator).double()
+    world.noise = {site.name: draw_noise(site, generator, cpu, torch.float64) for site in world.turn.sites}
+    h = F.leaky_relu(world.linear("encoder", "h", world.x), 0.2)
+    expected = squared(h).mean()
+    if "p" in world.turn.draws:
+        p = world.p_of_z(F.one_hot((world.noise["p/y"] * 3).long(), 3).double())
+        image = world.logits(p.mean + p.stddev * world.noise["p/components/s.eps"].flatten(1)).sigmoid()
+        expected = (h.mean(0) - F.leaky_relu(world.linear("encoder", "h", image), 0.2).mean(0)).square().sum()
+    assert world.take().values["term/value"].item() == pytest.approx(expected.item(), abs=1e-10)
