@@ -7,7 +7,9 @@ import pytest
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import Diagnostic, SpecError
-from ammgraph.plan.plan import DrawPlan, FromNetwork, NetworkPlan, Plan
+from ammgraph.plan.draws import DrawPlan, FromNetwork
+from ammgraph.plan.networks import NetworkPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 
 FOLDER = Path(__file__).parent

@@ -20,7 +20,7 @@ from ammgraph.data.standard import read_digits
 from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.layers.operations import OPERATIONS, POOLS
 from ammgraph.nn.networks import Mode, Network
-from ammgraph.plan.plan import NetworkPlan, RowPlan
+from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.notation import parse_input
 from ammgraph.spec.schema import Activation, Data, Pool
 from ammgraph.spec.training import Adam, Weights

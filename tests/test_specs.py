@@ -11,7 +11,9 @@ import torch
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
-from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, Plan, TurnPlan
+from ammgraph.plan.draws import FromData, FromDraw, FromNetwork
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import TurnPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
 

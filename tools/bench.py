@@ -32,7 +32,8 @@ from ammgraph.data.dataset import Dataset
 from ammgraph.data.records import Split
 from ammgraph.nn.model import one_hot
 from ammgraph.plan import cost
-from ammgraph.plan.plan import FromData, Plan
+from ammgraph.plan.draws import FromData
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.trainer import Trainer
 

@@ -11,8 +11,10 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import SpecError, as_json
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
 from ammgraph.plan.cost import memory
+from ammgraph.plan.draws import FromData
 from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.plan import FromData, Plan, TurnPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import TurnPlan
 from ammgraph.show.cost import cost_text
 from ammgraph.show.latex import latex
 from ammgraph.show.text import plan_text

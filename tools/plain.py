@@ -18,17 +18,10 @@ from ammgraph.formulas.objectives import loss as loss_of
 from ammgraph.layers.operations import POOLS
 from ammgraph.nn.functions import function
 from ammgraph.nn.losses import value
-from ammgraph.plan.plan import (
-    DrawPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    GamePlan,
-    NetworkPlan,
-    Plan,
-    RowPlan,
-)
+from ammgraph.plan.draws import DrawPlan, FromData, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.networks import NetworkPlan, RowPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan
 from ammgraph.spec.notation import Zeros
 from ammgraph.spec.schema import Mixture, Normal, Uniform
 

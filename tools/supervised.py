@@ -24,7 +24,8 @@ from ammgraph.data.sampler import Sampler
 from ammgraph.evaluation.evaluate import category_scores, evaluate
 from ammgraph.nn.model import Model, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import FromNetwork, Plan, ReadoutPlan
+from ammgraph.plan.draws import FromNetwork
+from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.streams import initial_model, stream_seed
 

@@ -13,7 +13,8 @@ from ammgraph.data.records import DataAbsent
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.plan.cost import bytes_text, memory, memory_text
-from ammgraph.plan.plan import FromData, Plan
+from ammgraph.plan.draws import FromData
+from ammgraph.plan.plan import Plan
 from ammgraph.runs.run import Precision
 from ammgraph.show.text import table
 from ammgraph.spec.load import load_spec

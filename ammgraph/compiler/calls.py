@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ammgraph.compiler.resolved import Call, Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
-from ammgraph.plan.plan import shape_text
+from ammgraph.plan.networks import shape_text
 from ammgraph.spec.notation import Factor, Reference
 
 

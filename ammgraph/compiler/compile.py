@@ -22,18 +22,9 @@ from ammgraph.compiler.terms import plan_term, uses_of, wanted_by
 from ammgraph.compiler.turns import check_players, check_turns, plan_turns
 from ammgraph.diagnostics import Diagnostic, Problems, stop_if
 from ammgraph.plan.cost import check_memory
-from ammgraph.plan.plan import (
-    Density,
-    DrawPlan,
-    FactorPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    Plan,
-    Site,
-    VariablePlan,
-)
+from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
+from ammgraph.plan.networks import VariablePlan
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
 

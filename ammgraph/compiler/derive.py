@@ -2,19 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ammgraph.plan.plan import (
-    BayesPlan,
-    Density,
-    DrawPlan,
-    FactorPlan,
-    FromData,
-    FromNetwork,
-    FromPrior,
-    ReadoutPlan,
-    ReconstructionPlan,
-    RowPlan,
-    VariablePlan,
-)
+from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
+from ammgraph.plan.networks import RowPlan, VariablePlan
+from ammgraph.plan.plan import BayesPlan, ReadoutPlan, ReconstructionPlan
 from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.schema import Mixture
 

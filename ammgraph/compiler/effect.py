@@ -6,7 +6,9 @@ from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic, Note, counted
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, GamePlan, Plan, TermPlan, TurnPlan
+from ammgraph.plan.draws import FromData, FromDraw, FromNetwork
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Schedule, Spec
 from ammgraph.spec.terms import factors_of

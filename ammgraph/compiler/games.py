@@ -5,15 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from ammgraph.compiler.resolved import Call, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.plan import (
-    DrawPlan,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    GamePlan,
-    PenaltyPlan,
-    shape_text,
-)
+from ammgraph.plan.draws import DrawPlan, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.networks import shape_text
+from ammgraph.plan.turns import GamePlan, PenaltyPlan
 from ammgraph.spec.merge import OVERRIDES
 from ammgraph.spec.notation import head_and_rest
 from ammgraph.spec.schema import Game, Side, Spec

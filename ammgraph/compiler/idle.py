@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
-from ammgraph.plan.plan import FromData, FromDraw, FromNetwork, FromPrior, Plan
+from ammgraph.plan.draws import FromData, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.schema import Empirical, Spec
 

@@ -6,7 +6,9 @@ from ammgraph.compiler.resolved import Resolved
 from ammgraph.compiler.terms import plan_score, uses_of
 from ammgraph.diagnostics import Diagnostic, did_you_mean
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
-from ammgraph.plan.plan import FromNetwork, FromPrior, NetworkPlan, Plan, RowPlan
+from ammgraph.plan.draws import FromNetwork, FromPrior
+from ammgraph.plan.networks import NetworkPlan, RowPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.schema import Spec, Uniform
 from ammgraph.spec.terms import FactorUse

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ammgraph.plan.games import game_value, penalty_value, shares
-from ammgraph.plan.plan import GamePlan, LossPlan, ObjectivePlan, PassPlan, TermPlan
+from ammgraph.plan.turns import GamePlan, LossPlan, ObjectivePlan, PassPlan, TermPlan
 from ammgraph.spec.schema import Spec
 
 

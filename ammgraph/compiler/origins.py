@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
-from ammgraph.plan.plan import Shape, VariablePlan, shape_text
+from ammgraph.layers.operations import Shape
+from ammgraph.plan.networks import VariablePlan, shape_text
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.schema import (
     DataSource,

@@ -5,21 +5,10 @@ from dataclasses import replace
 
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork, FromPrior, Site, Stream
 from ammgraph.plan.games import between_name
-from ammgraph.plan.plan import (
-    NOISE,
-    DrawPlan,
-    EvaluationPlan,
-    FromNetwork,
-    FromPrior,
-    GamePlan,
-    NetworkPlan,
-    PassPlan,
-    SideName,
-    Site,
-    Stream,
-    TermPlan,
-)
+from ammgraph.plan.networks import NOISE, NetworkPlan
+from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan
 
 
 def plan_passes(

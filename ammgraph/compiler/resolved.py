@@ -6,7 +6,9 @@ from functools import cached_property
 
 from ammgraph.compiler.rows import Inferred, Table, infer_rows, order_rows
 from ammgraph.diagnostics import Diagnostic
-from ammgraph.plan.plan import EvaluationPlan, NetworkPlan, Shape, VariablePlan
+from ammgraph.layers.operations import Shape
+from ammgraph.plan.draws import EvaluationPlan
+from ammgraph.plan.networks import NetworkPlan, VariablePlan
 from ammgraph.spec.notation import Factor, Reference, parse_factor
 from ammgraph.spec.schema import ImageVariable, Source, Spec
 

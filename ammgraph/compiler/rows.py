@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
-from ammgraph.plan.plan import RowPlan, shape_text
+from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Row, Spec
 

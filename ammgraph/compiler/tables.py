@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.compiler.rows import check_columns
 from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
-from ammgraph.plan.plan import shape_text
+from ammgraph.plan.networks import shape_text
 
 
 def check_tables(resolved: Resolved) -> Iterator[Diagnostic]:

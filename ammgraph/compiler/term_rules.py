@@ -17,7 +17,10 @@ from ammgraph.compiler.terms import (
     wanted_by,
 )
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
-from ammgraph.plan.plan import FromDraw, FromNetwork, Plan, Shape, shape_text
+from ammgraph.layers.operations import Shape
+from ammgraph.plan.draws import FromDraw, FromNetwork
+from ammgraph.plan.networks import shape_text
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.terms import Expected, FactorUse, Of, Term, ValueUse
 

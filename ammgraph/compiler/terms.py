@@ -8,16 +8,9 @@ from ammgraph.compiler.derive import density_of
 from ammgraph.compiler.games import gradient_paths
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, minus, plus, times
-from ammgraph.plan.plan import (
-    Density,
-    DensityKind,
-    DrawPlan,
-    EvaluationPlan,
-    FromPrior,
-    ScorePlan,
-    Shape,
-    TermPlan,
-)
+from ammgraph.layers.operations import Shape
+from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, FromPrior
+from ammgraph.plan.turns import ScorePlan, TermPlan
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource, Uniform
 from ammgraph.spec.terms import Expected, FactorUse, Of, ValueUse

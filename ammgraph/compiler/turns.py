@@ -6,7 +6,9 @@ from ammgraph.compiler.losses import plan_losses, plan_objectives, term_losses
 from ammgraph.compiler.passes import plan_passes, plan_sites
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
-from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, GamePlan, LossPlan, Plan, TermPlan, TurnPlan
+from ammgraph.plan.draws import DrawPlan, FromData, FromDraw
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan, TurnPlan
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.training import Turn
 

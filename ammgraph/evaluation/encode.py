@@ -22,8 +22,9 @@ from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.nn.model import Model
+from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.plan import DrawPlan, Plan, ReadoutPlan
+from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.queries import fields_of, from_image_alone, inferring_draw
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.terminal import one_line

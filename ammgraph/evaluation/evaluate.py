@@ -17,16 +17,10 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, record_tensors, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.draws import DrawPlan, FromDraw
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
-from ammgraph.plan.plan import (
-    BayesPlan,
-    DrawPlan,
-    FromDraw,
-    Plan,
-    ReadoutPlan,
-    ReconstructionPlan,
-)
+from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
 from ammgraph.plan.queries import ancestry, fields_of
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import head_and_rest

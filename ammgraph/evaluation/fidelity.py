@@ -17,7 +17,8 @@ from ammgraph.evaluation.classifier import Classifier
 from ammgraph.evaluation.synthesis import sampling_sites, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import ancestry
 
 CLASSIFIER = "ammgraph-classifier"

@@ -18,7 +18,8 @@ from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.classifier import VERSION, cached_classifier
 from ammgraph.evaluation.results import SPLITS, Result, finite
 from ammgraph.nn.model import Model
-from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import generating_draw
 from ammgraph.spec.measures import MEASURES
 

@@ -17,8 +17,9 @@ from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.cost import bytes_text
+from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.evaluation_cost import BATCH
-from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import generating_draw, prior_category
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 

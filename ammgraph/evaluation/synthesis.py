@@ -13,18 +13,10 @@ from ammgraph.evaluation.evaluate import infer
 from ammgraph.nn.densities import component_parameters
 from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.evaluation_cost import BATCH
-from ammgraph.plan.plan import (
-    NOISE,
-    DrawPlan,
-    FactorPlan,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    Plan,
-    ReconstructionPlan,
-    Site,
-)
+from ammgraph.plan.networks import NOISE
+from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.queries import ancestry
 from ammgraph.spec.schema import Mixture
 

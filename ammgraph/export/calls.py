@@ -10,17 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ammgraph.export.code import ATTRIBUTES, Names
-from ammgraph.plan.plan import (
-    DrawPlan,
-    EvaluationPlan,
-    FactorPlan,
-    FromNetwork,
-    NetworkPlan,
-    PassPlan,
-    Plan,
-    ScorePlan,
-    TurnPlan,
-)
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork
+from ammgraph.plan.networks import NetworkPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan, ScorePlan, TurnPlan
 
 
 @dataclass(frozen=True)

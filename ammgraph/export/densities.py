@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ammgraph.export.code import number, text
 from ammgraph.formulas.expression import Leaf, Scored, Value
-from ammgraph.plan.plan import FromPrior, LossPlan, Plan, ScorePlan
+from ammgraph.plan.draws import FromPrior
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import LossPlan, ScorePlan
 from ammgraph.spec.notation import Input, Named
 from ammgraph.spec.schema import Mixture, Normal
 

@@ -13,7 +13,8 @@ from ammgraph.export.networks import attributes
 from ammgraph.formulas.expression import Expression, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
 from ammgraph.formulas.functions import FUNCTIONS
 from ammgraph.formulas.notation import PRODUCT, Spelling, written
-from ammgraph.plan.plan import LossPlan, PassPlan, Plan, TurnPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan
 from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule

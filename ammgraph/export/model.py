@@ -9,7 +9,8 @@ from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_facto
 from ammgraph.export.code import ATTRIBUTES, TAKEN, Names, call, class_names, docstring, number, returned, text
 from ammgraph.export.networks import has_hidden_probabilities
 from ammgraph.nn.model import Model
-from ammgraph.plan.plan import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Plan, Site
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import (
     ancestry,
     drawn_by_network,

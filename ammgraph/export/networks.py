@@ -8,7 +8,7 @@ from ammgraph.diagnostics import counted
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
 from ammgraph.layers.operations import POOLS, UNSAID
-from ammgraph.plan.plan import NetworkPlan, RowPlan, shape_text
+from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.notation import Named, Zeros
 from ammgraph.spec.values import Activation
 

@@ -10,8 +10,10 @@ from torch.nn import functional as F
 
 from ammgraph.nn.model import Model, Tensors, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input, raw
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
 from ammgraph.plan.evaluation_cost import COMPONENTS
-from ammgraph.plan.plan import BayesPlan, DrawPlan, FactorPlan, FromNetwork, FromPrior, Plan, ScorePlan
+from ammgraph.plan.plan import BayesPlan, Plan
+from ammgraph.plan.turns import ScorePlan
 from ammgraph.spec.schema import Mixture, Normal
 
 

@@ -12,18 +12,10 @@ from torch import Tensor, nn
 
 from ammgraph.data.records import Split, scale_images
 from ammgraph.nn.networks import Mode, Network, evaluate_input, raw
-from ammgraph.plan.plan import (
-    DrawPlan,
-    FactorPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    PassPlan,
-    Plan,
-    Site,
-    VariablePlan,
-)
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
+from ammgraph.plan.networks import VariablePlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan
 from ammgraph.spec.schema import Empirical, Mixture, Normal, Probabilities, RandomMeans, Uniform
 
 Tensors = Mapping[str, Tensor]

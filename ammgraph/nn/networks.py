@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import POOLS
 from ammgraph.nn.functions import function
-from ammgraph.plan.plan import NetworkPlan, RowPlan
+from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.values import Activation
 

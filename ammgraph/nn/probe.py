@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import DrawPlan, FromData, FromDraw, Plan
+from ammgraph.plan.draws import DrawPlan, FromData, FromDraw
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import fields_of
 
 EXAMPLES = 2

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic, counted
+from ammgraph.plan.draws import FromData, FromPrior
 from ammgraph.plan.evaluation_cost import EvaluationMemory, evaluation_memory, known_counts
-from ammgraph.plan.plan import FromData, FromPrior, Plan, RowPlan, TurnPlan
+from ammgraph.plan.networks import RowPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import TurnPlan
 from ammgraph.spec.schema import Spec
 
 LARGEST_MEMORY = 1 << 43  # bytes: more than one machine has for a step; `train` asks the machine at hand

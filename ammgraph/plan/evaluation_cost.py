@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from ammgraph.plan.plan import FromNetwork, Plan, ReadoutPlan
+from ammgraph.plan.draws import FromNetwork
+from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.spec.data_sets import COUNTS
 
 BATCH = 200  # images that pass through the networks at once

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ammgraph.formulas.expression import Expression, Logit, times
 from ammgraph.formulas.objectives import Role, Share, loss
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.plan import GamePlan, PenaltyPlan, SideName
+from ammgraph.plan.turns import GamePlan, PenaltyPlan, SideName
 from ammgraph.spec.schema import Schedule
 
 Sides = tuple[list[Share], list[Share]]

@@ -12,18 +12,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from ammgraph.folders import ENVIRONMENT, SPEC
-from ammgraph.plan.plan import (
-    FactorPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    GamePlan,
-    LossPlan,
-    Plan,
-    RowPlan,
-    TermPlan,
-)
+from ammgraph.plan.draws import FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.networks import RowPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan
 from ammgraph.spec.schema import Data, Empirical, Evaluation, Mixture, Normal, Probabilities, Uniform
 
 VERSION = 1

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from ammgraph.plan.plan import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior, Plan
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
+from ammgraph.plan.plan import Plan
 
 
 def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:

@@ -16,7 +16,8 @@ from ammgraph.formulas.expression import Functional, parts
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
-from ammgraph.plan.plan import GamePlan, Plan, TermPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, TermPlan
 
 Record = Mapping[str, Any]
 

@@ -2,7 +2,9 @@
 
 from markupsafe import Markup
 
-from ammgraph.plan.plan import DrawPlan, NetworkPlan, Plan, RowPlan, shape_text
+from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
+from ammgraph.plan.plan import Plan
 from ammgraph.report.page import Table
 from ammgraph.show.diagram import flows, same_model
 from ammgraph.show.drawing import flow_svg, model_svg

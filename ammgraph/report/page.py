@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ammgraph.plan.plan import shape_text
+from ammgraph.plan.networks import shape_text
 from ammgraph.report.mathematics import formula
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.terminal import escaped

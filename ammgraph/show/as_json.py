@@ -28,8 +28,7 @@ from pydantic import BaseModel
 from ammgraph.diagnostics import as_json as diagnostic_json
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.cost import forward_cost, memory
-from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.plan import (
+from ammgraph.plan.draws import (
     Density,
     DrawPlan,
     EvaluationPlan,
@@ -38,18 +37,12 @@ from ammgraph.plan.plan import (
     FromDraw,
     FromNetwork,
     FromPrior,
-    GamePlan,
-    LossPlan,
-    NetworkPlan,
-    PassPlan,
-    Plan,
-    ReadoutPlan,
-    RowPlan,
-    ScorePlan,
     Site,
-    TermPlan,
-    TurnPlan,
 )
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.networks import NetworkPlan, RowPlan
+from ammgraph.plan.plan import Plan, ReadoutPlan
+from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, ScorePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
 from ammgraph.spec.schema import Schedule

@@ -9,7 +9,9 @@ from typing import Literal
 
 from ammgraph.diagnostics import counted
 from ammgraph.formulas.expression import Scored, Value
-from ammgraph.plan.plan import DrawPlan, FromData, FromNetwork, LossPlan, ObjectivePlan, PassPlan, Plan, TurnPlan
+from ammgraph.plan.draws import DrawPlan, FromData, FromNetwork
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import LossPlan, ObjectivePlan, PassPlan, TurnPlan
 from ammgraph.show.text import asked_text, formula_text, often_text
 from ammgraph.spec.schema import Schedule
 

@@ -12,21 +12,10 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel
 
 from ammgraph.diagnostics import counted
-from ammgraph.plan.plan import (
-    DrawPlan,
-    FactorPlan,
-    FromData,
-    FromDraw,
-    FromNetwork,
-    FromPrior,
-    GamePlan,
-    NetworkPlan,
-    Plan,
-    RowPlan,
-    TurnPlan,
-    VariablePlan,
-    shape_text,
-)
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, TurnPlan
 from ammgraph.show.text import formula_text, layer_text, range_text
 from ammgraph.spec.notation import Input, number_text, side_text
 from ammgraph.spec.schema import Spec

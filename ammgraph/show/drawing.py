@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.show.canvas import INK, PAPER, SHADE, Picture, below, beside, frame, label, svg, text_width, wrapped
 from ammgraph.show.diagram import Box, Flow, Model, Node, flows, model_of, pairs
 

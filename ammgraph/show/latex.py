@@ -18,8 +18,10 @@ from ammgraph.formulas.expression import (
 from ammgraph.formulas.functions import FUNCTIONS, functional_latex
 from ammgraph.formulas.notation import Spelling, written
 from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.games import game_value, penalty_value, weighed
-from ammgraph.plan.plan import DrawPlan, GamePlan, ObjectivePlan, PenaltyPlan, Plan, TermPlan, TurnPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, ObjectivePlan, PenaltyPlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import head_and_rest, number_text, parse_factor
 from ammgraph.spec.schema import Schedule
 

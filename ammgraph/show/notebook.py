@@ -3,7 +3,8 @@
 from dataclasses import fields
 
 from ammgraph.compiler.compile import compile_spec as compiled
-from ammgraph.plan.plan import GamePlan, Plan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan
 from ammgraph.show.drawing import figure_svg
 from ammgraph.show.text import formula_text, table
 from ammgraph.spec.notation import side_text

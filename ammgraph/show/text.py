@@ -7,23 +7,11 @@ from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope,
 from ammgraph.formulas.functions import FUNCTIONS, functional_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
+from ammgraph.plan.draws import Density, FactorPlan, FromData, FromDraw, FromPrior
 from ammgraph.plan.games import game_value, penalty_value, weighed
-from ammgraph.plan.plan import (
-    Density,
-    FactorPlan,
-    FromData,
-    FromDraw,
-    FromPrior,
-    GamePlan,
-    NetworkPlan,
-    PassPlan,
-    Plan,
-    RowPlan,
-    TermPlan,
-    TurnPlan,
-    VariablePlan,
-    shape_text,
-)
+from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, PassPlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import PassPlan
+from ammgraph.plan.turns import PassPlan
 
 Reached = list[tuple[Tensor, Tensor]]  # samples, and the gradient of a loss with respect to them
 

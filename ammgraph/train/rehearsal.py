@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ammgraph.plan.metric import GRADIENT, Metric
-from ammgraph.plan.plan import TurnPlan
+from ammgraph.plan.turns import TurnPlan
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.trainer import Trainer
 

@@ -16,18 +16,10 @@ from ammgraph.nn.densities import Distribution, factor_distribution
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, raw
+from ammgraph.plan.draws import EvaluationPlan, FromNetwork
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
-from ammgraph.plan.plan import (
-    EvaluationPlan,
-    FromNetwork,
-    GamePlan,
-    LossPlan,
-    ObjectivePlan,
-    PassPlan,
-    Plan,
-    TermPlan,
-    TurnPlan,
-)
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, LossPlan, ObjectivePlan, PassPlan, TermPlan, TurnPlan
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
 Gradients = dict[str, list[Tensor]]

@@ -15,8 +15,10 @@ from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
-from ammgraph.plan.plan import FromData, FromPrior, Plan, TurnPlan
+from ammgraph.plan.draws import FromData, FromPrior
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import fields_of
+from ammgraph.plan.turns import TurnPlan
 from ammgraph.spec.schema import Empirical
 from ammgraph.train.ranks import ALONE, Ranks
 

@@ -15,7 +15,8 @@ from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
 from ammgraph.plan.cost import Precision
 from ammgraph.plan.identity import of_another_version, plan_hash
-from ammgraph.plan.plan import NetworkPlan, Plan
+from ammgraph.plan.networks import NetworkPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train import memory

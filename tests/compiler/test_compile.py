@@ -14,7 +14,8 @@ from small_specs import FOLDER, plan_of, problem_of, problems_of
 import ammgraph.compiler
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import CODES
-from ammgraph.plan.plan import FromNetwork, Plan
+from ammgraph.plan.draws import FromNetwork
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.schema import DataSource
 

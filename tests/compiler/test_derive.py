@@ -3,7 +3,8 @@
 import pytest
 from small_specs import plan_of
 
-from ammgraph.plan.plan import BayesPlan, Density, Plan, ReadoutPlan, ReconstructionPlan
+from ammgraph.plan.draws import Density
+from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
 from ammgraph.spec.notation import parse_input
 
 

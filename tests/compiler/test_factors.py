@@ -3,7 +3,7 @@
 import pytest
 from small_specs import origin_of, plan_of, problem_of, problems_of
 
-from ammgraph.plan.plan import FromData, FromDraw, FromPrior
+from ammgraph.plan.draws import FromData, FromDraw, FromPrior
 from ammgraph.spec.schema import DataSource, Uniform
 
 

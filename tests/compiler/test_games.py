@@ -3,7 +3,7 @@
 import pytest
 from small_specs import AGAIN, TWO_GAMES, origin_of, plan_of, problem_of, problems_of
 
-from ammgraph.plan.plan import ObjectivePlan
+from ammgraph.plan.turns import ObjectivePlan
 
 OTHER = "networks: {other: {layers: {d: {input: z, op: linear, channels: 1}}}}\n"
 

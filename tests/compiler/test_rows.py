@@ -12,7 +12,7 @@ from torch import nn
 
 from ammgraph.layers.operations import Kernel, conv_size, conv_transpose_size
 from ammgraph.nn.networks import Network
-from ammgraph.plan.plan import NetworkPlan, RowPlan
+from ammgraph.plan.networks import NetworkPlan, RowPlan
 
 WIDTHS, STRIDES, PADDINGS, SIZES = range(1, 6), range(1, 4), range(3), range(1, 10)
 

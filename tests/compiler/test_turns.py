@@ -3,7 +3,8 @@
 import pytest
 from small_specs import TWO_GAMES, plan_of, problem_of, problems_of
 
-from ammgraph.plan.plan import PassPlan, Plan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan
 
 OTHER = "networks: {other: {layers: {d: {input: z, op: linear, channels: 1}}}}\n"
 NORMALISED = "networks: {critic: {layers: {hx: {batchnorm: true}}}}\n"

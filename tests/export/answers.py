@@ -8,7 +8,8 @@ from torch import Tensor
 from ammgraph.evaluation.evaluate import category_scores, infer
 from ammgraph.nn.model import Model, build, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import DrawPlan, Plan
+from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import inferring_draw
 
 

@@ -23,7 +23,8 @@ from ammgraph.export.model import askings
 from ammgraph.export.source import model_source
 from ammgraph.nn.model import Model, build, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import PassPlan, Plan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
 from ammgraph.train.streams import Feed

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import DrawPlan, FromNetwork, Plan
+from ammgraph.plan.draws import DrawPlan, FromNetwork
+from ammgraph.plan.plan import Plan
 
 COUNT = 40_000
 

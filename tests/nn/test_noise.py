@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Model, build, draw_noise, draw_prior, one_hot
-from ammgraph.plan.plan import FromPrior, Plan, Site
+from ammgraph.plan.draws import FromPrior, Site
+from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from matplotlib.mathtext import MathTextParser
 from plain_objectives import OBJECTIVES, discriminator_loss, generator_loss
 from tiny import LABELED, TINY, plan_of
 
-from ammgraph.plan.plan import GamePlan
+from ammgraph.plan.turns import GamePlan
 from ammgraph.show import latex as module
 from ammgraph.show.latex import latex
 

@@ -13,7 +13,8 @@ from tiny import TINY, plan_of
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.formulas import objectives
-from ammgraph.plan.plan import GamePlan, Plan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan
 from ammgraph.show.text import formula_text, game_text, plan_text, table
 from ammgraph.spec.load import load_spec
 

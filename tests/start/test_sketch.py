@@ -8,7 +8,8 @@ from random_factorizations import factorizations
 from tiny import trainer_of
 
 from ammgraph.diagnostics import SpecError
-from ammgraph.plan.plan import FromNetwork, Plan
+from ammgraph.plan.draws import FromNetwork
+from ammgraph.plan.plan import Plan
 from ammgraph.start.json_schema import SCHEMA_LINE
 from ammgraph.start.skeleton import Typed
 from ammgraph.start.sketch import new_spec

@@ -14,8 +14,10 @@ from torch import Tensor
 from ammgraph.data.dataset import Dataset
 from ammgraph.nn.model import Draw, Model, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.plan.draws import EvaluationPlan
 from ammgraph.plan.games import between_name
-from ammgraph.plan.plan import EvaluationPlan, GamePlan, PassPlan, PenaltyPlan, Plan, TurnPlan
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import GamePlan, PassPlan, PenaltyPlan, TurnPlan
 from ammgraph.spec.training import Adam, Sgd
 from ammgraph.train.streams import Feed, Noise, initial_model
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ammgraph.nn.model import critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.plan import GamePlan
+from ammgraph.plan.turns import GamePlan
 from ammgraph.train.legs import away_from_zero
 
 PENALTIES = ["none", "gradient_penalty", "roth_penalty", "r1_penalty"]

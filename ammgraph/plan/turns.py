@@ -1,0 +1,188 @@
+"""The plan of turns: games, terms, the losses that both become, and in which passes they are taken."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, parts
+from ammgraph.plan.draws import Density, EvaluationPlan, FromPrior, Site
+from ammgraph.plan.metric import Metric
+from ammgraph.spec.notation import Reference
+from ammgraph.spec.schema import Schedule
+
+SideName: TypeAlias = Literal["real", "fake"]
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One pass of a network in a turn: which rows it computes, and at whose samples.
+
+    drawn    within a draw: what a factor's sample needs and no earlier factor of the same evaluation computes
+    asked    at a draw's samples: what terms need beyond that
+    scored   a discriminator over the samples of several draws, joined along the batch
+    between  a discriminator between the i-th sample of the first and the i-th of the second draw, statistics kept
+
+    `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake").
+    """
+
+    kind: Literal["drawn", "asked", "scored", "between"]
+    evaluation: EvaluationPlan
+    row: str
+    rows: tuple[str, ...]
+    draws: tuple[str, ...]
+    batch: int
+    sides: tuple[tuple[str, SideName], ...] = ()
+    every: int = 1  # taken in every so many steps
+    raw: tuple[str, ...] = ()  # rows that are computed up to their activation
+
+
+@dataclass(frozen=True)
+class PenaltyPlan:
+    """A penalty of a game on its discriminator's logit."""
+
+    kind: str  # of `formulas.penalties`
+    weight: Schedule
+    every: int = 1  # steps from one time that it is taken to the next; it then weighs so much more
+
+
+@dataclass(frozen=True)
+class GamePlan:
+    """A game: REAL against FAKE, one scalar for the discriminator, one for the networks that draw what it reads."""
+
+    name: str
+    real: tuple[tuple[float, str], ...]  # weight, draw
+    fake: tuple[tuple[float, str], ...]
+    objective: str  # of `formulas.objectives`
+    weight: Schedule
+    discriminator: Reference
+    reads: tuple[tuple[str, str], ...]  # the discriminator's local name -> variable
+    penalties: tuple[PenaltyPlan, ...]
+    paths: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ]  # network -> the samples through which the game's gradient reaches it
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """The distributions on both sides, each once."""
+        return tuple(dict.fromkeys(draw for _, draw in self.real + self.fake))
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """A factor's distribution, or a row's value, at the samples of a draw, as a term uses it.
+
+    `rows` are what its network computes for it, stopping at variables; those in `raw` only up to the activation.
+    """
+
+    name: str  # `c(y|x)`, `decoder.x`
+    draw: str  # "" where a factor has no conditions
+    network: str = ""  # nothing for a prior
+    evaluation: EvaluationPlan | None = None
+    row: str = ""
+    rows: tuple[str, ...] = ()
+    raw: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()  # the variables it depends on
+    density: Density | None = None  # nothing for a value
+    prior: FromPrior | None = None
+
+
+@dataclass(frozen=True)
+class TermPlan:
+    """A term: a number made of distributions and values at the samples of draws, and whom its gradient reaches."""
+
+    name: str
+    value: Expression
+    weight: Schedule
+    draws: tuple[str, ...]  # those whose samples it is taken at
+    scores: tuple[ScorePlan, ...]
+    paths: tuple[tuple[str, tuple[str, ...]], ...]  # network -> samples (`q.z`) and scores (`c(y|x)`)
+
+    def score(self, leaf: Scored | Value) -> ScorePlan | None:
+        """What a leaf of the value stands for; nothing where it is a variable's sample."""
+        name = leaf.factor if isinstance(leaf, Scored) else leaf.name
+        return next((score for score in self.scores if (score.name, score.draw) == (name, leaf.draw)), None)
+
+
+@dataclass(frozen=True)
+class LossPlan:
+    """A number that networks minimise in a turn: w n value in every nth step; w the product of `weights`, n `every`.
+
+    `paths` say through what its gradient reaches which network: through samples that the network has drawn, or, where
+    none is named, through the pass of the network itself; a term's name the scores that the network gives, too.
+    """
+
+    owner: str  # the game, or the term
+    what: str  # discriminator, generator, the kind of a penalty; `value` of a term
+    value: Expression
+    weights: tuple[Schedule, ...]
+    paths: tuple[tuple[str, tuple[str, ...]], ...]
+    every: int = 1
+
+    @property
+    def name(self) -> str:
+        """`joint/discriminator`, `joint/generator`, `joint/roth_penalty`; what its value is logged as."""
+        return str(Metric(self.owner, self.what))
+
+    def weight(self, epoch: float) -> float:
+        """W n at an epoch."""
+        return math.prod((schedule.at(epoch) for schedule in self.weights), start=float(self.every))
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """What the value is a function of, each once."""
+        return tuple(dict.fromkeys(part for part in parts(self.value) if isinstance(part, Leaf)))
+
+    @cached_property
+    def passes(self) -> frozenset[str]:
+        """The evaluations of discriminators at which it is taken."""
+        return frozenset(leaf.evaluation for leaf in self.leaves if isinstance(leaf, Logit | Slope))
+
+    @cached_property
+    def sloped(self) -> frozenset[str]:
+        """The evaluations at whose samples it takes the gradient of the logit."""
+        return frozenset(leaf.evaluation for leaf in self.leaves if isinstance(leaf, Slope))
+
+
+@dataclass(frozen=True)
+class ObjectivePlan:
+    """The sum of losses that these networks minimise in a turn, through their own passes, or samples and terms."""
+
+    through: Literal["passes", "samples"]
+    losses: tuple[str, ...]  # by name
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TurnPlan:
+    """One turn: draw, pass the discriminators, take all gradients at that point, update."""
+
+    update: tuple[str, ...]
+    steps: int
+    redraw: bool  # new data and new noise, or those of the turn before
+    draws: tuple[str, ...]
+    passes: tuple[PassPlan, ...]  # in the order in which they are taken
+    games: tuple[str, ...]
+    losses: tuple[LossPlan, ...]
+    objectives: tuple[ObjectivePlan, ...]
+    sites: tuple[Site, ...]
+    terms: tuple[str, ...] = ()
+
+    def loss(self, name: str) -> LossPlan:
+        """The loss of that name."""
+        return next(loss for loss in self.losses if loss.name == name)
+
+    @property
+    def minimised(self) -> tuple[tuple[LossPlan, str], ...]:
+        """Every loss with every network that minimises it."""
+        return tuple(
+            (self.loss(name), network)
+            for objective in self.objectives
+            for name in objective.losses
+            for network in objective.networks
+            if network in dict(self.loss(name).paths)
+        )
+
+    def passes_of(self, kind: Literal["drawn", "asked", "scored", "between"]) -> tuple[PassPlan, ...]:
+        """The passes of a kind."""
+        return tuple(found for found in self.passes if found.kind == kind)
