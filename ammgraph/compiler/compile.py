@@ -10,6 +10,7 @@ from ammgraph.compiler.derive import density_of, plan_readouts, plan_reconstruct
 from ammgraph.compiler.effect import check_rows_learn, check_samples_differ, data_are_read, without_effect
 from ammgraph.compiler.extent import check_extent
 from ammgraph.compiler.factors import check_draws, check_factors, draw_order, sampling_order
+from ammgraph.compiler.features import check_feature_names, check_features, plan_features
 from ammgraph.compiler.games import check_games, check_sides, needed_variables, plan_game
 from ammgraph.compiler.idle import idle_settings
 from ammgraph.compiler.lint import check_settings, check_unused, lint
@@ -31,14 +32,14 @@ from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
 # The rules of each stage; a later one takes for granted what an earlier one has found in order.
 NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_extent,),
-    (check_tables, check_factors, check_origins, check_sides, check_settings, check_draws),
+    (check_tables, check_factors, check_origins, check_sides, check_settings, check_draws, check_feature_names),
     (check_calls, check_inputs, check_names),
     (check_shapes, check_variable_rows, check_conditions),
     (check_objectives, check_games, check_terms),
     (check_unused,),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
-    (check_samples_differ, check_players),
+    (check_samples_differ, check_players, check_features),
     (check_turns, check_rows_learn, check_statistics),
 )
 WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
@@ -114,6 +115,7 @@ def _plan(resolved: Resolved) -> Plan:
         ),
         warnings=(),
         terms=terms,
+        features=plan_features(resolved, draws),
     )
 
 

@@ -141,6 +141,7 @@ def _published(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     kinds = {
         of for readout in plan.readouts for of in (("classes",) if readout.supervised else ("clusters", "assigned"))
     }
+    kinds |= {"features", "clusters", "assigned"} if plan.features is not None else set()
     measured = {name for name, measure in MEASURES.items() if measure.of in kinds}
     for index, number in enumerate(spec.published):
         if number.metric not in measured:

@@ -148,6 +148,14 @@ def plan_term(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> T
     )
 
 
+def evaluation_at(
+    resolved: Resolved, draw: str, reference: Reference
+) -> tuple[EvaluationPlan, frozenset[str], tuple[str, ...]]:
+    """The evaluation that gives a row at a draw's samples, the rows that are given there, the variables it reads."""
+    evaluation, given = _evaluation(resolved, draw, reference)
+    return evaluation, given, _reads(resolved, evaluation, (reference.name,), given)
+
+
 def _value(resolved: Resolved, term: str) -> Expression:
     """The term as an expression, its leaves named as its scores are."""
     uses = uses_of(resolved, term)

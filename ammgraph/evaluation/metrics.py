@@ -186,6 +186,42 @@ def adjusted_rand_index(clusters: Array, labels: Array) -> float:
     return float(adjusted_rand_score(labels, clusters))
 
 
+def nearest_neighbor_error(known: Array, known_labels: Array, features: Array, labels: Array) -> float:
+    """(1/N) sum_i 1{known_labels_j(i) != labels_i}, j(i) = argmin_j ||known_j - features_i||_2; in [0, 1].
+
+    Args:
+        known: features of the images that are searched, (M, D).
+        known_labels: (M,).
+        features: (N, D).
+        labels: (N,).
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    _check_same_length(features, labels)
+    found = KNeighborsClassifier(1, algorithm="brute").fit(known, known_labels)
+    return classification_error(found.predict(features), labels)
+
+
+def linear_probe_error(known: Array, known_labels: Array, features: Array, labels: Array) -> float:
+    """(1/N) sum_i 1{argmax_k (W f_i + b)_k != labels_i}, W and b by logistic regression on the known; in [0, 1].
+
+    Features are standardised by the known ones'; the penalty is scikit-learn's, C = 1. Arguments as those of
+    `nearest_neighbor_error`.
+    """
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    _check_same_length(features, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it has 200 steps, whether or not it would move on
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200)).fit(known, known_labels)
+    return classification_error(probe.predict(features), labels)
+
+
 def labels_tell(labels: Array) -> bool:
     """Whether there are two labels: with one alone whatever is constant has no error, and NMI and ARI mean nothing."""
     return len(labels) > 0 and bool((labels != labels[0]).any())

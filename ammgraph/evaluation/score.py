@@ -15,9 +15,10 @@ import torch
 
 from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split, scale_images
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
 from ammgraph.evaluation.evaluate import Answers, ask, rule_text
+from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
@@ -25,7 +26,7 @@ from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.plan import Plan, ReadoutPlan
+from ammgraph.plan.plan import FeaturePlan, Plan, ReadoutPlan
 from ammgraph.runs.run import Place
 from ammgraph.spec.measures import MEASURES
 from ammgraph.train.memory import check_evaluation_memory
@@ -115,6 +116,8 @@ def evaluate_loaded(
         for readout in loaded.plan.readouts:
             if not readout.supervised:
                 found += _baseline(loaded, readout, name, examples, before)
+    if loaded.plan.features is not None:
+        found += _features(loaded, loaded.plan.features, name, examples)
     if quality is not None:
         found += measure_quality(loaded.model, loaded.plan, loaded.dataset, name, examples, quality)
     return Evaluation(
@@ -307,21 +310,44 @@ def _baseline(
         known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
         if known:
             return known
-    chosen = torch.linspace(0, len(examples) - 1, min(len(examples), BASELINE)).round().long()
-    scored = _k_means(split, examples.at(chosen), size)
+    some = examples.at(torch.from_numpy(_evenly(len(examples))))
+    scored = _k_means(split, _numpy(scale_images(some.images, 0.0, 1.0).flatten(1)), _numpy(some.labels), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
     return [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
 
 
-def _k_means(split: str, examples: Split, size: int) -> _Scored:
+def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Split) -> list[Result]:
+    """How a row's values part the classes: by labelled training images, and by k-means with as many clusters."""
+    train, labels = loaded.dataset.train, _numpy(examples.labels)
+    values = features_of(loaded.model, loaded.plan, wanted, examples)
+    found = []
+    if split != "train" and metrics.labels_tell(_numpy(train.labels)):
+        known = features_of(loaded.model, loaded.plan, wanted, train), _numpy(train.labels)
+        common = _Common(wanted.name, "", f"by {counted(len(train), 'training image')}", split, len(examples))
+        for name, measure in MEASURES.items():
+            if measure.of == "features":
+                every = slice(None) if name == "knn_error" else _evenly(len(train))
+                some = tuple(part[every] for part in known)
+                found.append(common.result(name, metrics.measured(name, *some, values, labels)))
+    chosen, size = _evenly(len(examples)), len(np.unique(labels))
+    scored = _k_means(split, values[chosen], labels[chosen], size)
+    by = f"k-means on {wanted.name}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
+    return found + _agreement(_Common(wanted.name, "k-means", by, split, len(chosen)), scored, [scored])
+
+
+def _evenly(count: int) -> Array:
+    """Positions of an even choice of at most as many examples as k-means sees."""
+    return np.linspace(0, count - 1, min(count, BASELINE)).round().astype(np.int64)
+
+
+def _k_means(split: str, points: Array, labels: Array, size: int) -> _Scored:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    pixels = _numpy(scale_images(examples.images, 0.0, 1.0).flatten(1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
-        clusters = KMeans(min(size, len(pixels)), n_init=K_MEANS_RESTARTS, random_state=0).fit_predict(pixels)
-    return _Scored(split, clusters, size, _numpy(examples.labels))
+        clusters = KMeans(min(size, len(points)), n_init=K_MEANS_RESTARTS, random_state=0).fit_predict(points)
+    return _Scored(split, clusters, size, labels)
 
 
 def _readable(folder: Path) -> Evaluation | None:

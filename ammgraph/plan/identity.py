@@ -22,14 +22,14 @@ VERSION = 1
 
 # What only describes, follows from the rest, or may change between two parts of one run.
 DESCRIPTIVE: dict[type, frozenset[str]] = {
-    Plan: frozenset({"title", "epochs", "steps", "readouts", "reconstructions", "published", "warnings"}),
+    Plan: frozenset({"title", "epochs", "steps", "readouts", "reconstructions", "features", "published", "warnings"}),
     FactorPlan: frozenset({"text", "value"}),
     GamePlan: frozenset({"paths"}),
     LossPlan: frozenset({"paths"}),
     TermPlan: frozenset({"paths"}),
     RowPlan: frozenset({"parameters", "multiply_adds"}),
     Data: frozenset({"path", "fields"}),  # the factors' origins say which field a variable takes
-    Evaluation: frozenset({"every_epochs"}),
+    Evaluation: frozenset({"every_epochs", "features"}),
 }
 
 # Kinds that stand in the same place and may have the same fields.

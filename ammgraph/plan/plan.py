@@ -9,7 +9,7 @@ from typing import Literal
 
 from ammgraph.diagnostics import Diagnostic
 from ammgraph.formulas.objectives import Role
-from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan
 from ammgraph.plan.networks import NetworkPlan, VariablePlan
 from ammgraph.plan.turns import GamePlan, TermPlan, TurnPlan
 from ammgraph.spec.schema import Data, DataSource, Evaluation, Published
@@ -44,6 +44,22 @@ class ReconstructionPlan:
 
 
 @dataclass(frozen=True)
+class FeaturePlan:
+    """A row whose values at the data's images are judged as features."""
+
+    name: str  # `encoder.h2`
+    draw: str  # the distribution that infers what it reads
+    evaluation: EvaluationPlan
+    rows: tuple[str, ...]  # in computing order, itself the last
+    reads: tuple[str, ...]  # variables
+
+    @property
+    def network(self) -> str:
+        """The network that has it."""
+        return self.evaluation.network
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything decided about a spec."""
 
@@ -67,6 +83,7 @@ class Plan:
     published: tuple[Published, ...]
     warnings: tuple[Diagnostic, ...]
     terms: tuple[TermPlan, ...] = ()
+    features: FeaturePlan | None = None
 
     def variable(self, name: str) -> VariablePlan:
         """The variable of that name."""

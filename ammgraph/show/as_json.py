@@ -15,7 +15,7 @@ terms            [{name, value, weight, scores, gradients, latex}]; a score is w
 turns            [{update, steps, redraw, draws, passes, games, terms, losses, objectives, noise}], in the order of one
                  step; a pass is `drawn` within a draw, `asked` for by terms at a draw's samples, `scored` by a
                  discriminator at draws' samples, or `between` two draws'
-readouts, reconstructions, training, data, evaluation, published, cost, warnings
+readouts, reconstructions, features, training, data, evaluation, published, cost, warnings
 
 A weight or a rate is a number, or a list of [epoch, value] where it changes.
 """
@@ -78,6 +78,7 @@ def as_json(plan: Plan) -> Json:
             {"variable": found.variable, "infer": found.infer, "generate": found.generate}
             for found in plan.reconstructions
         ],
+        "features": None if plan.features is None else {"row": plan.features.name, "draw": plan.features.draw},
         "training": {
             "epoch_source": str(plan.epoch_source),
             "epoch_batch": plan.epoch_batch,

@@ -72,6 +72,7 @@ def distributions_text(plan: Plan) -> str:
         )
         lines.append(f"  reads {readout.variable} off {readout.draw} ({kind}){bayes}")
     lines += [f"  reconstructs {item.variable}: {item.infer}, then {item.generate}" for item in plan.reconstructions]
+    lines += [] if plan.features is None else [f"  judges the features {plan.features.name} at {plan.features.draw}"]
     return "\n".join(lines)
 
 

@@ -13,8 +13,9 @@ class Measure:
         unit: `fraction`, `nats`, ...; empty where it has none.
         better: which way is better, where one is.
         of: what `function`, of `evaluation.metrics` or by its whole dotted name, is called with: `clusters` and labels;
-            `assigned` clusters, labels and an assignment of classes; predicted `classes` and labels; or `samples`, of
-            which it is torch-fidelity's key. Empty where the evaluation has a way of its own.
+            `assigned` clusters, labels and an assignment of classes; predicted `classes` and labels; `features` and
+            labels of training images, then of the scored ones; or `samples`, of which it is torch-fidelity's key. Empty
+            where the evaluation has a way of its own.
         words: how people write it; the name unless given.
         protocol: what one must know beside the name.
     """
@@ -22,7 +23,7 @@ class Measure:
     meaning: str
     unit: str = ""
     better: Literal["", "lower", "higher"] = ""
-    of: Literal["", "clusters", "assigned", "classes", "samples"] = ""
+    of: Literal["", "clusters", "assigned", "classes", "features", "samples"] = ""
     function: str = ""
     words: str = ""
     protocol: str = ""
@@ -30,7 +31,7 @@ class Measure:
     @property
     def agreement(self) -> bool:
         """Whether it says how well a variable agrees with labels, as published numbers do."""
-        return self.of in ("clusters", "assigned", "classes")
+        return self.of in ("clusters", "assigned", "classes", "features")
 
 
 MEASURES: dict[str, Measure] = {
@@ -62,6 +63,23 @@ MEASURES: dict[str, Measure] = {
         of="clusters",
         function="adjusted_rand_index",
         words="ARI",
+    ),
+    "knn_error": Measure(
+        "share of images of another class than the training image with the nearest features, in Euclidean distance",
+        "fraction",
+        "lower",
+        "features",
+        "nearest_neighbor_error",
+        words="1-NN error",
+    ),
+    "probe_error": Measure(
+        "share of images that a linear classifier of the features, fitted on training images, gets wrong",
+        "fraction",
+        "lower",
+        "features",
+        "linear_probe_error",
+        words="linear probe's error",
+        protocol="logistic regression of standardised features, L2 penalty 1",
     ),
     "components_in_use": Measure("categories with at least a tenth of an even share of the images", "components"),
     "component_use": Measure("share of the images in each category", "fraction"),

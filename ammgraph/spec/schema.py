@@ -333,6 +333,12 @@ class Evaluation(Model):
         description="Epochs between two looks in training at the validation images, else at some training images.",
         examples=[5],
     )
+    features: ReferenceText | None = Field(
+        None,
+        description="A row whose values at images are judged as features when a run is scored: by the nearest training "
+        "image, by a linear classifier and by k-means.",
+        examples=["encoder.h2"],
+    )
 
 
 class Published(Model):
