@@ -45,6 +45,7 @@ from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, ScorePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
+from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Schedule
 
 VERSION = 2
@@ -303,6 +304,8 @@ def _model(model: BaseModel) -> Json:
         if isinstance(value, Schedule)
         else _model(value)
         if isinstance(value, BaseModel)
+        else str(value)
+        if isinstance(value, Reference)
         else value
         for name, value in model
         if value is not None

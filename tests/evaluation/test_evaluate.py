@@ -304,10 +304,10 @@ def test_k_means_finds_separate_clusters() -> None:
     images[:10, 0, 0, 1] = torch.arange(10, dtype=torch.uint8)
     labels = torch.arange(3).repeat_interleave(10)
     for size, error in ((3, 0), (2, 1 / 3)):
-        scored = _k_means("test", Split(images, labels), size)
+        scored = _k_means("test", images.flatten(1).numpy(), labels.numpy(), size)
         assignment = one_to_one(cluster_table(scored.chosen, scored.labels, size, 3))
         assert clustering_error(scored.chosen, scored.labels, assignment) == pytest.approx(error)
     for size, error in ((3, 0), (2, pytest.approx(1 / 3))):
-        found = _k_means("test", Split(images, labels), size)
+        found = _k_means("test", images.flatten(1).numpy(), labels.numpy(), size)
         table = cluster_table(found.chosen, found.labels, size, 3)
         assert clustering_error(found.chosen, found.labels, one_to_one(table)) == error

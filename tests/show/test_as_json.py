@@ -18,7 +18,7 @@ ROW = (
 KEYS = {
     "": (
         *("version", "title", "plan_hash", "variables", "networks", "distributions", "games", "terms", "turns"),
-        *("readouts", "reconstructions", "training", "data", "evaluation", "published", "cost", "warnings"),
+        *("readouts", "reconstructions", "features", "training", "data", "evaluation", "published", "cost", "warnings"),
     ),
     "variables": ("name", "kind", "shape", "range"),
     "networks": ("name", "inputs", "optimizer", "ema", "parameters", "multiply_adds", "rows"),
