@@ -236,7 +236,7 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         network = Network(NetworkPlan("net", (("v", (3, 4, 4)),), (row,), optimizer, None), 0.1, 1e-5)
         network.initialize(torch.Generator().manual_seed(0))
         values = {"v": torch.randn(2, 3, 4, 4)}
-        noise = {f"e/r.{row.noise}": torch.rand(2, *row.noise_shape)}
+        noise = {f"e/r.{tensor.name}": torch.rand(2, *tensor.shape) for tensor in row.tensors}
         network.compute(["r"], values, 2, noise, "e", Mode.TRAIN)
         return values["r"]
 

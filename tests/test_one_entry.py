@@ -35,12 +35,16 @@ activations.ACTIVATIONS["soft_shrink"] = activations.ActivationKind(
 )
 activations.ACTIVATIONS["hard_sigmoid"] = activations.ActivationKind("F.hardsigmoid", "a ramp", range=(0.0, 1.0))
 operations.OPERATIONS["valid_conv"] = operations.Operation(
-    "F.conv2d", "Conv2d", "a convolution of what is there",
-    weight=lambda inside, channels, width: (channels, inside[0], width, width),
-    positions=lambda inside, outside: outside[1] * outside[2],
+    "F.conv2d", "a convolution of what is there",
+    operations.Linear(
+        "Conv2d",
+        shape=lambda inside, channels, width: (channels, inside[0], width, width),
+        positions=lambda inside, outside: outside[1] * outside[2],
+    ),
     size=lambda size, kernel: (size - kernel.width) // kernel.stride + 1,
     columns=("width", "stride"),
 )
+operations.OPERATIONS["group_mean"] = operations.Operation("torch.mean", "the mean of each group")
 initializers.INITIALIZERS["truncated"] = initializers.Initializer(
     "nn.init.trunc_normal_", lambda s, _: {"std": s, "a": -2 * s, "b": 2 * s}, "A normal cut at 2 s.", 0.1
 )
@@ -70,7 +74,8 @@ plan = compile_spec(load_spec(sys.argv[1], [
     "networks.critic.layers.hx={input: x, op: valid_conv, channels: 4, width: 3, stride: 2}",
     "networks.critic.layers.hx.activation=soft_shrink 0.1",
     "networks.critic.layers.h={input: hx, channels: 9, width: 3, initializer: {weights: {truncated: 0.3}}}",
-    "networks.critic.layers.p={input: h | y | z, op: linear, channels: 1}",
+    "networks.critic.layers.hm={input: h, op: group_mean, channels: 3}",
+    "networks.critic.layers.p={input: hm | y | z, op: linear, channels: 1}",
     "networks.decoder.layers.x.activation=hard_sigmoid",
 ]))
 dataset = load_data(plan.data, None)
@@ -87,7 +92,7 @@ draws = {name: getattr(model.train(), f"draw_{name}")(*data.get(name, {}).values
 exported = {name: float(value) for name, value in model.losses(*draws.values(), noise).items()}
 found = take_turn(trainer.model, plan, turn, data, noise, 0.0).values
 trainer.advance()
-row = plan.network("critic").row("hx")
+row, mean = (plan.network("critic").row(name) for name in ("hx", "hm"))
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.score import measure
 images = dataset.validation
@@ -97,6 +102,7 @@ print(json.dumps({
     "watched": evaluate(trainer.model, plan, images)["y/completeness"],
     "warnings": [warning.message for warning in plan.warnings],
     "rows": [row.weight_shape, row.inner_shape, row.parameters, row.multiply_adds, row.fan_in],
+    "mean": [mean.weight_shape, mean.inner_shape, mean.parameters, mean.multiply_adds, mean.bias],
     "largest": float(trainer.model.network("critic").row("h").weight.abs().max()),
     "source": model_source(plan, trainer.model, plan.title, ""),
     "exported": exported,
@@ -143,6 +149,13 @@ def test_an_operation_is_one_entry(found: dict[str, Any]) -> None:
     assert "valid_conv 4 w3 s2" in found["text"]
     assert "`valid_conv` (a convolution of what is there)" in found["schema"]
     assert "self.hx = nn.Conv2d(1, 4, 3, stride=2)" in found["source"]
+
+
+def test_an_operation_without_weights_is_one_entry(found: dict[str, Any]) -> None:
+    assert found["mean"] == [[], [3, 1, 1], 0, 0, False]
+    assert "group_mean of 3 groups" in found["text"]
+    assert "`group_mean` (the mean of each group)" in found["schema"]
+    assert "hm = torch.mean(groups(h, 3), dim=2)" in found["source"]
 
 
 def test_an_initializer_is_one_entry(found: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.objectives import Role
 from ammgraph.formulas.objectives import loss as loss_of
 from ammgraph.layers.operations import POOLS
-from ammgraph.nn.functions import function
+from ammgraph.nn.functions import function, groups
 from ammgraph.nn.losses import value
 from ammgraph.plan.draws import DrawPlan, FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan, RowPlan
@@ -35,15 +35,19 @@ class PlainRow(nn.Module):
         self.dropout = nn.Dropout(row.dropout) if row.dropout else None
         channels, out = row.in_shape[0], row.inner_shape[0]
         self.layer: nn.Module | None = None
-        if row.operation is not None:
+        if row.linear is not None:
             inside = channels if row.columns else math.prod(row.in_shape)
-            self.layer = getattr(nn, row.operation.module)(inside, out, *row.columns.values(), bias=row.bias)
+            self.layer = getattr(nn, row.linear.module)(inside, out, *row.columns.values(), bias=row.bias)
         self.norm = nn.BatchNorm2d(out) if row.batchnorm else None
 
     def forward(self, x: Tensor) -> Tensor:
         row = self.plan
+        if row.noise and self.training:
+            x = x + row.noise * torch.randn_like(x)
         if self.dropout is not None:
             x = self.dropout(x)
+        if row.operation is not None and self.layer is None:
+            x = function(row.operation.torch)(groups(x, row.inner_shape[0]), dim=2)
         if self.layer is not None:
             x = self.layer(x) if row.columns else self.layer(x.flatten(1))[:, :, None, None]
         if self.norm is not None:
@@ -60,7 +64,7 @@ def _activate(row: RowPlan, x: Tensor) -> Tensor:
     if kind.noise is not None and kind.noise.kind == "gumbel":
         return F.gumbel_softmax(x, *arguments, hard=row.activation.name == "gumbel_straight_through", dim=1)
     if kind.noise is not None:
-        arguments.append(torch.randn(len(x), *row.noise_shape, dtype=x.dtype, device=x.device))
+        arguments.append(torch.randn(len(x), *row.tensors[-1].shape, dtype=x.dtype, device=x.device))
     return function(kind.torch)(x, *arguments, **dict(kind.keywords))
 
 

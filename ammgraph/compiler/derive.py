@@ -19,7 +19,7 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
     """
     row = rows[name]
     kind = None if row.activation is None else row.activation.kind.density
-    plain = row.op is None and not row.batchnorm and not row.dropout and row.pool is None
+    plain = row.passes_on and row.pool is None
     noisy = [atom for atom in row.input.names if _is_noise(atom, rows)]
     mean = _without_noise(row.input, rows, row.in_shape[0])
     if kind == "categorical":
@@ -94,7 +94,7 @@ def _reads_noise(names: Sequence[str], rows: Mapping[str, RowPlan], stops: froze
             continue
         seen.add(name)
         row = rows[name]
-        if row.noise:
+        if row.random:
             return True
         open_names += row.reads
     return False

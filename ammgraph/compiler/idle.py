@@ -105,7 +105,7 @@ def _common_columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`training.initializer` and `training.batchnorm`, which some row must take."""
     training = spec.training
     rows = [(spec.networks[found.name].layers[row.name], row) for found in plan.networks for row in found.rows]
-    own = [(written.initializer, row) for written, row in rows if row.op is not None]
+    own = [(written.initializer, row) for written, row in rows if row.linear is not None]
     takes = {
         "weights": any(initializer is None or initializer.weights is None for initializer, _ in own),
         "biases": any(row.bias and (initializer is None or initializer.biases is None) for initializer, row in own),

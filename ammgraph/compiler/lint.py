@@ -143,8 +143,7 @@ def _bounds(row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], pla
     bounds = "input" if row.activation is None else row.activation.kind.range
     if isinstance(bounds, tuple):
         return bounds
-    passes_on = row.op is None and not row.batchnorm and not row.dropout and bounds == "input"
-    if not passes_on or [str(row.input)] != list(row.reads):
+    if not (row.passes_on and bounds == "input") or [str(row.input)] != list(row.reads):
         return None
     if str(row.input) in bindings:
         return plan.variable(bindings[str(row.input)]).range

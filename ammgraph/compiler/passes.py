@@ -1,13 +1,12 @@
 """The passes of a turn: which rows every network computes, at whose samples, as one batch of how many; their noise."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork, FromPrior, Site, Stream
 from ammgraph.plan.games import between_name
-from ammgraph.plan.networks import NOISE, NetworkPlan
+from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan
 
 
@@ -122,13 +121,12 @@ def _rows(resolved: Resolved, game: GamePlan) -> tuple[str, ...]:
 
 def _pass_sites(found: PassPlan, network: NetworkPlan) -> Iterator[Site]:
     name = found.evaluation.name
-    masks: Stream = "penalty" if found.kind == "between" else "dropout"
+    disturbing: Stream = "penalty" if found.kind == "between" else "dropout"
     if found.kind == "between":
         yield Site(f"{name}/coefficient", "uniform", "penalty", found.batch, (1, 1, 1), every=found.every)
     for row in (network.row(row) for row in found.rows):
-        if row.dropout:
-            mask = Site(f"{name}/{row.name}.mask", "mask", masks, found.batch, row.in_shape, row.dropout)
-            yield replace(mask, every=found.every)
-        if row.noise and row.name not in found.raw:
-            noise = Site(f"{name}/{row.name}.{row.noise}", NOISE[row.noise], "sample", found.batch, row.noise_shape)
-            yield replace(noise, every=found.every)
+        for tensor in row.tensors:
+            if tensor.disturbs or row.name not in found.raw:
+                stream = disturbing if tensor.disturbs else "sample"
+                site = f"{name}/{row.name}.{tensor.name}"
+                yield Site(site, tensor.kind, stream, found.batch, tensor.shape, tensor.dropout, found.every)

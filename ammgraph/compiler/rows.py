@@ -90,8 +90,9 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                     )
         else:
             columns = OPERATIONS[operation].columns
-            for column in ("width", "stride", "padding"):
-                if getattr(row, column) is not None and column not in columns:
+            learned = ("bias", "initializer") if OPERATIONS[operation].weights is not None else ()
+            for column in ("width", *LAYER_COLUMNS):
+                if getattr(row, column) is not None and column not in columns + learned:
                     yield Diagnostic(
                         "not-a-layer",
                         f"row `{name}` is {operation} and has no `{column}`",
@@ -154,12 +155,12 @@ def _infer_row(
         return out_shape
     if (misplaced := _misplaced_activation(spec, path, row, inner)) is not None:
         return misplaced
-    bias = operation is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
+    does = None if operation is None else OPERATIONS[operation].weights
+    bias = does is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
     common = spec.training.initializer
     kernel = row.width or 1
-    does = None if operation is None else OPERATIONS[operation]
-    weights = 0 if does is None else math.prod(does.weight(in_shape, inner[0], kernel))
+    weights = 0 if does is None else math.prod(does.shape(in_shape, inner[0], kernel))
     return RowPlan(
         name=name,
         input=row.input,
@@ -179,6 +180,7 @@ def _infer_row(
         biases=own.biases if own is not None and own.biases is not None else common.biases,
         parameters=weights + (inner[0] if bias else 0) + (2 * inner[0] if row.batchnorm else 0),
         multiply_adds=0 if does is None else weights * does.positions(in_shape, inner),
+        noise=row.noise or 0.0,
     )
 
 
@@ -232,6 +234,14 @@ def _operation_shape(
             )
         return in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
+    if does.weights is None and channels % out:
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{name}` has {out} groups of channels, which do not divide the {channels} that it reads",
+            spec.source.value(*path, "channels"),
+            found=f"{channels}, from `{row.input}`",
+            expected=f"a divisor of {channels}",
+        )
     if does.size is None:
         return (out, 1, 1)
     kernel = Kernel(row.width or 1, row.stride or 1, row.padding or 0)

@@ -15,7 +15,6 @@ from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.evaluation_cost import BATCH
-from ammgraph.plan.networks import NOISE
 from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.queries import ancestry
 from ammgraph.spec.schema import Mixture
@@ -62,7 +61,7 @@ def generate(
 
 
 def sampling_sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> list[Site]:
-    """The random tensors of sampling: priors, and every row with noise. No masks: dropout is off."""
+    """The random tensors of sampling: priors, and every random activation. Nothing disturbs the input of a row."""
     sites = []
     for factor in factors:
         origin = factor.origin
@@ -71,10 +70,12 @@ def sampling_sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> l
         elif isinstance(origin, FromNetwork):
             network = plan.network(origin.evaluation.network)
             for name in origin.closure:
-                row = network.row(name)
                 prefix = f"{origin.evaluation.name}/{name}"
-                if row.noise:
-                    sites.append(Site(f"{prefix}.{row.noise}", NOISE[row.noise], "sample", batch, row.noise_shape))
+                sites += [
+                    Site(f"{prefix}.{tensor.name}", tensor.kind, "sample", batch, tensor.shape)
+                    for tensor in network.row(name).tensors
+                    if not tensor.disturbs
+                ]
     return sites
 
 

@@ -20,11 +20,13 @@ def draw_noise(prefix: str = "", batch: int = 0, masks: bool = True) -> Noise:
     """New random tensors for the sites that begin with `prefix`.
 
     Without `batch` in the numbers of a step of training; without `masks` nothing is
-    dropped, as samples of a trained model want it.
+    dropped and no noise added, as samples of a trained model want it.
     """
     noise = {}
     for name, (kind, examples, shape, rate) in NOISE.items():
-        if not name.startswith(prefix) or (kind == "mask" and not masks):
+        if not name.startswith(prefix):
+            continue
+        if name.endswith((".mask", ".noise")) and not masks:
             continue
         uniform = torch.rand(batch or examples, *shape)
         if kind == "normal":
@@ -55,6 +57,11 @@ def examples(model: nn.Module, count: int) -> Tensor:
 def zeros(like: Tensor, channels: int) -> Tensor:
     """Zeros of B x channels x 1 x 1."""
     return like.new_zeros(like.shape[0], channels, 1, 1)
+
+
+def disturbed(x: Tensor, scale: float, noise: Tensor | None) -> Tensor:
+    """Give x + scale noise, noise ~ N(0, 1); x without it."""
+    return x if noise is None else x + scale * noise
 
 
 def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:

@@ -216,10 +216,12 @@ def _examples(code: _Code, drawing: Drawing, drawn: Sequence[str]) -> str:
         return code.variable(drawn[0])
     calls = [step for step in drawing.steps if isinstance(step, Call)]
     sites = [
-        f"{step.evaluation}/{row.name}.{row.noise}"
+        f"{step.evaluation}/{row.name}.{tensor.name}"
         for step in calls
         for row in code.plan.network(step.function.network).rows
-        if row.name in step.function.rows and row.noise
+        if row.name in step.function.rows
+        for tensor in row.tensors
+        if not tensor.disturbs
     ]
     priors = [step.origin for step in drawing.steps if isinstance(step, FactorPlan)]
     sites += [origin.site.name for origin in priors if isinstance(origin, FromPrior)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ammgraph.diagnostics import counted
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
-from ammgraph.layers.operations import POOLS, UNSAID
+from ammgraph.layers.operations import POOLS, UNSAID, Linear
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.notation import Named, Zeros
 from ammgraph.spec.values import Activation
@@ -26,7 +26,7 @@ class _Table:
 
 def attributes(network: NetworkPlan) -> dict[str, str]:
     """Row -> attribute of its layer, and `ROW/norm` -> attribute of its batch norm."""
-    layers = [row.name for row in network.rows if row.op]
+    layers = [row.name for row in network.rows if row.linear]
     names = Names(ATTRIBUTES, layers)
     norms = {
         f"{row.name}/norm": names.of(f"{row.name}/norm", f"{row.name}_norm") for row in network.rows if row.batchnorm
@@ -45,8 +45,8 @@ def network_code(
     lines += docstring(f"Network `{network.name}`: reads {reads}; {counted(network.parameters, 'parameter')}.", "    ")
     lines += ["", "    def __init__(self) -> None:", f"{_INDENT}super().__init__()"]
     for row in network.rows:
-        if row.op is not None:
-            lines += _layer(row, table.own[row.name])
+        if row.linear is not None:
+            lines += _layer(row, row.linear, table.own[row.name])
         if row.batchnorm:
             numbers = [str(row.inner_shape[0])]
             numbers += [] if epsilon == 1e-5 else [f"eps={number(epsilon)}"]
@@ -57,15 +57,14 @@ def network_code(
     return lines
 
 
-def _layer(row: RowPlan, attribute: str) -> list[str]:
+def _layer(row: RowPlan, linear: Linear, attribute: str) -> list[str]:
     inside, outside = row.in_shape[0], row.inner_shape[0]
-    assert row.operation is not None
     columns = row.columns
     arguments = [str(inside if columns else math.prod(row.in_shape)), str(outside)]
     arguments += [str(columns.pop("width"))] if columns else []
     arguments += [f"{name}={value}" for name, value in columns.items() if value != UNSAID[name]]
     arguments += [] if row.bias else ["bias=False"]
-    return call(f"self.{attribute} = nn.{row.operation.module}", arguments, _INDENT)
+    return call(f"self.{attribute} = nn.{linear.module}", arguments, _INDENT)
 
 
 def _function(table: _Table, function: Function, name: str) -> list[str]:
@@ -105,7 +104,7 @@ def has_hidden_probabilities(network: NetworkPlan, row: str) -> bool:
 
 
 def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str]:
-    """Dropout, operation, batch norm, activation, pool: nested as far as they fit into a line."""
+    """Noise, dropout, operation, batch norm, activation, pool: nested as far as they fit into a line."""
     target, own, lines = _target(table, row.name, function), table.own, list[str]()
     value = _input(table, row, like)
 
@@ -116,9 +115,13 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
             value = target
         value = f"{before}{value}{after}"
 
+    if row.noise:
+        wrap("disturbed(", f', {number(row.noise)}, noise.get("{row.name}.noise"))')
     if row.dropout:
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
-    if row.operation is not None and not row.columns:
+    if row.operation is not None and row.linear is None:
+        wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
+    elif row.operation is not None and not row.columns:
         wrap(f"vector(self.{own[row.name]}(torch.flatten(", ", 1)))")
     elif row.operation is not None:
         wrap(f"self.{own[row.name]}(", ")")
@@ -150,8 +153,7 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
 def _logits(table: _Table, row: str) -> str:
     """The name of what a categorical row's activation acts on: the row that it reads, if it does nothing else to it."""
     plan = table.network.row(row)
-    plain = plan.op is None and not plan.dropout and not plan.batchnorm
-    if plain and len(plan.input.parts) == 1 and len(plan.input.parts[0]) == 1 and plan.reads:
+    if plan.passes_on and len(plan.input.parts) == 1 and len(plan.input.parts[0]) == 1 and plan.reads:
         return table.local.of(plan.reads[0])
     return table.local.of(f"{row}/logits", f"{row}_logits")
 

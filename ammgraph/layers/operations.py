@@ -1,7 +1,8 @@
 """Operations and poolings of rows: name -> shapes, weights, cost, what computes it. One entry each, read by everything.
 
-`torch` is `F.`, `torch.` or a function of `nn.functions`, called with x, the weight, the bias or None, and by name with
-the operation's columns less the width; `module` is the class of `nn` that an exported program has in its place.
+An operation has weights, or it reduces groups of channels to one each. `torch` is `F.`, `torch.` or a function of
+`nn.functions`. With weights it is called with x, the weight, the bias or None, and by name with the operation's columns
+less the width; without, with the groups, B x n x C/n x H x W for n channels, and `dim=2`.
 """
 
 import math
@@ -22,32 +23,20 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Operation:
-    """A linear map of a row's input with weights of its own.
+class Linear:
+    """The weights of a linear map, which may add a bias to each channel.
 
     Args:
-        torch: what computes it.
-        module: the class of `nn`.
-        meaning: what it is, for the language reference.
-        weight: input, channels, width of the kernel -> shape of the weight.
+        module: the class of `nn` that an exported program has in its place.
+        shape: input, channels, width of the kernel -> shape of the weight.
         positions: input, output -> how often each weight is used for one example.
-        size: of an axis of the input, kernel -> of the output; None where the output is one vector.
-        formula: `size` as a hint.
-        columns: those of a kernel that it has.
-        adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
         fan_in: input, output, kernel -> numbers of the input that reach one of the output; the weight's for each
             channel unless given.
     """
 
-    torch: str
     module: str
-    meaning: str
-    weight: Callable[[Shape, int, int], tuple[int, ...]]
+    shape: Callable[[Shape, int, int], tuple[int, ...]]
     positions: Callable[[Shape, Shape], int]
-    size: Callable[[int, Kernel], int] | None = None
-    formula: str = ""
-    columns: tuple[str, ...] = ("width", "stride", "padding")
-    adds_padding: bool = True
     fan_in: Callable[[Shape, Shape, Kernel], float] | None = None
 
     def mean_fan_in(self, inside: Shape, outside: Shape, kernel: Kernel) -> float:
@@ -58,7 +47,35 @@ class Operation:
         """
         if self.fan_in is not None:
             return self.fan_in(inside, outside, kernel)
-        return math.prod(self.weight(inside, outside[0], kernel.width)) // outside[0]
+        return math.prod(self.shape(inside, outside[0], kernel.width)) // outside[0]
+
+
+def _same_size(size: int, kernel: Kernel) -> int:
+    return size
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a row makes of its input: `channels` channels.
+
+    Args:
+        torch: what computes it.
+        meaning: what it is, for the language reference.
+        weights: those of a linear map; without any, channel k is a function of the k-th of as many groups of
+            consecutive channels, at every position, and nothing learns.
+        size: of an axis of the input, kernel -> of the output; None where the output is one vector.
+        formula: `size` as a hint.
+        columns: those of a kernel that it has.
+        adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
+    """
+
+    torch: str
+    meaning: str
+    weights: Linear | None = None
+    size: Callable[[int, Kernel], int] | None = _same_size
+    formula: str = "in"
+    columns: tuple[str, ...] = ()
+    adds_padding: bool = True
 
 
 def conv_size(size: int, kernel: Kernel) -> int:
@@ -88,32 +105,43 @@ def _conv_transpose_fan_in(inside: Shape, outside: Shape, kernel: Kernel) -> flo
 OPERATIONS: dict[str, Operation] = {
     "conv": Operation(
         "conv",
-        "Conv2d",
         "a convolution",
-        weight=lambda inside, channels, width: (channels, inside[0], width, width),
-        positions=lambda inside, outside: outside[1] * outside[2],
+        Linear(
+            "Conv2d",
+            shape=lambda inside, channels, width: (channels, inside[0], width, width),
+            positions=lambda inside, outside: outside[1] * outside[2],
+        ),
         size=conv_size,
         formula="(in + 2 * padding - width) // stride + 1",
+        columns=("width", "stride", "padding"),
     ),
     "conv_transpose": Operation(
         "conv_transpose",
-        "ConvTranspose2d",
         "its transpose",
-        weight=lambda inside, channels, width: (inside[0], channels, width, width),
-        positions=lambda inside, outside: inside[1] * inside[2],
+        Linear(
+            "ConvTranspose2d",
+            shape=lambda inside, channels, width: (inside[0], channels, width, width),
+            positions=lambda inside, outside: inside[1] * inside[2],
+            fan_in=_conv_transpose_fan_in,
+        ),
         size=conv_transpose_size,
         formula="(in - 1) * stride - 2 * padding + width",
+        columns=("width", "stride", "padding"),
         adds_padding=False,
-        fan_in=_conv_transpose_fan_in,
     ),
     "linear": Operation(
         "linear",
-        "Linear",
         "on the flattened input, without a width",
-        weight=lambda inside, channels, width: (channels, math.prod(inside)),
-        positions=lambda inside, outside: 1,
-        columns=(),
+        Linear(
+            "Linear",
+            shape=lambda inside, channels, width: (channels, math.prod(inside)),
+            positions=lambda inside, outside: 1,
+        ),
+        size=None,
+        formula="1",
     ),
+    "lse": Operation("lse", "log(sum(exp(x))) over each of `channels` groups of consecutive channels"),
+    "max": Operation("torch.amax", "the largest of each of `channels` groups of consecutive channels"),
 }
 
 UNSAID = {"width": 1, "stride": 1, "padding": 0}  # columns where nothing is said

@@ -46,6 +46,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x.flatten(1), weight, bias)[:, :, None, None]
 
 
+def groups(x: Tensor, n: int) -> Tensor:
+    """The channels of x as n groups of consecutive ones, B x n x C/n x H x W."""
+    return x.unflatten(1, (n, -1))
+
+
+def lse(x: Tensor, dim: int) -> Tensor:
+    """log(sum(exp(x))) along an axis, of numbers of 32 bits or more."""
+    return torch.logsumexp(x.to(torch.promote_types(x.dtype, torch.float32)), dim)
+
+
 def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
     """Give exp(x / 2) eps, eps ~ N(0, 1): noise of log-variance x; 0 without eps."""
     if eps is None:

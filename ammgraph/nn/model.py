@@ -104,7 +104,7 @@ def sample_draw(
         draw: the distribution.
         data: variable -> tensor, for the factors that come from data.
         noise: random tensors by site; in `Mode.EVAL` an absent one means the mean.
-        mode: batch norm and dropout.
+        mode: batch norm, dropout and noise on inputs.
         others: draws whose samples this one takes.
         given: variables that are handed in and not drawn.
         batch: number of examples, where neither data nor noise decides it.

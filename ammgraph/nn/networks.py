@@ -12,18 +12,18 @@ from torch.nn import functional as F
 
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import POOLS
-from ammgraph.nn.functions import function
+from ammgraph.nn.functions import function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.notation import Input, Named, Zeros
 from ammgraph.spec.values import Activation
 
 
 class Mode(Enum):
-    """How batch norm and dropout behave in an evaluation (R13)."""
+    """How batch norm, dropout and noise on inputs behave in an evaluation (R13)."""
 
-    TRAIN = "batch statistics, which move the running ones; masks"
-    FROZEN = "batch statistics, which move nothing; masks"
-    EVAL = "running statistics; no masks; without noise `expn` is 0, Gumbel noise 0, an affine map the identity"
+    TRAIN = "batch statistics, which move the running ones; masks and noise on inputs"
+    FROZEN = "batch statistics, which move nothing; masks and noise on inputs"
+    EVAL = "running statistics; neither of these; without noise `expn` is 0, Gumbel noise 0, an affine map the identity"
 
 
 class Row(nn.Module):
@@ -35,7 +35,7 @@ class Row(nn.Module):
     def __init__(self, plan: RowPlan) -> None:
         super().__init__()
         out_channels = plan.inner_shape[0]
-        self.weight = None if plan.operation is None else nn.Parameter(torch.empty(plan.weight_shape))
+        self.weight = None if plan.linear is None else nn.Parameter(torch.empty(plan.weight_shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if plan.bias else None
         self.gain = nn.Parameter(torch.ones(out_channels)) if plan.batchnorm else None
         self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.batchnorm else None
@@ -94,7 +94,7 @@ class Network(nn.Module):
             batch: number of examples.
             noise: random tensors by site name. In `Mode.EVAL` a site that is absent counts as 0 (mean mode).
             prefix: the evaluation's name, the first part of its sites' names.
-            mode: batch norm and dropout.
+            mode: batch norm, dropout and noise on inputs.
             raw: rows that are computed up to their activation, and leave `NAME.raw` alone.
         """
         computed = tuple(names)
@@ -127,9 +127,13 @@ class Network(nn.Module):
             x = x * _leaky_mask(self.plans[source], x, _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype))
         else:
             x = _combine(plan.input, values, plan.in_shape, self.zero.expand(batch, -1, -1, -1))
+            if plan.noise and mode is not Mode.EVAL:
+                x = torch.add(x, noise[f"{site}.noise"].to(x.dtype), alpha=plan.noise)
             if plan.dropout and mode is not Mode.EVAL:
                 x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
-        if plan.operation is not None:
+        if plan.operation is not None and plan.linear is None:
+            x = function(plan.operation.torch)(groups(x, plan.inner_shape[0]), dim=2)
+        elif plan.operation is not None:
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
             x = function(plan.operation.torch)(x, row.weight, row.bias, **columns)
         if plan.batchnorm:
@@ -200,8 +204,9 @@ def _folded(plan: NetworkPlan) -> dict[str, str]:
     for row in plan.rows:
         found = readers.get(row.name, [])
         leaky = row.activation is not None and row.activation.name == "leaky_relu" and row.pool is None
-        if leaky and len(found) == 1 and found[0].dropout and found[0].op and len(found[0].input.names) == 1:
-            folded[row.name] = found[0].name
+        reader = found[0] if leaky and len(found) == 1 else None
+        if reader and reader.dropout and not reader.noise and reader.op and len(reader.input.names) == 1:
+            folded[row.name] = reader.name
     return folded
 
 

@@ -25,9 +25,7 @@ def not_finite(plan: Plan, model: Model) -> str:
     generator = torch.Generator(like.device).manual_seed(0)
     sites = {site.name: replace(site, batch=EXAMPLES) for turn in plan.turns for site in turn.sites}
     noise = {
-        name: draw_noise(site, generator, like.device, like.dtype)
-        for name, site in sites.items()
-        if site.kind != "mask"
+        name: draw_noise(site, generator, like.device, like.dtype) for name, site in sites.items() if not site.disturbs
     }
     draws: dict[str, Draw] = {}
     for draw in sorted(plan.draws, key=lambda draw: _reads_data(plan, draw)):

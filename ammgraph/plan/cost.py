@@ -38,10 +38,10 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
 
     weights      for each parameter: itself, its gradient, the optimizer's numbers (Adam 2, RMSprop 1, SGD with momentum
                  1, else 0), and its average where any network is averaged; twice the channels of a batch norm
-    activations  for each row computed, at its batch size: its sum or concatenation, its input after dropout and the
-                 scaled mask, the results of the operation, batch norm, activation and pool; twice that in a penalty,
-                 whose gradient is differentiated again; a row's result alone where no gradient flows through it; of the
-                 losses' passes and each penalty's own pass, one after the other, what needs most
+    activations  for each row computed, at its batch size: its sum or concatenation, its input after noise, its input
+                 after dropout and the scaled mask, the results of the operation, batch norm, activation and pool; twice
+                 that in a penalty, whose gradient is differentiated again; a row's result alone where no gradient flows
+                 through it; of the losses' passes and each penalty's own pass, one after the other, what needs most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -159,4 +159,5 @@ def _kept(row: RowPlan) -> int:
     before, inner, after = math.prod(row.in_shape), math.prod(row.inner_shape), math.prod(row.out_shape)
     combines = len(row.input.parts) > 1 or len(row.input.parts[0]) > 1
     steps = (row.op is not None) + row.batchnorm + (row.activation is not None)
-    return before * (combines + 2 * bool(row.dropout)) + inner * steps + (after if row.pool is not None else 0)
+    copies = combines + bool(row.noise) + 2 * bool(row.dropout)
+    return before * copies + inner * steps + (after if row.pool is not None else 0)

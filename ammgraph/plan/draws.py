@@ -28,6 +28,11 @@ class Site:
     dropout: float = 0.0
     every: int = 1  # drawn in every so many steps
 
+    @property
+    def disturbs(self) -> bool:
+        """Whether training alone takes it: masks and noise on the inputs of rows, and what a penalty needs."""
+        return self.stream in ("dropout", "penalty")
+
 
 @dataclass(frozen=True)
 class EvaluationPlan:

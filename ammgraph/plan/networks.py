@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ammgraph.layers.activations import ACTIVATIONS
-from ammgraph.layers.operations import OPERATIONS, Kernel, Operation, Shape
+from ammgraph.layers.operations import OPERATIONS, Kernel, Linear, Operation, Shape
 from ammgraph.spec.notation import Input
 from ammgraph.spec.schema import Activation, Pool
 from ammgraph.spec.training import Optimizer, Weights
-
-# A row's random tensor -> its kind of site.
-NOISE = {kind.noise.name: kind.noise.kind for kind in ACTIVATIONS.values() if kind.noise is not None}
 
 
 def shape_text(shape: Shape) -> str:
@@ -29,8 +25,22 @@ class VariablePlan:
 
 
 @dataclass(frozen=True)
+class RowTensor:
+    """A random tensor that a row takes, of one example; its site is `EVALUATION/ROW.NAME`.
+
+    Those that `disturb` the row's input are taken in training alone, the one of an activation always.
+    """
+
+    name: str
+    kind: Literal["normal", "gumbel", "mask"]
+    shape: tuple[int, ...]
+    dropout: float = 0.0
+    disturbs: bool = False
+
+
+@dataclass(frozen=True)
 class RowPlan:
-    """A row of a layer table with its shapes and cost. Order: dropout, op, batch norm, activation, pool."""
+    """A row of a layer table with its shapes and cost. Order: noise, dropout, op, batch norm, activation, pool."""
 
     name: str
     input: Input
@@ -50,23 +60,36 @@ class RowPlan:
     biases: float
     parameters: int
     multiply_adds: int  # of one forward pass of one example
+    noise: float = 0.0  # standard deviation of what is added to its input in training
 
     @property
-    def noise(self) -> str:
-        """The name of the random tensor that its activation takes, or nothing."""
-        noise = None if self.activation is None else self.activation.kind.noise
-        return "" if noise is None else noise.name
+    def tensors(self) -> tuple[RowTensor, ...]:
+        """The random tensors that it takes, in the order of use; the activation's comes last."""
+        found = [RowTensor("noise", "normal", self.in_shape, disturbs=True)] if self.noise else []
+        found += [RowTensor("mask", "mask", self.in_shape, self.dropout, disturbs=True)] if self.dropout else []
+        own = None if self.activation is None else self.activation.kind.noise
+        found += [RowTensor(own.name, own.kind, own.shape or self.inner_shape)] if own is not None else []
+        return tuple(found)
 
     @property
-    def noise_shape(self) -> tuple[int, ...]:
-        """The shape of that random tensor for one example."""
-        noise = None if self.activation is None else self.activation.kind.noise
-        return self.inner_shape if noise is None or not noise.shape else noise.shape
+    def random(self) -> bool:
+        """Whether its activation is random."""
+        return not all(tensor.disturbs for tensor in self.tensors)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether its activation acts on its input as it is, in training too."""
+        return self.op is None and not self.batchnorm and not self.noise and not self.dropout
 
     @property
     def operation(self) -> Operation | None:
-        """What it does with weights of its own."""
+        """What it makes of its input."""
         return None if self.op is None else OPERATIONS[self.op]
+
+    @property
+    def linear(self) -> Linear | None:
+        """The weights of its own, if its operation has such."""
+        return None if self.operation is None else self.operation.weights
 
     @property
     def columns(self) -> dict[str, int]:
@@ -75,15 +98,15 @@ class RowPlan:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """The shape of its weight; of none where it has no operation."""
-        return () if self.op is None else OPERATIONS[self.op].weight(self.in_shape, self.inner_shape[0], self.width)
+        """The shape of its weight, if it has one."""
+        return () if self.linear is None else self.linear.shape(self.in_shape, self.inner_shape[0], self.width)
 
     @property
     def fan_in(self) -> float:
         """Numbers of its input that reach one number of its output through its weights."""
-        assert self.op is not None
+        assert self.linear is not None
         kernel = Kernel(self.width, self.stride, self.padding)
-        return OPERATIONS[self.op].mean_fan_in(self.in_shape, self.inner_shape, kernel)
+        return self.linear.mean_fan_in(self.in_shape, self.inner_shape, kernel)
 
     @property
     def reads(self) -> tuple[str, ...]:

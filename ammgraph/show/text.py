@@ -102,8 +102,11 @@ def network_text(network: NetworkPlan, memory: Mapping[str, str] | None = None) 
 
 def layer_text(row: RowPlan) -> str:
     """The columns of a row, in the order in which they act."""
-    parts = [f"dropout {number_text(row.dropout)}"] if row.dropout else []
-    if row.op is not None:
+    parts = [f"noise {number_text(row.noise)}"] if row.noise else []
+    parts += [f"dropout {number_text(row.dropout)}"] if row.dropout else []
+    if row.op is not None and row.linear is None:
+        parts.append(f"{row.op} of {counted(row.inner_shape[0], 'group')}")
+    elif row.op is not None:
         parts += [row.op, str(row.inner_shape[0]), *(f"{name[0]}{value}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
         parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
@@ -272,7 +275,9 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for objective in turn.objectives:
         rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.losses)}"))
     masks = sum(site.kind == "mask" for site in turn.sites)
-    rows.append(("noise", f"{len(turn.sites)} tensors", f"{masks} of them dropout masks"))
+    added = sum(site.disturbs and site.kind == "normal" for site in turn.sites)
+    told = f"{masks} of them dropout masks" + (f", {added} added to inputs" if added else "")
+    rows.append(("noise", f"{len(turn.sites)} tensors", told))
     return table(rows, indent="")
 
 

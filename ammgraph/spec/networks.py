@@ -6,7 +6,7 @@ from pydantic import Field, StrictBool
 
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.spec.training import Weights
-from ammgraph.spec.values import ActivationText, Count, Expression, Model, Number, PoolText, Share, Whole
+from ammgraph.spec.values import ActivationText, Count, Expression, Model, Number, PoolText, Positive, Share, Whole
 
 if TYPE_CHECKING:
     OperationName = str
@@ -26,7 +26,7 @@ class RowInitializer(Model):
 
 
 class Row(Model):
-    """A row of a layer table. In this order: dropout on the input, op, batch norm, activation, pool."""
+    """A row of a layer table. In this order: noise and dropout on the input, op, batch norm, activation, pool."""
 
     input: Expression = Field(
         description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
@@ -42,7 +42,8 @@ class Row(Model):
     )
     channels: Count | None = Field(
         None,
-        description="Output channels of a layer; without `width` and `op` it only states what must come out.",
+        description="Output channels of a layer, or groups of an `op` without weights, which divide the input's "
+        "channels; without `width` and `op` it only states what must come out.",
         examples=[64],
     )
     width: Count | None = Field(
@@ -58,6 +59,12 @@ class Row(Model):
         None,
         description="`max 2`, `avg 6`: pooling after the activation over windows of that width, which must tile.",
         examples=["max 2"],
+    )
+    noise: Positive | None = Field(
+        None,
+        description="Standard deviation of the normal noise that is added to every element of the row's input in "
+        "training, before dropout.",
+        examples=[0.1],
     )
     dropout: Share | None = Field(
         None, description="Probability that an element of the row's input is dropped in training.", examples=[0.2]

@@ -39,6 +39,7 @@ def test_noise_alone_has_mean_zero() -> None:
         "z: {input: z_mu + z_sigma, activation: tanh}",  # not normal after an activation,
         "z: {input: z_mu + z_sigma, batchnorm: true}",  # a batch norm,
         "z: {input: z_mu + z_sigma, dropout: 0.2}",  # a mask
+        "z: {input: z_mu + z_sigma, noise: 0.2}",  # noise in training alone
         "z: {input: z_mu + z_sigma, op: linear, channels: 4}",  # or a layer
         "z: {input: z_mu + z_sigma + s}, s: {input: h, op: linear, channels: 4, activation: expn}",  # two noises
         "z_mu: {input: s}, s: {input: h, op: linear, channels: 4, activation: expn}",  # noise below the mean
@@ -84,7 +85,7 @@ def test_a_choice_is_categorical_by_its_logits_without_noise(activation: str) ->
 
 
 def test_logits_that_are_no_plain_sum_are_read_off_the_row_itself() -> None:
-    for column in ("op: linear, channels: K", "batchnorm: true", "dropout: 0.2"):
+    for column in ("op: linear, channels: K", "batchnorm: true", "dropout: 0.2", "noise: 0.2"):
         assert density(encoder(f"y: {{input: a, {column}}}"), "q", "y") == Density("categorical", None)
 
 

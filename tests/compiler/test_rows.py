@@ -128,6 +128,28 @@ def test_pooling_adds_no_cost_and_comes_last() -> None:
     assert row.multiply_adds == 2 * 9 * 64
 
 
+@pytest.mark.parametrize("op", ["lse", "max"])
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+def test_an_operation_on_groups_keeps_the_positions_and_has_neither_parameters_nor_a_bias(op: str, groups: int) -> None:
+    row = row_of(8, 6, f"op: {op}, channels: {groups}, pool: max 2")
+    assert (row.inner_shape, row.out_shape) == ((groups, 8, 8), (groups, 4, 4))
+    assert (row.parameters, row.multiply_adds, row.weight_shape, row.bias) == (0, 0, (), False)
+    assert row_of(8, 6, f"op: {op}, channels: {groups}, batchnorm: true").parameters == 2 * groups
+
+
+@pytest.mark.parametrize("groups", [3, 8, 40])
+def test_groups_divide_the_channels(groups: int) -> None:
+    assert problem_of(f"networks: {{critic: {{layers: {{h: {{op: lse, channels: {groups}}}}}}}}}") == (
+        f"channels-mismatch: row `h` has {groups} groups of channels, which do not divide the 20 that it reads"
+    )
+
+
+def test_an_lse_row_may_be_a_discriminator_s_logit() -> None:
+    network = network_of("c: {input: x, op: linear, channels: 10}\nd: {input: c, op: lse, channels: 1}")
+    assert network.row("d").out_shape == (1, 1, 1)
+    assert network.parameters == 10 * 64 + 10
+
+
 def test_built_networks_have_the_parameters_of_the_plan() -> None:
     for plan in plan_of("networks: {critic: {layers: {hx: {batchnorm: true}}}}").networks:
         module = Network(plan, 0.1, 1e-5)
@@ -276,6 +298,13 @@ def test_a_layer_whose_readers_all_normalise_first_has_none() -> None:
         d: {input: c, op: linear, channels: 1}""")
 
 
+def test_noise_before_batch_norm_leaves_a_constant_to_be_subtracted() -> None:
+    assert not has_bias("""
+        r: {input: x, channels: 2, width: 8}
+        a: {input: r, noise: 0.1, batchnorm: true}
+        d: {input: a, op: linear, channels: 1}""")
+
+
 @pytest.mark.parametrize(
     "reader",
     [
@@ -284,6 +313,7 @@ def test_a_layer_whose_readers_all_normalise_first_has_none() -> None:
         "{input: r, channels: 2, width: 1, batchnorm: true}",  # a kernel before batch norm: padding may make it uneven
         "{input: r, op: linear, channels: 2, batchnorm: true}",
         "{input: r, dropout: 0.2, batchnorm: true}",  # a mask makes a constant uneven
+        "{input: r, op: max, channels: 1, batchnorm: true}",  # the largest depends on what is added to each
     ],
 )
 def test_a_layer_with_another_reader_keeps_its_bias(reader: str) -> None:

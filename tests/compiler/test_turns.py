@@ -81,6 +81,27 @@ def test_every_random_tensor_of_a_step_is_a_site_with_a_name_of_its_own() -> Non
     }
 
 
+def test_noise_on_an_input_is_a_site_of_its_own_of_the_stream_of_the_masks() -> None:
+    text = """
+        networks:
+          encoder: {layers: {h: {noise: 0.1, dropout: 0.2}, y: {noise: 1, activation: gumbel_softmax 0.5}}}
+          critic: {layers: {h: {noise: 0.3}}}
+        games: {joint: {match: [q, p], discriminator: critic.d, objective: hinge, gradient_penalty: PENALTY}}
+        """.replace("PENALTY", "{lambda: 1, every: 3}")
+    sites = {s.name: (s.kind, s.stream, s.batch, s.shape, s.every) for s in plan_of(text).turns[0].sites}
+    assert list(sites)[:4] == ["q/encoder/h.noise", "q/encoder/h.mask", "q/encoder/y.noise", "q/encoder/y.gumbel"]
+    assert sites["q/encoder/h.noise"] == ("normal", "dropout", 4, (1, 8, 8), 1)
+    assert sites["q/encoder/y.noise"] == ("normal", "dropout", 4, (10, 1, 1), 1)
+    assert sites["q/encoder/y.gumbel"] == ("gumbel", "sample", 4, (10, 1, 1), 1)
+    assert sites["joint/critic/h.noise"] == ("normal", "dropout", 8, (20, 1, 1), 1)  # an example's own, both sides
+    assert sites["joint.penalty/critic/h.noise"] == ("normal", "penalty", 4, (20, 1, 1), 3)
+
+
+def test_noise_on_an_input_moves_no_other_stream() -> None:
+    plain, noisy = (plan_of("", *more).turns[0].sites for more in ((), ("networks.encoder.layers.h.noise=0.1",)))
+    assert [site for site in noisy if site.name != "q/encoder/h.noise"] == list(plain)
+
+
 def test_a_turn_in_which_no_discriminator_learns_takes_no_penalty_and_draws_none_of_its_noise() -> None:
     text = """
         games: {joint: {match: [q, p], discriminator: critic.d, objective: hinge, gradient_penalty: {lambda: 1}}}

@@ -64,7 +64,8 @@ EVERYTHING = (
     "a: {input: u, channels: 3, width: 3, padding: 1, batchnorm: true, activation: elu, pool: max 2}, "
     "b: {input: a, channels: 4, width: 3, stride: 1, padding: 1, activation: relu, pool: avg 2}, "
     "h: {input: b | zeros(2), op: linear, channels: 12, dropout: 0.2, activation: softplus}, "
-    "y_a: {input: h, channels: K, width: 1}, y: {input: y_a, activation: gumbel_straight_through 0.5}, "
+    "g: {input: h, op: max, channels: 6, noise: 0.1}, l: {input: h, op: lse, channels: 4}, "
+    "y_a: {input: g | l, channels: K, width: 1}, y: {input: y_a, activation: gumbel_straight_through 0.5}, "
     "z_mu: {input: h | y, channels: 4, width: 1}, z_sigma: {input: h, channels: 4, width: 1, activation: expn}, "
     "z: {input: z_mu + z_sigma}}",
     "distributions.q={q(x): data, q(y|x): encoder.y, 'q(z|x,y)': encoder.z}",

@@ -345,6 +345,56 @@ def test_an_operation_and_its_derivatives_are_those_of_pytorch(
         assert close(ours, theirs, 1e-11)
 
 
+GROUPS = {
+    "lse": lambda x, n: torch.logsumexp(x.reshape(len(x), n, -1, *x.shape[2:]), 2),
+    "max": lambda x, n: torch.stack([part.amax(1) for part in x.chunk(n, dim=1)], 1),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+@pytest.mark.parametrize("op", GROUPS)
+def test_an_operation_on_groups_of_channels_and_its_derivatives_are_those_of_pytorch(op: str, channels: int) -> None:
+    network = encoder(f"h: {{input: x, op: {op}, channels: {channels}}}", channels=6)
+    x = normal(5, 6, 4, 4).requires_grad_()
+    found, expected = compute(network, x)["h"], GROUPS[op](x, channels)
+    assert found.shape == (5, channels, 4, 4)
+    assert not list(row(network, "h").parameters())
+    assert close(found, expected)
+    for ours, theirs in zip(
+        first_and_second_derivatives(found, [x]), first_and_second_derivatives(expected, [x]), strict=True
+    ):
+        assert close(ours, theirs)
+
+
+@pytest.mark.parametrize("op", GROUPS)
+def test_batch_norm_activation_and_pool_follow_an_operation_on_groups(op: str) -> None:
+    columns = f"op: {op}, channels: 3, batchnorm: true, activation: tanh, pool: max 2, dropout: 0.25"
+    network, x, mask = encoder(f"h: {{input: x, {columns}}}", channels=6), normal(5, 6, 4, 4), normal(5, 6, 4, 4) > -0.5
+    h = GROUPS[op](x * mask / 0.75, 3)
+    h = batch_norm(h, h.mean((0, 2, 3)), h.var((0, 2, 3), unbiased=False), row(network, "h"))
+    assert close(compute(network, x, {"e/h.mask": mask})["h"], F.max_pool2d(torch.tanh(h), 2))
+
+
+def test_groups_are_of_consecutive_channels() -> None:
+    x = torch.tensor([1.0, 5, 3, 2, 0, 4]).double()[None, :, None, None]
+    largest = compute(encoder("h: {input: x, op: max, channels: 3}", channels=6, size=1), x)["h"]
+    summed = compute(encoder("h: {input: x, op: lse, channels: 2}", channels=6, size=1), x)["h"]
+    assert largest.flatten().tolist() == [5, 3, 4]
+    by_hand = [math.log(math.exp(1) + math.exp(5) + math.exp(3)), math.log(math.exp(2) + 1 + math.exp(4))]
+    assert summed.flatten().tolist() == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_log_sum_exp_overflows_nowhere_and_is_taken_in_single_precision_of_numbers_in_half() -> None:
+    network = encoder("h: {input: x, op: lse, channels: 1}", channels=1000, size=1)
+    x = torch.full((2, 1000, 1, 1), 700.0, dtype=torch.float64)
+    assert compute(network, 2 * x)["h"].flatten().tolist() == pytest.approx([1400 + math.log(1000)] * 2, abs=1e-12)
+    small = network.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = compute(small, torch.zeros(2, 1000, 1, 1, dtype=torch.bfloat16))["h"]
+    assert found.dtype == torch.float32
+    assert found.flatten().tolist() == pytest.approx([math.log(1000)] * 2, abs=1e-6)  # 6.90625 in bfloat16
+
+
 # ------------------------------------------------------------------------------------------------------------- inputs
 
 
@@ -447,7 +497,12 @@ def test_the_mode_is_an_argument_and_pytorch_s_own_switch_means_nothing() -> Non
 @pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.FROZEN])
 @pytest.mark.parametrize(
     ("columns", "site"),
-    [("dropout: 0.5", "e/h.mask"), ("activation: expn", "e/h.eps"), ("activation: gumbel_softmax 1", "e/h.gumbel")],
+    [
+        ("noise: 2", "e/h.noise"),
+        ("dropout: 0.5", "e/h.mask"),
+        ("activation: expn", "e/h.eps"),
+        ("activation: gumbel_softmax 1", "e/h.gumbel"),
+    ],
 )
 def test_in_training_noise_that_was_not_handed_in_is_an_error_that_names_it(
     columns: str, site: str, mode: Mode
@@ -455,6 +510,59 @@ def test_in_training_noise_that_was_not_handed_in_is_an_error_that_names_it(
     network = encoder(f"h: {{input: x, {columns}}}", size=1)
     with pytest.raises(KeyError, match=site):
         compute(network, normal(6, 2, 1, 1), mode=mode)
+
+
+NOISY = "h: {input: x, channels: 3, width: 3, padding: 1, noise: 0.3, dropout: 0.25, batchnorm: true, activation: elu}"
+
+
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.FROZEN])
+def test_noise_is_added_before_dropout_and_the_gradient_passes_it(mode: Mode) -> None:
+    network, x = encoder(NOISY), normal(6, 2, 4, 4).requires_grad_()
+    eps, mask = normal(6, 2, 4, 4, seed=2), normal(6, 2, 4, 4, seed=3) > -0.5
+    weight = row(network, "h").weight
+    h = F.conv2d((x + 0.3 * eps) * mask / 0.75, weight, padding=1)
+    expected = F.elu(batch_norm(h, h.mean((0, 2, 3)), h.var((0, 2, 3), unbiased=False), row(network, "h")))
+    found = compute(network, x, {"e/h.noise": eps, "e/h.mask": mask}, mode)["h"]
+    assert close(found, expected)
+    ours, theirs = (first_and_second_derivatives(out, [x, weight]) for out in (found, expected))
+    assert all(close(one, other, 1e-11) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_noise_is_added_to_a_sum_and_to_what_is_joined() -> None:
+    network = encoder("a: {input: x, channels: 2, width: 4}", "h: {input: a + x | zeros(1), noise: 2}")
+    x, eps = normal(6, 2, 4, 4), normal(6, 3, 4, 4, seed=2)
+    values = compute(network, x, {"e/h.noise": eps})
+    assert close(values["h"], torch.cat([values["a"] + x, torch.zeros(6, 1, 4, 4).double()], 1) + 2 * eps)
+
+
+def test_evaluation_is_without_noise_on_inputs_even_where_some_is_handed_in() -> None:
+    network, x = encoder("h: {input: x, noise: 0.3}"), normal(6, 2, 4, 4)
+    assert torch.equal(compute(network, x, mode=Mode.EVAL)["h"], x)
+    assert torch.equal(compute(network, x, {"e/h.noise": normal(6, 2, 4, 4)}, Mode.EVAL)["h"], x)
+
+
+@pytest.mark.parametrize("activation", ["expn", "gumbel_softmax 0.5"])
+def test_noise_on_an_input_and_that_of_an_activation_are_two_tensors(activation: str) -> None:
+    network, x = encoder(f"h: {{input: x, noise: 0.5, activation: {activation}}}", size=1), normal(6, 2, 1, 1)
+    names = [tensor.name for tensor in network.plans["h"].tensors]
+    assert len({*names}) == 2
+    eps, own = normal(6, 2, 1, 1, seed=2), normal(6, 2, 1, 1, seed=3)
+    noisy = x + 0.5 * eps
+    expected = torch.exp(noisy / 2) * own if activation == "expn" else torch.softmax((noisy + own) / 0.5, 1)
+    assert close(compute(network, x, {"e/h.noise": eps, f"e/h.{names[1]}": own})["h"], expected)
+
+
+def test_noise_between_a_leaky_relu_and_dropout_keeps_them_apart() -> None:
+    network = encoder(FOLDED[0], "g: {input: h, channels: 2, width: 2, noise: 0.1, dropout: 0.2}")
+    x, eps, mask = normal(6, 2, 4, 4), normal(6, 3, 4, 4, seed=2), normal(6, 3, 4, 4, seed=3) > -0.5
+    h = F.leaky_relu(F.conv2d(x, row(network, "h").weight, row(network, "h").bias), 0.3)
+    expected = F.conv2d((h + 0.1 * eps) * mask / 0.8, row(network, "g").weight, row(network, "g").bias)
+    assert close(compute(network, x, {"e/g.noise": eps, "e/g.mask": mask})["g"], expected)
+
+
+def test_noise_keeps_numbers_in_half_in_half() -> None:
+    network, x = encoder("h: {input: x, noise: 0.5}").bfloat16(), normal(6, 2, 4, 4).bfloat16()
+    assert compute(network, x, {"e/h.noise": torch.ones(6, 2, 4, 4)})["h"].dtype == torch.bfloat16
 
 
 def test_a_mask_may_be_of_booleans_or_of_numbers_and_is_left_as_it_was() -> None:

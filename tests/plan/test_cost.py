@@ -29,6 +29,19 @@ def test_a_row_holds_its_weights_four_times_under_adam_and_what_its_backward_pas
     assert shares(SECOND % "") == {"h": h, "s": s, "d": d}
 
 
+def test_noise_adds_its_tensor_and_the_noisy_input_and_groups_their_result_alone() -> None:
+    images, of_x = 20, 64
+    plain, noisy = (shares(SECOND % "", *more) for more in ((), ("networks.net.layers.h.noise=0.1",)))
+    assert noisy == plain | {"h": plain["h"] + 4 * images * of_x}  # x + 0.1 eps
+    totals = [memory(plan_of("", *more)).total for more in ((), ("networks.critic.layers.hx.noise=0.1",))]
+    assert totals[1] - totals[0] == 2 * 4 * 8 * of_x  # 8 images of both sides: x + 0.1 eps, and eps
+    groups = (
+        "networks.net.layers.m={input: h, op: max, channels: 1, activation: tanh}",
+        "networks.net.layers.d.input=m",
+    )
+    assert shares(SECOND % "", *groups, "networks.net.layers.s=null")["m"] == 4 * images * (1 + 1)  # no weights
+
+
 def test_optimizers_and_averages_add_their_copies() -> None:
     adam = "training.optimizers={default: {name: adam, learning_rate: 1}, net: {name: %s, learning_rate: 1%s}}"
     d = {name: shares(SECOND % "", adam % (name, more))["d"] for name, more in (("sgd", ""), ("rmsprop", ""))}

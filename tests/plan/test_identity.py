@@ -10,6 +10,7 @@ from ammgraph.plan.identity import VERSION, identity, of_another_version, plan_h
 from ammgraph.show import text
 from ammgraph.spec.load import load_spec
 
+LOGIT = "networks.critic.layers.p={input: h, op: %s, channels: 1}"
 ENCODER = "networks.encoder.layers."
 POOLED = "networks.critic.layers.hx={input: x, channels: 1, %s}"
 NPZ = "data={dataset: npz, path: %s}"
@@ -41,6 +42,9 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), ENCODER + "h.channels=16", ENCODER + "h.channels=17"),
     ((), ENCODER + "h.dropout=0.2", ENCODER + "h.dropout=0.3"),
     ((), ENCODER + "h.dropout=0.2", ENCODER + "h.dropout=0"),
+    ((), ENCODER + "h.dropout=0.2", ENCODER + "h.noise=0.1"),
+    ((), ENCODER + "h.noise=0.1", ENCODER + "h.noise=0.2"),
+    ((), LOGIT % "max", LOGIT % "lse"),
     ((), ENCODER + "h.batchnorm=false", ENCODER + "h.batchnorm=true"),
     ((), ENCODER + "h.activation=leaky_relu 0.2", ENCODER + "h.activation=leaky_relu 0.3"),
     ((), ENCODER + "h.activation=relu", ENCODER + "h.activation=elu"),
@@ -152,6 +156,7 @@ def test_what_has_its_default_is_left_out_so_that_later_decisions_leave_older_pl
     plan = identity(plan_of(TINY))["plan"]
     assert all("dropout" not in site for turn in plan["turns"] for site in turn["sites"] if site["kind"] != "mask")
     assert "path" not in plan["data"]
+    assert not [row for network in plan["networks"] for row in network["rows"] if "noise" in row]
 
 
 @pytest.mark.parametrize(

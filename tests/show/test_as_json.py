@@ -12,7 +12,8 @@ from ammgraph.show.as_json import as_json
 from ammgraph.spec.shipped import shipped_specs
 
 ROW = (
-    *("name", "input", "op", "channels", "width", "stride", "padding", "bias", "dropout", "batchnorm", "activation"),
+    *("name", "input", "op", "channels", "width", "stride", "padding", "bias", "noise", "dropout"),
+    *("batchnorm", "activation"),
     *("pool", "initializer", "in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds", "memory"),
 )
 KEYS = {

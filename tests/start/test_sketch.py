@@ -101,7 +101,7 @@ def test_a_deterministic_variable_has_no_noise() -> None:
     plan = plan_of(Typed("q(x) q(z|x)", "p(z) p(x|z)", deterministic=("z",)))
     origin = plan.draw("q").factor_of("z").origin
     assert isinstance(origin, FromNetwork)
-    assert not any(plan.network("encoder").row(row).noise for row in origin.closure)
+    assert not any(plan.network("encoder").row(row).random for row in origin.closure)
 
 
 def test_what_one_side_alone_draws_may_lead_to_what_both_draw() -> None:

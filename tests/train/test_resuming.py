@@ -18,6 +18,13 @@ KINDS = {
     "alternating and averaged": (TINY, (ALTERNATING, EMA, "evaluation.weights=ema")),
     "labelled stream smaller than its batch": (LABELED, ("evaluation.every_epochs=1/8",)),
     "a penalty that is not taken in every step": (TINY, ("games.joint.gradient_penalty.every=3",)),
+    "noise on inputs, and groups of channels": (
+        TINY,
+        (
+            *("networks.encoder.layers.h.noise=0.3", "networks.critic.layers.h.noise=0.3"),
+            "networks.critic.layers.p={input: h, op: lse, channels: 1}",
+        ),
+    ),
     "weights that change with time": (
         TINY,
         ("games.joint.weight=[[0, 1], [1/4, 2]]", "training.optimizers.default.learning_rate=[[0, 1e-3], [1/4, 1e-4]]"),
