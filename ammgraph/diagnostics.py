@@ -39,10 +39,10 @@ CODES: dict[str, str] = {
     "out-of-range": "A number, an interval or a list is smaller or larger than its place allows.",
     # layer tables
     "row-cycle": "Rows of a table read each other in a circle, so that none can be computed first.",
-    "not-a-layer": "A layer has channels, and a width or an `op` without one; stride, padding and bias belong to weights.",
+    "not-a-layer": "A layer has channels, and a width or an `op` without one; a stride or a bias goes with weights.",
     "unknown-name": "A row, a call or a setting names something that is not there.",
     "shape-mismatch": "Shapes that must be equal differ; only a vector, Cx1x1, is repeated over height and width.",
-    "channels-mismatch": "A row without width and op has its input's channels; the groups of `lse` and `max` divide them.",
+    "channels-mismatch": "A row without width and op has its input's channels; groups of `lse` and `max` divide them.",
     "kernel-mismatch": "A kernel, its stride and its padding leave no output position, or see padding alone.",
     "pool-mismatch": "The windows of a pooling do not overlap and must tile their input.",
     # distributions
