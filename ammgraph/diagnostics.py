@@ -39,10 +39,10 @@ CODES: dict[str, str] = {
     "out-of-range": "A number, an interval or a list is smaller or larger than its place allows.",
     # layer tables
     "row-cycle": "Rows of a table read each other in a circle, so that none can be computed first.",
-    "not-a-layer": "A layer has channels, and a width or is linear; other rows have no stride, padding or bias.",
+    "not-a-layer": "A layer has channels, and a width or an `op` without one; a stride or a bias goes with weights.",
     "unknown-name": "A row, a call or a setting names something that is not there.",
     "shape-mismatch": "Shapes that must be equal differ; only a vector, Cx1x1, is repeated over height and width.",
-    "channels-mismatch": "A row without a width has its input's channels; `channels` there only states them.",
+    "channels-mismatch": "A row without width and op has its input's channels; groups of `lse` and `max` divide them.",
     "kernel-mismatch": "A kernel, its stride and its padding leave no output position, or see padding alone.",
     "pool-mismatch": "The windows of a pooling do not overlap and must tile their input.",
     # distributions
@@ -84,6 +84,7 @@ CODES: dict[str, str] = {
 }
 MOST_PROBLEMS = 50  # told at once; a spec made to be slow has no more time than it takes to find these
 _LONGEST_TEXT, _LONGEST_LINE = 500, 240  # characters shown of a message and of a line
+_FEW = 16  # names that a hint tells all of, as the columns of a row
 _LONGEST_COMPARED, _MOST_COMPARED = 100, 20  # what takes part in the search of the nearest name, whose work is a square
 WARNINGS = ("no-data", "no-effect", "uneven-game", "suspicious-sign", "support-mismatch")  # told, but no error
 
@@ -173,7 +174,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     names = list(dict.fromkeys(valid))
     if near := nearest(name, names):
         return near
-    if 0 < len(names) <= 12:
+    if 0 < len(names) <= _FEW:
         return "valid here: " + ", ".join(f"`{valid_name}`" for valid_name in names)
     return ""
 

@@ -75,7 +75,7 @@ plan = compile_spec(load_spec(sys.argv[1], [
     "networks.critic.layers.hx.activation=soft_shrink 0.1",
     "networks.critic.layers.h={input: hx, channels: 9, width: 3, initializer: {weights: {truncated: 0.3}}}",
     "networks.critic.layers.hm={input: h, op: group_mean, channels: 3}",
-    "networks.critic.layers.p={input: hm | y | z, op: linear, channels: 1}",
+    "networks.critic.layers.p={input: h | hm | y | z, op: linear, channels: 1}",
     "networks.decoder.layers.x.activation=hard_sigmoid",
 ]))
 dataset = load_data(plan.data, None)

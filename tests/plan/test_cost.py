@@ -35,11 +35,8 @@ def test_noise_adds_its_tensor_and_the_noisy_input_and_groups_their_result_alone
     assert noisy == plain | {"h": plain["h"] + 4 * images * of_x}  # x + 0.1 eps
     totals = [memory(plan_of("", *more)).total for more in ((), ("networks.critic.layers.hx.noise=0.1",))]
     assert totals[1] - totals[0] == 2 * 4 * 8 * of_x  # 8 images of both sides: x + 0.1 eps, and eps
-    groups = (
-        "networks.net.layers.m={input: h, op: max, channels: 1, activation: tanh}",
-        "networks.net.layers.d.input=m",
-    )
-    assert shares(SECOND % "", *groups, "networks.net.layers.s=null")["m"] == 4 * images * (1 + 1)  # no weights
+    groups = "networks.net.layers.s={input: h, op: max, channels: 1, activation: tanh}"
+    assert shares(SECOND % "", groups)["s"] == 4 * images * (1 + 1)  # no weights; the largest of each, its tanh
 
 
 def test_optimizers_and_averages_add_their_copies() -> None:

@@ -112,6 +112,12 @@ def test_comments_and_order_and_another_way_to_write_a_number_make_no_difference
             "~ prior of y: uniform -> [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]",
         ),
         ("training.batch_size=20", "~ batch of q: 40 -> 20"),
+        ("networks.encoder.layers.h.noise=0.1", "~ row encoder.h: noise 0 -> 0.1"),
+        (
+            "networks.critic.layers.p={input: h, op: max, channels: 1}",
+            "~ row critic.p: op conv -> max, bias yes -> none, weights normal 0.02 -> none, biases 0 -> none, "
+            "width 1 -> none, stride 1 -> none, padding 0 -> none",
+        ),
         ("games.joint.objective=hinge", "~ game joint: objective jensen_shannon -> hinge"),
         ("games.joint.weight=1/2", "~ game joint: weight 1 -> 0.5"),
         ("games.joint.batch=separate", "~ game joint: batch joint -> separate"),

@@ -56,6 +56,17 @@ def test_a_plan_text_is_the_same_every_time() -> None:
     assert plan_text(compile_spec(load_spec(TINY))) == plan_text(compile_spec(load_spec(TINY)))
 
 
+def test_noise_and_groups_of_channels_are_shown() -> None:
+    plan = plan_of(
+        TINY, "networks.critic.layers.h.noise=0.1", "networks.critic.layers.p={input: h, op: lse, channels: 1}"
+    )
+    found = plan_text(plan)
+    assert "noise 0.1 dropout 0.2 conv 16 w1 s1 p0 (normal 0.02, biases 0) leaky_relu 0.2" in found
+    assert re.search(r"p  +h  +lse of 1 group  +1x1x1  +- +-\n", found)
+    assert "2 of them dropout masks" not in found
+    assert "3 of them dropout masks, 2 added to inputs" in found  # the critic's, of the game and of its penalty
+
+
 # ------------------------------------------------------------------------------------------------ losses
 
 
