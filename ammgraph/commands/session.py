@@ -28,7 +28,7 @@ from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import spec_path
 from ammgraph.spec.source import printable
 from ammgraph.terminal import print_lines, screen
-from ammgraph.train.ranks import ALONE, Ranks, joined
+from ammgraph.train.ranks import ALONE, Ranks, divided_means, joined
 from ammgraph.train.trainer import Report, Trainer
 
 
@@ -81,6 +81,8 @@ def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[api.T
         spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
         if ranks.first:
             tell_warnings(spec)
+            for line in divided_means(compile_spec(spec), ranks.size) if ranks.size > 1 else ():
+                say(line)
         settings = new_settings(options, options.spec, ranks)
         return api.new_training(spec, settings, folder, _place(options, ranks), ranks)
     assert options.resume is not None

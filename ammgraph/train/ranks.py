@@ -19,8 +19,10 @@ from torch import Tensor, distributed
 
 from ammgraph.compiler.statistics import lone_rows
 from ammgraph.diagnostics import RunError, SpecError
+from ammgraph.formulas.expression import Pooled, parts
 from ammgraph.nn.synchronized import add_up, exchange
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan
 from ammgraph.terminal import command
 
 # As long as the others wait for the first one, which evaluates, saves and may fetch the data.
@@ -149,14 +151,25 @@ def shard(plan: Plan, size: int) -> Plan:
     part = replace(
         plan,
         draws=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in plan.draws),
-        turns=tuple(
-            replace(turn, passes=tuple(replace(found, batch=found.batch // size) for found in turn.passes))
-            for turn in plan.turns
-        ),
+        turns=tuple(replace(turn, passes=tuple(_shared(found, size) for found in turn.passes)) for turn in plan.turns),
     )
     if plan.statistics == "process":
         _every_process_has_statistics(part, size)
     return part
+
+
+def _shared(found: PassPlan, size: int) -> PassPlan:
+    """A pass as each process takes it; one at no draw's samples has one example, in each process the same."""
+    return replace(found, batch=found.batch // size) if any(found.draws) else found
+
+
+def divided_means(plan: Plan, size: int) -> list[str]:
+    """What is said of each term that takes means over a batch, of which each process has a part."""
+    return [
+        f"warning: term `{term.name}` takes means over a batch; each of {size} processes takes them over its own part"
+        for term in plan.terms
+        if any(isinstance(part, Pooled) for part in parts(term.value))
+    ]
 
 
 def _every_process_has_statistics(part: Plan, size: int) -> None:

@@ -128,7 +128,9 @@ class Noise:
             if step % site.every or site.name in known:
                 continue
             drawn = draw_noise(site, self._generators[site.stream], self._device, self._dtype)
-            found[site.name] = self._ranks.part(drawn, joined.get(site.name.rpartition("/")[0], [site.batch]))
+            if site.batch > 1:  # that of one example is at no draw's samples, and every process's own
+                drawn = self._ranks.part(drawn, joined.get(site.name.rpartition("/")[0], [site.batch]))
+            found[site.name] = drawn
         return found
 
     def state_dict(self) -> dict[str, Tensor]:

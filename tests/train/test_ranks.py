@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import LABELED, PATIENCE, TINY, differences, plan_of
+from tiny import INFORMED, LABELED, PATIENCE, TERMS, TINY, differences, plan_of
 from torch import Tensor
 from torch.nn import functional as F
 from two_ranks import KINDS, STEPS, normalized, own_outcome, trained, trainer_of
 
 from ammgraph.diagnostics import RunError
-from ammgraph.train.ranks import ALONE, Ranks, joined, shard
+from ammgraph.train.ranks import ALONE, Ranks, divided_means, joined, shard
 
 PAIR = (Ranks(0, 2), Ranks(1, 2))
 SAME = [kind for kind in KINDS if kind != "batch norm of each process"]
@@ -288,3 +288,21 @@ def test_the_command_that_starts_as_many_processes_again() -> None:
         "torchrun --standalone --nproc-per-node=2 -m ammgraph train 'an a.yaml'"
     )
     assert Ranks(0, 4, 0, 2).command(*words) == "torchrun ... -m ammgraph train 'an a.yaml'"
+
+
+def test_a_term_of_a_mean_over_the_batch_says_that_each_process_takes_its_own() -> None:
+    assert divided_means(plan_of(INFORMED), 2) == [
+        "warning: term `features` takes means over a batch; each of 2 processes takes them over its own part"
+    ]
+    assert [line.partition("`")[2].partition("`")[0] for line in divided_means(plan_of(TERMS), 4)] == ["classes"]
+    assert divided_means(plan_of(TINY), 2) == []
+
+
+def test_a_pass_at_no_draw_s_samples_has_one_example_in_every_process() -> None:
+    prior = (
+        "networks.prior={layers: {a: {input: zeros(1), op: linear, channels: 10}, y: {input: a, activation: softmax}}}"
+    )
+    learned = "distributions.p={p(y): prior.y, p(z): normal, 'p(x|y,z)': decoder.x}"
+    whole = plan_of(TERMS, prior, learned, "terms.classes.minimize=KL(E[q] c(y|x) || p(y))")
+    asked = {found.evaluation.name: found.batch for found in shard(whole, 4).turns[0].passes_of("asked")}
+    assert (asked["/prior"], asked["q/classifier"]) == (1, 10)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import ALTERNATING, CPU, EMA, LABELED, TINY, data_of, plan_of
+from tiny import ALTERNATING, CPU, EMA, LABELED, TERMS, TINY, data_of, plan_of
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
@@ -27,6 +27,7 @@ KINDS = {
     "a penalty in every other step": (TINY, ("games.joint.gradient_penalty.every=2",)),
     "two games, batches of different sizes": (LABELED, (UNEQUAL,)),
     "batch norm under penalties": (TINY, (CRITIC_NORM, ROTH)),
+    "terms and no game": (TERMS, ("terms.classes.minimize=-E[p] log c(y|x)",)),
     "batch norm of each process": (TINY, (OWN, EMA)),
 }
 
