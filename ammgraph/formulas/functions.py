@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, Function] = {
 
 @dataclass(frozen=True)
 class FunctionalKind:
-    """A function of distributions or values, in every notation; `torch` is its name in `nn.densities`.
+    """A function of distributions or values, in every notation; `torch` is its name in `nn.distributions`.
 
     `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written.
     """

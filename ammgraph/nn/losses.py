@@ -26,8 +26,8 @@ from ammgraph.formulas.expression import (
     Value,
 )
 from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
-from ammgraph.nn import densities
-from ammgraph.nn.densities import Distribution
+from ammgraph.nn import distributions
+from ammgraph.nn.distributions import Distribution
 from ammgraph.nn.functions import function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
@@ -96,5 +96,5 @@ def _number(found: _Value) -> Tensor | float:
 
 @cache
 def _functional(name: str) -> Callable[..., Tensor]:
-    found: Callable[..., Tensor] = getattr(densities, FUNCTIONALS[name].torch)
+    found: Callable[..., Tensor] = getattr(distributions, FUNCTIONALS[name].torch)
     return found

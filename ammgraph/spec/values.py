@@ -138,16 +138,15 @@ def integer_of(value: object, info: ValidationInfo, offset: int = 0) -> int:
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
 _NUMERAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _OPERAND = rf"[-(\s]*(?:{_NUMERAL}|{_NAME})[)\s]*"
-_ARITHMETIC = rf"{_OPERAND}(?:[-+*/]{_OPERAND})*"
-_ATOM = rf"\s*(?:zeros\s*\({_ARITHMETIC}\)|{_NAME})\s*"
+ARITHMETIC = rf"{_OPERAND}(?:[-+*/]{_OPERAND})*"
+_ATOM = rf"\s*(?:zeros\s*\({ARITHMETIC}\)|{_NAME})\s*"
 _BINDING = rf"\s*{_NAME}\s*=\s*{_NAME}\s*"
 _SUMMAND = rf"\s*(?:{_NUMERAL}(?:\s*/\s*{_NUMERAL})?\s*\*?)?\s*{_NAME}\s*"
 _NAMES = rf"\s*{_NAME}\s*(?:,\s*{_NAME}\s*)*"
 REFERENCE_PATTERN = rf"^\s*{_NAME}\s*(?:\({_BINDING}(?:,{_BINDING})*\))?\s*\.\s*{_NAME}\s*$"
 FACTOR_PATTERN = rf"^\s*{_NAME}\s*\({_NAMES}(?:\|{_NAMES})?\)\s*$"
-PRIOR_PATTERN = rf"^\s*(?:uniform|normal)\s*\({_ARITHMETIC},{_ARITHMETIC}\)\s*$"
 IDENTIFIER_PATTERN = f"^{_NAME}$"
-ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{_ARITHMETIC}$"}
+ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{ARITHMETIC}$"}
 
 
 class OrArithmetic:
@@ -355,11 +354,11 @@ def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[
 
 _ACTIVATION_SCHEMA = _text_schema(
     rf"^\s*(?:(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is None)})\s*"
-    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {_ARITHMETIC})$",
+    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {ARITHMETIC})$",
     words=[_example(name) for name in ACTIVATIONS],
     meanings=[kind.meaning for kind in ACTIVATIONS.values()],
 )
-_POOL_SCHEMA = _text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {_ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
+_POOL_SCHEMA = _text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
 _INPUT_SCHEMA = _text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
 _SIDE_SCHEMA = _text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
 

@@ -19,7 +19,6 @@ from ammgraph.plan.draws import FromData, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import fields_of
 from ammgraph.plan.turns import TurnPlan
-from ammgraph.spec.schema import Empirical
 from ammgraph.train.ranks import ALONE, Ranks
 
 # The position of a purpose is part of the seed: append, never reorder.
@@ -148,7 +147,7 @@ class Noise:
 def counts_labels(plan: Plan) -> bool:
     """Some prior is `empirical`: its probabilities are the class frequencies of the labelled examples."""
     return any(
-        isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Empirical)
+        isinstance(factor.origin, FromPrior) and factor.origin.prior.kind.counts_labels
         for draw in plan.draws
         for factor in draw.factors
     )
