@@ -54,7 +54,7 @@ TORCH_FREE = {
     "__init__",
 }
 HEAVY_COMMANDS = {"session", "dry_run", "trials"}  # which verbs import when they run
-LONGEST_MODULE = 600
+LONGEST_MODULE = 450
 OF_A_RUN = re.compile(r"\b(spec|run|environment|evaluation|trials)\.json\b|metrics\.jsonl|plan\.txt|report\.html")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -179,7 +179,7 @@ def test_no_import_is_relative(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < LONGEST_MODULE
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
