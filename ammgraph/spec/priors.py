@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from ammgraph.formulas.expression import Expression, Number, Product, Sum, Value
+from ammgraph.formulas.expression import Expression, Number, Value, plus, times
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.values import Model, Positive, Seed, told_by_type
 from ammgraph.spec.values import Number as NumberValue
@@ -44,8 +44,8 @@ class Prior:
         """Location + scale * standard, of `NOISE` and `CENTRE`."""
         assert self.place is not None, "a category is drawn by its probabilities"
         location, scale = self.place
-        standard = self.kind.standard
-        return standard if self.place == (Number(0), 1) else Sum((location, Product((Number(scale), standard))))
+        spread = times(scale, self.kind.standard)
+        return spread if location == Number(0) else plus(location, spread)
 
     def __str__(self) -> str:
         """`normal`, `normal(0, 2)`."""
