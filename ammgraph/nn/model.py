@@ -96,6 +96,7 @@ def sample_draw(
     noise: Tensors,
     mode: Mode,
     others: Mapping[str, Draw] | None = None,
+    *,
     given: Tensors | None = None,
     batch: int | None = None,
     only: frozenset[str] | None = None,
@@ -132,7 +133,11 @@ def sample_draw(
             drawn = _mean_noise(model, site, size) if absent else noise[site.name]
             samples[factor.variables[0]] = draw_prior(model, origin, drawn, samples)
         else:
-            samples[factor.variables[0]] = _draw_row(model, origin, samples, rows, size, noise, mode)
+            values = rows.setdefault(origin.evaluation.name, {})
+            for local, variable in origin.evaluation.bindings:
+                if variable in samples:
+                    values.setdefault(local, samples[variable])
+            samples[factor.variables[0]] = _draw_row(model, origin, values, size, noise, mode)
     return Draw(samples, rows, size)
 
 
@@ -230,19 +235,9 @@ def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, de
 
 
 def _draw_row(
-    model: Model,
-    origin: FromNetwork,
-    samples: dict[str, Tensor],
-    computed: dict[str, dict[str, Tensor]],
-    batch: int,
-    noise: Tensors,
-    mode: Mode,
+    model: Model, origin: FromNetwork, values: dict[str, Tensor], batch: int, noise: Tensors, mode: Mode
 ) -> Tensor:
     evaluation = origin.evaluation
-    values = computed.setdefault(evaluation.name, {})
-    for local, variable in evaluation.bindings:
-        if variable in samples:
-            values.setdefault(local, samples[variable])
     # Factors before this one may not have been drawn; a row that is folded into its reader leaves its raw value alone.
     rows = [row for row in origin.closure if row not in values and raw(row) not in values]
     model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)

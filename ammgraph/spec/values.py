@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
+from ammgraph.diagnostics import counted
 from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
 from ammgraph.layers.operations import POOLS
 from ammgraph.spec.notation import (
@@ -162,7 +163,6 @@ class OrArithmetic:
 
 
 Number = Annotated[float, BeforeValidator(number_of), OrArithmetic()]
-Integer = Annotated[int, BeforeValidator(integer_of), OrArithmetic()]
 Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT), BeforeValidator(integer_of), OrArithmetic()]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(number_of), OrArithmetic()]
 Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(number_of), OrArithmetic()]
@@ -427,7 +427,7 @@ def of_length(count: int, what: str) -> BeforeValidator:
 
     def check(value: object) -> object:
         if isinstance(value, list) and len(value) != count:
-            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+            entries = counted(len(value), "entry")
             raise problem("wrong-type", "{place} has the wrong number of entries", found=entries, expected=what)
         return value
 

@@ -66,7 +66,7 @@ class Feed:
                 advice = "batch norm needs two or more" if single and len(positions) == 1 else advice
                 raise RunError(
                     f"a batch of {draw.batch_size} is larger than {origin.source}, "
-                    f"which has {len(positions):,} example{'s' * (len(positions) > 1)}; {advice}"
+                    f"which has {counted(len(positions), 'example')}; {advice}"
                 )
             stream = stream_seed(seed, "data", index)
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
