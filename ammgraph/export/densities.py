@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ammgraph.export.code import number, text
 from ammgraph.formulas.expression import Leaf, Number, Scored, Value
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.plan.draws import FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ScorePlan
 from ammgraph.spec.notation import Input, Named
-
-_MEASURES = {"log": "log", "H": "entropy", "KL": "divergence"}
-_DISTANCES = {"l1": "distance_1", "l2": "distance_2"}
 
 
 class Densities:
@@ -66,7 +64,7 @@ class Densities:
 
     def functional(self, name: str, arguments: Sequence[str]) -> str:
         """A call of a helper; of what is pooled one number."""
-        helper = _DISTANCES.get(name) or f"{self._kinds[arguments[0]]}_{_MEASURES[name]}"
+        helper = FUNCTIONALS[name].torch.format(self._kinds[arguments[0]])
         return f"{helper}({', '.join(arguments)})" + (".sum()" if arguments[0] in self._pooled else "")
 
     def _parameters(self, score: ScorePlan) -> str:

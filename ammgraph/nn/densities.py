@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ammgraph.formulas.expression import Number
-from ammgraph.nn.distributions import Distribution, normal_log_density
+from ammgraph.nn.distributions import Distribution
+from ammgraph.nn.functions import normal_log
 from ammgraph.nn.model import Model, Tensors, given_means, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
@@ -118,12 +119,12 @@ def _log_evidence(model: Model, factor: FactorPlan, category: str, inferred: Map
     if factor.given == (category,):  # its parameters are the same for every example
         components = component_parameters(model, factor, size, value.device, value.dtype)
         pairs = zip(*(part.split(1) for part in components), strict=True)
-        return torch.stack([normal_log_density(value, mean, variance) for mean, variance in pairs], dim=1)
+        return torch.stack([normal_log(mean, variance, value) for mean, variance in pairs], dim=1)
     given = {name: inferred[name] for name in factor.given if name != category}
     columns = []
     for label in torch.arange(size, device=value.device):
         given[category] = one_hot(label.expand(len(value)), size, value.dtype)
-        columns.append(normal_log_density(value, *factor_parameters(model, factor, given, len(value))))
+        columns.append(normal_log(*factor_parameters(model, factor, given, len(value)), value))
     return torch.stack(columns, dim=1)
 
 
