@@ -12,6 +12,7 @@ from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.show.text import formula_text
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import number_text
+from ammgraph.spec.priors import PRIORS, Mixture, Probabilities
 from ammgraph.spec.sources import SOURCE_MEANINGS
 from ammgraph.start.json_schema import json_schema
 
@@ -120,8 +121,8 @@ def sources_table() -> str:
     more = {
         "NETWORK.ROW": "a row of a network; the row is named like the variable",
         "DISTRIBUTION.VARIABLE": "the sample that another distribution draws",
-        "[0.2, 0.8]": "probabilities of the categories; as many as there are, with sum 1",
-        "{mixture: {means: ..., scale: ...}}": "N(mu_k, scale^2), k a categorical condition: `p(z|y)`",
+        "[0.2, 0.8]": PRIORS[Probabilities].meaning,
+        "{mixture: {means: ..., scale: ...}}": PRIORS[Mixture].meaning,
     }
     rows = [f"| `{word}` | {_cell(meaning)} |" for word, meaning in (SOURCE_MEANINGS | more).items()]
     return "\n".join(["| value | draws |", "|---|---|", *rows, ""])

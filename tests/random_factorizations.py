@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from ammgraph.start.skeleton import Typed
+from ammgraph.start.typed import Typed
 
 NAMES = ["z", "y", "z1", "y2", "h1", "x1_", "critic", "encoder", "logit", "null", "true", "c", "size_z", "joint"]
 

@@ -1,6 +1,7 @@
 """A new thing of the language is one entry in one table: it is read, planned, trained, printed and exported."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,25 @@ initializers.INITIALIZERS["truncated"] = initializers.Initializer(
     "nn.init.trunc_normal_", lambda s, _: {"std": s, "a": -2 * s, "b": 2 * s}, "A normal cut at 2 s.", 0.1
 )
 
-from ammgraph.spec import measures
+from dataclasses import dataclass
+from ammgraph.formulas.expression import Sum
+from ammgraph.spec import measures, priors
+
+@dataclass(frozen=True)
+class HalfNormal(priors.Prior):
+    scale: float = 1.0
+
+priors.PRIORS[HalfNormal] = priors.PriorKind(
+    "half_normal",
+    "|N(0, 1)| in every dimension; `half_normal(scale)` for |N(0, scale^2)|",
+    {"real": "`half_normal`"},
+    numbers=("scale",),
+    read=HalfNormal,
+    refused=lambda scale: None if scale > 0 else ("the scale is not positive", "scale > 0"),
+    place=lambda prior: (Number(0), prior.scale),
+    noise="normal",
+    standard=Sum((Apply("relu", priors.NOISE), Apply("relu", minus(priors.NOISE)))),
+)
 
 measures.MEASURES["completeness"] = measures.Measure(
     "1 - H(clusters | labels) / H(clusters)", better="higher", of="clusters", words="C",
@@ -77,6 +96,9 @@ plan = compile_spec(load_spec(sys.argv[1], [
     "networks.critic.layers.hm={input: h, op: group_mean, channels: 3}",
     "networks.critic.layers.p={input: h | hm | y | z, op: linear, channels: 1}",
     "networks.decoder.layers.x.activation=hard_sigmoid",
+    "variables.w={type: real, size: 3}",
+    "networks.decoder.layers.h={input: y | z | w, channels: 16, width: 1, batchnorm: true, activation: leaky_relu 0.2}",
+    "distributions.p={p(y): uniform, p(z|y): components.z, p(w): half_normal(2), 'p(x|y,z,w)': decoder.x}",
 ]))
 dataset = load_data(plan.data, None)
 trainer = Trainer(plan, dataset, 0, torch.device("cpu"), "float64")
@@ -109,6 +131,7 @@ print(json.dumps({
     "taken": {loss.name: float(loss.weight(0) / loss.every * found[loss.name] / loss.every) for loss in turn.losses},
     "text": plan_text(plan),
     "latex": latex(plan),
+    "drawn": [float(draws["p"]["w"].min()), float(draws["p"]["w"].square().mean())],
     "schema": json.dumps(json_schema()),
 }))
 """
@@ -162,6 +185,16 @@ def test_an_initializer_is_one_entry(found: dict[str, Any]) -> None:
     assert 0.3 < found["largest"] <= 0.61  # and a step of training
     assert "(truncated 0.3" in found["text"]
     assert '"truncated"' in found["schema"]
+
+
+def test_a_prior_is_one_entry(found: dict[str, Any]) -> None:
+    least, square = found["drawn"]
+    assert 0 <= least < 1
+    assert 2 < square < 6  # 4 is expected, of 120 numbers
+    assert re.search(r"p\(w\) +half_normal\(2\)", found["text"])
+    assert r"p(w)" in found["latex"]
+    assert "`half_normal(scale)` for |N(0, scale^2)|" in found["schema"]
+    assert 'w = 2 * (F.relu(noise["p/w"]) + F.relu(-noise["p/w"]))' in found["source"]
 
 
 def test_a_measure_is_one_entry(found: dict[str, Any]) -> None:

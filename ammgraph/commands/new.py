@@ -54,8 +54,8 @@ class Options:
 def run(options: Options) -> int:
     """0 where it is written."""
     from ammgraph.start.copies import write_new, write_schema
-    from ammgraph.start.skeleton import Typed
     from ammgraph.start.sketch import new_spec
+    from ammgraph.start.typed import Typed
 
     typed = Typed(
         q=" ".join(options.q.split()),

@@ -27,6 +27,7 @@ from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import spec_path
 from ammgraph.spec.source import printable
+from ammgraph.start.listing import published_text
 from ammgraph.terminal import print_lines, screen
 from ammgraph.train.ranks import ALONE, Ranks, divided_means, joined
 from ammgraph.train.trainer import Report, Trainer
@@ -104,12 +105,7 @@ def _evaluated(training: api.Training) -> Evaluation | None:
 def score_lines(folder: Path, found: Evaluation) -> list[str]:
     """What an evaluation found, each number with its protocol, and what was published for the same constants."""
     plan = compile_spec(load_spec(folder / SPEC, ()))
-    published = [
-        f"  {number.metric.replace('_', ' ')}, {number.source}: {number.value:g}"
-        + ("" if number.std is None else f" +- {number.std:g}")
-        + (" %" if number.unit == "percent" else "")
-        for number in plan.published
-    ]
+    published = [f"  {published_text(number)}" for number in plan.published]
     return [*results.lines(found), *(["published:", *published] if published else [])]
 
 

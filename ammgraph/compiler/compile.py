@@ -27,7 +27,8 @@ from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromData, FromDra
 from ammgraph.plan.networks import VariablePlan
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
-from ammgraph.spec.schema import DataSource, Mixture, Normal, Spec
+from ammgraph.spec.priors import Prior
+from ammgraph.spec.schema import DataSource, Spec
 
 # The rules of each stage; a later one takes for granted what an earlier one has found in order.
 NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
@@ -166,7 +167,7 @@ def _origin(
         return _from_network(call, computed), density_of(source.name, rows, stops)
     if isinstance(source, Reference):
         return FromDraw(source.owner, source.name), Density("deterministic")
-    given = factor.given[0] if isinstance(source, Mixture) else ""
+    given = factor.given[0] if source.kind.means is not None else ""
     variable = resolved.variables[factor.variables[0]]
     site = _prior_site(f"{draw}/{variable.name}", source, variable, resolved.batch_size(draw))
     return FromPrior(source, site, given), Density("prior")
@@ -179,12 +180,11 @@ def _from_network(call: Call, computed: dict[str, set[str]]) -> FromNetwork:
     return FromNetwork(call.evaluation, call.reference.name, rows, call.rows)
 
 
-def _prior_site(name: str, prior: object, variable: VariablePlan, batch_size: int) -> Site:
+def _prior_site(name: str, prior: Prior, variable: VariablePlan, batch_size: int) -> Site:
     """A categorical draw takes one uniform number, by inverse distribution function; a real one takes one each."""
     if variable.kind == "categorical":
         return Site(name, "uniform", "prior", batch_size, ())
-    kind = "normal" if isinstance(prior, Normal | Mixture) else "uniform"
-    return Site(name, kind, "prior", batch_size, variable.shape)  # type: ignore[arg-type]
+    return Site(name, prior.kind.noise, "prior", batch_size, variable.shape)
 
 
 def _epoch(draws: Sequence[DrawPlan]) -> tuple[DataSource, int]:

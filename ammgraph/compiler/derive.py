@@ -6,7 +6,6 @@ from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromData, FromNet
 from ammgraph.plan.networks import RowPlan, VariablePlan
 from ammgraph.plan.plan import BayesPlan, ReadoutPlan, ReconstructionPlan
 from ammgraph.spec.notation import Input, Named, Zeros
-from ammgraph.spec.schema import Mixture
 
 
 def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) -> Density:
@@ -125,5 +124,5 @@ def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPl
 
 def _is_evidence(factor: FactorPlan) -> bool:
     """The factor has a closed density."""
-    mixture = isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Mixture)
-    return mixture or factor.density.kind == "normal"
+    density = factor.origin.prior.density if isinstance(factor.origin, FromPrior) else factor.density.kind
+    return density == "normal"

@@ -7,7 +7,7 @@ from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.draws import FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.measures import MEASURES
-from ammgraph.spec.schema import Empirical, Spec
+from ammgraph.spec.schema import Spec
 
 
 def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
@@ -126,7 +126,7 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         if name not in read:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
             yield _idle(message, spec.source.key("data", "fields", name))
-    counted = any(isinstance(origin, FromPrior) and isinstance(origin.prior, Empirical) for origin in _origins(plan))
+    counted = any(isinstance(origin, FromPrior) and origin.prior.kind.counts_labels for origin in _origins(plan))
     if data.labeled is not None and not counted and all(origin.source.part == "all" for origin in drawn):
         found = "no factor is drawn by `data.labeled`, `data.unlabeled` or `empirical`"
         yield _idle("nothing uses the labelled subset", spec.source.key("data", "labeled"), found)

@@ -10,7 +10,7 @@ from ammgraph.plan.draws import FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import number_text
-from ammgraph.spec.schema import Spec, Uniform
+from ammgraph.spec.schema import Spec
 from ammgraph.spec.terms import FactorUse
 
 
@@ -155,7 +155,7 @@ def _bounded_prior(spec: Spec, variable: str, place: tuple[str, ...], plan: Plan
         if not draw.produces(variable):
             continue
         origin = draw.factor_of(variable).origin
-        if isinstance(origin, FromPrior) and isinstance(origin.prior, Uniform):
+        if isinstance(origin, FromPrior) and origin.prior.kind.bounded:
             yield Diagnostic(
                 "support-mismatch",
                 f"`{variable}` is normal here and `{origin.prior}` in `{draw.name}`: a discriminator sees that at once",

@@ -7,16 +7,8 @@ from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
 from ammgraph.layers.operations import Shape
 from ammgraph.plan.networks import VariablePlan, shape_text
 from ammgraph.spec.notation import Factor, Reference
-from ammgraph.spec.schema import (
-    DataSource,
-    Empirical,
-    Mixture,
-    Normal,
-    Probabilities,
-    RandomMeans,
-    Spec,
-    Uniform,
-)
+from ammgraph.spec.priors import Mixture, Prior, Probabilities, RandomMeans, forms_on
+from ammgraph.spec.schema import DataSource, Spec
 
 FIELD_KINDS = {"image": "image", "label": "categorical"}
 
@@ -245,33 +237,24 @@ def _mixture_fits(resolved: Resolved, factor: Declared, source: Mixture) -> Iter
 
 def _support_fits(spec: Spec, factor: Declared, variable: VariablePlan) -> Iterator[Diagnostic]:
     source, span = factor.source, spec.source.value(*factor.path)
+    assert isinstance(source, Prior)
     categorical = variable.kind == "categorical"
-    fits = {
-        Uniform: (categorical and source == Uniform())
-        or (not categorical and isinstance(source, Uniform) and source.bounds is not None),
-        Normal: not categorical,
-        Empirical: categorical,
-        Probabilities: categorical,
-    }[type(source)]
-    if not fits:
-        expected = (
-            "`uniform`, `empirical` or a list of probabilities" if categorical else "`normal` or `uniform(low, high)`"
-        )
+    if categorical != (source.place is None):
         yield Diagnostic(
             "prior-mismatch",
             f"`{source}` is no prior of `{variable.name}`, which is of type {variable.kind}",
             span,
-            expected=expected,
+            expected=forms_on("categorical" if categorical else "real"),
         )
-    elif isinstance(source, Empirical) and spec.data.labeled is None:
+    elif source.kind.counts_labels and spec.data.labeled is None:
         yield Diagnostic(
             "no-labels",
-            "`empirical` counts the classes of the labelled examples, and none are declared",
+            f"`{source}` counts the classes of the labelled examples, and none are declared",
             span,
             expected="`labeled: {count: N}` in `data`",
             notes=(Note("`data` stands here", spec.source.key("data")),),
         )
-    elif isinstance(source, Empirical):
+    elif source.kind.counts_labels:
         yield from _data_shape_fits(spec, variable)
     elif isinstance(source, Probabilities):
         total = sum(source.values)

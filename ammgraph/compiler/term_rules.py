@@ -156,7 +156,8 @@ def _without_density(factor: Declared, kind: str, span: Span) -> Diagnostic:
         "deterministic": "its row is deterministic",
         "implicit": "its row is random in a way whose density is not known",
         "uniform": "a uniform one is the same wherever it is not 0",
-    }.get(kind, f"it takes {kind} of another distribution")
+        "a sample": "it takes a sample of another distribution",
+    }.get(kind, f"that of `{kind}` has no closed form here")
     hint = f"`l2({factor.factor.variables[0]}, {factor.source})` compares values" if kind == "deterministic" else ""
     expected = "a normal, categorical or Bernoulli factor: `a + expn(b)`, `softmax`, `sigmoid`"
     return Diagnostic("no-density", f"`{factor.factor}` has no density: {reason}", span, expected=expected, hint=hint)

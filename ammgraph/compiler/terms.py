@@ -12,7 +12,7 @@ from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, FromPrior
 from ammgraph.plan.turns import ScorePlan, TermPlan
 from ammgraph.spec.notation import Reference
-from ammgraph.spec.schema import DataSource, Uniform
+from ammgraph.spec.schema import DataSource
 from ammgraph.spec.terms import Expected, FactorUse, Of, ValueUse
 
 
@@ -53,14 +53,11 @@ def factor_of(resolved: Resolved, use: FactorUse) -> Declared | None:
 def kind_of(resolved: Resolved, factor: Declared) -> str:
     """What is known of a factor's distribution: the kind of its density, or why it has none."""
     source = factor.source
-    variable = resolved.variables[factor.factor.variables[0]]
     if isinstance(source, DataSource):
         return "data"
     if isinstance(source, Reference):
         return _density(resolved, factor, source).kind if source.owner in resolved.networks else "a sample"
-    if variable.kind == "categorical":
-        return "categorical"
-    return "uniform" if isinstance(source, Uniform) else "normal"
+    return source.density
 
 
 def is_conditional(resolved: Resolved, draw: str) -> bool:

@@ -3,7 +3,8 @@
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +64,29 @@ def read_npz(path: Path) -> Records:
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
 
 
-def _npz_arrays(path: Path) -> dict[str, Array]:
-    advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
+@contextmanager
+def _npz(path: Path, advice: str, otherwise: str) -> Iterator[Any]:
+    """The arrays of an .npz file, unpacked when they are asked for."""
     refuse_other_than_a_file(path)
     with reading(str(path), advice), path.open("rb") as stream:
         if not zipfile.is_zipfile(stream):
-            raise RunError(f"{path} is not an .npz file, or not all of one; {advice}")
+            raise RunError(f"{path} is {otherwise}; {advice}")
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as file:
-            needed = ["x_train", "y_train"]
-            if "x_test" in file.files or "y_test" in file.files:
-                needed += ["x_test", "y_test"]
-            for key in needed:
-                if key not in file.files:
-                    raise RunError(_missing_key(path, key, file.files))
-            keys = [*needed, "layout"] if "layout" in file.files else needed
-            return {key: _npz_array(path, file, key) for key in keys}
+            yield file
+
+
+def _npz_arrays(path: Path) -> dict[str, Array]:
+    advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
+    with _npz(path, advice, "not an .npz file, or not all of one") as file:
+        needed = ["x_train", "y_train"]
+        if "x_test" in file.files or "y_test" in file.files:
+            needed += ["x_test", "y_test"]
+        for key in needed:
+            if key not in file.files:
+                raise RunError(_missing_key(path, key, file.files))
+        keys = [*needed, "layout"] if "layout" in file.files else needed
+        return {key: _npz_array(path, file, key) for key in keys}
 
 
 def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
@@ -320,15 +328,10 @@ def _all_images(path: Path) -> list[Path]:
 
 def _npz_images_alone(path: Path) -> torch.Tensor:
     advice = "expected images, a folder of images, or an .npz with an array `images`"
-    refuse_other_than_a_file(path)
-    with reading(str(path), advice), path.open("rb") as stream:
-        if not zipfile.is_zipfile(stream):
-            raise RunError(f"{path} is neither an image nor an .npz file; {advice}")
-        stream.seek(0)
-        with np.load(stream, allow_pickle=False) as file:
-            names = [name for name in file.files if name != "layout"]
-            key = names[0] if len(names) == 1 else next((key for key in _IMAGE_KEYS if key in names), None)
-            if key is None:
-                raise RunError(f"{path}: which array holds images? found {', '.join(names) or 'nothing'}; {advice}")
-            layout = str(_npz_array(path, file, "layout")) if "layout" in file.files else None
-            return _npz_images(path, key, _npz_array(path, file, key), layout)
+    with _npz(path, advice, "neither an image nor an .npz file") as file:
+        names = [name for name in file.files if name != "layout"]
+        key = names[0] if len(names) == 1 else next((key for key in _IMAGE_KEYS if key in names), None)
+        if key is None:
+            raise RunError(f"{path}: which array holds images? found {', '.join(names) or 'nothing'}; {advice}")
+        layout = str(_npz_array(path, file, "layout")) if "layout" in file.files else None
+        return _npz_images(path, key, _npz_array(path, file, key), layout)

@@ -3,11 +3,14 @@
 import builtins
 import keyword
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import nn
 
 from ammgraph.export import helpers
+from ammgraph.formulas.expression import Leaf
+from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.notation import Spelling
 from ammgraph.nn import functions
 
 WIDTH = 88  # as formatters have it unless told otherwise
@@ -56,6 +59,23 @@ def class_names(networks: Iterable[str]) -> dict[str, str]:
 def number(value: float) -> str:
     """A number as Python writes it; whole ones without a point."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+
+
+def spelling(
+    leaf: Callable[[Leaf], str],
+    mean: Callable[[str], str] = "torch.mean({})".format,
+    functional: Callable[[str, Sequence[str]], str] = lambda name, arguments: f"{name}({', '.join(arguments)})",
+) -> Spelling:
+    """How Python writes an expression, given its leaves."""
+    return Spelling(
+        number=number,
+        leaf=leaf,
+        function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
+        mean=lambda _, argument: mean(argument),
+        functional=functional,
+        times=" * ",
+        power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
+    )
 
 
 def text(value: str) -> str:

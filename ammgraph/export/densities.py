@@ -4,15 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ammgraph.export.code import number, text
-from ammgraph.formulas.expression import Leaf, Scored, Value
+from ammgraph.formulas.expression import Leaf, Number, Scored, Value
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.plan.draws import FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ScorePlan
 from ammgraph.spec.notation import Input, Named
-from ammgraph.spec.schema import Mixture, Normal
-
-_MEASURES = {"log": "log", "H": "entropy", "KL": "divergence"}
-_DISTANCES = {"l1": "distance_1", "l2": "distance_2"}
 
 
 class Densities:
@@ -67,7 +64,7 @@ class Densities:
 
     def functional(self, name: str, arguments: Sequence[str]) -> str:
         """A call of a helper; of what is pooled one number."""
-        helper = _DISTANCES.get(name) or f"{self._kinds[arguments[0]]}_{_MEASURES[name]}"
+        helper = FUNCTIONALS[name].torch.format(self._kinds[arguments[0]])
         return f"{helper}({', '.join(arguments)})" + (".sum()" if arguments[0] in self._pooled else "")
 
     def _parameters(self, score: ScorePlan) -> str:
@@ -103,12 +100,16 @@ class Densities:
         return f"{self._samples(name)}[{text(factor.variables[0])}]"
 
     def _prior(self, origin: FromPrior, draw: str) -> str:
-        prior, like, site = origin.prior, self._like(draw), origin.site.name
-        if isinstance(prior, Normal):
-            size, log_variance = origin.site.shape[0], number(2 * math.log(prior.scale))
-            return f"constant({like}, {size}, {number(prior.mean)}), constant({like}, {size}, {log_variance})"
-        if isinstance(prior, Mixture):
+        if origin.prior.place is None:
+            return f"torch.log(self.{self._constants[origin.site.name]})[None]"
+        location, scale = origin.prior.place
+
+        def constant(value: float) -> str:
+            return f"constant({self._like(draw)}, {origin.site.shape[0]}, {number(value)})"
+
+        if isinstance(location, Number):
+            mean = constant(location.value)
+        else:
             given = f"{self._samples(draw)}[{text(origin.given)}].flatten(1)"
-            size, log_variance = origin.site.shape[0], number(2 * math.log(prior.scale))
-            return f"vector({given} @ self.{self._constants[site]}), constant({like}, {size}, {log_variance})"
-        return f"torch.log(self.{self._constants[site]})[None]"
+            mean = f"vector({given} @ self.{self._constants[origin.site.name]})"
+        return f"{mean}, {constant(2 * math.log(scale))}"

@@ -4,7 +4,6 @@ So are those of `nn.functions`, unless one of the same name stands here, as wher
 What is used without being defined here, as `NOISE`, stands in the export itself.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -125,62 +124,6 @@ def scheduled(epoch: float, points: Sequence[tuple[float, float]]) -> float:
         return (earlier[-1] if earlier else later[0])[1]
     (start, first), (end, last) = earlier[-1], later[0]
     return first + (last - first) * (epoch - start) / (end - start)
-
-
-def normal_log(mean: Tensor, log_variance: Tensor, x: Tensor) -> Tensor:
-    """Log density at x of each example, in nats."""
-    squares = (x - mean).flatten(1) ** 2 * torch.exp(-log_variance.flatten(1))
-    return -0.5 * (squares + log_variance.flatten(1) + math.log(2 * math.pi)).sum(1)
-
-
-def normal_entropy(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Entropy of each example, in nats."""
-    return 0.5 * (1 + math.log(2 * math.pi) + log_variance.flatten(1)).sum(1)
-
-
-def normal_divergence(m: Tensor, v: Tensor, n: Tensor, w: Tensor) -> Tensor:
-    """KL(N(m, exp v) || N(n, exp w)) of each example, in nats."""
-    ratio = (v - w).flatten(1)
-    squares = ((m - n) ** 2 * torch.exp(-w)).flatten(1)
-    return 0.5 * (torch.exp(ratio) - ratio + squares - 1).sum(1)
-
-
-def categorical_log(logits: Tensor, x: Tensor) -> Tensor:
-    """Log probability of the category x, one-hot, of each example."""
-    return (x.flatten(1) * torch.log_softmax(logits.flatten(1), dim=1)).sum(1)
-
-
-def categorical_entropy(logits: Tensor) -> Tensor:
-    """Entropy of each example, in nats."""
-    return -categorical_log(logits, torch.softmax(logits.flatten(1), dim=1))
-
-
-def categorical_divergence(logits: Tensor, other: Tensor) -> Tensor:
-    """KL of each example, in nats."""
-    p = torch.softmax(logits.flatten(1), dim=1)
-    return categorical_log(logits, p) - categorical_log(other, p)
-
-
-def bernoulli_log(logits: Tensor, x: Tensor) -> Tensor:
-    """Log probability of x in [0, 1], minus the cross entropy, of each example."""
-    x, p = x.flatten(1), logits.flatten(1)
-    return -F.binary_cross_entropy_with_logits(p, x, reduction="none").sum(1)
-
-
-def pooled(logits: Tensor) -> Tensor:
-    """Logits of the mean of categorical distributions over the batch."""
-    mean = torch.softmax(logits.flatten(1), dim=1).mean(0, keepdim=True)
-    return torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny))
-
-
-def distance_1(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
-    """Sum |x - y| of each example."""
-    return (x - y).abs().flatten(1).sum(1)
-
-
-def distance_2(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
-    """Sum (x - y)^2 of each example."""
-    return ((x - y) ** 2).flatten(1).sum(1)
 
 
 def constant(like: Tensor, size: int, value: float) -> Tensor:

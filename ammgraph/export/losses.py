@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ammgraph.export.calls import Call, Function, pass_call, score_calls
-from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, text
+from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, spelling, text
 from ammgraph.export.densities import Densities
 from ammgraph.export.model import turn_names
 from ammgraph.export.networks import attributes
 from ammgraph.formulas.expression import Expression, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
-from ammgraph.formulas.functions import FUNCTIONS
-from ammgraph.formulas.notation import PRODUCT, Spelling, written
+from ammgraph.formulas.notation import PRODUCT, written
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan
 from ammgraph.show.text import formula_text
@@ -219,21 +218,13 @@ def _method(scope: _Scope, step: Call, target: str, inputs: Sequence[str], tail:
 def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
     """`losses["joint/discriminator"] = ...`, on one line if it fits, else summand by summand."""
     spoken = Densities(scope.plan, loss, scope.constants, scope.samples, lambda name: _result(scope, name))
-    spelling = Spelling(
-        number=number,
-        leaf=scope.leaf if loss.owner in scope.turn.games else spoken.leaf,
-        function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
-        mean=lambda _, argument: spoken.mean(argument),
-        functional=spoken.functional,
-        times=" * ",
-        power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
-    )
+    python = spelling(scope.leaf if loss.owner in scope.turn.games else spoken.leaf, spoken.mean, spoken.functional)
     changing = [_scheduled(weight) for weight in loss.weights if not _is_constant(weight)]
     value = loss.value
     for weight in loss.weights:
         value = times(weight.at(0), value) if _is_constant(weight) else value
     target = f"{_INDENT}losses[{text(loss.name)}] = "
-    whole = written(value, spelling, PRODUCT if changing else 0)
+    whole = written(value, python, PRODUCT if changing else 0)
     line = target + "".join(changing) + whole
     if len(line) <= WIDTH:
         return [line]
@@ -244,7 +235,7 @@ def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
         sign = (
             ("-" if isinstance(term, Minus) else "") if index == 0 else f"loss {'-' if positive is not term else '+'} "
         )
-        lines += _on_lines(f"{_INDENT}loss = {sign}{written(positive, spelling, PRODUCT)}")
+        lines += _on_lines(f"{_INDENT}loss = {sign}{written(positive, python, PRODUCT)}")
     weighted = f"{''.join(changing)}{'' if factor == 1 else f'{number(factor)} * '}loss"
     return [*lines, *([target + weighted] if len(target + weighted) <= WIDTH else _closed(target, weighted))]
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 from ammgraph.evaluation.synthesis import sampling_sites
 from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
-from ammgraph.export.code import ATTRIBUTES, TAKEN, Names, call, class_names, docstring, number, returned, text
+from ammgraph.export.code import ATTRIBUTES, TAKEN, Names, call, class_names, docstring, returned, spelling, text
 from ammgraph.export.networks import has_hidden_probabilities
+from ammgraph.formulas.expression import Leaf
+from ammgraph.formulas.notation import written
 from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.plan import Plan
@@ -19,7 +21,7 @@ from ammgraph.plan.queries import (
     generating_draw,
     inferring_draw,
 )
-from ammgraph.spec.schema import Mixture, Normal, Uniform
+from ammgraph.spec.priors import CENTRE, NOISE
 
 _INDENT = " " * 8
 
@@ -170,16 +172,16 @@ def constant_attributes(plan: Plan, model: Model) -> dict[str, tuple[str, tuple[
         factor.origin.site.name
         for draw in plan.draws
         for factor in draw.factors
-        if isinstance(factor.origin, FromPrior) and _has_constant(plan, factor)
+        if isinstance(factor.origin, FromPrior) and _has_constant(factor)
     ]
     names = Names({*ATTRIBUTES, *network_attributes(plan).values()})
     attributes = {site: names.of(site, f"{site.replace('/', '_')}_constant") for site in sites}
     return {site: (attribute, tuple(model.constant(site).shape)) for site, attribute in attributes.items()}
 
 
-def _has_constant(plan: Plan, factor: FactorPlan) -> bool:
+def _has_constant(factor: FactorPlan) -> bool:
     assert isinstance(factor.origin, FromPrior)
-    return isinstance(factor.origin.prior, Mixture) or plan.variable(factor.variables[0]).kind == "categorical"
+    return factor.origin.prior.place is None or bool(factor.origin.given)
 
 
 def _drawing_code(code: _Code, drawing: Drawing) -> list[str]:
@@ -270,20 +272,14 @@ def _signature(name: str, parameters: Sequence[str], result: str) -> list[str]:
 
 def _prior(code: _Code, factor: FactorPlan) -> list[str]:
     assert isinstance(factor.origin, FromPrior)
-    prior, site = factor.origin.prior, factor.origin.site.name
+    prior, site, given = factor.origin.prior, factor.origin.site.name, factor.origin.given
     name, noise = code.variable(factor.variables[0]), f"noise[{text(site)}]"
-    if site in code.constants and not isinstance(prior, Mixture):
+    if prior.place is None:
         return call(f"{name} = categorical", [f"self.{code.constants[site]}", noise], _INDENT)
-    if isinstance(prior, Mixture):
-        means = f"{code.variable(factor.origin.given)}.flatten(1) @ self.{code.constants[site]}"
-        return [f"{_INDENT}{name} = vector({means}) + {number(prior.scale)} * {noise}"]
-    if isinstance(prior, Uniform) and prior.bounds is not None:
-        low, high = prior.bounds
-        return [f"{_INDENT}{name} = {number(low)} + {number(high - low)} * {noise}"]
-    assert isinstance(prior, Normal)
-    standard = (prior.mean, prior.scale) == (0, 1)
-    value = noise if standard else f"{number(prior.mean)} + {number(prior.scale)} * {noise}"
-    return [f"{_INDENT}{name} = {value}"]
+    leaves: dict[Leaf, str] = {NOISE: noise}
+    if given:
+        leaves[CENTRE] = f"vector({code.variable(given)}.flatten(1) @ self.{code.constants[site]})"
+    return [f"{_INDENT}{name} = {written(prior.sample(), spelling(leaves.__getitem__))}"]
 
 
 def _with_probabilities(plan: Plan, steps: Sequence[Step], wanted: Sequence[str]) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, Function] = {
 
 @dataclass(frozen=True)
 class FunctionalKind:
-    """A function of distributions or values, in every notation; `torch` is its name in `nn.densities`.
+    """A function of distributions or values, in every notation; `torch` is its name in `nn.functions`, `{}` the kind.
 
     `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written.
     """
@@ -46,10 +46,10 @@ class FunctionalKind:
 
 
 FUNCTIONALS: dict[str, FunctionalKind] = {
-    "log": FunctionalKind("log_density", "log {}", r"\log {}", "log density at the sample, in nats", shown=1),
-    "H": FunctionalKind("entropy", "H({})", r"\mathrm{{H}}\left[{}\right]", "entropy, in nats"),
+    "log": FunctionalKind("{}_log", "log {}", r"\log {}", "log density at the sample, in nats", shown=1),
+    "H": FunctionalKind("{}_entropy", "H({})", r"\mathrm{{H}}\left[{}\right]", "entropy, in nats"),
     "KL": FunctionalKind(
-        "divergence",
+        "{}_divergence",
         "KL({})",
         r"\mathrm{{KL}}\left({}\right)",
         "Kullback-Leibler divergence of two distributions of one kind, in closed form, in nats",

@@ -2,87 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ammgraph.nn.model import Model, Tensors, one_hot
+from ammgraph.formulas.expression import Number
+from ammgraph.nn.distributions import Distribution
+from ammgraph.nn.functions import normal_log
+from ammgraph.nn.model import Model, Tensors, given_means, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
 from ammgraph.plan.evaluation_cost import COMPONENTS
 from ammgraph.plan.plan import BayesPlan, Plan
 from ammgraph.plan.turns import ScorePlan
-from ammgraph.spec.schema import Mixture, Normal
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """Distributions of a batch, shape (B, ...), or one for all, (1, ...), by their parameters.
-
-    normal       `first` the means, `second` the log-variances
-    categorical  `first` the logits
-    bernoulli    `first` the logits, one for each element
-    """
-
-    kind: str
-    first: Tensor
-    second: Tensor | None = None
-
-    @property
-    def log_probabilities(self) -> Tensor:
-        """Of a categorical one, (B, K)."""
-        return torch.log_softmax(self.first, dim=1)
-
-    def pooled(self) -> "Distribution":
-        """The mean of categorical distributions over the batch."""
-        mean = self.log_probabilities.exp().mean(0, keepdim=True)
-        return Distribution("categorical", torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny)))
-
-
-def log_density(of: Distribution, value: Tensor) -> Tensor:
-    """Log f(v), (B,), in nats; sum_k v_k log p_k of a categorical distribution, cross entropy with v of a Bernoulli."""
-    value = value.flatten(1).to(of.first.dtype)
-    if of.kind == "categorical":
-        return (value * of.log_probabilities).sum(1)
-    if of.kind == "bernoulli":
-        return -F.binary_cross_entropy_with_logits(of.first, value, reduction="none").sum(1)
-    assert of.second is not None
-    return normal_log_density(value, of.first, of.second)
-
-
-def entropy(of: Distribution) -> Tensor:
-    """-sum p log p, or n/2 log 2 pi e + 1/2 sum log s^2; (B,), in nats."""
-    if of.kind == "categorical":
-        return -(of.log_probabilities.exp() * of.log_probabilities).sum(1)
-    assert of.second is not None
-    return 0.5 * (1 + math.log(2 * math.pi) + of.second).sum(1)
-
-
-def divergence(of: Distribution, other: Distribution) -> Tensor:
-    """KL(f || g) of two categorical or two normal distributions, (B,), in nats."""
-    if of.kind == "categorical":
-        return (of.log_probabilities.exp() * (of.log_probabilities - other.log_probabilities)).sum(1)
-    assert of.second is not None
-    assert other.second is not None
-    ratio = of.second - other.second
-    squares = (of.first - other.first).square() * torch.exp(-other.second)
-    return 0.5 * (torch.exp(ratio) - ratio + squares - 1).sum(1)
-
-
-def distance_1(value: Tensor, other: Tensor | None = None) -> Tensor:
-    """Sum |a - b| over the elements of each example; (B,)."""
-    return _difference(value, other).abs().sum(1)
-
-
-def distance_2(value: Tensor, other: Tensor | None = None) -> Tensor:
-    """Sum (a - b)^2 over the elements of each example; (B,)."""
-    return _difference(value, other).square().sum(1)
-
-
-def _difference(value: Tensor, other: Tensor | None) -> Tensor:
-    return (value if other is None else value - other).flatten(1)
 
 
 def factor_distribution(model: Model, score: ScorePlan, values: Tensors, samples: Tensors) -> Distribution:
@@ -107,36 +39,19 @@ def factor_distribution(model: Model, score: ScorePlan, values: Tensors, samples
 
 
 def _prior_distribution(model: Model, origin: FromPrior, samples: Tensors) -> Distribution:
-    prior, like = origin.prior, next(model.parameters())
-    if isinstance(prior, Normal):
-        size = origin.site.shape[0]
-        return Distribution(
-            "normal", like.new_full((1, size), prior.mean), like.new_full((1, size), 2 * math.log(prior.scale))
-        )
-    constant = model.constant(origin.site.name).to(like.dtype)
-    if isinstance(prior, Mixture):
-        mean = samples[origin.given].flatten(1).to(like.dtype) @ constant
-        return Distribution("normal", mean, torch.full_like(mean, 2 * math.log(prior.scale)))
-    return Distribution("categorical", torch.log(constant)[None])
+    like, place = next(model.parameters()), origin.prior.place
+    if place is None:
+        return Distribution("categorical", torch.log(model.constant(origin.site.name).to(like.dtype))[None])
+    location, scale = place
+    if isinstance(location, Number):
+        mean = like.new_full((1, origin.site.shape[0]), location.value)
+    else:
+        mean = given_means(model, origin, samples, like.dtype)
+    return Distribution("normal", mean, torch.full_like(mean, 2 * math.log(scale)))
 
 
 def _float(value: Tensor) -> Tensor:
     return value.to(torch.promote_types(value.dtype, torch.float32))
-
-
-def normal_log_density(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log N(value; mean, exp(log_variance)), summed over dimensions, in nats: -n/2 log 2 pi at the mean of N(0, 1).
-
-    Args:
-        value: shape (B, n).
-        mean: shape (B, n) or (1, n).
-        log_variance: shape (B, n) or (1, n).
-
-    Returns:
-        Shape (B,).
-    """
-    squares = (value - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(1)
 
 
 def factor_parameters(
@@ -144,9 +59,10 @@ def factor_parameters(
 ) -> tuple[Tensor, Tensor]:
     """Mean and log-variance, (batch, n) each, of a normal factor given its conditions; networks in eval mode (R17)."""
     origin = factor.origin
-    if isinstance(origin, FromPrior) and isinstance(origin.prior, Mixture):
-        mean = given[origin.given].flatten(1) @ model.constant(origin.site.name)
-        return mean, torch.full_like(mean, 2 * math.log(origin.prior.scale))
+    if isinstance(origin, FromPrior):
+        found = _prior_distribution(model, origin, given)
+        assert found.second is not None
+        return found.first, found.second
     assert isinstance(origin, FromNetwork)
     assert factor.density.mean is not None
     network = model.network(origin.evaluation.network)
@@ -203,12 +119,12 @@ def _log_evidence(model: Model, factor: FactorPlan, category: str, inferred: Map
     if factor.given == (category,):  # its parameters are the same for every example
         components = component_parameters(model, factor, size, value.device, value.dtype)
         pairs = zip(*(part.split(1) for part in components), strict=True)
-        return torch.stack([normal_log_density(value, mean, variance) for mean, variance in pairs], dim=1)
+        return torch.stack([normal_log(mean, variance, value) for mean, variance in pairs], dim=1)
     given = {name: inferred[name] for name in factor.given if name != category}
     columns = []
     for label in torch.arange(size, device=value.device):
         given[category] = one_hot(label.expand(len(value)), size, value.dtype)
-        columns.append(normal_log_density(value, *factor_parameters(model, factor, given, len(value))))
+        columns.append(normal_log(*factor_parameters(model, factor, given, len(value)), value))
     return torch.stack(columns, dim=1)
 
 

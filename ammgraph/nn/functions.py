@@ -3,6 +3,7 @@
 x is B x C x H x W; a vector of n is B x n x 1 x 1.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -85,6 +86,70 @@ def gumbel_softmax(logits: Tensor, temperature: float, gumbel: Tensor | None) ->
 def gumbel_straight_through(logits: Tensor, t: float, g: Tensor | None) -> Tensor:
     """A one-hot sample at temperature t with noise g, with the softmax's gradient."""
     return straight_through((logits if g is None else logits + g) / t)
+
+
+# Distributions by their parameters, mean and log-variance or logits: numbers of each example, (B,), in nats.
+
+
+def normal_log(mean: Tensor, log_variance: Tensor, x: Tensor) -> Tensor:
+    """Log N(x; mean, exp(log_variance)): -n/2 log 2 pi at the mean of N(0, 1)."""
+    mean, log_variance = mean.flatten(1), log_variance.flatten(1)
+    squares = (x.flatten(1) - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(1)
+
+
+def normal_entropy(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """n/2 log 2 pi e + 1/2 sum log s^2."""
+    return 0.5 * (1 + math.log(2 * math.pi) + log_variance.flatten(1)).sum(1)
+
+
+def normal_divergence(m: Tensor, v: Tensor, n: Tensor, w: Tensor) -> Tensor:
+    """KL(N(m, exp v) || N(n, exp w))."""
+    ratio = (v - w).flatten(1)
+    squares = ((m - n).square() * torch.exp(-w)).flatten(1)
+    return 0.5 * (torch.exp(ratio) - ratio + squares - 1).sum(1)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log p_k, (B, K)."""
+    return torch.log_softmax(logits.flatten(1), dim=1)
+
+
+def categorical_log(logits: Tensor, x: Tensor) -> Tensor:
+    """sum_k x_k log p_k, x one-hot."""
+    return (x.flatten(1) * log_softmax(logits)).sum(1)
+
+
+def categorical_entropy(logits: Tensor) -> Tensor:
+    """-sum_k p_k log p_k."""
+    return -(log_softmax(logits).exp() * log_softmax(logits)).sum(1)
+
+
+def categorical_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """KL(p || r) = sum_k p_k (log p_k - log r_k)."""
+    return (log_softmax(logits).exp() * (log_softmax(logits) - log_softmax(other))).sum(1)
+
+
+def bernoulli_log(logits: Tensor, x: Tensor) -> Tensor:
+    """Minus the cross entropy of x in [0, 1] and sigmoid(logits)."""
+    x, p = x.flatten(1), logits.flatten(1)
+    return -F.binary_cross_entropy_with_logits(p, x, reduction="none").sum(1)
+
+
+def pooled(logits: Tensor) -> Tensor:
+    """Logits of the mean of categorical distributions over the batch."""
+    mean = log_softmax(logits).exp().mean(0, keepdim=True)
+    return torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny))
+
+
+def distance_1(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
+    """Sum |x - y|."""
+    return (x - y).flatten(1).abs().sum(1)
+
+
+def distance_2(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
+    """Sum (x - y)^2."""
+    return (x - y).flatten(1).square().sum(1)
 
 
 def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:

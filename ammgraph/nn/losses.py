@@ -1,8 +1,7 @@
 """Expressions evaluated by torch: the one place where a formula meets tensors."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -26,8 +25,7 @@ from ammgraph.formulas.expression import (
     Value,
 )
 from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
-from ammgraph.nn import densities
-from ammgraph.nn.densities import Distribution
+from ammgraph.nn.distributions import Distribution
 from ammgraph.nn.functions import function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
@@ -62,7 +60,7 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
             found = leaves[argument]
             return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
         case Functional(name, arguments):
-            measured = _functional(name)(*(_value(argument, leaves) for argument in arguments))
+            measured = _measured(FUNCTIONALS[name].torch, [_value(argument, leaves) for argument in arguments])
             return measured.sum() if isinstance(arguments[0], Pooled) else measured
         case Square(argument):
             return _number(_value(argument, leaves)) ** 2
@@ -94,7 +92,12 @@ def _number(found: _Value) -> Tensor | float:
     return found
 
 
-@cache
-def _functional(name: str) -> Callable[..., Tensor]:
-    found: Callable[..., Tensor] = getattr(densities, FUNCTIONALS[name].torch)
-    return found
+def _measured(name: str, found: Sequence[_Value]) -> Tensor:
+    """`normal_log(mean, log_variance, x)`, `distance_2(x, y)`."""
+    first, *others = found
+    if not isinstance(first, Distribution):
+        return _tensor(function(name)(*found))
+    more: list[Tensor] = []
+    for other in others:
+        more += other.parameters if isinstance(other, Distribution) else [_tensor(other).to(first.first.dtype)]
+    return _tensor(function(name.format(first.kind))(*first.parameters, *more))

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ammgraph.data.records import Split, scale_images
+from ammgraph.formulas.expression import Leaf, Square
+from ammgraph.nn.distributions import Distribution
+from ammgraph.nn.losses import value
 from ammgraph.nn.networks import Mode, Network, evaluate_input, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.networks import VariablePlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
-from ammgraph.spec.schema import Empirical, Mixture, Normal, Probabilities, RandomMeans, Uniform
+from ammgraph.spec.priors import CENTRE, NOISE, RandomMeans
 
 Tensors = Mapping[str, Tensor]
 
@@ -93,6 +96,7 @@ def sample_draw(
     noise: Tensors,
     mode: Mode,
     others: Mapping[str, Draw] | None = None,
+    *,
     given: Tensors | None = None,
     batch: int | None = None,
     only: frozenset[str] | None = None,
@@ -129,7 +133,11 @@ def sample_draw(
             drawn = _mean_noise(model, site, size) if absent else noise[site.name]
             samples[factor.variables[0]] = draw_prior(model, origin, drawn, samples)
         else:
-            samples[factor.variables[0]] = _draw_row(model, origin, samples, rows, size, noise, mode)
+            values = rows.setdefault(origin.evaluation.name, {})
+            for local, variable in origin.evaluation.bindings:
+                if variable in samples:
+                    values.setdefault(local, samples[variable])
+            samples[factor.variables[0]] = _draw_row(model, origin, values, size, noise, mode)
     return Draw(samples, rows, size)
 
 
@@ -151,21 +159,22 @@ def critic_inputs(critic: PassPlan, draws: Mapping[str, Draw]) -> dict[str, Tens
 
 
 def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors) -> Tensor:
-    """A sample of a prior from its noise: inverse distribution function, location and scale, or mixture component."""
-    prior = origin.prior
-    if isinstance(prior, Normal):
-        return noise if (prior.mean, prior.scale) == (0, 1) else prior.mean + prior.scale * noise
-    if isinstance(prior, Mixture):
-        means = samples[origin.given].flatten(1).to(noise.dtype) @ model.constant(origin.site.name).to(noise.dtype)
-        return means[:, :, None, None] + prior.scale * noise
-    if isinstance(prior, Uniform) and prior.bounds is not None:
-        low, high = prior.bounds
-        return low + (high - low) * noise
+    """A sample of a prior from its noise: location and scale, or the inverse distribution function of categories."""
+    if origin.prior.place is not None:
+        leaves: dict[Leaf | Square, Tensor | Distribution] = {NOISE: noise}
+        if origin.given:
+            leaves[CENTRE] = given_means(model, origin, samples, noise.dtype)[:, :, None, None]
+        return value(origin.prior.sample(), leaves)
     probabilities = model.constant(origin.site.name)
     cumulated = probabilities.cumsum(0)
     # Rounding may leave the sum below the largest uniform number, and that number to a category of probability 0.
     index = torch.searchsorted(cumulated / cumulated[-1], noise.to(probabilities.dtype), right=True)
     return one_hot(index.clamp_(max=len(probabilities) - 1), len(probabilities), noise.dtype)
+
+
+def given_means(model: Model, origin: FromPrior, samples: Tensors, dtype: torch.dtype) -> Tensor:
+    """The mean of each example's component of a mixture, (B, n)."""
+    return samples[origin.given].flatten(1).to(dtype) @ model.constant(origin.site.name).to(dtype)
 
 
 def record_tensors(
@@ -226,19 +235,9 @@ def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, de
 
 
 def _draw_row(
-    model: Model,
-    origin: FromNetwork,
-    samples: dict[str, Tensor],
-    computed: dict[str, dict[str, Tensor]],
-    batch: int,
-    noise: Tensors,
-    mode: Mode,
+    model: Model, origin: FromNetwork, values: dict[str, Tensor], batch: int, noise: Tensors, mode: Mode
 ) -> Tensor:
     evaluation = origin.evaluation
-    values = computed.setdefault(evaluation.name, {})
-    for local, variable in evaluation.bindings:
-        if variable in samples:
-            values.setdefault(local, samples[variable])
     # Factors before this one may not have been drawn; a row that is folded into its reader leaves its raw value alone.
     rows = [row for row in origin.closure if row not in values and raw(row) not in values]
     model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
@@ -246,23 +245,19 @@ def _draw_row(
 
 
 def _constant(origin: FromPrior, variable: VariablePlan, frequencies: Tensor | None, plan: Plan) -> Tensor | None:
-    prior, size = origin.prior, variable.shape[0]
-    if isinstance(prior, Mixture):
-        if isinstance(prior.means, RandomMeans):
-            generator = torch.Generator().manual_seed(prior.means.seed)
-            components = plan.variable(origin.given).shape[0]
-            return prior.means.normal * torch.randn(components, size, generator=generator)
-        return torch.tensor(prior.means, dtype=torch.float32)
-    if variable.kind != "categorical":
+    kind, size = origin.prior.kind, variable.shape[0]
+    if kind.means is not None:
+        means = kind.means(origin.prior)
+        if isinstance(means, RandomMeans):
+            generator = torch.Generator().manual_seed(means.seed)
+            return means.normal * torch.randn(plan.variable(origin.given).shape[0], size, generator=generator)
+        return torch.tensor(means, dtype=torch.float32)
+    if origin.prior.place is not None:
         return None
-    if isinstance(prior, Empirical):
-        assert frequencies is not None, "`empirical` needs the labelled examples' class frequencies"
-        probabilities = torch.zeros(size, dtype=torch.float64)
-        probabilities[: len(frequencies)] = frequencies
-    elif isinstance(prior, Probabilities):
-        probabilities = torch.tensor(prior.values, dtype=torch.float64)
-    else:
-        probabilities = torch.full((size,), 1 / size, dtype=torch.float64)
+    assert kind.probabilities is not None
+    assert frequencies is not None or not kind.counts_labels, "class frequencies of the labelled examples are needed"
+    counted = [] if frequencies is None else frequencies.tolist()
+    probabilities = torch.tensor(kind.probabilities(origin.prior, size, counted), dtype=torch.float64)
     return (probabilities / probabilities.sum()).float()
 
 

@@ -4,6 +4,7 @@ Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a v
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from enum import Enum
 
 import torch
@@ -41,6 +42,18 @@ class Row(nn.Module):
         self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.batchnorm else None
         self.register_buffer("running_mean", torch.zeros(out_channels) if plan.batchnorm else None)
         self.register_buffer("running_variance", torch.ones(out_channels) if plan.batchnorm else None)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """An evaluation that is going on: see `Network.compute`."""
+
+    values: MutableMapping[str, Tensor]
+    batch: int
+    noise: Mapping[str, Tensor]
+    prefix: str
+    mode: Mode
+    folded: Collection[str]
 
 
 class Network(nn.Module):
@@ -100,8 +113,9 @@ class Network(nn.Module):
         computed = tuple(names)
         folded = {row for row, reader in self._folded.items() if reader in computed and mode is not Mode.EVAL}
         folded |= {*raw}
+        running = _Running(values, batch, noise, prefix, mode, folded)
         for name in computed:
-            self._compute_row(self.plans[name], self.row(name), values, batch, noise, f"{prefix}/{name}", mode, folded)
+            self._compute_row(self.plans[name], running)
 
     def value_of(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         """The value of a row that is computed, also where its activation is folded into its reader."""
@@ -110,23 +124,15 @@ class Network(nn.Module):
             return values[name]
         return _activate(plan.activation, values[raw(name)], {}, "", Mode.TRAIN)
 
-    def _compute_row(
-        self,
-        plan: RowPlan,
-        row: Row,
-        values: MutableMapping[str, Tensor],
-        batch: int,
-        noise: Mapping[str, Tensor],
-        site: str,
-        mode: Mode,
-        folded: Collection[str],
-    ) -> None:
+    def _compute_row(self, plan: RowPlan, running: _Running) -> None:
+        row, site = self.row(plan.name), f"{running.prefix}/{plan.name}"
+        values, noise, mode = running.values, running.noise, running.mode
         source = plan.reads[0] if len(plan.reads) == 1 else ""
-        if source in folded and source not in values:
+        if source in running.folded and source not in values:
             x = values[raw(source)]
             x = x * _leaky_mask(self.plans[source], x, _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype))
         else:
-            x = _combine(plan.input, values, plan.in_shape, self.zero.expand(batch, -1, -1, -1))
+            x = _combine(plan.input, values, plan.in_shape, self.zero.expand(running.batch, -1, -1, -1))
             if plan.noise and mode is not Mode.EVAL:
                 x = torch.add(x, noise[f"{site}.noise"].to(x.dtype), alpha=plan.noise)
             if plan.dropout and mode is not Mode.EVAL:
@@ -149,9 +155,9 @@ class Network(nn.Module):
                 eps=self.epsilon,
             )
         if plan.activation is not None:
-            if plan.activation.kind.density or plan.name in folded:
+            if plan.activation.kind.density or plan.name in running.folded:
                 values[raw(plan.name)] = x
-            if plan.name in folded:
+            if plan.name in running.folded:
                 return
             x = _activate(plan.activation, x, noise, site, mode)
         if plan.pool is not None:

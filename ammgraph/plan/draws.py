@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ammgraph.spec.notation import Input
-from ammgraph.spec.schema import DataSource, Empirical, Mixture, Normal, Probabilities, Uniform
+from ammgraph.spec.priors import Prior
+from ammgraph.spec.sources import DataSource
 
-Prior: TypeAlias = Uniform | Normal | Empirical | Probabilities | Mixture
 Bindings: TypeAlias = tuple[tuple[str, str], ...]  # name inside a network -> variable of the distribution
 DensityKind: TypeAlias = Literal["normal", "categorical", "bernoulli", "implicit", "deterministic", "data", "prior"]
 Stream: TypeAlias = Literal["prior", "sample", "dropout", "penalty"]

@@ -16,7 +16,8 @@ from ammgraph.plan.draws import FactorPlan, FromData, FromDraw, FromNetwork, Fro
 from ammgraph.plan.networks import RowPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan
-from ammgraph.spec.schema import Data, Empirical, Evaluation, Mixture, Normal, Probabilities, Uniform
+from ammgraph.spec.priors import PRIORS
+from ammgraph.spec.schema import Data, Evaluation
 
 VERSION = 1
 
@@ -38,11 +39,7 @@ KINDS: dict[type, str] = {
     FromPrior: "prior",
     FromDraw: "draw",
     FromNetwork: "network",
-    Uniform: "uniform",
-    Normal: "normal",
-    Empirical: "empirical",
-    Probabilities: "probabilities",
-    Mixture: "mixture",
+    **{prior: kind.word for prior, kind in PRIORS.items()},
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ammgraph.diagnostics import counted
 from ammgraph.plan.networks import shape_text
 from ammgraph.report.mathematics import formula
 from ammgraph.spec.notation import number_text, side_text
@@ -49,7 +50,7 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.globals |= {"GENERATOR": GENERATOR}
 _ENVIRONMENT.filters |= {
     "base64": lambda data: base64.b64encode(data).decode("ascii"),
-    "thousands": lambda number: f"{number:,}",
+    "counted": counted,
     "formula": formula,
     "number": number_text,
     "shape": shape_text,

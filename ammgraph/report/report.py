@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ammgraph import __version__
 from ammgraph.data.dataset import fingerprints
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import results as results_module
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
@@ -127,7 +127,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         headline=headline(loaded.plan, results, name),
         model=model_section(loaded.plan),
         notes=[" ".join(note.split()) for note in ((notes,) if isinstance(notes, str) else notes) if note.strip()],
-        images=f"{len(split):,} {SPLITS[name]} images",
+        images=counted(len(split), f"{SPLITS[name]} image"),
         weights=_weights(loaded),
         voids=list(dict.fromkeys(result.void for result in results if result.void)),
         tables=result_tables(loaded.plan, results),
@@ -156,7 +156,7 @@ def _facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]
     versions = [f"{name} {environment[name]}" for name in ("ammgraph", "torch", "python") if name in environment]
     return [
         ("Seed", str(settings.seed)),
-        ("Trained", f"{loaded.step:,} steps{epochs}"),
+        ("Trained", f"{counted(loaded.step, 'step')}{epochs}"),
         ("Batch", ", ".join(dict.fromkeys(str(draw.batch_size) for draw in plan.draws))),
         ("Duration", _duration(records)),
         ("Precision", settings.precision),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ammgraph.diagnostics import counted
 from ammgraph.evaluation.results import SPLITS, Result
 from ammgraph.plan.plan import Plan
 from ammgraph.report.page import Table
@@ -15,7 +16,7 @@ def headline(plan: Plan, results: Sequence[Result], split: str) -> list[tuple[st
     errors, published, others = [], [], []
     clustered = {result.variable for result in results if result.name == "clustering_error"}
     for result in results:
-        on = f"{result.examples:,} {SPLITS[result.split]} images"
+        on = counted(result.examples, f"{SPLITS[result.split]} image")
         chief = (result.protocol == "one-to-one" and result.fitted_on == split) or result.name == "classification_error"
         if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
             parts = (f"{words(result.name)} by {result.by}", result.protocol, on)
@@ -25,7 +26,7 @@ def headline(plan: Plan, results: Sequence[Result], split: str) -> list[tuple[st
         elif result.name == "reconstruction_error":
             others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
     for number in plan.published:
-        trials = "" if number.trials is None else f", {number.trials} trials"
+        trials = "" if number.trials is None else f", {counted(number.trials, 'trial')}"
         published.append((_value(number), f"published {words(number.metric)}, {number.source}{trials}"))
     return [*errors, *published, *others, (f"{plan.parameters:,}", "parameters")]
 
@@ -49,7 +50,7 @@ def _by_rule(variable: str, results: Sequence[Result]) -> Table:
     for result in results:
         row = rows.setdefault((result.name, _protocol(result)), {})
         row[result.by, result.examples, result.split] = result.shown
-    head = (variable, *(f"{by}, {examples:,} {SPLITS[split]} images" for by, examples, split in columns))
+    head = (variable, *(f"{by}, {counted(examples, f'{SPLITS[split]} image')}" for by, examples, split in columns))
     cells = (
         (", ".join(filter(None, (words(name), protocol))), *(row.get(column, "") for column in columns))
         for (name, protocol), row in rows.items()
@@ -78,8 +79,8 @@ def _published(published: Sequence[Published]) -> Table:
 
 
 def _protocol(result: Result) -> str:
-    fitted = f"fitted on {result.fitted_examples:,} {SPLITS[result.fitted_on]} images" if result.fitted_on else ""
-    return ", ".join(filter(None, (result.protocol, fitted)))
+    fitted = counted(result.fitted_examples, f"{SPLITS[result.fitted_on]} image") if result.fitted_on else ""
+    return ", ".join(filter(None, (result.protocol, fitted and f"fitted on {fitted}")))
 
 
 def _value(number: Published) -> str:

@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ammgraph.diagnostics import as_json as diagnostic_json
+from ammgraph.formulas.expression import Expression
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.cost import forward_cost, memory
 from ammgraph.plan.draws import (
@@ -45,8 +46,8 @@ from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, ScorePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
-from ammgraph.spec.notation import Reference
-from ammgraph.spec.schema import Schedule
+from ammgraph.spec.notation import Input, Reference
+from ammgraph.spec.schema import Activation, Pool, Schedule
 
 VERSION = 2
 Json = dict[str, Any]
@@ -60,25 +61,14 @@ def as_json(plan: Plan) -> Json:
         "version": VERSION,
         "title": plan.title,
         "plan_hash": plan_hash(plan),
-        "variables": [
-            {
-                "name": v.name,
-                "kind": v.kind,
-                "shape": list(v.shape),
-                "range": None if v.range is None else list(v.range),
-            }
-            for v in plan.variables
-        ],
+        "variables": [_fields(variable, "name", "kind", "shape", "range") for variable in plan.variables],
         "networks": [_network(network, shares) for network in plan.networks],
         "distributions": [_distribution(draw) for draw in plan.draws],
         "games": [_game(plan, game) for game in plan.games],
         "terms": [_term(plan, term) for term in plan.terms],
         "turns": [_turn(turn) for turn in plan.turns],
         "readouts": [_readout(readout) for readout in plan.readouts],
-        "reconstructions": [
-            {"variable": found.variable, "infer": found.infer, "generate": found.generate}
-            for found in plan.reconstructions
-        ],
+        "reconstructions": [_fields(found, "variable", "infer", "generate") for found in plan.reconstructions],
         "features": None if plan.features is None else {"row": plan.features.name, "draw": plan.features.draw},
         "training": {
             "epoch_source": str(plan.epoch_source),
@@ -87,9 +77,9 @@ def as_json(plan: Plan) -> Json:
             "steps": plan.steps,
             "batchnorm": {"momentum": plan.momentum, "epsilon": plan.epsilon},
         },
-        "data": _model(plan.data),
-        "evaluation": _model(plan.evaluation),
-        "published": [_model(number) for number in plan.published],
+        "data": _plain(plan.data),
+        "evaluation": _plain(plan.evaluation),
+        "published": [_plain(number) for number in plan.published],
         "cost": {
             "parameters": plan.parameters,
             "forward_multiply_adds": forward_cost(plan),
@@ -103,52 +93,31 @@ def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
     return {
         "name": network.name,
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in network.inputs],
-        "optimizer": _model(network.optimizer),
-        "ema": network.ema,
-        "parameters": network.parameters,
-        "multiply_adds": network.multiply_adds,
+        **_fields(network, "optimizer", "ema", "parameters", "multiply_adds"),
         "rows": [_row(row, shares.get((network.name, row.name), 0)) for row in network.rows],
     }
 
 
 def _row(row: RowPlan, share: int) -> Json:
     return {
-        "name": row.name,
-        "input": str(row.input),
-        "op": row.op,
+        **_fields(row, "name", "input", "op"),
         "channels": row.inner_shape[0],
         **{name: row.columns.get(name) for name in ("width", "stride", "padding")},
-        "bias": row.bias,
-        "noise": row.noise,
-        "dropout": row.dropout,
-        "batchnorm": row.batchnorm,
-        "activation": None if row.activation is None else str(row.activation),
-        "pool": None if row.pool is None else str(row.pool),
-        "initializer": {"weights": _model(row.weights), "biases": row.biases} if row.linear is not None else None,
-        "in_shape": list(row.in_shape),
-        "inner_shape": list(row.inner_shape),
-        "out_shape": list(row.out_shape),
-        "parameters": row.parameters,
-        "multiply_adds": row.multiply_adds,
+        **_fields(row, "bias", "noise", "dropout", "batchnorm", "activation", "pool"),
+        "initializer": _fields(row, "weights", "biases") if row.linear is not None else None,
+        **_fields(row, "in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds"),
         "memory": share,
     }
 
 
 def _distribution(draw: DrawPlan) -> Json:
-    return {
-        "name": draw.name,
-        "batch_size": draw.batch_size,
-        "factors": [_factor(factor) for factor in draw.written],
-        "latex": latex.factorization(draw),
-    }
+    factors = [_factor(factor) for factor in draw.written]
+    return {**_fields(draw, "name", "batch_size"), "factors": factors, "latex": latex.factorization(draw)}
 
 
 def _factor(factor: FactorPlan) -> Json:
     return {
-        "text": factor.text,
-        "variables": list(factor.variables),
-        "given": list(factor.given),
-        "value": factor.value,
+        **_fields(factor, "text", "variables", "given", "value"),
         "origin": _origin(factor.origin),
         "density": _density(factor.density),
         "needed": factor.needed,
@@ -156,11 +125,7 @@ def _factor(factor: FactorPlan) -> Json:
 
 
 def _density(density: Density) -> Json:
-    return {
-        "kind": density.kind,
-        "mean": None if density.mean is None else str(density.mean),
-        "log_variance": density.log_variance or None,
-    }
+    return {**_fields(density, "kind", "mean"), "log_variance": density.log_variance or None}
 
 
 def _origin(origin: FromData | FromPrior | FromDraw | FromNetwork) -> Json:
@@ -171,9 +136,7 @@ def _origin(origin: FromData | FromPrior | FromDraw | FromNetwork) -> Json:
         return {"kind": "prior", "prior": prior, "given": origin.given or None, "noise": _site(origin.site)}
     if isinstance(origin, FromDraw):
         return {"kind": "draw", "distribution": origin.draw, "variable": origin.variable}
-    evaluation = _evaluation(origin.evaluation)
-    rows = {"row": origin.row, "rows": list(origin.rows), "closure": list(origin.closure)}
-    return {"kind": "network", **evaluation, **rows}
+    return {"kind": "network", **_evaluation(origin.evaluation), **_fields(origin, "row", "rows", "closure")}
 
 
 def _game(plan: Plan, game: GamePlan) -> Json:
@@ -183,12 +146,10 @@ def _game(plan: Plan, game: GamePlan) -> Json:
         "name": game.name,
         "real": [{"weight": weight, "distribution": draw} for weight, draw in game.real],
         "fake": [{"weight": weight, "distribution": draw} for weight, draw in game.fake],
-        "objective": game.objective,
-        "weight": _schedule(game.weight),
-        "discriminator": str(game.discriminator),
+        **_fields(game, "objective", "weight", "discriminator"),
         "reads": [{"name": name, "variable": variable} for name, variable in game.reads],
         "penalties": [
-            {"kind": p.kind, "weight": _schedule(p.weight), "every": p.every, "own_pass": PENALTIES[p.kind].between}
+            {**_fields(p, "kind", "weight", "every"), "own_pass": PENALTIES[p.kind].between}
             for p in (game.penalties if learns else ())
         ],
         "gradients": _gradients((network, through) for network, through in game.paths if network in learning),
@@ -199,9 +160,7 @@ def _game(plan: Plan, game: GamePlan) -> Json:
 def _term(plan: Plan, term: TermPlan) -> Json:
     learning = plan.players(term.name, "value")
     return {
-        "name": term.name,
-        "value": formula_text(term.value),
-        "weight": _schedule(term.weight),
+        **_fields(term, "name", "value", "weight"),
         "scores": [_score(score) for score in term.scores],
         "gradients": _gradients((network, through) for network, through in term.paths if network in learning),
         "latex": latex.term_formula(term),
@@ -214,9 +173,7 @@ def _score(score: ScorePlan) -> Json:
         "distribution": score.draw or None,
         **(_evaluation(score.evaluation) if score.evaluation else {"evaluation": None}),
         "row": score.row or None,
-        "rows": list(score.rows),
-        "raw": list(score.raw),
-        "reads": list(score.reads),
+        **_fields(score, "rows", "raw", "reads"),
         "density": _density(score.density) if score.density else None,
         "prior": _origin(score.prior) if score.prior else None,
     }
@@ -228,21 +185,12 @@ def _gradients(paths: Iterable[tuple[str, tuple[str, ...]]]) -> list[Json]:
 
 def _turn(turn: TurnPlan) -> Json:
     return {
-        "update": list(turn.update),
-        "steps": turn.steps,
-        "redraw": turn.redraw,
-        "draws": list(turn.draws),
+        **_fields(turn, "update", "steps", "redraw", "draws"),
         "passes": [_pass(found) for found in turn.passes],
-        "games": list(turn.games),
-        "terms": list(turn.terms),
+        **_fields(turn, "games", "terms"),
         "losses": [_loss(loss) for loss in turn.losses],
         "objectives": [
-            {
-                "through": objective.through,
-                "losses": list(objective.losses),
-                "networks": list(objective.networks),
-                "latex": latex.player(turn, objective),
-            }
+            {**_fields(objective, "through", "losses", "networks"), "latex": latex.player(turn, objective)}
             for objective in turn.objectives
         ],
         "noise": [_site(site) for site in turn.sites],
@@ -253,24 +201,14 @@ def _pass(found: PassPlan) -> Json:
     return {
         "kind": found.kind,
         **_evaluation(found.evaluation),
-        "row": found.row,
-        "rows": list(found.rows),
-        "raw": list(found.raw),
-        "draws": list(found.draws),
-        "batch": found.batch,
+        **_fields(found, "row", "rows", "raw", "draws", "batch"),
         "sides": [{"game": game, "side": side} for game, side in found.sides],
         "every": found.every,
     }
 
 
 def _loss(loss: LossPlan) -> Json:
-    return {
-        "name": loss.name,
-        "value": formula_text(loss.value),
-        "weights": [_schedule(weight) for weight in loss.weights],
-        "every": loss.every,
-        "gradients": _gradients(loss.paths),
-    }
+    return {**_fields(loss, "name", "value", "weights", "every"), "gradients": _gradients(loss.paths)}
 
 
 def _evaluation(evaluation: EvaluationPlan) -> Json:
@@ -278,14 +216,7 @@ def _evaluation(evaluation: EvaluationPlan) -> Json:
 
 
 def _site(site: Site) -> Json:
-    return {
-        "name": site.name,
-        "kind": site.kind,
-        "batch": site.batch,
-        "shape": list(site.shape),
-        "dropout": site.dropout,
-        "every": site.every,
-    }
+    return _fields(site, "name", "kind", "batch", "shape", "dropout", "every")
 
 
 def _readout(readout: ReadoutPlan) -> Json:
@@ -298,21 +229,20 @@ def _readout(readout: ReadoutPlan) -> Json:
     }
 
 
-def _model(model: BaseModel) -> Json:
-    """A section of the spec, defaults included, without keys that hold nothing."""
-    return {
-        name: _schedule(value)
-        if isinstance(value, Schedule)
-        else _model(value)
-        if isinstance(value, BaseModel)
-        else str(value)
-        if isinstance(value, Reference)
-        else value
-        for name, value in model
-        if value is not None
-    }
+def _fields(value: object, *names: str) -> Json:
+    """Those fields of a plan, by their own names."""
+    return {name: _plain(getattr(value, name)) for name in names}
 
 
-def _schedule(schedule: Schedule) -> float | list[list[float]]:
-    points = schedule.points
-    return points[0][1] if len(points) == 1 else [list(point) for point in points]
+def _plain(value: object) -> Any:
+    """What is no number, word, list or section of the spec, as it is written; a schedule as above."""
+    if isinstance(value, Schedule):
+        points = value.points
+        return points[0][1] if len(points) == 1 else _plain(points)
+    if isinstance(value, BaseModel):  # defaults included, without keys that hold nothing
+        return {name: _plain(entry) for name, entry in value if entry is not None}
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Expression):
+        return formula_text(value)
+    return str(value) if isinstance(value, Input | Reference | Activation | Pool) else value

@@ -5,9 +5,9 @@ inherited, written or a default make no difference.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
@@ -20,6 +20,8 @@ from ammgraph.show.text import formula_text, layer_text, range_text
 from ammgraph.spec.notation import Input, number_text, side_text
 from ammgraph.spec.schema import Spec
 
+K = TypeVar("K")
+T = TypeVar("T")
 Part: TypeAlias = tuple[str, str, str]  # name (or ""), before, after
 Values: TypeAlias = Mapping[str, str]
 COMMON = 4  # rows that change alike in how they begin are told in one line
@@ -104,30 +106,21 @@ def _variable(variable: VariablePlan) -> str:
 
 def _distributions(first: Plan, second: Plan) -> Iterator[Change]:
     before, after = _by_name(first.draws), _by_name(second.draws)
-    for name in [*before, *(name for name in after if name not in before)]:
-        if name not in after:
-            yield Change("removed", f"distribution {name}", (("", _product(before[name]), ""),))
-        elif name not in before:
-            yield Change("added", f"distribution {name}", (("", "", _product(after[name])),))
-        else:
-            yield from _factors(before[name], after[name])
+    yield from _compared(before, after, "distribution {}".format, _product, lambda _, *both: _factors(*both))
 
 
 def _factors(first: DrawPlan, second: DrawPlan) -> Iterator[Change]:
     place = f"in {first.name}" if "_" in first.name else ""
     before = {factor.variables: factor for factor in first.written}
     after = {factor.variables: factor for factor in second.written}
-    for variables in [*before, *(variables for variables in after if variables not in before)]:
-        old, new = before.get(variables), after.get(variables)
-        if new is None and old is not None:
-            yield Change("removed", place, (("", f"{old.text}: {_source(old)}", ""),))
-        elif old is None and new is not None:
-            yield Change("added", place, (("", "", f"{new.text}: {_source(new)}"),))
-        elif old is not None and new is not None:
-            yield from _factor(place, old, new)
+    yield from _compared(before, after, lambda _: place, _told, lambda _, *both: _factor(place, *both))
     if first.batch_size != second.batch_size:
         batch = ("", str(first.batch_size), str(second.batch_size))
         yield Change("changed", f"batch of {first.name}", (batch,))
+
+
+def _told(factor: FactorPlan) -> str:
+    return f"{factor.text}: {_source(factor)}"
 
 
 def _factor(place: str, old: FactorPlan, new: FactorPlan) -> Iterator[Change]:
@@ -135,14 +128,14 @@ def _factor(place: str, old: FactorPlan, new: FactorPlan) -> Iterator[Change]:
     priors = [origin.prior for origin in (old.origin, new.origin) if isinstance(origin, FromPrior)]
     if texts[0] == texts[1] and sources[0] == sources[1]:
         if len(priors) == 2 and priors[0] != priors[1]:
-            yield Change("changed", place, (("", f"{old.text}: {sources[0]}", "other means"),))
+            yield Change("changed", place, (("", _told(old), "other means"),))
     elif sources[0] == sources[1]:
         yield Change("changed", place, (("", *texts),))
     elif texts[0] == texts[1]:
         role = f"prior of {old.variables[0]}" if priors else old.text
         yield Change("changed", f"{place}, {role}".removeprefix(", "), (("", *sources),))
     else:
-        yield Change("changed", place, (("", f"{texts[0]}: {sources[0]}", f"{texts[1]}: {sources[1]}"),))
+        yield Change("changed", place, (("", _told(old), _told(new)),))
 
 
 def _product(draw: DrawPlan) -> str:
@@ -167,17 +160,9 @@ def _source(factor: FactorPlan) -> str:
 
 def _networks(first: Plan, second: Plan) -> Iterator[Change]:
     before, after = _by_name(first.networks), _by_name(second.networks)
-    rows: list[tuple[str, list[Part]]] = []
-    for name in [*before, *(name for name in after if name not in before)]:
-        if name not in after:
-            yield Change("removed", f"network {name}", (("", _size(before[name]), ""),))
-        elif name not in before:
-            yield Change("added", f"network {name}", (("", "", _size(after[name])),))
-        else:
-            yield from _only_here(before[name], after[name])
-            rows += _changed_rows(before[name], after[name])
-    yield from _grouped(rows)
+    yield from _compared(before, after, "network {}".format, _size, lambda _, *both: _only_here(*both))
     shared = [name for name in before if name in after]
+    yield from _grouped([row for name in shared for row in _changed_rows(before[name], after[name])])
     changed: dict[tuple[Part, ...], list[str]] = {}
     for name in shared:
         if parts := _optimizer(before[name], after[name]):
@@ -192,12 +177,7 @@ def _size(network: NetworkPlan) -> str:
 
 def _only_here(before: NetworkPlan, after: NetworkPlan) -> Iterator[Change]:
     old, new = _by_name(before.rows), _by_name(after.rows)
-    for name in old:
-        if name not in new:
-            yield Change("removed", f"row {before.name}.{name}", (("", _row(old[name]), ""),))
-    for name in new:
-        if name not in old:
-            yield Change("added", f"row {before.name}.{name}", (("", "", _row(new[name])),))
+    yield from _compared(old, new, f"row {before.name}.{{}}".format, _row, lambda *_: iter(()))
 
 
 def _row(row: RowPlan) -> str:
@@ -320,14 +300,26 @@ def _turn(turn: TurnPlan) -> str:
 # ------------------------------------------------------------------------------------------------ in general
 
 
-def _named(what: str, before: Mapping[str, Values], after: Mapping[str, Values]) -> Iterator[Change]:
-    for name in [*before, *(name for name in after if name not in before)]:
+def _compared(
+    before: Mapping[K, T],
+    after: Mapping[K, T],
+    what: Callable[[K], str],
+    told: Callable[[T], str],
+    changed: Callable[[K, T, T], Iterable[Change]],
+) -> Iterator[Change]:
+    """What only one side has, as it is told, and what changed of that which both have; by `before`, then `after`."""
+    for name in {**before, **after}:
         if name not in after:
-            yield Change("removed", f"{what} {name}", (("", _line(before[name]), ""),))
+            yield Change("removed", what(name), (("", told(before[name]), ""),))
         elif name not in before:
-            yield Change("added", f"{what} {name}", (("", "", _line(after[name])),))
-        elif parts := _parts(before[name], after[name]):
-            yield Change("changed", f"{what} {name}", tuple(parts))
+            yield Change("added", what(name), (("", "", told(after[name])),))
+        else:
+            yield from changed(name, before[name], after[name])
+
+
+def _named(what: str, before: Mapping[str, Values], after: Mapping[str, Values]) -> Iterator[Change]:
+    head = f"{what} {{}}".format
+    return _compared(before, after, head, _line, lambda name, *both: _section(head(name), *both))
 
 
 def _section(what: str, before: Values, after: Values) -> list[Change]:

@@ -13,7 +13,7 @@ from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_tex
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, PassPlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
-from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
+from ammgraph.spec.schema import RandomMeans, Schedule
 
 
 def plan_text(plan: Plan) -> str:
@@ -301,9 +301,8 @@ def _rows_text(rows: Sequence[str]) -> str:
 def _means(factor: FactorPlan) -> list[str]:
     """The means of a fixed mixture that are written out, one line a component."""
     prior = factor.origin.prior if isinstance(factor.origin, FromPrior) else None
-    if not isinstance(prior, Mixture) or isinstance(prior.means, RandomMeans):
-        return []
-    lines = [", ".join(number_text(value) for value in mean) for mean in prior.means]
+    means = prior.kind.means(prior) if prior is not None and prior.kind.means is not None else ()
+    lines = [] if isinstance(means, RandomMeans) else [", ".join(map(number_text, mean)) for mean in means]
     return [f"mean {index}: {line}" for index, line in enumerate(lines)]
 
 

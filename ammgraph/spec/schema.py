@@ -27,18 +27,16 @@ from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
-from ammgraph.spec.source import SourceMap
-from ammgraph.spec.sources import (  # noqa: F401  what the rooms behind take from here
-    DataSource,
+from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take from here
     Empirical,
     Mixture,
     Normal,
     Probabilities,
     RandomMeans,
-    Source,
-    SourceValue,
     Uniform,
 )
+from ammgraph.spec.source import SourceMap
+from ammgraph.spec.sources import DataSource, Source, SourceValue  # noqa: F401
 from ammgraph.spec.training import Training
 from ammgraph.spec.values import (  # noqa: F401
     ARITHMETIC_SCHEMA,

@@ -6,20 +6,18 @@ The value behind a factor comes in (`data.labeled`, `uniform(-1, 1)`, `[0.2, 0.8
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, InstanceOf, Tag, ValidationInfo
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, InstanceOf, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from ammgraph.diagnostics import counted
-from ammgraph.spec.notation import Call, Reference, number_text, parse_source
+from ammgraph.spec.notation import Call, Reference, parse_source
+from ammgraph.spec.priors import Mixture, Prior, Probabilities, prior_words
 from ammgraph.spec.values import (
+    ARITHMETIC,
     ARITHMETIC_SCHEMA,
-    PRIOR_PATTERN,
     REFERENCE_PATTERN,
     Model,
-    Number,
-    Positive,
-    Seed,
     at_least_zero,
     constants_of,
     entries_of,
@@ -27,7 +25,6 @@ from ammgraph.spec.values import (
     number_of,
     problem,
     text_of,
-    told_by_type,
 )
 
 
@@ -41,77 +38,6 @@ class DataSource:
         return "data" if self.part == "all" else f"data.{self.part}"
 
 
-@dataclass(frozen=True)
-class Uniform:
-    """Uniform over the categories, or U(low, high) on a real variable."""
-
-    bounds: tuple[float, float] | None = None
-
-    def __str__(self) -> str:
-        return (
-            "uniform"
-            if self.bounds is None
-            else f"uniform({number_text(self.bounds[0])}, {number_text(self.bounds[1])})"
-        )
-
-
-@dataclass(frozen=True)
-class Normal:
-    """N(mean, scale^2) in every dimension."""
-
-    mean: float = 0.0
-    scale: float = 1.0
-
-    def __str__(self) -> str:
-        standard = (self.mean, self.scale) == (0, 1)
-        return "normal" if standard else f"normal({number_text(self.mean)}, {number_text(self.scale)})"
-
-
-@dataclass(frozen=True)
-class Empirical:
-    """The class frequencies of `data.labeled`."""
-
-    def __str__(self) -> str:
-        return "empirical"
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """Explicit probabilities of the categories."""
-
-    values: tuple[float, ...]
-
-    def __str__(self) -> str:
-        return f"[{', '.join(number_text(value) for value in self.values)}]"
-
-
-class RandomMeans(Model):
-    """Means of a fixed mixture, drawn once from N(0, s^2) by a seed of their own."""
-
-    normal: Positive = Field(description="Standard deviation s of the means.", examples=[2])
-    seed: Seed = Field(0, description="Seed of the means; independent of the run's `--seed`.", examples=[0])
-
-
-class Mixture(Model):
-    """A fixed mixture: N(mu_k, scale^2) in every dimension, k the factor's one categorical condition."""
-
-    means: Annotated[
-        Annotated[RandomMeans, Tag("random")] | Annotated[tuple[tuple[Number, ...], ...], Tag("lists")],
-        told_by_type(random="a mapping", lists="a list"),
-    ] = Field(
-        description="`{normal: s, seed: n}`, drawn once, or K lists of numbers.",
-        examples=[{"normal": 2}],
-    )
-    scale: Positive = Field(1.0, description="Standard deviation of every component.", examples=[1])
-
-    def __str__(self) -> str:
-        if isinstance(self.means, RandomMeans):
-            means = f"{{normal: {number_text(self.means.normal)}, seed: {self.means.seed}}}"
-        else:
-            means = f"{len(self.means)} means"
-        return f"{{mixture: {{means: {means}, scale: {number_text(self.scale)}}}}}"
-
-
 class MixtureSource(Model):
     """`{mixture: {means: ..., scale: ...}}`."""
 
@@ -121,14 +47,12 @@ class MixtureSource(Model):
     )
 
 
-Source = DataSource | Uniform | Normal | Empirical | Probabilities | Mixture | Reference
+Source = DataSource | Prior | Reference
 SOURCE_MEANINGS: dict[str, str] = {
     "data": "a training example",
     "data.labeled": "an example of the labelled subset",
     "data.unlabeled": "a training example that is not in the labelled subset",
-    "uniform": "every category alike; `uniform(low, high)` on a real variable",
-    "normal": "N(0, 1) in every dimension; `normal(mean, scale)` for N(mean, scale^2)",
-    "empirical": "the class frequencies of the labelled subset",
+    **{word: kind.meaning for word, kind in prior_words().items()},
 }
 SOURCE_WORDS = tuple(SOURCE_MEANINGS)
 
@@ -156,32 +80,29 @@ def _word(call: Call) -> Source:
             valid=SOURCE_WORDS,
             end=len(call.word),
         )
-    if numbers and (call.word not in ("uniform", "normal") or len(numbers) != 2):
-        forms = {"uniform": "`uniform` or `uniform(low, high)`", "normal": "`normal` or `normal(mean, scale)`"}
+    kind = prior_words().get(call.word)
+    if numbers and (kind is None or len(numbers) != len(kind.numbers)):
         message = f"`{call.word}` does not take {counted(len(numbers), 'number')}"
-        raise problem("notation", message, found=f"`{call}`", expected=forms.get(call.word, f"`{call.word}`"))
-    if call.word == "uniform":
-        if numbers and numbers[0] >= numbers[1]:
-            raise problem(
-                "out-of-range",
-                "the interval is empty",
-                found=f"`{call}`",
-                expected="`uniform(low, high)` with low < high",
-            )
-        return Uniform((numbers[0], numbers[1]) if numbers else None)
-    if call.word == "normal":
-        if numbers and numbers[1] <= 0:
-            raise problem(
-                "out-of-range",
-                "the scale is not positive",
-                found=f"`{call}`",
-                expected="`normal(mean, scale)` with scale > 0",
-            )
-        return Normal(*numbers)
-    if call.word == "empirical":
-        return Empirical()
+        raise problem("notation", message, found=f"`{call}`", expected=kind.form if kind else f"`{call.word}`")
+    if kind is not None and kind.read is not None:
+        refused = kind.refused(*numbers) if numbers else None
+        if refused is not None:
+            written = f"`{call.word}({', '.join(kind.numbers)})`"
+            raise problem("out-of-range", refused[0], found=f"`{call}`", expected=f"{written} with {refused[1]}")
+        return kind.read(*numbers)
     part = call.word.partition(".")[2] or "all"
     return DataSource(part)  # type: ignore[arg-type]
+
+
+def _with_numbers() -> list[JsonSchemaValue]:
+    """`uniform(-1, 1)`: the words that take numbers, by how many."""
+    words: dict[int, list[str]] = {}
+    for word, kind in prior_words().items():
+        words.setdefault(len(kind.numbers), []).append(word)
+    patterns = [
+        rf"^\s*(?:{'|'.join(own)})\s*\({','.join([ARITHMETIC] * count)}\)\s*$" for count, own in words.items() if count
+    ]
+    return [{"type": "string", "pattern": own, "description": "A prior with its numbers."} for own in patterns]
 
 
 class _SourceSchema:
@@ -192,7 +113,7 @@ class _SourceSchema:
         return {
             "anyOf": [
                 {"enum": list(SOURCE_MEANINGS), "enumDescriptions": list(SOURCE_MEANINGS.values())},
-                {"type": "string", "pattern": PRIOR_PATTERN, "description": "A prior with its numbers."},
+                *_with_numbers(),
                 {
                     "type": "string",
                     "pattern": rf"^(?!\s*data\s*\.){REFERENCE_PATTERN.removeprefix('^')}",
@@ -205,13 +126,7 @@ class _SourceSchema:
 
 
 SourceValue = Annotated[
-    InstanceOf[DataSource]
-    | InstanceOf[Uniform]
-    | InstanceOf[Normal]
-    | InstanceOf[Empirical]
-    | InstanceOf[Probabilities]
-    | InstanceOf[Mixture]
-    | InstanceOf[Reference],
+    InstanceOf[DataSource] | InstanceOf[Prior] | InstanceOf[Reference],
     BeforeValidator(_source),
     _SourceSchema(),
 ]

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
+from ammgraph.diagnostics import counted
 from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
 from ammgraph.layers.operations import POOLS
 from ammgraph.spec.notation import (
@@ -138,16 +139,15 @@ def integer_of(value: object, info: ValidationInfo, offset: int = 0) -> int:
 _NAME = "[A-Za-z][A-Za-z0-9_]*"
 _NUMERAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _OPERAND = rf"[-(\s]*(?:{_NUMERAL}|{_NAME})[)\s]*"
-_ARITHMETIC = rf"{_OPERAND}(?:[-+*/]{_OPERAND})*"
-_ATOM = rf"\s*(?:zeros\s*\({_ARITHMETIC}\)|{_NAME})\s*"
+ARITHMETIC = rf"{_OPERAND}(?:[-+*/]{_OPERAND})*"
+_ATOM = rf"\s*(?:zeros\s*\({ARITHMETIC}\)|{_NAME})\s*"
 _BINDING = rf"\s*{_NAME}\s*=\s*{_NAME}\s*"
 _SUMMAND = rf"\s*(?:{_NUMERAL}(?:\s*/\s*{_NUMERAL})?\s*\*?)?\s*{_NAME}\s*"
 _NAMES = rf"\s*{_NAME}\s*(?:,\s*{_NAME}\s*)*"
 REFERENCE_PATTERN = rf"^\s*{_NAME}\s*(?:\({_BINDING}(?:,{_BINDING})*\))?\s*\.\s*{_NAME}\s*$"
 FACTOR_PATTERN = rf"^\s*{_NAME}\s*\({_NAMES}(?:\|{_NAMES})?\)\s*$"
-PRIOR_PATTERN = rf"^\s*(?:uniform|normal)\s*\({_ARITHMETIC},{_ARITHMETIC}\)\s*$"
 IDENTIFIER_PATTERN = f"^{_NAME}$"
-ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{_ARITHMETIC}$"}
+ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{ARITHMETIC}$"}
 
 
 class OrArithmetic:
@@ -163,7 +163,6 @@ class OrArithmetic:
 
 
 Number = Annotated[float, BeforeValidator(number_of), OrArithmetic()]
-Integer = Annotated[int, BeforeValidator(integer_of), OrArithmetic()]
 Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT), BeforeValidator(integer_of), OrArithmetic()]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(number_of), OrArithmetic()]
 Share = Annotated[float, Field(ge=0, lt=1), BeforeValidator(number_of), OrArithmetic()]
@@ -355,11 +354,11 @@ def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[
 
 _ACTIVATION_SCHEMA = _text_schema(
     rf"^\s*(?:(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is None)})\s*"
-    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {_ARITHMETIC})$",
+    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {ARITHMETIC})$",
     words=[_example(name) for name in ACTIVATIONS],
     meanings=[kind.meaning for kind in ACTIVATIONS.values()],
 )
-_POOL_SCHEMA = _text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {_ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
+_POOL_SCHEMA = _text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
 _INPUT_SCHEMA = _text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
 _SIDE_SCHEMA = _text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
 
@@ -428,7 +427,7 @@ def of_length(count: int, what: str) -> BeforeValidator:
 
     def check(value: object) -> object:
         if isinstance(value, list) and len(value) != count:
-            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+            entries = counted(len(value), "entry")
             raise problem("wrong-type", "{place} has the wrong number of entries", found=entries, expected=what)
         return value
 

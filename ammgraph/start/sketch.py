@@ -4,7 +4,8 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import SpecError
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
-from ammgraph.start.skeleton import Typed, skeleton
+from ammgraph.start.skeleton import skeleton
+from ammgraph.start.typed import Typed
 
 
 def new_spec(typed: Typed, file: str, command: str) -> tuple[str, Plan]:

@@ -19,7 +19,6 @@ from ammgraph.plan.draws import FromData, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import fields_of
 from ammgraph.plan.turns import TurnPlan
-from ammgraph.spec.schema import Empirical
 from ammgraph.train.ranks import ALONE, Ranks
 
 # The position of a purpose is part of the seed: append, never reorder.
@@ -67,7 +66,7 @@ class Feed:
                 advice = "batch norm needs two or more" if single and len(positions) == 1 else advice
                 raise RunError(
                     f"a batch of {draw.batch_size} is larger than {origin.source}, "
-                    f"which has {len(positions):,} example{'s' * (len(positions) > 1)}; {advice}"
+                    f"which has {counted(len(positions), 'example')}; {advice}"
                 )
             stream = stream_seed(seed, "data", index)
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
@@ -150,7 +149,7 @@ class Noise:
 def counts_labels(plan: Plan) -> bool:
     """Some prior is `empirical`: its probabilities are the class frequencies of the labelled examples."""
     return any(
-        isinstance(factor.origin, FromPrior) and isinstance(factor.origin.prior, Empirical)
+        isinstance(factor.origin, FromPrior) and factor.origin.prior.kind.counts_labels
         for draw in plan.draws
         for factor in draw.factors
     )

@@ -226,6 +226,7 @@ def fit(
     trainer: Trainer,
     folder: Path,
     evaluate: Evaluate | None = None,
+    *,
     report: Report | None = None,
     stop: Callable[[], bool] = lambda: False,
     log_every: int = 50,

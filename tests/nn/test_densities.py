@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, distributions
 
-from ammgraph.nn.densities import factor_parameters, log_joint, log_prior, normal_log_density
+from ammgraph.nn.densities import factor_parameters, log_joint, log_prior
+from ammgraph.nn.functions import normal_log
 from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import BayesPlan, Plan
@@ -60,14 +61,14 @@ def mixture(model: Model) -> distributions.MixtureSameFamily:
 
 def test_the_density_of_a_standard_normal_at_its_mean() -> None:
     zero = torch.zeros(2, 5)
-    assert normal_log_density(zero, zero, zero).tolist() == pytest.approx([-2.5 * math.log(2 * math.pi)] * 2)
+    assert normal_log(zero, zero, zero).tolist() == pytest.approx([-2.5 * math.log(2 * math.pi)] * 2)
 
 
 def test_the_normal_density_is_that_of_torch_distributions() -> None:
     value, mean, log_variance = normal(7, 3), normal(7, 3, seed=2), normal(7, 3, seed=3)
     expected = distributions.Normal(mean, torch.exp(0.5 * log_variance)).log_prob(value).sum(1)
-    assert torch.allclose(normal_log_density(value, mean, log_variance), expected)
-    assert torch.allclose(normal_log_density(value, mean[:1], log_variance[:1])[0], expected[0])
+    assert torch.allclose(normal_log(mean, log_variance, value), expected)
+    assert torch.allclose(normal_log(mean[:1], log_variance[:1], value)[0], expected[0])
 
 
 @pytest.mark.parametrize("k", range(K))

@@ -19,8 +19,8 @@ from ammgraph.show.canvas import text_width
 from ammgraph.show.diagram import flows, model_of, pairs
 from ammgraph.show.drawing import figure_svg, flow_svg, model_svg
 from ammgraph.spec.shipped import shipped_specs
-from ammgraph.start.skeleton import Typed
 from ammgraph.start.sketch import new_spec
+from ammgraph.start.typed import Typed
 
 LONG = Typed(
     "q(photograph) q(kind_of_object|photograph) q(continuous_style|photograph,kind_of_object)"

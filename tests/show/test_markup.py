@@ -13,8 +13,8 @@ from tiny import LABELED, TINY, plan_of
 
 from ammgraph.plan.plan import Plan
 from ammgraph.show.markup import dot, mermaid
-from ammgraph.start.skeleton import Typed
 from ammgraph.start.sketch import new_spec
+from ammgraph.start.typed import Typed
 
 NASTY = 'a "b" \\ <c> & `d` #e; {f} [g] | end'
 QUOTED = r'"(?:[^"\\]|\\.)*"'

@@ -11,8 +11,8 @@ from ammgraph.diagnostics import SpecError
 from ammgraph.plan.draws import FromNetwork
 from ammgraph.plan.plan import Plan
 from ammgraph.start.json_schema import SCHEMA_LINE
-from ammgraph.start.skeleton import Typed
 from ammgraph.start.sketch import new_spec
+from ammgraph.start.typed import Typed
 
 AMM = Typed("q(x) q(z|x) q(y|x,z)", "p(y) p(z|y) p(x|y,z)", image=(("", (1, 28, 28)),))
 
