@@ -45,7 +45,7 @@ NEAR = 1.0  # standard deviations between two means: the better guess between th
 FAR = 0.5  # nats a dimension: as much as means one standard deviation apart in each
 BLIND = 0.95  # of the mean image's error, and of another image's reconstruction's
 DISAGREE = 1 / 3  # of the images
-HALF = 0.5  # of a component's images that are of one class, and of the components that are so
+HALF = 0.5  # of a component's images of one class; of the components that are so; of a loss's growth at first
 ERRORS = 2.0  # standard errors by which k-means has to be better
 
 
@@ -336,7 +336,7 @@ def _wins(case: Case) -> list[Finding]:
 
 
 def _diverges(case: Case) -> list[Finding]:
-    """m_1 < m_2 < m_3 < m_4, m_4 - m_3 >= m_2 - m_1 and m_4 > 5 s: medians of a loss over the quarters of training.
+    """m_1 < m_2 < m_3 < m_4, m_4 - m_3 >= (m_2 - m_1) / 2, m_4 > 5 s: medians of a loss over the quarters of training.
 
     s is the largest of |m_1| and what a blind discriminator pays, or for a term the sum of all terms' |m_1|. Of a game
     it is the player who pays more that diverges; of a term only growth counts, for a likelihood has no bound below.
@@ -344,18 +344,21 @@ def _diverges(case: Case) -> list[Finding]:
     found = []
     terms = {term.name: _medians(case.curve(Metric(term.name, "value"))) for term in case.plan.terms}
     whole = sum(abs(medians[0]) for medians in terms.values() if medians)
-    curves = [(f"the {role}'s loss of game `{game.name}`", _medians(case.curve(Metric(game.name, role))),
-               max(_blind_loss(game), 1.0), _players(case.plan, game.name))
-              for game in case.plan.games for role in ("discriminator", "generator")]  # fmt: skip
-    curves += [(f"term `{name}`", medians, whole, _players(case.plan, name)) for name, medians in terms.items()]
-    for what, medians, scale, networks in curves:
+    curves = [(f"term `{name}`", name, medians, whole) for name, medians in terms.items()]
+    for game in case.plan.games:
+        for role in ("discriminator", "generator"):
+            medians = _medians(case.curve(Metric(game.name, role)))
+            what = f"the {role}'s loss of game `{game.name}`"
+            curves.append((what, game.name, medians, max(_blind_loss(game), 1.0)))
+    for what, owner, medians, scale in curves:
         if not medians:
             continue
         grows = all(one < two for one, two in pairwise(medians))
-        fault = grows and medians[3] - medians[2] >= medians[1] - medians[0]
+        fault = grows and medians[3] - medians[2] >= HALF * (medians[1] - medians[0])
         fault = fault and medians[3] > GROWN * max(abs(medians[0]), scale)
         shown = " -> ".join(f"{median:.3g}" for median in medians)
-        tries = tuple(changes.slower(case.plan.network(name), 0.1) for name in networks)
+        penalties = [change for game in case.plan.games if game.name == owner for change in changes.penalised(game, 5)]
+        tries = (*penalties, changes.slowest(case.plan, 0.1, _players(case.plan, owner)))
         found.append(Finding("diverging-loss", f"{what} over the quarters of training: {shown}", fault, tries))
     return found
 
@@ -363,13 +366,13 @@ def _diverges(case: Case) -> list[Finding]:
 CHECKS: dict[str, Callable[[Case], list[Finding]]] = {
     "unused-components": _unused,
     "worse-than-k-means": _k_means,
-    "discriminator-wins": _wins,
-    "diverging-loss": _diverges,
+    "mixed-components": _mixed,
+    "rules-disagree": _disagree,
     "components-coincide": _coincide,
     "latent-mismatch": _mismatch,
     "blind-reconstruction": _rebuilt,
-    "rules-disagree": _disagree,
-    "mixed-components": _mixed,
+    "discriminator-wins": _wins,
+    "diverging-loss": _diverges,
 }
 
 

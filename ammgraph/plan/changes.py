@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan
@@ -35,10 +36,11 @@ def slower(network: NetworkPlan, factor: float) -> Change:
     return _scaled(f"training.optimizers.{network.name}.learning_rate", network.optimizer.learning_rate, factor)
 
 
-def slowest(plan: Plan, factor: float) -> Change:
-    """`slower` of the network with the largest rate."""
+def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
+    """`slower` of the network with the largest rate, of those named or of all."""
     trained = [network for network in plan.networks if network.parameters]
-    return slower(max(trained, key=lambda network: max(rate for _, rate in _points(network))), factor)
+    chosen = [network for network in trained if network.name in set(names)] or trained
+    return slower(max(chosen, key=lambda network: max(rate for _, rate in _points(network))), factor)
 
 
 def longer(plan: Plan) -> tuple[Change, ...]:
@@ -51,13 +53,17 @@ def longer(plan: Plan) -> tuple[Change, ...]:
 
 
 def penalised(game: GamePlan, factor: float) -> tuple[Change, ...]:
-    """A game's penalties, weighted `factor` times; where there is none and more is asked for, the Roth penalty."""
+    """A game's penalties, weighted `factor` times; where there is none and more is asked for, the usual one."""
     found = [
         _scaled(f"games.{game.name}.{penalty.kind}.{PENALTIES[penalty.kind].weight}", penalty.weight, factor)
         for penalty in game.penalties
     ]
     if not found and factor > 1:
-        found = [Change(f"games.{game.name}.roth_penalty", "{gamma: 1}", "none")]
+        bounded = (
+            OBJECTIVES[game.objective].value != "d"
+        )  # else d itself is what is paid, and its slope must be bounded
+        kind, weight = ("roth_penalty", "{gamma: 1}") if bounded else ("gradient_penalty", "{lambda: 10}")
+        found = [Change(f"games.{game.name}.{kind}", weight, "none")]
     return tuple(found)
 
 
@@ -76,7 +82,8 @@ def surer_categories(plan: Plan, factor: FactorPlan) -> tuple[Change, ...]:
         return ()
     network = plan.network(factor.origin.evaluation.network)
     table = {row.name: row for row in network.rows}
-    names = [atom.name for atom in factor.density.mean.names] if factor.density.mean is not None else []
+    mean = factor.density.mean
+    names = [factor.origin.row] if mean is None else [atom.name for atom in mean.names]
     found = [
         Change(f"networks.{network.name}.layers.{name}.batchnorm", "true", "false")
         for name in names
