@@ -191,7 +191,7 @@ def _read(folder: Path, place: Place, split: str | None, again: bool) -> Compare
         evaluation = evaluate_run(folder, place, split)
     history = record.read(folder / METRICS)
     evaluation = replace(evaluation, split=split or evaluation.split)
-    verdict = health.findings_of_run(folder, evaluation)
+    verdict = health.findings_of_run(folder, evaluation, history)
     return ComparedRun(
         folder=folder,
         evaluation=evaluation,

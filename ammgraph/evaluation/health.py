@@ -122,16 +122,22 @@ def check(plan: Plan, results: Sequence[Result], records: Sequence[Record], clas
     return Health(tuple(finding for found in CHECKS.values() for finding in found(case)))
 
 
-def health_of_run(folder: Path, evaluation: Evaluation) -> Health:
-    """The health of a run, on the split that was scored last; changes to try are those with which its spec compiles."""
-    found = findings_of_run(folder, evaluation)
+def health_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record] | None = None) -> Health:
+    """The health of a run, on the split that was scored last; changes to try are those with which its spec compiles.
+
+    Args:
+        folder: the run directory.
+        evaluation: what was found out about it.
+        records: the lines of its log, where they are read already.
+    """
+    found = findings_of_run(folder, evaluation, record.read(folder / METRICS) if records is None else records)
     return Health(tuple(replace(finding, changes=_possible(folder / SPEC, finding)) for finding in found.findings))
 
 
-def findings_of_run(folder: Path, evaluation: Evaluation) -> Health:
+def findings_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record]) -> Health:
     """The same with changes that nobody has tried to compile."""
     plan = compile_spec(load_spec(folder / SPEC))
-    return check(plan, evaluation.of(evaluation.split), record.read(folder / METRICS), len(evaluation.classes))
+    return check(plan, evaluation.of(evaluation.split), records, len(evaluation.classes))
 
 
 def lines(health: Health) -> list[str]:
@@ -266,8 +272,8 @@ def _coincide(case: Case) -> list[Finding]:
             distances = _numbers(result)
             near = sum(distance < NEAR for distance in distances)
             measured = (
-                f"{near} of {len(distances)} means of `{result.by}` are nearer to another one than {NEAR:g} standard "
-                f"deviation; the nearest are {min(distances):.2g} apart"
+                f"{near} of {len(distances)} means of `{result.by}` are nearer to another one than their scale; the "
+                f"nearest are {min(distances):.2g} scales apart"
             )
             tries = [change for factor in factors for change in changes.wider_components(case.plan, draw, factor)]
             found.append(Finding("components-coincide", measured, near > 0, tuple(tries)))

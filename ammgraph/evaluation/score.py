@@ -284,6 +284,7 @@ def _rules(plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> li
     return [common.result("rule_disagreement", metrics.classification_error(*chosen))]
 
 
+@torch.no_grad()
 def _components(model: Model, plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> list[Result]:
     """How far apart the components p(z|y) are, and how far from them the z that are inferred for each category."""
     factors, size = components_of(plan, readout), plan.variable(readout.variable).shape[0]
