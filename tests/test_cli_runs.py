@@ -13,6 +13,7 @@ from tiny import TINY, differences
 from tiny_runs import Run, files_of, state_of
 
 from ammgraph.evaluation import classifier, quality
+from ammgraph.spec.faults import FAULTS
 
 # ------------------------------------------------------------------------------------------------ evaluate
 
@@ -25,6 +26,7 @@ def test_evaluate_as_json(ammgraph: Run, finished: Path) -> None:
     assert (found["step"], found["split"], found["seed"]) == (13, "train", 2)
     assert {"clustering_error", "nmi", "reconstruction_error"} <= {result["name"] for result in found["results"]}
     assert all(result["examples"] == 1600 for result in found["results"])
+    assert {finding["code"] for finding in found.pop("health")} <= set(FAULTS)
     assert found == json.loads((finished / "evaluation.json").read_text())
     assert files_of(finished) == before
 

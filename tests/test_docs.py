@@ -22,8 +22,9 @@ from language_tables import (
     sources_table,
 )
 
-from ammgraph.commands.explain import explanations
+from ammgraph.commands.explain import FAULTS_PAGE, explanations
 from ammgraph.diagnostics import CODES, WARNINGS
+from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_text
 from ammgraph.spec.source import parse, plain
 
@@ -158,6 +159,22 @@ def test_a_code_has_its_meaning_a_wrong_example_its_message_and_a_right_one(code
     assert right.count("```") == 2
 
 
+def test_the_page_of_faults_has_each_once_with_how_it_is_measured_and_what_to_try() -> None:
+    found = explanations(FAULTS_PAGE)
+    assert list(found) == list(FAULTS)
+    for code, meaning in FAULTS.items():
+        assert found[code].startswith(f"{meaning}\n\nMeasured: ")
+        assert "fault:" in found[code].lower()
+        assert re.search(r"^(What to try|Why and what to try): ", found[code], flags=re.MULTILINE)
+
+
+def test_explain_prints_the_section_of_a_fault(ammgraph: Any) -> None:
+    code, out, err = ammgraph("explain", "latent-mismatch")
+    assert (code, err) == (0, "")
+    assert out == f"health: latent-mismatch\n\n{explanations(FAULTS_PAGE)['latent-mismatch']}\n"
+    assert ammgraph("explain", "latent-mismatch:") == (0, out, "")  # as it is printed
+
+
 def test_explain_prints_the_section_of_a_code(ammgraph: Any) -> None:
     code, out, err = ammgraph("explain", "condition-mismatch")
     assert (code, err) == (0, "")
@@ -170,7 +187,7 @@ def test_explain_prints_the_section_of_a_code(ammgraph: Any) -> None:
 def test_explain_lists_the_codes(ammgraph: Any) -> None:
     code, out, _ = ammgraph("explain")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(CODES)
+    assert [line.split()[0] for line in out.splitlines()] == [*CODES, *FAULTS]
 
 
 def test_explain_knows_no_other_code(ammgraph: Any) -> None:

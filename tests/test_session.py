@@ -52,11 +52,6 @@ def test_a_clock() -> None:
     ]
 
 
-def test_a_component_lives_with_a_tenth_of_its_share() -> None:
-    assert session._used([0.5, 0.5, 0.0, 0.0]) == "2 of 4 in use"
-    assert session._used([0.951, 0.024, 0.025, 0.0]) == "2 of 4 in use"
-
-
 @pytest.mark.parametrize(("path", "overrides"), [(TINY, ()), (TINY, (ALTERNATING,)), (LABELED, ())])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress_is_shown_on_a_terminal_and_in_a_file(
@@ -81,6 +76,7 @@ def test_progress_is_shown_on_a_terminal_and_in_a_file(
     assert ("13/13" in text) == terminal or "step 13/13" in text
     measure = "y/classification_error" if path == LABELED else "y/one_to_one_error"
     assert f"  epoch {it.epoch:.1f}: {measure} " in text
+    assert ("y/components_in_use " in text) == (path == TINY)
     assert "(1,600 images)" in text
     if not terminal:
         assert "\x1b" not in text

@@ -29,7 +29,7 @@ class Options(OfScores):
 def run(options: Options) -> int:
     """0 where it is scored."""
     from ammgraph.commands.session import score_lines
-    from ammgraph.evaluation import results
+    from ammgraph.evaluation import health, results
     from ammgraph.evaluation.quality import QualityOptions
     from ammgraph.evaluation.score import evaluate_run
 
@@ -38,7 +38,8 @@ def run(options: Options) -> int:
     quality = QualityOptions(weights=options.weights) if options.quality else None
     found = evaluate_run(options.run_dir, options.place(), options.split, quality=quality)
     if options.format == "json":
-        print(json.dumps(results.as_json(found), indent=1))
+        verdict = health.health_of_run(options.run_dir, found)
+        print(json.dumps(results.as_json(found) | {"health": health.as_json(verdict)}, indent=1))
     else:
         print(f"{options.run_dir} at step {found.step:,}")
         print_lines(score_lines(options.run_dir, found))

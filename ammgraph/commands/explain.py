@@ -1,4 +1,4 @@
-"""`ammgraph explain`: what a diagnostic's code means, from the page of all codes."""
+"""`ammgraph explain`: what the code of a diagnostic or of a fault of *Health* means, from the page of all codes."""
 
 import re
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from importlib.resources import files
 
 from ammgraph.commands.arguments import positional
 from ammgraph.diagnostics import CODES, WARNINGS, RunError, did_you_mean
+from ammgraph.spec.faults import FAULTS
 
 EXAMPLE = "ammgraph explain condition-mismatch"
-PAGE = "docs/diagnostics.md"
+PAGE, FAULTS_PAGE = "docs/diagnostics.md", "docs/when-it-does-not-work.md"
 
 
 @dataclass(frozen=True)
@@ -26,27 +27,30 @@ def run(options: Options) -> int:
 
 
 @cache
-def explanations() -> dict[str, str]:
-    """Code -> its section of the page: what it means, why, a wrong example with its message, and a right one."""
-    page = files("ammgraph").joinpath(PAGE).read_text(encoding="utf-8")
+def explanations(of: str = PAGE) -> dict[str, str]:
+    """Code -> its section of a page: what it means, why, a wrong example with its message, a right one."""
+    page = files("ammgraph").joinpath(of).read_text(encoding="utf-8")
     found = re.findall(r"^### `([a-z-]+)`\n+(.*?)(?=^##|\Z)", page, flags=re.MULTILINE | re.DOTALL)
     return {code: text.rstrip() for code, text in found}
 
 
 def explain(code: str) -> str:
-    """The section of a code, which may be written as printed, `error[CODE]`.
+    """The section of a code, which may be written as printed, `error[CODE]` or `CODE:`.
 
     Raises:
         RunError: there is no such code.
     """
-    name = re.sub(r"^(?:error|warning)?\[(.*)\]:?$", r"\1", code.strip())
+    name = re.sub(r"^(?:error|warning|health)?\[(.*)\]$", r"\1", code.strip().removesuffix(":"))
+    if name in FAULTS:
+        return f"health: {name}\n\n{explanations(FAULTS_PAGE)[name]}"
     if name not in CODES:
-        hint = did_you_mean(name, CODES) or "`ammgraph explain` lists them"
+        hint = did_you_mean(name, [*CODES, *FAULTS]) or "`ammgraph explain` lists them"
         raise RunError(f"no diagnostic has the code `{name}`; {hint}")
     return f"{'warning' if name in WARNINGS else 'error'}[{name}]\n\n{explanations()[name]}"
 
 
 def listing() -> str:
     """Every code with its meaning, a line each."""
-    width = max(map(len, CODES))
-    return "\n".join(f"{code:<{width}}  {meaning}" for code, meaning in CODES.items())
+    known = CODES | FAULTS
+    width = max(map(len, known))
+    return "\n".join(f"{code:<{width}}  {meaning}" for code, meaning in known.items())

@@ -17,8 +17,7 @@ from ammgraph.commands.arguments import spelled
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted, render
-from ammgraph.evaluation import results
-from ammgraph.evaluation.metrics import components_in_use
+from ammgraph.evaluation import health, results
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.folders import SPEC, TENSORBOARD
 from ammgraph.plan.identity import plan_hash
@@ -103,10 +102,11 @@ def _evaluated(training: api.Training) -> Evaluation | None:
 
 
 def score_lines(folder: Path, found: Evaluation) -> list[str]:
-    """What an evaluation found, each number with its protocol, and what was published for the same constants."""
+    """What an evaluation found, each number with its protocol; what was published for the same constants; *Health*."""
     plan = compile_spec(load_spec(folder / SPEC, ()))
     published = [f"  {published_text(number)}" for number in plan.published]
-    return [*results.lines(found), *(["published:", *published] if published else [])]
+    verdict = health.lines(health.health_of_run(folder, found))
+    return [*results.lines(found), *(["published:", *published] if published else []), *verdict]
 
 
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:
@@ -220,16 +220,11 @@ def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
     terms = [f"{name} {line[logged]:.3f}" for name, logged in names if logged in line]
     rate = trainer.plan.epoch_batch / line["seconds_per_step"]
     entropies = [
-        f"{name.removesuffix('/entropy')}: entropy {value:.2f}, {_used(line[name.replace('/entropy', '/use')])}"
+        f"{name.removesuffix('/entropy')}: entropy {value:.2f}"
         for name, value in line.items()
         if name.endswith("/entropy")
     ]
     return "  ".join([*games, *terms, *entropies, f"{rate:,.0f} examples/s"])
-
-
-def _used(use: list[float]) -> str:
-    """Of the batches since the line before: what `components_in_use` is of an evaluation."""
-    return f"{components_in_use(use)} of {len(use)} in use"
 
 
 def _evaluation_text(line: dict[str, Any]) -> str:
@@ -241,6 +236,7 @@ def _evaluation_text(line: dict[str, Any]) -> str:
     shown += [
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
     ]
+    shown += [f"{name} {value:g}" for name, value in line["evaluation"].items() if name.endswith("components_in_use")]
     return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({counted(line['evaluation']['examples'], 'image')})"
 
 

@@ -4,13 +4,14 @@ The standard deviation is the sample's, divided by n - 1, as in the tables of pa
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ammgraph.diagnostics import RunError, counted
-from ammgraph.evaluation import results
+from ammgraph.evaluation import health, results
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
 from ammgraph.folders import METRICS
@@ -27,6 +28,7 @@ class ComparedRun:
     last_step: int  # of metrics.jsonl: later than the evaluation's where training went on
     curves: tuple[dict[str, Any], ...]  # step, epoch, and a number for each measure
     trained_on: Mapping[str, str] | None = None  # `data_sha256` of the run; None where it was not recorded
+    faults: tuple[str, ...] | None = None  # the codes that *Health* names; None where it has nothing to judge by
 
     def alike(self, other: "ComparedRun") -> bool:
         """Whether both are trials of one experiment: equal plans, weights of the same kind, the same data.
@@ -124,6 +126,11 @@ def rows(group: Group) -> tuple[Row, ...]:
     return tuple(found)
 
 
+def faults(group: Group) -> dict[str, int]:
+    """In how many of the group's runs *Health* names each code."""
+    return dict(Counter(code for run in group.runs for code in run.faults or ()))
+
+
 def as_json(groups: Sequence[Group]) -> dict[str, Any]:
     """Everything, for tools: values by run, mean and standard deviation (n - 1), curves."""
     return {
@@ -150,6 +157,7 @@ def lines(groups: Sequence[Group]) -> list[str]:
     for name in names:
         cells = [_cell(column[name]) if name in column else "-" for column in columns]
         table.append([*name, *cells])
+    table += _health_rows(groups)
     widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
     legend = [line for place in range(len(groups)) for line in _legend(groups, place)]
     body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
@@ -159,18 +167,38 @@ def lines(groups: Sequence[Group]) -> list[str]:
     return [*legend, "", *body, *note, *(f"void: {why}" for why in void)]
 
 
+def _health_rows(groups: Sequence[Group]) -> list[list[str]]:
+    """A row for each fault that some run has; one row in all where there is none."""
+    found = [faults(group) for group in groups]
+    if not (codes := dict.fromkeys(code for of_group in found for code in of_group)):
+        judged = ["-" if all(run.faults is None for run in group.runs) else "no fault" for group in groups]
+        return [["health", "", *judged]] if "no fault" in judged else []
+    return [[f"health: {code}", "", *map(_share(code), groups)] for code in codes]
+
+
+def _share(code: str) -> Callable[[Group], str]:
+    def of(group: Group) -> str:
+        count, judged = faults(group).get(code, 0), sum(run.faults is not None for run in group.runs)
+        return ("fault" if judged == 1 else f"{count} of {counted(judged, 'run')}") if count else "-"
+
+    return of
+
+
 def _read(folder: Path, place: Place, split: str | None, again: bool) -> ComparedRun:
     options = read_options(folder)  # a folder that is no run is told so before anything is evaluated
     evaluation = None if again else results.read(folder)
     if evaluation is None or (split is not None and not evaluation.of(split)):
         evaluation = evaluate_run(folder, place, split)
     history = record.read(folder / METRICS)
+    evaluation = replace(evaluation, split=split or evaluation.split)
+    verdict = health.findings_of_run(folder, evaluation, history)
     return ComparedRun(
         folder=folder,
-        evaluation=replace(evaluation, split=split or evaluation.split),
+        evaluation=evaluation,
         last_step=max((line["step"] for line in history), default=evaluation.step),
         curves=tuple(_curve_point(line) for line in history if "evaluation" in line),
         trained_on=options.data_sha256,
+        faults=verdict.codes if verdict.findings else None,
     )
 
 
@@ -248,6 +276,7 @@ def _run_json(run: ComparedRun) -> dict[str, Any]:
         "step": evaluation.step,
         "last_step": run.last_step,
         "split": evaluation.split,
+        "health": run.faults,
         "curves": list(run.curves),
     }
 

@@ -4,7 +4,7 @@ Networks run in eval mode with mean-mode inference: batch norm by running statis
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,8 +16,8 @@ from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.model import Draw, Model, record_tensors, sample_draw
-from ammgraph.nn.networks import Mode
-from ammgraph.plan.draws import DrawPlan, FromDraw
+from ammgraph.nn.networks import Mode, raw
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
@@ -34,10 +34,63 @@ class Answers:
 
     `scores` are log p(y = k | ...) up to a constant of each image, (N, K), by (variable, rule): `posterior`, the logits
     of q(y|x); `bayes`, log p(y = k, evidence) of eq. 19. `errors` are mean squared errors of reconstructions, (N,).
+    `latents` are by the readout's variable, where the evidence of eq. 19 is inferred with a known mean and variance;
+    `pixels` by the reconstructed variable.
     """
 
     scores: dict[tuple[str, str], Array]
     errors: dict[str, Array]
+    latents: dict[str, "Latents"] = field(default_factory=dict)
+    pixels: dict[str, "Pixels"] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Latents:
+    """Sums over the images that q(y|x) gives to each category, of the inferred evidence z of eq. 19.
+
+    Mean and variance of q's z given y = k are `total / count` and `squares / count - mean^2`.
+    """
+
+    count: Array  # (K,)
+    total: Array  # sum of E z, (K, n)
+    squares: Array  # sum of E z^2 = mean^2 + variance, (K, n)
+
+    def add(self, chosen: Array, mean: Array, variance: Array) -> None:
+        """Count a batch, (B,), (B, n), (B, n)."""
+        np.add.at(self.count, chosen, 1)
+        np.add.at(self.total, chosen, mean)
+        np.add.at(self.squares, chosen, mean**2 + variance)
+
+
+@dataclass(eq=False)
+class Pixels:
+    """Sums over images x and their reconstructions r: what errors would be without knowing which is whose."""
+
+    count: int = 0
+    images: Array | float = 0.0  # sum of x, (pixels,)
+    rebuilt: Array | float = 0.0  # sum of r, (pixels,)
+    images_squared: float = 0.0  # sum of x^2 over images and pixels
+    rebuilt_squared: float = 0.0
+
+    def add(self, images: Array, rebuilt: Array) -> None:
+        """Count a batch, (B, pixels) each."""
+        self.count += len(images)
+        self.images, self.rebuilt = self.images + images.sum(0), self.rebuilt + rebuilt.sum(0)
+        self.images_squared += float((images**2).sum())
+        self.rebuilt_squared += float((rebuilt**2).sum())
+
+    @property
+    def mean_image_error(self) -> float:
+        """Mean over images i and pixels of (x_i - mean x)^2: E x^2 - (E x)^2."""
+        mean = np.asarray(self.images) / self.count
+        return (self.images_squared / self.count - float((mean**2).sum())) / mean.size
+
+    @property
+    def exchanged_error(self) -> float:
+        """Mean over all pairs i, j and pixels of (x_i - r_j)^2: E x^2 + E r^2 - 2 E x E r."""
+        image, rebuilt = np.asarray(self.images) / self.count, np.asarray(self.rebuilt) / self.count
+        squares = (self.images_squared + self.rebuilt_squared) / self.count
+        return (squares - 2 * float((image * rebuilt).sum())) / image.size
 
 
 @torch.no_grad()
@@ -58,12 +111,16 @@ def ask(model: Model, plan: Plan, split: Split, reconstructions: bool = True) ->
         images, labels = images.to(device), labels.to(device)
         drawn = _infer_all(model, plan, items, images, labels)
         for readout in plan.readouts:
-            for rule, part in category_scores(model, plan, readout, images, labels, drawn.get(readout.draw)).items():
+            scores = category_scores(model, plan, readout, images, labels, drawn.get(readout.draw))
+            for rule, part in scores.items():
                 _keep(answers.scores, (readout.variable, RULES[rule]), part, done, len(split))
+            _count_latents(answers.latents, plan, readout, drawn[readout.draw], scores[""])
         for item in items:
             rebuilt, original = reconstruct(model, plan, item, images, labels, drawn.get(item.infer))
             errors = (rebuilt - original).square().flatten(1).mean(1)
             _keep(answers.errors, item.variable, errors, done, len(split))
+            pixels = answers.pixels.setdefault(item.variable, Pixels())
+            pixels.add(_flat(original), _flat(rebuilt))
         done += len(images)
     return answers
 
@@ -150,6 +207,41 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Te
     return sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=needed)
 
 
+def components_of(plan: Plan, readout: ReadoutPlan) -> tuple[FactorPlan, ...]:
+    """The factors p(z|y) of the evidence of eq. 19, where the category is their one condition; else none."""
+    if readout.bayes is None:
+        return ()
+    factors = [plan.draw(readout.bayes.draw).factor_of(name) for name in readout.bayes.evidence]
+    return tuple(factors) if all(factor.given == (readout.variable,) for factor in factors) else ()
+
+
+def _count_latents(found: dict[str, Latents], plan: Plan, readout: ReadoutPlan, drawn: Draw, posterior: Tensor) -> None:
+    """Add a batch to the sums of a readout, if all evidence has components, and a mean and variance where inferred."""
+    parts = [
+        _mean_and_variance(plan.draw(readout.draw).factor_of(component.variables[0]), drawn)
+        for component in components_of(plan, readout)
+    ]
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return
+    mean, variance = (np.concatenate(part, axis=1) for part in zip(*known, strict=True))
+    if readout.variable not in found:
+        size = posterior.shape[1]
+        found[readout.variable] = Latents(np.zeros(size), *(np.zeros((size, mean.shape[1])) for _ in range(2)))
+    found[readout.variable].add(posterior.argmax(1).cpu().numpy(), mean, variance)
+
+
+def _mean_and_variance(factor: FactorPlan, drawn: Draw) -> tuple[Array, Array] | None:
+    """Of a factor that a network draws as a normal one, or without noise; (B, n) each."""
+    mean = _flat(drawn.samples[factor.variables[0]])
+    if not isinstance(factor.origin, FromNetwork):
+        return None
+    if factor.density.kind == "normal":
+        rows = drawn.rows[factor.origin.evaluation.name]
+        return mean, np.exp(_flat(rows[raw(factor.density.log_variance)])) + np.zeros_like(mean)
+    return (mean, np.zeros_like(mean)) if factor.density.kind == "deterministic" else None
+
+
 def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:
     """A rule in the spec's notation: `posterior` is a factor such as `q(y|x)`, `bayes` is `p(y|z)`, by eq. 19."""
     if rule == "posterior":
@@ -216,6 +308,10 @@ def _keep(tables: dict[Key, Array], key: Key, part: Tensor, start: int, count: i
     if key not in tables:
         tables[key] = np.empty((count, *part.shape[1:]))
     tables[key][start : start + len(part)] = part.cpu().numpy()
+
+
+def _flat(values: Tensor) -> Array:
+    return values.flatten(1).double().cpu().numpy()
 
 
 def _dtype(model: Model) -> torch.dtype:

@@ -17,12 +17,14 @@ from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split, scale_images
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
-from ammgraph.evaluation.evaluate import Answers, ask, rule_text
+from ammgraph.evaluation.evaluate import RULES, Answers, ask, components_of, rule_text
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
+from ammgraph.nn import densities
+from ammgraph.nn.functions import normal_divergence
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
@@ -180,6 +182,7 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
                     fitted.append(_Scored.of("validation", fitting.scores[key], _numpy(apart.labels), False))
                 common = _Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
                 found += _category(common, scored, fitted, answers.scores[key], readout.supervised)
+        found += _rules(plan, readout, split, answers) + _components(model, plan, readout, split, answers)
     return found + _log_densities(plan, split, answers) + _reconstructions(plan, split, answers)
 
 
@@ -198,6 +201,10 @@ def _category(
         agreement = _told_by(found, scored.labels)
     else:
         agreement = _agreement(common, scored, fitted)
+    if not supervised:
+        table = metrics.cluster_table(scored.chosen, scored.labels, scored.size, int(scored.labels.max()) + 1)
+        purity = common.result("component_purity", tuple(metrics.component_purity(table).tolist()), "of each component")
+        agreement += _told_by([purity], scored.labels)
     use = metrics.component_use(scored.chosen, scored.size)
     return [
         *agreement,
@@ -269,6 +276,52 @@ def _assignment(protocol: str, fit: _Scored) -> Array | None:
 # --------------------------------------------------------------------------------------------------- other measures
 
 
+def _rules(plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> list[Result]:
+    """How often q(y|x) and eq. 19 choose different categories."""
+    by_rule = [answers.scores.get((readout.variable, rule)) for rule in RULES.values()]
+    chosen = [scores.argmax(1) for scores in by_rule if scores is not None]
+    if len(chosen) < 2:
+        return []
+    both = " against ".join(rule_text(plan, readout, rule) for rule in RULES.values())
+    common = _Common(readout.variable, "", both, split, len(chosen[0]))
+    return [common.result("rule_disagreement", metrics.classification_error(*chosen))]
+
+
+@torch.no_grad()
+def _components(model: Model, plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> list[Result]:
+    """How far apart the components p(z|y) are, and how far from them the z that are inferred for each category."""
+    factors, size = components_of(plan, readout), plan.variable(readout.variable).shape[0]
+    if not factors:
+        return []
+    like = next(model.parameters())
+    parts = [densities.component_parameters(model, factor, size, like.device, like.dtype) for factor in factors]
+    means, log_variances = (torch.cat(part, dim=1).double().cpu() for part in zip(*parts, strict=True))
+    names = ", ".join(factor.variables[0] for factor in factors)
+    generated = " ".join(factor.text for factor in factors)
+    found = []
+    common = _Common(names, "", generated, split, len(answers.scores[readout.variable, "posterior"]))
+    if size > 1:
+        distances = metrics.component_distances(means.numpy(), log_variances.numpy())
+        found.append(common.result("component_distance", tuple(distances.tolist()), "of each component"))
+    latents = answers.latents.get(readout.variable)
+    if latents is None:
+        return found
+    seen = torch.from_numpy(latents.count) > 0
+    count = torch.from_numpy(latents.count)[seen]
+    mean = torch.from_numpy(latents.total)[seen] / count[:, None]
+    variance = torch.from_numpy(latents.squares)[seen] / count[:, None] - mean.square()
+    log_variance = torch.log(variance.clamp(min=_LEAST_VARIANCE))
+    apart = normal_divergence(mean, log_variance, means[seen], log_variances[seen])
+    mismatch = float((count * apart).sum() / count.sum()) / means.shape[1]
+    infer = " ".join(plan.draw(readout.draw).factor_of(factor.variables[0]).text for factor in factors)
+    common = replace(common, by=f"{infer} against {generated}", examples=int(count.sum()))
+    by = f"by categories of {rule_text(plan, readout, 'posterior')}"
+    return [*found, common.result("latent_mismatch", mismatch, by)]
+
+
+_LEAST_VARIANCE = 1e-12  # of a category with one image, or of latents that are all alike
+
+
 def _log_densities(plan: Plan, split: str, answers: Answers) -> list[Result]:
     """Log p(z) = log sum_k p(y = k) p(z | y = k) of inferred z, where eq. 19 applies."""
     found = []
@@ -297,6 +350,8 @@ def _reconstructions(plan: Plan, split: str, answers: Answers) -> list[Result]:
         protocol = f"mean over pixels, range [{low:g}, {high:g}], latents at their means"
         common = _Common(item.variable, "", f"{item.infer}, then {item.generate}", split, len(errors))
         found.append(common.result("reconstruction_error", float(errors.mean()), protocol))
+        for name in ("mean_image_error", "exchanged_error"):
+            found.append(common.result(name, getattr(answers.pixels[item.variable], name), protocol))
     return found
 
 

@@ -6,7 +6,7 @@ them nearly at the size they were made for. The palettes are safe for the colour
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ammgraph.diagnostics import counted
-from ammgraph.evaluation.metrics import NO_CLASS, Array, components_in_use, one_to_one
+from ammgraph.evaluation.metrics import NO_CLASS, Array, one_to_one
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
 from ammgraph.report.labels import fonts, labels, width
 from ammgraph.report.views import (
@@ -333,12 +333,16 @@ def _use(use: UsePanel, scale: float, unit: str) -> Plate:
     axes.set_xlabel(unit)
     axes.set_ylabel(use.variable)
     axes.yaxis.set_major_locator(MaxNLocator(10, integer=True))
-    alt = f"{use.title} over {unit}s; at the end {components_in_use(use.shares[:, -1])} of {size} in use"
+    alt = f"{use.title} over {unit}s; at the end from {_last_share(use, min)} to {_last_share(use, max)} %"
     caption = (
-        f"The share of the batch for which each category is the most probable one. An even share is {1 / size:.3g}; "
-        "with a tenth of it a category is in use."
+        "The share of the batch for which each category is the most probable one, in training. An even share is "
+        f"{1 / size:.3g}; which categories are in use is said of the evaluated images."
     )
     return Plate(use.name, use.title, caption, alt, figure, "png")
+
+
+def _last_share(use: UsePanel, which: Callable[[Array], float]) -> str:
+    return f"{100 * which(use.shares[:, -1]):.3g}"
 
 
 def _of_more(shown: Array, size: int) -> str:

@@ -1,5 +1,6 @@
 """`report.html`: a run directory comes in, one page that holds everything goes out, and asks no network for anything.
 
+health        what is wrong, and what to try
 the model     what was decided: factorizations, graphs, games, layer tables
 the results   every number with its protocol, beside what was published
 the figures   what a model of this kind can show
@@ -15,6 +16,7 @@ from ammgraph import __version__
 from ammgraph.data.dataset import fingerprints
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import results as results_module
+from ammgraph.evaluation.health import health_of_run
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation
@@ -125,6 +127,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         title=loaded.title,
         plan=loaded.plan,
         headline=headline(loaded.plan, results, name),
+        health=health_of_run(loaded.folder, replace(evaluation, split=name), records),
         model=model_section(loaded.plan),
         notes=[" ".join(note.split()) for note in ((notes,) if isinstance(notes, str) else notes) if note.strip()],
         images=counted(len(split), f"{SPLITS[name]} image"),

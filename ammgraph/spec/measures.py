@@ -83,12 +83,27 @@ MEASURES: dict[str, Measure] = {
     ),
     "components_in_use": Measure("categories with at least a tenth of an even share of the images", "components"),
     "component_use": Measure("share of the images in each category", "fraction"),
+    "component_purity": Measure("share of the commonest class among the images in each category", "fraction"),
     "posterior_entropy": Measure("mean entropy of the rule's probabilities: 0 where it is sure", "nats"),
+    "rule_disagreement": Measure(
+        "share of images for which the posterior and the Bayes rule choose different categories", "fraction", "lower"
+    ),
+    "component_distance": Measure(
+        "distance of each component's mean from the nearest other, in standard deviations of the two", better="higher"
+    ),
+    "latent_mismatch": Measure(
+        "KL of inferred latents, by their mean and variance for each category, from the latents it generates from, "
+        "divided by their dimensions",
+        "nats",
+        "lower",
+    ),
     "log_density": Measure("mean log p(z) of inferred z under the mixture of eq. 19", "nats", "higher"),
     "log_density_per_dimension": Measure("the same, divided by the dimensions of z", "nats", "higher"),
     "reconstruction_error": Measure(
         "mean square over pixels of an image less its reconstruction", "squared intensity", "lower"
     ),
+    "mean_image_error": Measure("the same of an image less the mean of all images", "squared intensity"),
+    "exchanged_error": Measure("the same of an image less the reconstruction of another one", "squared intensity"),
     "FID": Measure(
         "Frechet distance of features of samples and images", "", "lower", "samples", "frechet_inception_distance"
     ),

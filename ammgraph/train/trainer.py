@@ -13,6 +13,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.folders import CHECKPOINTS, METRICS
 from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
+from ammgraph.plan.changes import slowest
 from ammgraph.plan.cost import Precision
 from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.networks import NetworkPlan
@@ -318,12 +319,7 @@ def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tenso
 
 def diverged(plan: Plan) -> str:
     """What to do where numbers have left the range of numbers."""
-    rates = {network.name: network.optimizer.learning_rate for network in plan.networks if network.parameters}
-    name = max(rates, key=lambda name: max(value for _, value in rates[name].points))
-    return (
-        "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
-        f"`{name}` is {rates[name]})"
-    )
+    return f"training has diverged: begin a new run with lower learning rates, as by `{slowest(plan, 0.1)}`"
 
 
 def _slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:

@@ -1,3 +1,4 @@
+import math
 import tracemalloc
 from itertools import permutations, product
 from math import comb, log
@@ -18,9 +19,12 @@ from ammgraph.evaluation.metrics import (
     classification_error,
     cluster_table,
     clustering_error,
+    component_distances,
+    component_purity,
     component_use,
     components_in_use,
     exemplar,
+    in_use,
     log_evidence,
     log_odds,
     majority,
@@ -256,6 +260,19 @@ def test_a_component_is_in_use_from_a_tenth_of_an_even_share_on():
     assert components_in_use([float(f"{share:.6g}") for share in (28 / 30, 1 / 30, 1 / 30)]) == 3
     assert components_in_use(component_use(np.array([0] * 99 + [1]), 5)) == 1
     assert components_in_use([1.0]) == 1
+    assert in_use([0.951, 0.024, 0.025, 0.0]).tolist() == [True, False, True, False]
+
+
+def test_the_purity_of_a_component_is_the_share_of_its_commonest_class():
+    assert component_purity(np.array([[3, 1], [0, 0], [0, 5]])).tolist() == [0.75, 0, 1]
+
+
+def test_the_distance_of_components_is_in_standard_deviations_of_the_two():
+    means, log_variances = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]), np.zeros((3, 2))
+    assert component_distances(means, log_variances).tolist() == [1, pytest.approx(18**0.5), 1]
+    wide = np.log([[4.0, 4.0], [2.0, 2.0]])  # their mean variance is 3
+    assert component_distances(means[:2], wide).tolist() == pytest.approx([5 / 3**0.5] * 2)
+    assert component_distances(means[:1], log_variances[:1]).tolist() == [math.inf]
 
 
 def test_mean_entropy_is_in_nats():

@@ -326,15 +326,16 @@ def test_weights_that_are_finite_and_give_no_numbers_are_never_saved(tmp_path: P
         fit(it, tmp_path, checkpoint_seconds=0)
     assert str(error.value) == (
         "with the weights after step 6 `x` of `p(x|y,z)` is not finite; the last good checkpoint is untouched; "
-        "training has diverged: begin a new run with lower learning rates (`training.optimizers`; that of network "
-        "`encoder` is 0.001 @0 -> 0.001 @0.125 -> 1000000000000000 @0.125)"
+        "training has diverged: begin a new run with lower learning rates, as by `--set "
+        "'training.optimizers.encoder.learning_rate=[[0, 0.0001], [0.125, 0.0001], [0.125, 1e+14]]' "
+        "(now 0.001 @0 -> 0.001 @0.125 -> 1000000000000000 @0.125)`"
     )
     assert finite(it.state_dict())
     assert checkpoint.load_newest(tmp_path / "checkpoints")[::2] == (5, [])
 
 
 def test_lower_rates_are_what_helps_a_training_that_has_diverged(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"begin a new run with lower learning rates \(`training\.optimizers`; "):
+    with pytest.raises(RunError, match=r"begin a new run with lower learning rates, as by `--set "):
         fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e+15}")), tmp_path / "diverged")
     assert fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e-3}")), tmp_path)
 

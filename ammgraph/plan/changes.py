@@ -1,0 +1,156 @@
+"""Changes of a spec that may help: a plan comes in, values come out as `--set` takes them, in the spec's words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
+from ammgraph.plan.networks import NetworkPlan
+from ammgraph.plan.plan import Plan, ReconstructionPlan
+from ammgraph.plan.turns import GamePlan
+from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
+
+ONE_HOT = "gumbel_straight_through 1"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value of a spec to try instead of the one it has now."""
+
+    path: str
+    value: str
+    now: str = ""
+
+    @property
+    def override(self) -> str:
+        """What stands after `--set`."""
+        return f"{self.path}={self.value}"
+
+    def __str__(self) -> str:
+        return f"--set '{self.override}'" + (f" (now {self.now})" if self.now else "")
+
+
+def slower(network: NetworkPlan, factor: float) -> Change:
+    """A learning rate `factor` times that of the network, at every epoch."""
+    return _scaled(f"training.optimizers.{network.name}.learning_rate", network.optimizer.learning_rate, factor)
+
+
+def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
+    """`slower` of the network with the largest rate, of those named or of all."""
+    trained = [network for network in plan.networks if network.parameters]
+    chosen = [network for network in trained if network.name in set(names)] or trained
+    return slower(max(chosen, key=lambda network: max(rate for _, rate in _points(network))), factor)
+
+
+def longer(plan: Plan) -> tuple[Change, ...]:
+    """Twice the training, unless every learning rate is 0 at its end, when more of it would change nothing."""
+    name, length = ("steps", plan.steps) if plan.steps else ("epochs", plan.epochs)
+    if length is None:
+        return ()
+    ends = [rate.at(plan.epochs) if plan.epochs else _points(n)[-1][1] for n, rate in _rates(plan)]
+    return (Change(f"training.{name}", f"{2 * length:g}", f"{length:g}"),) if any(ends) else ()
+
+
+def penalised(game: GamePlan, factor: float) -> tuple[Change, ...]:
+    """A game's penalties, weighted `factor` times; where there is none and more is asked for, the usual one."""
+    found = [
+        _scaled(f"games.{game.name}.{penalty.kind}.{PENALTIES[penalty.kind].weight}", penalty.weight, factor)
+        for penalty in game.penalties
+    ]
+    if not found and factor > 1:
+        bounded = (
+            OBJECTIVES[game.objective].value != "d"
+        )  # else d itself is what is paid, and its slope must be bounded
+        kind, weight = ("roth_penalty", "{gamma: 1}") if bounded else ("gradient_penalty", "{lambda: 10}")
+        found = [Change(f"games.{game.name}.{kind}", weight, "none")]
+    return tuple(found)
+
+
+def weightier(plan: Plan, owner: str, factor: float) -> tuple[Change, ...]:
+    """A game or a term that weighs `factor` times, beside another one; alone its weight changes nothing."""
+    if len(plan.games) + len(plan.terms) < 2:
+        return ()
+    of_game = any(game.name == owner for game in plan.games)
+    weight = plan.game(owner).weight if of_game else plan.term(owner).weight
+    return (_scaled(f"{'games' if of_game else 'terms'}.{owner}.weight", weight, factor),)
+
+
+def surer_categories(plan: Plan, factor: FactorPlan) -> tuple[Change, ...]:
+    """Batch norm of a category's logits, so that each is large for some image; and a category drawn as a one-hot."""
+    if not isinstance(factor.origin, FromNetwork):
+        return ()
+    network = plan.network(factor.origin.evaluation.network)
+    table = {row.name: row for row in network.rows}
+    mean = factor.density.mean
+    names = [factor.origin.row] if mean is None else [atom.name for atom in mean.names]
+    found = [
+        Change(f"networks.{network.name}.layers.{name}.batchnorm", "true", "false")
+        for name in names
+        if name in table and not table[name].batchnorm and table[name].op is not None
+    ]
+    drawn = table[factor.origin.row].activation
+    if drawn is not None and "straight_through" not in drawn.name:
+        found.append(Change(f"networks.{network.name}.layers.{factor.origin.row}.activation", ONE_HOT, str(drawn)))
+    return tuple(found)
+
+
+def wider_components(plan: Plan, draw: DrawPlan, factor: FactorPlan) -> tuple[Change, ...]:
+    """Means of components that begin, or of a fixed mixture that stand, further apart."""
+    origin = factor.origin
+    if isinstance(origin, FromPrior) and isinstance(origin.prior, Mixture):
+        place = f"distributions.{draw.name}.{factor.text}.mixture"
+        scale, means = origin.prior.scale, origin.prior.means
+        found = [Change(f"{place}.scale", f"{scale / 4:g}", f"{scale:g}")]
+        if isinstance(means, RandomMeans):
+            found.append(Change(f"{place}.means.normal", f"{4 * means.normal:g}", f"{means.normal:g}"))
+        return tuple(found)
+    if not isinstance(origin, FromNetwork) or factor.density.mean is None:
+        return ()
+    network = plan.network(origin.evaluation.network)
+    means_of = {atom.name for atom in factor.density.mean.names}
+    return tuple(
+        Change(f"networks.{network.name}.layers.{row.name}.initializer", "{weights: {normal: 1.5}}", str(row.weights))
+        for row in network.rows
+        if row.name in means_of and row.op is not None
+    )
+
+
+def matched(plan: Plan, variables: Iterable[str]) -> tuple[Change, ...]:
+    """What lets the sides of a game, or the factors of a term, agree about variables: more weight, less penalty."""
+    wanted = set(variables)
+    found: list[Change] = []
+    for game in plan.games:
+        if wanted & {variable for _, variable in game.reads}:
+            found += [*weightier(plan, game.name, 3), *penalised(game, 1 / 3)]
+    for term in plan.terms:
+        if any(wanted & _drawn_by(plan, score.name) for score in term.scores):
+            found += weightier(plan, term.name, 3)
+    return tuple(found)
+
+
+def rebuilding(plan: Plan, item: ReconstructionPlan) -> tuple[Change, ...]:
+    """A term that asks for reconstructions, or more weight of those that score the images."""
+    factor = plan.draw(item.generate).factor_of(item.variable)
+    scoring = [term.name for term in plan.terms if any(score.name == factor.text for score in term.scores)]
+    if scoring:
+        return tuple(change for name in scoring for change in weightier(plan, name, 3))
+    return (Change("terms.reconstruction.minimize", f"-E[{item.infer}] log {factor.text}", "none"),)
+
+
+def _drawn_by(plan: Plan, text: str) -> set[str]:
+    return {name for draw in plan.draws for factor in draw.factors if factor.text == text for name in factor.variables}
+
+
+def _rates(plan: Plan) -> list[tuple[NetworkPlan, Schedule]]:
+    return [(network, network.optimizer.learning_rate) for network in plan.networks if network.parameters]
+
+
+def _points(network: NetworkPlan) -> tuple[tuple[float, float], ...]:
+    return network.optimizer.learning_rate.points
+
+
+def _scaled(path: str, schedule: Schedule, factor: float) -> Change:
+    points = [(epoch, float(f"{factor * value:.2g}")) for epoch, value in schedule.points]
+    value = f"{points[0][1]:g}" if len(points) == 1 else f"[{', '.join(f'[{e:g}, {v:g}]' for e, v in points)}]"
+    return Change(path, value, str(schedule))
