@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -324,8 +325,10 @@ def test_weights_that_are_finite_and_give_no_numbers_are_never_saved(tmp_path: P
     it = trainer_of(TINY, EXPLODING)
     with pytest.raises(RunError) as error:
         fit(it, tmp_path, checkpoint_seconds=0)
-    assert str(error.value) == (
-        "with the weights after step 6 `x` of `p(x|y,z)` is not finite; the last good checkpoint is untouched; "
+    # Which of the samples overflows first depends on how a processor rounds.
+    named = re.sub("`x` of `p\\(x\\|y,z\\)`|`z` of `q\\(z\\|x\\)`", "SAMPLE", str(error.value))
+    assert named == (
+        "with the weights after step 6 SAMPLE is not finite; the last good checkpoint is untouched; "
         "training has diverged: begin a new run with lower learning rates, as by `--set "
         "'training.optimizers.encoder.learning_rate=[[0, 0.0001], [0.125, 0.0001], [0.125, 1e+14]]' "
         "(now 0.001 @0 -> 0.001 @0.125 -> 1000000000000000 @0.125)`"
