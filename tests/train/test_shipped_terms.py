@@ -35,8 +35,8 @@ AS_WIDE_AS_PRINTED = {  # layers of which a term takes the mean over channels, b
 class Rows:
     """The rows of one evaluation of a network by name, each computed when it is asked for.
 
-    Order in a row: noise, dropout, operation, batch norm, activation, pool. `inputs` are what it reads from outside, and
-    samples that stand in the place of rows of the same name.
+    Order in a row: noise, dropout, operation, batch norm, activation, pool. `inputs` are what it reads from outside,
+    and samples that stand in the place of rows of the same name.
     """
 
     def __init__(self, world: "World", network: str, evaluation: str, **inputs: Tensor) -> None:
@@ -190,7 +190,7 @@ def one_hot(labels: Tensor, size: int) -> Tensor:
     return F.one_hot(labels, size).double()[:, :, None, None]
 
 
-# -------------------------------------------------------------------------------------------------- the papers' formulas
+# ------------------------------------------------------------------------------------------------- the papers' formulas
 
 Losses = dict[str, Tensor]  # network -> what it minimises
 Values = dict[str, Tensor]  # term -> its value
@@ -394,8 +394,8 @@ def bigan_regressor(world: World) -> tuple[Losses, Values]:
     """Donahue et al., the joint latent regressor: a GAN on x, E learns z from G(z) by the squared error per dimension,
     and G minimises a quarter of that beside the GAN's loss.
 
-    G's loss is that of both sides with the labels swapped, as in BiGAN: REAL reaches G through the statistics of the one
-    batch that passes the discriminator.
+    G's loss is that of both sides with the labels swapped, as in BiGAN: REAL reaches G through the statistics of the
+    one batch that passes the discriminator.
     """
     z = 2 * world.noise["p/z"] - 1
     fake = world.rows("decoder", "p/decoder", z=z)["x"]
