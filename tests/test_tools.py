@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from tiny import ALTERNATING, LABELED, TINY, plan_of
+from tiny import ALTERNATING, INFORMED, LABELED, TINY, plan_of
 from tiny_runs import make_run
 
 from ammgraph.data.dataset import load_data
@@ -41,7 +41,7 @@ def tool(name: str, *imported: str) -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[ModuleType]:
-    with tool("bench", "growth", "plain") as module:
+    with tool("bench", "by_hand", "growth", "plain") as module:
         yield module
 
 
@@ -140,6 +140,33 @@ def test_a_benchmark_as_a_table(
     code, out, err = run(bench, monkeypatch, capsys, *few, "planned,fast")
     assert (code, out) == (2, "")
     assert "unknown fast; expected some of idiomatic, shared, planned" in err
+
+
+@pytest.mark.parametrize("spec", ["infogan_mnist", "aae_mnist"])
+def test_a_loop_by_hand_has_the_spec_s_weights_and_changes_every_one(spec: str, bench: ModuleType) -> None:
+    plan = plan_of(ROOT / "specs" / f"{spec}.yaml", "training.batch_size=4")
+    assert set(bench.loops_of(plan, f"{spec}.yaml")) == {"idiomatic"}
+    model = bench.by_hand.MODELS[spec](4)
+    weights = [p for network in model.networks for p in network.parameters()]
+    planned = initial_model(plan, 0, None).parameters()
+    matrices = [sorted(p.numel() for p in found if p.dim() > 1) for found in (weights, planned)]
+    assert matrices[0] == matrices[1]
+    before = [p.detach().clone() for p in weights]
+    model.step()
+    assert all(p.isfinite().all() for p in weights)
+    assert not [p.shape for p, old in zip(weights, before, strict=True) if torch.equal(p, old)]
+
+
+def test_a_spec_with_terms_has_no_loop_but_the_one_that_is_written_for_it(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "memory", lambda *_: 7)
+    few = (INFORMED, "--batch-size", 10, "--repeat", 1, "--cpu-time")
+    _, out, _ = run(bench, monkeypatch, capsys, *few, "--json")
+    assert list(json.loads(out)["median_seconds"]) == ["planned", "planned-bfloat16"]
+    code, out, err = run(bench, monkeypatch, capsys, *few, "--variants", "shared,planned")
+    assert (code, out) == (2, "")
+    assert f"no shared of {INFORMED}: of those with terms, infogan_mnist and aae_mnist have `idiomatic`" in err
 
 
 def test_the_memory_of_a_variant_is_that_of_its_process(

@@ -4,11 +4,14 @@
     tools/bench specs/amm_mnist.yaml --scale constants.K=10,100 --scale training.batch_size=16,512
     tools/bench specs/amm_mnist.yaml --games 3
     tools/bench specs/amm_mnist.yaml --epoch --data-dir DIR
+    tools/bench specs/infogan_mnist.yaml --batch-size 128 --threads 1 --cpu-time
 
 Prints medians, ratios, examples a second, peak memory (each variant in a process of its own), the time of the compiler,
 and the share of the machine's measured matrix-multiply peak that the planned step reaches. Data are random: what is
-timed is the step, from a batch of images to updated weights. `--scale` and `--games` print how the planned step alone
-grows; `--epoch` times one epoch of the spec's own data.
+timed is the step, from a batch of images to updated weights. Models of games alone are compared with the loops of
+`plain.py`, infogan_mnist and aae_mnist with theirs in `by_hand.py`. `--cpu-time` counts what this process computes, on
+a machine that is busy with others. `--scale` and `--games` print how the planned step alone grows; `--epoch` times one
+epoch of the spec's own data.
 """
 
 import argparse
@@ -18,12 +21,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+import by_hand
 import growth
 import plain
 
@@ -48,11 +53,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE")
     parser.add_argument(
-        "--variants",
-        type=variants,
-        default="idiomatic,shared,planned,planned-bfloat16",
-        help=f"of {','.join(VARIANTS)} (default: all but float64)",
+        "--variants", type=variants, help=f"of {','.join(VARIANTS)} (default: all that there are but float64)"
     )
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, not of the clock on the wall")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--scale", action="append", default=[], type=growth.axis, metavar="A.B=VALUE,VALUE")
     parser.add_argument("--games", type=int, metavar="N", help="the first game, played 1 to N times on the same draws")
@@ -74,18 +77,26 @@ def main() -> None:
     started = time.perf_counter()
     plan = compile_spec(load_spec(options.spec, [f"training.batch_size={options.batch_size}", *options.set]))
     compile_seconds = time.perf_counter() - started
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    loops = loops_of(plan, options.spec)
+    if options.variants is None:
+        options.variants = [*loops, "planned", "planned-bfloat16"]
+    missing = [name for name in options.variants if name in plain.LOOPS and name not in loops]
+    if missing:
+        written = " and ".join(by_hand.MODELS)
+        parser.error(f"no {', '.join(missing)} of {options.spec}: of those with terms, {written} have `idiomatic`")
     if options.cell:
         name = "planned" if options.precision == "float32" else f"planned-{options.precision}"
-        (seconds,) = interleaved(steps(plan, [name]), options.repeat).values()
+        (seconds,) = interleaved(steps(plan, [name], loops), options.repeat, clock).values()
         print(json.dumps(growth.cell(plan, statistics.median(seconds), peak_resident_kib())))
         return
     if options.memory_of:
-        step = steps(plan, [options.memory_of])[options.memory_of]
+        step = steps(plan, [options.memory_of], loops)[options.memory_of]
         for _ in range(2):
             step()
         print(peak_resident_kib())
         return
-    times = interleaved(steps(plan, options.variants), options.repeat)
+    times = interleaved(steps(plan, options.variants, loops), options.repeat, clock)
     result = summary(plan, options, times, compile_seconds)
     print(json.dumps(result, indent=1) if options.json else text(result))
 
@@ -99,7 +110,20 @@ def variants(names: str) -> list[str]:
     return found
 
 
-def steps(plan: Plan, names: list[str]) -> dict[str, Callable[[], None]]:
+def loops_of(plan: Plan, spec: str) -> dict[str, Callable[[], Callable[[], None]]]:
+    """Plain loop -> what makes its step: those of any model of games, or the one written for a spec with terms."""
+    if not plan.terms:
+        return {
+            name: lambda loop=loop: partial(loop, plain.PlainModel(plan), batches(plan))
+            for name, loop in plain.LOOPS.items()
+        }
+    model = by_hand.MODELS.get(Path(spec).stem)
+    return {} if model is None else {"idiomatic": lambda: model(plan.draws[0].batch_size).step}
+
+
+def steps(
+    plan: Plan, names: list[str], loops: dict[str, Callable[[], Callable[[], None]]]
+) -> dict[str, Callable[[], None]]:
     """Variant -> one step."""
     made: dict[str, Callable[[], None]] = {}
     for name in names:
@@ -108,21 +132,22 @@ def steps(plan: Plan, names: list[str]) -> dict[str, Callable[[], None]]:
             trainer = Trainer(plan, random_dataset(plan), 0, torch.device("cpu"), precision)
             made[name] = trainer.advance
         else:
-            model, loop, data = plain.PlainModel(plan), plain.LOOPS[name], batches(plan)
-            made[name] = lambda model=model, loop=loop, data=data: loop(model, data)
+            made[name] = loops[name]()
     return made
 
 
-def interleaved(variants: dict[str, Callable[[], None]], repeat: int) -> dict[str, list[float]]:
+def interleaved(
+    variants: dict[str, Callable[[], None]], repeat: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each step; the variants take turns, so that what disturbs one disturbs all."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for step in variants.values():
         step()
     for _ in range(repeat):
         for name, step in variants.items():
-            started = time.perf_counter()
+            started = clock()
             step()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return times
 
 
@@ -130,7 +155,7 @@ def summary(
     plan: Plan, options: argparse.Namespace, times: dict[str, list[float]], compile_seconds: float
 ) -> dict[str, Any]:
     medians = {name: statistics.median(found) for name, found in times.items()}
-    peak = matrix_multiply_peak()
+    peak = matrix_multiply_peak(clock=time.process_time if options.cpu_time else time.perf_counter)
     forward = sum(cost.forward_cost(plan).values())
     return {
         "spec": options.spec,
@@ -150,8 +175,8 @@ def summary(
         "step_estimated_mib": round(cost.memory(plan).total / 2**20),
         "forward_multiply_adds": forward,
         "matrix_multiply_peak": round(peak),
-        # A plain loop knows one schedule: every player once a step.
-        "same_updates": sum(turn.steps for turn in plan.turns) == 1,
+        # A loop of `plain.py` knows one schedule, every player once a step; one of `by_hand.py` the spec's.
+        "same_updates": bool(plan.terms) or sum(turn.steps for turn in plan.turns) == 1,
         "share_of_peak": round(3 * forward / medians["planned"] / peak, 3) if "planned" in medians else None,
     }
 
@@ -218,15 +243,15 @@ def peak_resident_kib() -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def matrix_multiply_peak(size: int = 1536) -> float:
+def matrix_multiply_peak(size: int = 1536, clock: Callable[[], float] = time.perf_counter) -> float:
     """Multiply-adds a second of the best of some float32 products."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     a @ b
     best = float("inf")
     for _ in range(5):
-        started = time.perf_counter()
+        started = clock()
         a @ b
-        best = min(best, time.perf_counter() - started)
+        best = min(best, clock() - started)
     return size**3 / best
 
 

@@ -102,6 +102,12 @@ class RowPlan:
         return () if self.linear is None else self.linear.shape(self.in_shape, self.inner_shape[0], self.width)
 
     @property
+    def is_product(self) -> bool:
+        """Whether its kernel meets the input at one position, so that it is a product with its weight as a matrix."""
+        beside = (1, 1) if self.op == "conv_transpose" else (self.width, self.width)
+        return self.linear is not None and bool(self.columns) and not self.padding and self.in_shape[1:] == beside
+
+    @property
     def fan_in(self) -> float:
         """Numbers of its input that reach one number of its output through its weights."""
         assert self.linear is not None

@@ -18,6 +18,7 @@ from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite
 from ammgraph.train import trainer
 from ammgraph.train.step import Outcome, take_turn
+from ammgraph.train.streams import initial_model
 from ammgraph.train.trainer import Trainer, fit
 
 NETWORKS = ("encoder", "components", "decoder", "critic")
@@ -82,6 +83,22 @@ def test_rmsprop_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         TINY, optimizer("{name: rmsprop, learning_rate: 0.1, decay: 0.75, epsilon: 0.5}"), precision="float64"
     )
     assert moved(it, 2) == {name: pytest.approx(-0.1 * (2 + 1) / 1.5, abs=1e-12) for name in NETWORKS}
+
+
+def test_a_weight_that_is_used_as_a_matrix_lies_row_by_row_and_a_kernel_by_channels() -> None:
+    rows = "networks.encoder.layers={h: {input: x, channels: 3, width: 3}, h2: {input: h, channels: 16, width: 6}, "
+    rows += "y: {input: h2, channels: K, width: 1, activation: softmax}, z: {input: h2, channels: 4, width: 1}}"
+    it = trainer_of(TINY, rows)
+    encoder, begun = it.model.network("encoder"), initial_model(it.plan, 0, None).network("encoder")
+    strides = {}
+    for name in ("h", "h2", "y"):
+        weight, first = encoder.row(name).weight, begun.row(name).weight
+        assert weight is not None
+        assert first is not None
+        assert torch.equal(weight, first)
+        strides[name] = weight.stride()
+    assert strides == {"h": (9, 1, 3, 1), "h2": (108, 36, 6, 1), "y": (16, 1, 1, 1)}
+    it.advance()
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])

@@ -1,0 +1,473 @@
+"""Every shipped spec with terms against its paper: the terms, and every network's gradient in every turn, in float64.
+
+The formulas below are the papers', written in plain torch; of a plan only the layer tables are read (`Rows`), and of
+the model its weights. Hidden layers are narrow, batches have five examples and all noise is handed to both.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.nn.model import build, draw_noise
+from ammgraph.plan.draws import FromData
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import TurnPlan
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.notation import Zeros
+from ammgraph.train.step import Outcome, take_turn
+
+SPECS = Path(__file__).parents[2] / "specs"
+WITH_TERMS = sorted(path.stem for path in SPECS.glob("*.yaml") if compile_spec(load_spec(path)).terms)
+CLASSES = 10
+AS_WIDE_AS_PRINTED = {  # layers of which a term takes the mean over channels, by a weight of 1 over their number
+    "improved_gan_mnist": ["networks.classifier.layers.h5.channels=250"],
+    "improved_gan_svhn": ["networks.classifier.layers.h9.channels=128"],
+}
+
+
+class Rows:
+    """The rows of one evaluation of a network by name, each computed when it is asked for.
+
+    Order in a row: noise, dropout, operation, batch norm, activation, pool. `inputs` are what it reads from outside,
+    and samples that stand in the place of rows of the same name.
+    """
+
+    def __init__(self, world: "World", network: str, evaluation: str, **inputs: Tensor) -> None:
+        self.plan, self.weights = world.plan.network(network), world.model.network(network)
+        self.noise, self.prefix, self.inputs = world.noise, evaluation, inputs
+        self.values: dict[str, Tensor] = {}
+        self.before: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.values:
+            self.values[name] = self._compute(name)
+        return self.values[name]
+
+    def raw(self, name: str) -> Tensor:
+        """A row before its activation, (B, everything): logits, a log-variance."""
+        self[name]
+        return self.before[name].flatten(1)
+
+    def _read(self, name: str) -> Tensor:
+        return self.inputs[name] if name in self.inputs else self[name]
+
+    def _compute(self, name: str) -> Tensor:
+        row, own = self.plan.row(name), self.weights.row(name)
+        weight = torch.empty(0) if own.weight is None else own.weight
+        batch = len(next(iter(self.inputs.values())))
+        sums = []
+        for part in row.input.parts:
+            read = [
+                torch.zeros(batch, atom.channels, 1, 1).double() if isinstance(atom, Zeros) else self._read(atom.name)
+                for atom in part
+            ]
+            sums.append(torch.stack(read).sum(0))
+        x = torch.cat(sums, 1)
+        if row.noise:
+            x = x + row.noise * self.noise[f"{self.prefix}/{name}.noise"]
+        if row.dropout:
+            x = torch.where(self.noise[f"{self.prefix}/{name}.mask"], x / (1 - row.dropout), 0)
+        if row.op == "conv":
+            x = F.conv2d(x, weight, own.bias, row.stride, row.padding)
+        elif row.op == "conv_transpose":
+            x = F.conv_transpose2d(x, weight, own.bias, row.stride, row.padding)
+        elif row.op == "linear":
+            x = F.linear(x.flatten(1), weight, own.bias)[:, :, None, None]
+        elif row.op == "lse":
+            x = x.exp().sum(1, keepdim=True).log()
+        if row.batchnorm:
+            mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), unbiased=False, keepdim=True)
+            assert own.gain is not None
+            assert own.shift is not None
+            x = (x - mean) / (variance + 1e-5).sqrt() * own.gain[:, None, None] + own.shift[:, None, None]
+        self.before[name] = x
+        if row.activation is not None:
+            x = self._activate(row.activation.name, row.activation.parameter, x, name)
+        if row.pool is not None:
+            assert row.pool.kind == "avg"
+            x = F.avg_pool2d(x, row.pool.size)
+        return x
+
+    def _activate(self, kind: str, number: float | None, x: Tensor, name: str) -> Tensor:
+        match kind:
+            case "relu":
+                return x.clamp(min=0)
+            case "leaky_relu":
+                assert number is not None
+                return torch.where(x > 0, x, number * x)
+            case "sigmoid":
+                return 1 / (1 + (-x).exp())
+            case "softmax":
+                return x.exp() / x.exp().sum(1, keepdim=True)
+            case "softplus":
+                return (1 + x.exp()).log()
+            case "tanh":
+                return x.tanh()
+            case "expn":  # log-variance in, noise out
+                return (x / 2).exp() * self.noise[f"{self.prefix}/{name}.eps"]
+        raise AssertionError(kind)
+
+
+class World:
+    """A shipped spec with narrow layers, random weights, and one set of data and noise for a turn."""
+
+    def __init__(self, spec: str, turn: int, *overrides: str, seed: int = 0) -> None:
+        self.spec, self.index = spec, turn
+        self.plan = narrow(spec, *overrides)
+        self.turn: TurnPlan = self.plan.turns[turn]
+        generator = torch.Generator().manual_seed(seed)
+        self.model = build(self.plan, generator).double()
+        for network in self.plan.networks:
+            for row in network.rows:
+                own = self.model.network(network.name).row(row.name)
+                scales = {"weight": 1.3 * row.fan_in**-0.5 if row.linear else 0, "bias": 0.3, "gain": 0.3, "shift": 0.3}
+                for name, parameter in own.named_parameters():
+                    drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                    parameter.data = scales[name] * drawn + (name == "gain")
+        cpu = torch.device("cpu")
+        self.noise = {site.name: draw_noise(site, generator, cpu, torch.float64) for site in self.turn.sites}
+        self.data: dict[str, dict[str, Tensor]] = {}
+        for draw in self.plan.draws:
+            for factor in draw.factors:
+                if isinstance(factor.origin, FromData):
+                    self.data[draw.name] = {
+                        name: self._field(name, field, draw.batch_size, generator)
+                        for name, field in factor.origin.fields
+                    }
+
+    def _field(self, name: str, field: str, batch: int, generator: torch.Generator) -> Tensor:
+        variable = self.plan.variable(name)
+        if field == "label":
+            return one_hot(torch.randint(variable.shape[0], (batch,), generator=generator), variable.shape[0])
+        low, high = variable.range or (0.0, 1.0)
+        return low + (high - low) * torch.rand(batch, *variable.shape, generator=generator, dtype=torch.float64)
+
+    def take(self) -> Outcome:
+        return take_turn(self.model, self.plan, self.turn, self.data, self.noise, 0.0)
+
+    def rows(self, network: str, evaluation: str, **inputs: Tensor) -> Rows:
+        return Rows(self, network, evaluation, **inputs)
+
+    def x(self, draw: str) -> Tensor:
+        return self.data[draw]["x"]
+
+    def labels(self, draw: str) -> Tensor:
+        return self.data[draw]["y"].flatten(1).argmax(1)
+
+    def category(self, variable: str = "y") -> Tensor:
+        """p's category, all K alike: floor(K u)."""
+        size = self.plan.variable(variable).shape[0]
+        return one_hot((size * self.noise[f"p/{variable}"].flatten()).long(), size)
+
+    def parameters(self, network: str) -> list[Tensor]:
+        return list(self.model.network(network).parameters())
+
+
+@cache
+def narrow(spec: str, *overrides: str) -> Plan:
+    """A shipped spec with batches of five and four to six channels in every hidden layer, one with an activation."""
+    whole = compile_spec(load_spec(SPECS / f"{spec}.yaml"))
+    variables = {variable.name for variable in whole.variables}
+    shrunk = ["training.batch_size=5"]
+    for network in whole.networks:
+        hidden = [row for row in network.rows if row.linear and row.name not in variables]
+        shrunk += [
+            f"networks.{network.name}.layers.{row.name}.channels={4 + place % 3}"
+            for place, row in enumerate(hidden)
+            if row.activation is not None and row.activation.name != "expn"
+        ]
+    return compile_spec(load_spec(SPECS / f"{spec}.yaml", [*shrunk, *AS_WIDE_AS_PRINTED.get(spec, []), *overrides]))
+
+
+def one_hot(labels: Tensor, size: int) -> Tensor:
+    return F.one_hot(labels, size).double()[:, :, None, None]
+
+
+# ------------------------------------------------------------------------------------------------- the papers' formulas
+
+Losses = dict[str, Tensor]  # network -> what it minimises
+Values = dict[str, Tensor]  # term -> its value
+Paper = Callable[[World], tuple[Losses, Values]]
+PAPERS: dict[str, Paper] = {}
+
+
+def paper(*specs: str) -> Callable[[Paper], Paper]:
+    def keep(formula: Paper) -> Paper:
+        PAPERS.update(dict.fromkeys(specs, formula))
+        return formula
+
+    return keep
+
+
+def called_real(logits: Tensor) -> Tensor:
+    """-E log D, D the sigmoid of the logit."""
+    return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+
+
+def called_fake(logits: Tensor) -> Tensor:
+    """-E log(1 - D)."""
+    return F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """-sum_k p_k log p_k of each example's softmax, in nats."""
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+    return -(p * p.log()).sum(1)
+
+
+def entropy_of_mean(logits: Tensor) -> Tensor:
+    """The entropy of the mean of the examples' softmaxes."""
+    p = (logits.exp() / logits.exp().sum(1, keepdim=True)).mean(0)
+    return -(p * p.log()).sum()
+
+
+def halves(both: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of the REAL and of the FAKE samples, which passed a discriminator as one batch."""
+    real, fake = both.flatten().chunk(2)
+    return real, fake
+
+
+@paper("vae_mnist")
+def vae(world: World) -> tuple[Losses, Values]:
+    """Kingma & Welling, eq. 10: -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2) - log p(x|z), pixels Bernoulli."""
+    x = world.x("q")
+    encoder = world.rows("encoder", "q/encoder", x=x)
+    mu, log_variance = encoder["z_mu"].flatten(1), encoder.raw("z_sigma")
+    z = mu + (log_variance / 2).exp() * world.noise["q/encoder/z_sigma.eps"].flatten(1)
+    pixels = world.rows("decoder", "q/decoder", z=z[:, :, None, None])["x"]
+    reconstruction = -(x * pixels.log() + (1 - x) * (1 - pixels).log()).sum((1, 2, 3)).mean()
+    prior = -(1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean() / 2
+    loss = reconstruction + prior
+    return {"encoder": loss, "decoder": loss}, {"reconstruction": reconstruction, "prior": prior}
+
+
+@paper("infogan_mnist")
+def infogan(world: World) -> tuple[Losses, Values]:
+    """Chen et al., eq. 6: min_{G,Q} max_D V(D, G) - L_I(G, Q), V with -log D(G) for G as in the code, lambda 1.
+
+    L_I = E log Q(c|x) + constant, eq. 5: cross entropy of the category, normal density of scale 1 for the others.
+    D's turn trains Q, which shares its layers.
+    """
+    z, s = (2 * world.noise[f"p/{name}"] - 1 for name in "zs")
+    c = world.category("c")
+    fake = world.rows("generator", "p/generator", z=z, c=c, s=s)["x"]
+    on_fake = world.rows("critic", "p/critic", x=fake)
+    information_c = F.cross_entropy(on_fake.raw("c"), c.flatten(1).argmax(1))
+    squared = (s - on_fake["s_mu"]).flatten(1) ** 2
+    information_s = (math.log(2 * math.pi) / 2 + squared / 2).sum(1).mean()
+    information = {"information_c": information_c, "information_s": information_s}
+    if world.index == 0:
+        real = world.rows("critic", "", x=world.x("q"))["d"]
+        adversarial = called_real(real) + called_fake(on_fake["d"])
+        return {"critic": adversarial + information_c + information_s}, information
+    return {"generator": called_real(on_fake["d"]) + information_c + information_s}, information
+
+
+@paper("amm_mnist_info")
+def amm_info(world: World) -> tuple[Losses, Values]:
+    """Algorithm 1 of the AMM paper on (x, y, z), the same on x alone, and -E_p log q(y|x) (InfoGAN, eq. 5).
+
+    D: -E_q log D - E_p log(1 - D); all others the same with the labels swapped.
+    """
+    x = world.x("q")
+    y = world.rows("classifier", "q/classifier", x=x)["y"]
+    z = world.rows("encoder", "q/encoder", x=x, y=y)["z"]
+    y_p = world.category()
+    z_p = world.rows("components", "p/components", y=y_p)["z"]
+    x_p = world.rows("decoder", "p/decoder", y=y_p, z=z_p)["x"]
+    both = {"x": torch.cat([x, x_p]), "y": torch.cat([y, y_p]), "z": torch.cat([z, z_p])}
+    real, fake = halves(world.rows("critic", "joint/critic", **both)["p"])
+    image_fake = world.rows("image_critic", "", x=x_p)["p"]
+    if world.index == 0:
+        image_real = world.rows("image_critic", "", x=x)["p"]
+        critic = called_real(real) + called_fake(fake)
+        return {"critic": critic, "image_critic": called_real(image_real) + called_fake(image_fake)}, {}
+    information = F.cross_entropy(world.rows("classifier", "p/classifier", x=x_p).raw("y"), y_p.flatten(1).argmax(1))
+    joint = called_fake(real) + called_real(fake)
+    synthesis = joint + called_real(image_fake) + information
+    losses = {"classifier": joint + information, "encoder": joint, "components": synthesis, "decoder": synthesis}
+    return losses, {"information": information}
+
+
+@paper("aae_mnist", "aae_ssl_mnist", "aae_ssl_svhn")
+def aae(world: World) -> tuple[Losses, Values]:
+    """Makhzani et al., sections 2, 4 and 5, phase by phase: squared error per pixel; a GAN on y and one on z, whose
+    REAL side is the prior and whose generator, the encoder, minimises -log D; cross entropy of the labels.
+    """
+    if world.index == 3:
+        labels = F.cross_entropy(world.rows("encoder", "l/encoder", x=world.x("l")).raw("y"), world.labels("l"))
+        return {"encoder": labels}, {"labels": labels}
+    x = world.x("q")
+    encoder = world.rows("encoder", "q/encoder", x=x)
+    y, z = encoder["y"], encoder["z"]
+    if world.index == 0:
+        per_pixel = F.mse_loss(world.rows("decoder", "q/decoder", y=y, z=z)["x"], x)
+        return {"encoder": per_pixel, "decoder": per_pixel}, {"reconstruction": per_pixel * x[0].numel()}
+    on_y, on_z = (world.rows(f"critic_{name}", "", **{name: value})["d"] for name, value in (("y", y), ("z", z)))
+    if world.index == 2:
+        return {"encoder": called_real(on_y) + called_real(on_z)}, {}
+    prior_y = world.rows("critic_y", "", y=world.category())["d"]
+    prior_z = world.rows("critic_z", "", z=world.noise["p/z"])["d"]
+    return {
+        "critic_y": called_real(prior_y) + called_fake(on_y),
+        "critic_z": called_real(prior_z) + called_fake(on_z),
+    }, {}
+
+
+@paper("catgan_mnist")
+def catgan(world: World) -> tuple[Losses, Values]:
+    """Springenberg, eqs. 7 and 8: max_D H[E_x p(y|x)] - E_x H[p(y|x)] + E_z H[p(y|G(z))], and
+    min_G -H[E_z p(y|G(z))] + E_z H[p(y|G(z))].
+    """
+    fake = world.rows("generator", "p/generator", z=world.noise["p/z"])["x"]
+    on_fake = world.rows("classifier", "p/classifier", x=fake).raw("y")
+    if world.index == 1:
+        sure, even = entropy(on_fake).mean(), -entropy_of_mean(on_fake)
+        return {"generator": even + sure}, {"fakes_sure": sure, "fakes_even": even}
+    on_real = world.rows("classifier", "q/classifier", x=world.x("q")).raw("y")
+    maximised = entropy_of_mean(on_real) - entropy(on_real).mean() + entropy(on_fake).mean()
+    values = {
+        "data_sure": entropy(on_real).mean(),
+        "data_even": -entropy_of_mean(on_real),
+        "fakes_unsure": -entropy(on_fake).mean(),
+    }
+    return {"classifier": -maximised}, values
+
+
+@paper("improved_gan_mnist", "improved_gan_svhn")
+def improved_gan(world: World) -> tuple[Losses, Values]:
+    """Salimans et al., section 5: D(x) = Z / (Z + 1), Z = sum_k exp l_k(x); -1/2 E log D - 1/2 E log(1 - D), and the
+    labels' cross entropy over the K classes. Section 3.1: G matches the mean of a hidden layer, on MNIST by the mean
+    squared, on SVHN by the mean absolute difference (the authors' code).
+    """
+    fake = world.rows("generator", "p/generator", z=world.noise["p/z"])["x"]
+    if world.index == 0:
+        labels = F.cross_entropy(
+            world.rows("classifier", "l/classifier", x=world.x("l"))["logits"].flatten(1), world.labels("l")
+        )
+        both = world.rows("classifier", "g/classifier", x=torch.cat([world.x("q"), fake]))["logits"]
+        total = both.flatten(1).exp().sum(1)
+        real, unreal = halves(total / (total + 1))
+        return {"classifier": labels - real.log().mean() / 2 - (1 - unreal).log().mean() / 2}, {"labels": labels}
+    name = "h5" if world.spec == "improved_gan_mnist" else "h9"
+    on_real = world.rows("classifier", "u/classifier", x=world.x("u"))[name].flatten(1)
+    on_fake = world.rows("classifier", "p/classifier", x=fake)[name].flatten(1)
+    difference = on_real.mean(0) - on_fake.mean(0)
+    distance = difference**2 if name == "h5" else difference.abs()
+    return {"generator": distance.mean()}, {"features": distance.sum()}
+
+
+@paper("ali_ssl_mnist", "ali_ssl_svhn")
+def ali_ssl(world: World) -> tuple[Losses, Values]:
+    """Dumoulin et al.: a discriminator of (x, z) with K + 1 classes, the last one `fake`, whose logit is 0.
+
+    D: -E_q log P(not fake) - E_p log P(fake) and, for labelled x, -log P(y | not fake); encoder and decoder: the first
+    two with the classes swapped.
+    """
+    x = world.x("q")
+    z = world.rows("encoder", "q/encoder", x=x)["z"]
+    z_p = world.noise["p/z"]
+    x_p = world.rows("decoder", "p/decoder", z=z_p)["x"]
+    both = world.rows("critic", "joint/critic", x=torch.cat([x, x_p]), z=torch.cat([z, z_p]))["logits"].flatten(1)
+    classes = torch.cat([both, torch.zeros(len(both), 1)], 1).softmax(1)
+    genuine_q, genuine_p = halves(classes[:, :CLASSES].sum(1))
+    fake_q, fake_p = halves(classes[:, CLASSES])
+    z_l = world.rows("encoder", "l/encoder", x=world.x("l"))["z"]
+    on_l = world.rows("critic", "l/critic", x=world.x("l"), z=z_l)["logits"].flatten(1)
+    among = torch.cat([on_l, torch.zeros(len(on_l), 1)], 1).softmax(1)[:, :CLASSES]
+    of_label = (among / among.sum(1, keepdim=True)).gather(1, world.labels("l")[:, None])
+    labels = -of_label.log().mean()
+    swapped = -fake_q.log().mean() - genuine_p.log().mean()
+    critic = -genuine_q.log().mean() - fake_p.log().mean() + labels
+    return {"critic": critic, "encoder": swapped, "decoder": swapped}, {"labels": labels}
+
+
+@paper("bigan_regressor_mnist")
+def bigan_regressor(world: World) -> tuple[Losses, Values]:
+    """Donahue et al., the joint latent regressor: a GAN on x, E learns z from G(z) by the squared error per dimension,
+    and G minimises a quarter of that beside the GAN's loss.
+
+    G's loss is that of both sides with the labels swapped, as in BiGAN: REAL reaches G through the statistics of the
+    one batch that passes the discriminator.
+    """
+    z = 2 * world.noise["p/z"] - 1
+    fake = world.rows("decoder", "p/decoder", z=z)["x"]
+    real, unreal = halves(world.rows("critic", "image/critic", x=torch.cat([world.x("q"), fake]))["d"])
+    per_dimension = F.mse_loss(world.rows("encoder", "p/encoder", x=fake)["z"], z)
+    losses = {
+        "critic": called_real(real) + called_fake(unreal),
+        "encoder": per_dimension,
+        "decoder": called_fake(real) + called_real(unreal) + per_dimension / 4,
+    }
+    return losses, dict.fromkeys(("regress_encoder", "regress_decoder"), per_dimension * z[0].numel())
+
+
+# --------------------------------------------------------------------------------------------------------------- tests
+
+TURNS = [
+    (spec, turn) for spec in WITH_TERMS for turn in range(len(compile_spec(load_spec(SPECS / f"{spec}.yaml")).turns))
+]
+
+
+def test_every_shipped_spec_with_terms_has_its_paper_s_formulas() -> None:
+    assert set(PAPERS) == set(WITH_TERMS)
+    for spec in WITH_TERMS:
+        plan = narrow(spec)
+        assert {term.name for term in plan.terms} == {name for turn in plan.turns for name in turn.terms}, spec
+
+
+@pytest.mark.parametrize(("spec", "turn"), TURNS)
+def test_a_turn_has_the_terms_and_the_gradients_of_its_paper(spec: str, turn: int) -> None:
+    world = World(spec, turn)
+    outcome = world.take()
+    losses, values = PAPERS[spec](world)
+    assert {*values} == {*world.turn.terms}
+    for name, value in values.items():
+        assert abs(value.item()) > 1e-3
+        assert outcome.values[f"{name}/value"].item() == pytest.approx(value.item(), rel=1e-10, abs=1e-10)
+    assert {*losses} == {*world.turn.update} == {*outcome.gradients}
+    for network, loss in losses.items():
+        compare(world, network, loss, outcome.gradients)
+
+
+def compare(world: World, network: str, loss: Tensor, found: Mapping[str, list[Tensor]]) -> None:
+    """Every parameter of a network: its gradient in the turn, and that of its loss."""
+    expected = torch.autograd.grad(loss, world.parameters(network), retain_graph=True, materialize_grads=True)
+    assert sum(float(gradient.abs().sum()) for gradient in expected) > 1e-3
+    for own, gradient in zip(found[network], expected, strict=True):
+        assert torch.allclose(own, gradient, rtol=1e-10, atol=1e-10), (network, (own - gradient).abs().max().item())
+
+
+LATER = "weight=[[0, 0], [1, 1]]"  # 0 in epoch 0
+TERMS = [(spec, term.name) for spec in WITH_TERMS for term in narrow(spec).terms]
+
+
+@pytest.mark.parametrize(("spec", "term"), TERMS)
+def test_a_small_step_of_the_networks_that_a_term_trains_lowers_it(spec: str, term: str) -> None:
+    """t(w - e g) = t(w) - e |g|^2 + O(e^2), g the gradient of the term t alone; e such that t falls by a millionth."""
+    plan = narrow(spec)
+    assert plan.term(term).weight.at(0), "a term of weight 0 is not computed"
+    alone = [f"games.{game.name}.{LATER}" for game in plan.games]
+    alone += [f"terms.{other.name}.{LATER}" for other in plan.terms if other.name != term]
+    loss, turns = f"{term}/value", [index for index, turn in enumerate(plan.turns) if term in turn.terms]
+    for index in turns:
+        world = World(spec, index, *alone)
+        before = world.take()
+        value, weight = before.values[loss].item(), world.turn.loss(loss).weight(0.0)
+        learning = [network for found, network in world.turn.minimised if found.name == loss]
+        parameters = [parameter for network in learning for parameter in world.parameters(network)]
+        gradient = [found / weight for network in learning for found in before.gradients[network]]
+        squared = sum(float(part.square().sum()) for part in gradient)
+        with torch.no_grad():
+            for parameter, part in zip(parameters, gradient, strict=True):
+                parameter -= 1e-6 * abs(value) / squared * part
+        lowered = value - world.take().values[loss].item()
+        assert lowered > 0
+        assert lowered == pytest.approx(1e-6 * abs(value), rel=1e-2)
