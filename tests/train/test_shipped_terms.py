@@ -394,17 +394,17 @@ def bigan_regressor(world: World) -> tuple[Losses, Values]:
     """Donahue et al., the joint latent regressor: a GAN on x, E learns z from G(z) by the squared error per dimension,
     and G minimises a quarter of that beside the GAN's loss.
 
-    G's loss is that of both sides with the labels swapped, as in BiGAN: REAL reaches G through the statistics of the
-    one batch that passes the discriminator.
+    Both parts of the GAN weigh 1/2, and data and samples pass the discriminator apart, so that REAL does not reach G.
     """
     z = 2 * world.noise["p/z"] - 1
     fake = world.rows("decoder", "p/decoder", z=z)["x"]
-    real, unreal = halves(world.rows("critic", "image/critic", x=torch.cat([world.x("q"), fake]))["d"])
+    real = world.rows("critic", "image.real/critic", x=world.x("q"))["d"]
+    unreal = world.rows("critic", "image.fake/critic", x=fake)["d"]
     per_dimension = F.mse_loss(world.rows("encoder", "p/encoder", x=fake)["z"], z)
     losses = {
-        "critic": called_real(real) + called_fake(unreal),
+        "critic": (called_real(real) + called_fake(unreal)) / 2,
         "encoder": per_dimension,
-        "decoder": called_fake(real) + called_real(unreal) + per_dimension / 4,
+        "decoder": called_real(unreal) / 2 + per_dimension / 4,
     }
     return losses, dict.fromkeys(("regress_encoder", "regress_decoder"), per_dimension * z[0].numel())
 
