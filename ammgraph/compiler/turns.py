@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ammgraph.compiler.draws import needed_by, plan_draw
 from ammgraph.compiler.losses import plan_losses, plan_objectives, term_losses
 from ammgraph.compiler.passes import plan_passes, plan_sites
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
-from ammgraph.plan.draws import DrawPlan, FromData, FromDraw
+from ammgraph.plan.draws import DrawPlan, FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan, TurnPlan
 from ammgraph.spec.schema import Spec
@@ -70,13 +71,19 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def check_turns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A turn that shares the data of an earlier one finds there all that it takes from data."""
-    shared: set[str] = set()
+    shared: set[tuple[str, str]] = set()
     for index, turn in enumerate(plan.turns):
+        taken = {
+            (name, factor.text)
+            for name in turn.draws
+            for factor in turn.drawn(plan.draw(name)).factors
+            if isinstance(factor.origin, FromData) and factor.needed
+        }
         if turn.redraw:
-            shared = set(turn.draws)
+            shared = taken
             continue
         for name in turn.draws:
-            if name not in shared and any(isinstance(f.origin, FromData) and f.needed for f in plan.draw(name).factors):
+            if any(draw == name for draw, _ in taken - shared):
                 yield Diagnostic(
                     "impossible-schedule",
                     f"this turn takes the data of the turn before, which does not draw `{name}`",
@@ -106,9 +113,10 @@ def _plan_turn(
     minimised = {name for objective in objectives for name in objective.losses}
     owners = {loss.owner for loss in wanted if loss.name in minimised}
     active, taken = [g for g in games if g.name in owners], [t for t in terms if t.name in owners]
-    named = [*(draw for game in active for draw in game.draws), *(draw for term in taken for draw in term.draws)]
-    used = _used_draws(named, draws)
-    drawn = [draw for name, draw in draws.items() if name in used]
+    needed = needed_by(resolved, [game.name for game in active], [term.name for term in taken])
+    named = {draw for game in active for draw in game.draws} | {draw for term in taken for draw in term.draws}
+    used = [draw for name, draw in draws.items() if name in named or needed[name]]
+    drawn = [_narrowed(resolved, draw, needed[draw.name]) for draw in used]
     passes = plan_passes(resolved, drawn, active, taken, minimised)
     losses = (*plan_losses(active, passes), *term_losses(taken))
     return TurnPlan(
@@ -123,7 +131,14 @@ def _plan_turn(
         objectives=objectives,
         sites=plan_sites(drawn, passes, resolved.networks),
         terms=tuple(term.name for term in taken),
+        partial=tuple(draw for draw in drawn if draw not in used),
     )
+
+
+def _narrowed(resolved: Resolved, draw: DrawPlan, needed: set[str]) -> DrawPlan:
+    """The distribution with those variables needed alone; itself where these are all that any turn needs."""
+    whole = {variable for factor in draw.factors if factor.needed for variable in factor.variables}
+    return draw if whole <= needed else plan_draw(resolved, draw.name, needed)
 
 
 def _losses_of(turn: Turn, games: Sequence[GamePlan], terms: Sequence[TermPlan]) -> tuple[LossPlan, ...]:
@@ -185,19 +200,3 @@ def _every_network_is_trained(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 expected="a network that some game or term trains",
                 hint="`null` removes a network that is inherited" if not in_game else "",
             )
-
-
-def _used_draws(named: Sequence[str], draws: Mapping[str, DrawPlan]) -> set[str]:
-    """The distributions, and those whose samples they take."""
-    used: set[str] = set()
-    open_names = list(named)
-    while open_names:
-        name = open_names.pop()
-        if name not in used:
-            used.add(name)
-            open_names += [
-                factor.origin.draw
-                for factor in draws[name].factors
-                if factor.needed and isinstance(factor.origin, FromDraw)
-            ]
-    return used

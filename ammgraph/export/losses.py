@@ -10,7 +10,7 @@ from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, s
 from ammgraph.export.densities import Densities
 from ammgraph.export.model import turn_names
 from ammgraph.export.networks import attributes
-from ammgraph.formulas.expression import Expression, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
+from ammgraph.formulas.expression import Expression, Functional, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
 from ammgraph.formulas.notation import PRODUCT, written
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan
@@ -245,6 +245,8 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
     match value:
         case Product((Number(factor), Sum(terms))):
             return factor, terms
+        case Product((Number(factor), Functional() as pooled)):
+            return factor, (pooled,)
         case Sum(terms):
             return 1.0, terms
         case _:

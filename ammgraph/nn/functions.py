@@ -127,7 +127,8 @@ def categorical_entropy(logits: Tensor) -> Tensor:
 
 def categorical_divergence(logits: Tensor, other: Tensor) -> Tensor:
     """KL(p || r) = sum_k p_k (log p_k - log r_k)."""
-    return (log_softmax(logits).exp() * (log_softmax(logits) - log_softmax(other))).sum(1)
+    log_p = log_softmax(logits)
+    return (log_p.exp() * (log_p - log_softmax(other))).sum(1)
 
 
 def bernoulli_log(logits: Tensor, x: Tensor) -> Tensor:

@@ -135,7 +135,7 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
     flows = any(objective.through == "samples" for objective in turn.objectives)
     sloped = frozenset().union(*(loss.sloped for loss in turn.losses))
     common = sum(site.batch * math.prod(site.shape) * (1 if site.kind == "mask" else width) for site in turn.sites)
-    for draw in map(plan.draw, turn.draws):
+    for draw in (turn.drawn(plan.draw(name)) for name in turn.draws):
         taken = [f.variables for f in draw.factors if f.needed and isinstance(f.origin, FromData | FromPrior)]
         shapes = [plan.variable(variable).shape for variables in taken for variable in variables]
         common += width * draw.batch_size * sum(math.prod(shape) for shape in shapes)

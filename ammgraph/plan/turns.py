@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, parts
-from ammgraph.plan.draws import Density, EvaluationPlan, FromPrior, Site
+from ammgraph.plan.draws import Density, DrawPlan, EvaluationPlan, FromPrior, Site
 from ammgraph.plan.metric import Metric
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Schedule
@@ -167,6 +167,11 @@ class TurnPlan:
     objectives: tuple[ObjectivePlan, ...]
     sites: tuple[Site, ...]
     terms: tuple[str, ...] = ()
+    partial: tuple[DrawPlan, ...] = ()  # distributions of which it draws less than other turns
+
+    def drawn(self, draw: DrawPlan) -> DrawPlan:
+        """A distribution of the plan with what this turn needs of it."""
+        return next((found for found in self.partial if found.name == draw.name), draw)
 
     def loss(self, name: str) -> LossPlan:
         """The loss of that name."""

@@ -12,9 +12,10 @@ games            [{name, real, fake, objective, weight, discriminator, reads, pe
                  nobody minimises
 terms            [{name, value, weight, scores, gradients, latex}]; a score is what a factor or a row needs of its
                  network at a draw's samples, in `raw` what is computed up to its activation alone
-turns            [{update, steps, redraw, draws, passes, games, terms, losses, objectives, noise}], in the order of one
-                 step; a pass is `drawn` within a draw, `asked` for by terms at a draw's samples, `scored` by a
-                 discriminator at draws' samples, or `between` two draws'
+turns            [{update, steps, redraw, draws, needs, passes, games, terms, losses, objectives, noise}], in the order
+                 of one step; `needs` has the variables of those draws of which other turns draw more; a pass is `drawn`
+                 within a draw, `asked` for by terms at a draw's samples, `scored` by a discriminator at draws' samples,
+                 or `between` two draws'
 readouts, reconstructions, features, training, data, evaluation, published, cost, warnings
 
 A weight or a rate is a number, or a list of [epoch, value] where it changes.
@@ -186,6 +187,10 @@ def _gradients(paths: Iterable[tuple[str, tuple[str, ...]]]) -> list[Json]:
 def _turn(turn: TurnPlan) -> Json:
     return {
         **_fields(turn, "update", "steps", "redraw", "draws"),
+        "needs": {
+            draw.name: [name for factor in draw.factors if factor.needed for name in factor.variables]
+            for draw in turn.partial
+        },
         "passes": [_pass(found) for found in turn.passes],
         **_fields(turn, "games", "terms"),
         "losses": [_loss(loss) for loss in turn.losses],

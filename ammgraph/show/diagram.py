@@ -117,7 +117,7 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     draws: dict[str, int] = {}
     passes: dict[str, int] = {}
     for name in turn.draws:
-        draw = plan.draw(name)
+        draw = turn.drawn(plan.draw(name))
         lines = [f"{factor.text}: {factor.value}" for factor in draw.written if factor.needed]
         draws[name] = len(boxes)
         boxes.append(Box("draw", f"{name}, {counted(draw.batch_size, 'example')}", tuple(lines)))

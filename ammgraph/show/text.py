@@ -251,7 +251,7 @@ def table(rows: Iterable[Sequence[str]], right: Sequence[int] = (), indent: str 
 def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     rows = []
     for name in turn.draws:
-        draw = plan.draw(name)
+        draw = turn.drawn(plan.draw(name))
         rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.written if factor.needed]
     for found in turn.passes_of("asked"):
         rows.append(("ask", found.evaluation.name, asked_text(found)))

@@ -151,7 +151,14 @@ def shard(plan: Plan, size: int) -> Plan:
     part = replace(
         plan,
         draws=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in plan.draws),
-        turns=tuple(replace(turn, passes=tuple(_shared(found, size) for found in turn.passes)) for turn in plan.turns),
+        turns=tuple(
+            replace(
+                turn,
+                passes=tuple(_shared(found, size) for found in turn.passes),
+                partial=tuple(replace(draw, batch_size=draw.batch_size // size) for draw in turn.partial),
+            )
+            for turn in plan.turns
+        ),
     )
     if plan.statistics == "process":
         _every_process_has_statistics(part, size)

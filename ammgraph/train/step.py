@@ -16,7 +16,7 @@ from ammgraph.nn.densities import Distribution, factor_distribution
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, raw
-from ammgraph.plan.draws import EvaluationPlan, FromNetwork
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, LossPlan, ObjectivePlan, PassPlan, TermPlan, TurnPlan
@@ -103,9 +103,9 @@ def _draw(now: _Moment, data: Mapping[str, Tensors], values: dict[str, Tensor]) 
     kept = {score.evaluation.name for score in scores if score.evaluation is not None}
     with torch.set_grad_enabled(bool(now.objectives("samples"))):
         for name in now.turn.draws:
-            plan = now.plan.draw(name)
+            plan = now.turn.drawn(now.plan.draw(name))
             draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
-            values |= _uses(now.plan, name, draw)
+            values |= _uses(plan, draw)
             draws[name] = replace(draw, rows={key: rows for key, rows in draw.rows.items() if key in kept})
     return draws
 
@@ -296,16 +296,16 @@ def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Se
         gradients[name] = list(torch._foreach_add(gradients[name], filled)) if name in gradients else filled
 
 
-def _uses(plan: Plan, name: str, draw: Draw) -> dict[str, Tensor]:
+def _uses(plan: DrawPlan, draw: Draw) -> dict[str, Tensor]:
     """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn."""
     values = {}
-    for factor in plan.draw(name).factors:
+    for factor in plan.factors:
         if not (isinstance(factor.origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
             continue
         logits = draw.logits(factor).detach().float()
         log_probabilities = torch.log_softmax(logits, dim=1)
         chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-        place = f"{name}.{factor.variables[0]}"
+        place = f"{plan.name}.{factor.variables[0]}"
         values[str(Metric(place, USE))] = chosen.mean(0)
         values[str(Metric(place, ENTROPY))] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
     return values

@@ -15,7 +15,7 @@ from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
-from ammgraph.plan.draws import FromData, FromPrior
+from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import fields_of
 from ammgraph.plan.turns import TurnPlan
@@ -77,7 +77,8 @@ class Feed:
         """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
         for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
             if origin.source == self._plan.epoch_source:
-                taken = sum(turn.steps for turn in self._plan.turns if turn.redraw and draw.name in turn.draws)
+                turns = (turn for turn in self._plan.turns if turn.redraw and _takes(turn, draw, origin))
+                taken = sum(turn.steps for turn in turns)
                 return max(1, sampler.batches_per_pass // max(1, taken))
         return 1
 
@@ -85,7 +86,7 @@ class Feed:
         """The next batch of every draw of a turn, this process's part of it."""
         found: dict[str, dict[str, Tensor]] = {}
         for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
-            if draw.name in turn.draws:
+            if _takes(turn, draw, origin):
                 indices = self._ranks.part(next(sampler), [draw.batch_size])
                 found.setdefault(draw.name, {}).update(
                     record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, indices)
@@ -100,6 +101,12 @@ class Feed:
         """Go on where the feed that gave `state` stood."""
         for name, sampler in self._samplers.items():
             sampler.load_state_dict(state[name])
+
+
+def _takes(turn: TurnPlan, draw: DrawPlan, origin: FromData) -> bool:
+    """Whether a turn needs what a factor takes from the data."""
+    found = turn.drawn(draw).factors if draw.name in turn.draws else ()
+    return any(factor.origin == origin and factor.needed for factor in found)
 
 
 class Noise:

@@ -204,3 +204,40 @@ def test_a_turn_that_shares_a_draw_finds_all_its_data_there() -> None:
     assert not plan_of(scheduled("{update: [critic]}", everything)).turns[1].redraw
     message = problem_of(TWO_GAMES + scheduled("{update: [critic], games: [joint]}", everything))
     assert message == "impossible-schedule: this turn takes the data of the turn before, which does not draw `q_again`"
+
+
+# ------------------------------------------------------------------------------------------------ needs by turn
+
+IMAGES = (
+    "networks: {judge: {layers: {d: {input: x, op: linear, channels: 1}}}}\n"
+    "games: {images: {match: [q, p], discriminator: judge.d, objective: hinge}}\n"
+)
+ALL = "{update: [critic, encoder, components, decoder]}"
+
+
+def test_a_turn_draws_no_more_than_its_own_losses_read() -> None:
+    first, second = plan_of(IMAGES + scheduled("{update: [judge], games: [images]}", ALL)).turns
+    assert {draw.name: [f.text for f in draw.factors if f.needed] for draw in first.partial} == {"q": ["q(x)"]}
+    assert [found.evaluation.name for found in first.passes_of("drawn")] == ["p/components", "p/decoder"]
+    assert not any(site.name.startswith("q/") for site in first.sites)
+    assert second.partial == ()
+    assert any(site.name.startswith("q/") for site in second.sites)
+
+
+def test_rows_that_an_earlier_factor_would_have_computed_are_computed_all_the_same() -> None:
+    # `encoder.h` serves y and z; where z alone is read, it is z's.
+    codes = IMAGES.replace("input: x", "input: z").replace("images", "codes")
+    first, _ = plan_of(codes + scheduled("{update: [judge], games: [codes]}", ALL)).turns
+    (drawn,) = [found for found in first.passes_of("drawn") if found.evaluation.name == "q/encoder"]
+    assert "h" in drawn.rows
+    assert "y" not in drawn.rows
+
+
+def test_a_turn_that_shares_its_draw_finds_the_variables_that_it_needs_there() -> None:
+    other = "variables: {w: {type: image, shape: [1, 8, 8]}}\n"
+    other += "distributions: {q: {q(x): data, 'q(y|x)': encoder.y, 'q(z|x)': encoder.z, q(w): data}}\n"
+    other += "terms: {small: {minimize: 'E[q] l2(encoder(x=w).h)'}}\n"
+    turns = ("{update: [judge], games: [images]}", ALL.replace("}", ", draw: %s}"))
+    assert plan_of(IMAGES + other + scheduled(*turns) % "new").turns[0].partial[0].name == "q"
+    problem = problem_of(IMAGES + other + scheduled(*turns) % "same")
+    assert problem == "impossible-schedule: this turn takes the data of the turn before, which does not draw `q`"

@@ -168,6 +168,11 @@ def compare(stranger: Stranger, path: Path, folder: Path, dtype: torch.dtype, *o
         "data": [feed.batches(turn) for turn in plan.turns],
         "noise": [{s.name: draw_noise(s, generator, CPU, dtype) for s in turn.sites} for turn in plan.turns],
     }
+    for index, turn in enumerate(plan.turns):
+        if turn.partial:  # an exported draw is whole
+            for noise, data in zip(given["noise"], given["data"], strict=True):
+                given["noise"][index] = noise | given["noise"][index]
+                given["data"][index] = data | given["data"][index]
     given["critics"] = {
         f"turn {index} {critic.sides}": critic_call(plan, critic, given["noise"][index], generator, dtype)
         for index, turn in enumerate(plan.turns)
@@ -232,6 +237,10 @@ VARIANTS = {
         "networks.decoder.layers.type={input: z, channels: 16, width: 1, activation: tanh}",
         "networks.decoder.layers.lambda={input: zeros(16), activation: softplus}",
         "networks.decoder.layers.h.input=type + lambda | y"),
+    "a turn that draws less": (TINY, "networks.judge={layers: {d: {input: x, op: linear, channels: 1}}}",
+        "games.images={match: [q, p], discriminator: judge.d, objective: hinge}",
+        "training.schedule=[{update: [judge], games: [images]}, "
+        "{update: [critic, encoder, components, decoder, judge]}]"),
     "terms without a game": (TERMS, "terms.prior.weight=2"),
     "terms and a game, by turns": (INFORMED,),
     "what terms measure": (TERMS, "terms.more.minimize=E[q] log q(z|x) - 0.5 * E[q] H(q(z|x)) "

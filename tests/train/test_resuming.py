@@ -25,6 +25,14 @@ KINDS = {
             "networks.critic.layers.p={input: h, op: lse, channels: 1}",
         ),
     ),
+    "a turn that draws less": (
+        TINY,
+        (
+            "networks.judge={layers: {d: {input: x, op: linear, channels: 1}}}",
+            "games.images={match: [q, p], discriminator: judge.d, objective: hinge}",
+            "training.schedule=[{update: [judge], games: [images]}, {update: [critic, encoder, components, decoder]}]",
+        ),
+    ),
     "weights that change with time": (
         TINY,
         ("games.joint.weight=[[0, 1], [1/4, 2]]", "training.optimizers.default.learning_rate=[[0, 1e-3], [1/4, 1e-4]]"),

@@ -1,6 +1,7 @@
 """One turn: whose gradient is whose, and what a turn leaves alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from one_step import GENERATORS, NETWORKS, SPEC, Step, flat, same
 from plain_objectives import OBJECTIVES
 from tiny import TINY, trainer_of
 
-from ammgraph.train.step import Outcome
+from ammgraph.train.step import Outcome, take_turn
 
 
 def weighted(outcome: Outcome, terms: dict[str, float]) -> float:
@@ -373,3 +374,29 @@ def test_use_and_entropy_are_those_of_the_probabilities_of_y() -> None:
     assert values["q.y/use"].tolist() == [0, 1, 0]
     expected = -sum(p * torch.log(torch.tensor(p)).item() for p in (0.2, 0.7, 0.1))
     assert values["q.y/entropy"].item() == pytest.approx(expected, rel=1e-6)
+
+
+JUDGED = (
+    "networks.judge={layers: {d: {input: x, op: linear, channels: 1}}}",
+    "games.images={match: [q, p], discriminator: judge.d, objective: hinge}",
+    "training.schedule=[{update: [judge], games: [images]}, {update: [critic, encoder, components, decoder, judge]}]",
+)
+
+
+def test_a_turn_that_draws_less_takes_the_gradient_that_it_takes_with_everything_drawn() -> None:
+    step = Step(*JUDGED)
+    first, second = step.plan.turns
+    assert [draw.name for draw in first.partial] == ["q"]
+    needed = {name: step.noise[name] for name in step.noise if name in {site.name for site in first.sites}}
+    assert set(needed) < set(step.noise)
+    own = take_turn(step.model, step.plan, first, step.data, needed, 0.0).gradients["judge"]
+    whole = replace(first, partial=(), passes=second.passes, sites=second.sites)
+    everything = take_turn(step.model, step.plan, whole, step.data, step.noise, 0.0).gradients["judge"]
+    assert all(torch.equal(one, other) for one, other in zip(own, everything, strict=True))
+
+
+def test_a_network_that_a_turn_does_not_need_is_not_run() -> None:
+    step = Step(*JUDGED)
+    before = step.model.network("encoder").row("h").running_mean.clone()
+    take_turn(step.model, step.plan, step.plan.turns[0], step.data, step.noise, 0.0)
+    assert torch.equal(step.model.network("encoder").row("h").running_mean, before)
