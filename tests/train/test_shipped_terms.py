@@ -298,7 +298,7 @@ def amm_info(world: World) -> tuple[Losses, Values]:
 
 @paper("aae_mnist", "aae_ssl_mnist", "aae_ssl_svhn")
 def aae(world: World) -> tuple[Losses, Values]:
-    """Makhzani et al., sections 2, 4 and 5, phase by phase: squared error per pixel; a GAN on y and one on z, whose
+    """Makhzani et al., sections 2, 4 and 5, phase by phase: squared error; a GAN on y and one on z, whose
     REAL side is the prior and whose generator, the encoder, minimises -log D; cross entropy of the labels.
     """
     if world.index == 3:
@@ -308,13 +308,14 @@ def aae(world: World) -> tuple[Losses, Values]:
     encoder = world.rows("encoder", "q/encoder", x=x)
     y, z = encoder["y"], encoder["z"]
     if world.index == 0:
-        per_pixel = F.mse_loss(world.rows("decoder", "q/decoder", y=y, z=z)["x"], x)
-        return {"encoder": per_pixel, "decoder": per_pixel}, {"reconstruction": per_pixel * x[0].numel()}
-    on_y, on_z = (world.rows(f"critic_{name}", "", **{name: value})["d"] for name, value in (("y", y), ("z", z)))
+        squares = (world.rows("decoder", "q/decoder", y=y, z=z)["x"] - x).square().sum() / len(x)
+        weighed = squares / {784: 40, 3072: 160}[x[0].numel()]
+        return {"encoder": weighed, "decoder": weighed}, {"reconstruction": squares}
+    both_y, both_z = torch.cat([world.category(), y]), torch.cat([world.noise["p/z"], z])
+    prior_y, on_y = halves(world.rows("critic_y", "y/critic_y", y=both_y)["d"])
+    prior_z, on_z = halves(world.rows("critic_z", "z/critic_z", z=both_z)["d"])
     if world.index == 2:
         return {"encoder": called_real(on_y) + called_real(on_z)}, {}
-    prior_y = world.rows("critic_y", "", y=world.category())["d"]
-    prior_z = world.rows("critic_z", "", z=world.noise["p/z"])["d"]
     return {
         "critic_y": called_real(prior_y) + called_fake(on_y),
         "critic_z": called_real(prior_z) + called_fake(on_z),
