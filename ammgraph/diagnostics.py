@@ -243,6 +243,12 @@ def _excerpt(span: Span, sources: Mapping[str, str]) -> list[str]:
     ]
 
 
+def alternatives(words: Iterable[str]) -> str:
+    """`a`, `b` or `c`: what may stand in one place, each as code."""
+    *others, last = [f"`{word}`" for word in words]
+    return " or ".join(filter(None, [", ".join(others), last]))
+
+
 def counted(count: int, noun: str) -> str:
     """`1 image`, `1,000 images`, `10 classes`, `2 categories`."""
     ending = "" if count == 1 else "es" if noun.endswith("s") else "s"

@@ -1,6 +1,6 @@
 """Rules about terms: what is named is there, can be scored, and is taken at what is drawn; and warnings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -17,6 +17,7 @@ from ammgraph.compiler.terms import (
     wanted_by,
 )
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import FromDraw, FromNetwork
 from ammgraph.plan.networks import shape_text
@@ -26,12 +27,6 @@ from ammgraph.spec.terms import Expected, FactorUse, Of, Term, ValueUse
 
 Part: TypeAlias = FactorUse | ValueUse | Of | Expected
 
-# What each function of a term can be taken of.
-SCORED: Mapping[str, tuple[str, ...]] = {
-    "log": ("normal", "categorical", "bernoulli"),
-    "H": ("normal", "categorical"),
-    "KL": ("normal", "categorical"),
-}
 _NAMES = {"bernoulli": "Bernoulli"}
 
 
@@ -132,16 +127,16 @@ def _factor_fits(resolved: Resolved, use: Use, of: FactorUse, span: Span) -> Ite
             expected="`E[...]`, with the distribution that draws its conditions",
             hint=f"`E[q] {use.function}(...)` takes it of every example, `{use.function}(E[q] ...)` of the mean",
         )
-    elif kind not in SCORED["log"]:
+    elif kind not in FUNCTIONALS["log"].kinds:
         yield _without_density(factor, kind, span)
-    elif kind not in (("categorical",) if use.pooled or not use.draw else SCORED[use.function]):
+    elif kind not in (("categorical",) if use.pooled or not use.draw else FUNCTIONALS[use.function].kinds):
         yield _without_closed_form(use, kind, span)
 
 
 def _without_closed_form(use: Use, kind: str, span: Span) -> Diagnostic:
-    function = {"log": "log density", "H": "entropy", "KL": "divergence"}[use.function]
-    allowed, own = SCORED[use.function], _NAMES.get(kind, kind)
-    hint, message = "", f"the {function} of a {own} distribution has no closed form here"
+    functional, own = FUNCTIONALS[use.function], _NAMES.get(kind, kind)
+    allowed = functional.kinds
+    hint, message = "", f"the {functional.noun} of a {own} distribution has no closed form here"
     if use.pooled or not use.draw:
         allowed = ("categorical",)
         message = f"`{use.function}` outside of `E[...]` is of means of a batch, and of categorical distributions alone"

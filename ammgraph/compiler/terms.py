@@ -8,6 +8,7 @@ from ammgraph.compiler.derive import density_of
 from ammgraph.compiler.games import gradient_paths
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, minus, plus, times
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, FromPrior
 from ammgraph.plan.turns import ScorePlan, TermPlan
@@ -82,7 +83,7 @@ def wanted_by(resolved: Resolved, use: Use) -> list[tuple[str, str]]:
         return []
     score = plan_score(resolved, use)
     names = list(score.reads) if score is not None else [str(use.of)]
-    if use.function == "log":
+    if FUNCTIONALS[use.function].at_sample:
         assert isinstance(use.of, FactorUse)
         names.append(use.of.variables[0])
     return [(use.draw, name) for name in dict.fromkeys(names)]
@@ -165,7 +166,7 @@ def _value(resolved: Resolved, term: str) -> Expression:
         for use in own:
             leaf = _leaf(resolved, use)
             leaves.append(Pooled(use.draw, leaf) if use.pooled else leaf)
-        if function.function == "log":
+        if FUNCTIONALS[function.function].at_sample:
             leaves.append(Value(own[0].of.variables[0], own[0].draw))  # type: ignore[union-attr]
         functional = Functional(function.function, tuple(leaves))
         value = Mean(item.draw, functional) if isinstance(item, Expected) else functional

@@ -28,16 +28,22 @@ FUNCTIONS: dict[str, Function] = {
 class FunctionalKind:
     """A function of distributions or values, in every notation; `torch` is its name in `nn.functions`, `{}` the kind.
 
-    `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written.
+    `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written. It takes
+    `least` to `shown` arguments; of means, outside of `E[...]`, all. One `at_sample` is written without brackets, reads
+    the sample of its factor as well, and is of one example alone.
     """
 
     torch: str
     text: str
     latex: str
+    noun: str
     meaning: str
     text_joint: str = ", "
     latex_joint: str = " - "
     shown: int = 2
+    least: int = 2
+    kinds: tuple[str, ...] = ()  # the distributions that it can be taken of; of values where there is none
+    at_sample: bool = False
 
     @property
     def in_nats(self) -> bool:
@@ -46,19 +52,47 @@ class FunctionalKind:
 
 
 FUNCTIONALS: dict[str, FunctionalKind] = {
-    "log": FunctionalKind("{}_log", "log {}", r"\log {}", "log density at the sample, in nats", shown=1),
-    "H": FunctionalKind("{}_entropy", "H({})", r"\mathrm{{H}}\left[{}\right]", "entropy, in nats"),
+    "log": FunctionalKind(
+        "{}_log",
+        "log {}",
+        r"\log {}",
+        "log density",
+        "log density at the sample, in nats",
+        shown=1,
+        least=1,
+        kinds=("normal", "categorical", "bernoulli"),
+        at_sample=True,
+    ),
+    "H": FunctionalKind(
+        "{}_entropy",
+        "H({})",
+        r"\mathrm{{H}}\left[{}\right]",
+        "entropy",
+        "entropy, in nats",
+        shown=1,
+        least=1,
+        kinds=("normal", "categorical"),
+    ),
     "KL": FunctionalKind(
         "{}_divergence",
         "KL({})",
         r"\mathrm{{KL}}\left({}\right)",
+        "divergence",
         "Kullback-Leibler divergence of two distributions of one kind, in closed form, in nats",
         text_joint=" || ",
         latex_joint=r" \,\|\, ",
+        kinds=("normal", "categorical"),
     ),
-    "l1": FunctionalKind("distance_1", "l1({})", r"\lVert {} \rVert_1", "sum of |a - b| over elements; of |a| alone"),
+    "l1": FunctionalKind(
+        "distance_1", "l1({})", r"\lVert {} \rVert_1", "distance", "sum of |a - b| over elements; of |a| alone", least=1
+    ),
     "l2": FunctionalKind(
-        "distance_2", "l2({})", r"\lVert {} \rVert_2^2", "sum of (a - b)^2 over elements; of a^2 alone"
+        "distance_2",
+        "l2({})",
+        r"\lVert {} \rVert_2^2",
+        "distance",
+        "sum of (a - b)^2 over elements; of a^2 alone",
+        least=1,
     ),
 }
 

@@ -9,13 +9,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ammgraph.diagnostics import Diagnostic, Note, Problems, did_you_mean
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.spec.notation import Factor, NotationError, head_and_rest, parse_factor, parse_number
 from ammgraph.spec.priors import prior_words
 from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
 
 RESERVED = (
     *("data", *prior_words(), "mixture", "bayes", "zeros", "parameter"),
-    *("E", "H", "KL", "log", "l1", "l2", "stop", "default"),
+    *("E", *FUNCTIONALS, "stop", "default"),
 )
 LONGEST_NAME = 64
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

@@ -14,18 +14,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal, TypeAlias
 
-from ammgraph.diagnostics import nearest
+from ammgraph.diagnostics import alternatives, nearest
+from ammgraph.formulas.functions import FUNCTIONALS, FunctionalKind, functional_text
 from ammgraph.spec.notation import NotationError, Reference, Tokens, number_text, reference_after
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
     r"|(?P<mark>\|\||[-+*/|(),.=\[\]]))"
 )
-FUNCTIONS = ("log", "H", "KL", "l1", "l2")
-_ITEM = "`E[...]`, `H(...)`, `KL(...)`, `l1(...)` or `l2(...)`"
-_INNER = "`log`, `H`, `KL`, `l1` or `l2`, as in `E[q] log p(x|z)`"
+_ITEM = alternatives(["E[...]", *(f"{name}(...)" for name, kind in FUNCTIONALS.items() if not kind.at_sample)])
+_INNER = f"{alternatives(FUNCTIONALS)}, as in `E[q] log p(x|z)`"
 
 # What other libraries call the parts of a loss -> a term that says it.
 _SAID = {
@@ -40,8 +39,6 @@ _SAID = {
     **dict.fromkeys(("ln", "log_prob"), "E[q] log p(x|z)"),
     **dict.fromkeys(("elbo", "vae"), "E[q] KL(q(z|x) || p(z)) - E[q] log p(x|z)"),
 }
-
-FunctionName: TypeAlias = Literal["log", "H", "KL", "l1", "l2"]
 
 
 @dataclass(frozen=True)
@@ -75,15 +72,13 @@ class ValueUse:
 class Of:
     """A function of factors or values, of one example; or, of means, of a batch."""
 
-    function: FunctionName
+    function: str  # of `formulas.functions.FUNCTIONALS`
     arguments: tuple["FactorUse | ValueUse | Expected", ...]
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        if self.function == "log":
-            return f"log {self.arguments[0]}"
-        return f"{self.function}({(' || ' if self.function == 'KL' else ', ').join(map(str, self.arguments))})"
+        return functional_text(self.function, list(map(str, self.arguments)))
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ def _coefficient(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
             if divisor == 0:
                 raise NotationError("division by zero", start, tokens.last_end)
             value /= divisor
-    elif tokens.kind() == "name" and tokens.peek() not in ("E", *FUNCTIONS):
+    elif tokens.kind() == "name" and tokens.peek() not in ("E", *FUNCTIONALS):
         start, name = tokens.start, tokens.peek()
         if name not in constants:
             draw = name.removeprefix("E_")
@@ -199,27 +194,22 @@ def _item(tokens: Tokens) -> Expected | Of:
         if tokens.peek() == "E":
             tokens.fail("an expectation holds no other", _INNER, "its distribution draws all that is read")
         return Expected(draw, _inner(tokens), first, last)
-    if word == "log":
-        tokens.take()
+    if word not in FUNCTIONALS:
+        tokens.fail(tokens.unexpected(), _ITEM, _as_in(word))
+    kind = FUNCTIONALS[tokens.take()]
+    if kind.at_sample:
         factor = _factor(tokens)
-        hint = f"as in `E[q] log {factor}`, if `q` draws them"
+        hint = f"as in `E[q] {word} {factor}`, if `q` draws them"
         message = f"nothing says at whose samples `{factor}` is scored"
         raise NeedsExpectation(message, start, tokens.last_end, "`E[...]`", hint)
-    if word not in FUNCTIONS:
-        tokens.fail(tokens.unexpected(), _ITEM, _as_in(word))
-    tokens.take()
     tokens.expect("(")
-    if word in ("H", "KL"):
-        arguments: list[FactorUse | ValueUse | Expected] = [_mix(tokens)]
-        if word == "KL":
-            _bars(tokens)
-            arguments.append(_mix(tokens))
-    else:
-        arguments = [_mean(tokens, word)]
-        tokens.expect(",")
-        arguments.append(_mean(tokens, word))
+    arguments: list[FactorUse | ValueUse | Expected] = []
+    while len(arguments) < kind.shown:
+        if arguments:
+            _joint(tokens, kind)
+        arguments.append(_mix(tokens) if kind.kinds else _mean(tokens, word))
     tokens.expect(")")
-    return Of(word, tuple(arguments), start, tokens.last_end)  # type: ignore[arg-type]
+    return Of(word, tuple(arguments), start, tokens.last_end)
 
 
 def _draw(tokens: Tokens) -> tuple[str, int, int]:
@@ -235,10 +225,12 @@ def _draw(tokens: Tokens) -> tuple[str, int, int]:
     return name, start, end
 
 
-def _bars(tokens: Tokens) -> None:
-    if tokens.peek() != "||":
-        tokens.fail(tokens.unexpected(), "`||`", "a divergence is written `KL(a || b)`")
-    tokens.take()
+def _joint(tokens: Tokens, kind: FunctionalKind) -> None:
+    """What stands between two arguments."""
+    mark = kind.text_joint.strip()
+    if mark != "," and tokens.peek() != mark:
+        tokens.fail(tokens.unexpected(), f"`{mark}`", f"a {kind.noun} is written `{kind.text.format(f'a {mark} b')}`")
+    tokens.expect(mark)
 
 
 def _mix(tokens: Tokens) -> FactorUse | Expected:
@@ -259,23 +251,19 @@ def _mean(tokens: Tokens, function: str) -> Expected:
 
 def _inner(tokens: Tokens) -> Of:
     word, start = tokens.peek(), tokens.start
-    if word not in FUNCTIONS:
+    if word not in FUNCTIONALS:
         tokens.fail(tokens.unexpected(), _INNER, _as_in(word))
-    tokens.take()
-    arguments: list[FactorUse | ValueUse | Expected]
-    if word == "log":
-        arguments = [_factor(tokens)]
-        return Of("log", tuple(arguments), start, tokens.last_end)
+    kind = FUNCTIONALS[tokens.take()]
+    if kind.at_sample:
+        return Of(word, (_factor(tokens),), start, tokens.last_end)
     tokens.expect("(")
-    one = _factor if word in ("H", "KL") else _value
-    arguments = [one(tokens)]
-    if word == "KL":
-        _bars(tokens)
-        arguments.append(_factor(tokens))
-    elif word in ("l1", "l2") and tokens.accept(","):
-        arguments.append(_value(tokens))
+    one = _factor if kind.kinds else _value
+    arguments: list[FactorUse | ValueUse | Expected] = [one(tokens)]
+    while len(arguments) < kind.least or (len(arguments) < kind.shown and tokens.peek() == kind.text_joint.strip()):
+        _joint(tokens, kind)
+        arguments.append(one(tokens))
     tokens.expect(")")
-    return Of(word, tuple(arguments), start, tokens.last_end)  # type: ignore[arg-type]
+    return Of(word, tuple(arguments), start, tokens.last_end)
 
 
 def _factor(tokens: Tokens) -> FactorUse:

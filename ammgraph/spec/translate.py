@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, did_you_mean, nearest
+from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, alternatives, did_you_mean, nearest
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.terms import hint_of_section
 from ammgraph.spec.values import describe
@@ -92,11 +92,13 @@ def _no_literal(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagn
 
 def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMap) -> Diagnostic:
     found = describe(value)
-    words = [f"`{word}`" for word in valid]
-    expected = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     hint = nearest(value, valid) or hint_of_section(value) if isinstance(value, str) else ""
     return Diagnostic(
-        "unknown-value", f"{called(path)} cannot be {found}", source.value(*path), expected=expected, hint=hint
+        "unknown-value",
+        f"{called(path)} cannot be {found}",
+        source.value(*path),
+        expected=alternatives(valid),
+        hint=hint,
     )
 
 

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.spec.names import RESERVED
 from ammgraph.spec.notation import NotationError, Reference, number_text
-from ammgraph.spec.terms import FUNCTIONS, Expected, FactorUse, NeedsExpectation, Of, Term, ValueUse, parse_term
+from ammgraph.spec.terms import Expected, FactorUse, NeedsExpectation, Of, Term, ValueUse, parse_term
 
 CONSTANTS = {"K": Fraction(10), "beta": Fraction(1, 2), "nothing": Fraction(0)}
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,3}", fullmatch=True).filter(
-    lambda name: name not in {*RESERVED, *FUNCTIONS, "E", *CONSTANTS}
+    lambda name: name not in {*RESERVED, *FUNCTIONALS, "E", *CONSTANTS}
 )
 pairs = st.lists(st.tuples(names, names), max_size=2, unique_by=lambda pair: pair[0]).map(tuple)
 factors = st.builds(FactorUse, names, st.lists(names, min_size=1, max_size=2, unique=True).map(tuple), pairs).filter(
