@@ -321,14 +321,15 @@ def _wins(case: Case) -> list[Finding]:
 
     Neither alone: the learning rate falls, generators stand still, and a discriminator that has seen hardly any
     difference is right in 80 % without being sure. One that is right in 95 % has won even where a penalty keeps it
-    unsure. Not asked are games of labelled examples, which are few enough to be known by heart, nor those whose logit
-    has no zero, as Wasserstein's.
+    unsure. Not asked are games of labelled examples, which are few enough to be known by heart, those against which
+    nobody learns, nor those whose logit has no zero, as Wasserstein's.
     """
     found = []
     for game in case.plan.games:
         right, pays = (case.last_epoch(Metric(game.name, what)) for what in (ACCURACY, "discriminator"))
         blind = _blind_loss(game)
-        if right is None or pays is None or blind <= 0 or _of_few(case.plan, game):
+        nobody = _of_few(case.plan, game) or not case.plan.players(game.name, "generator")
+        if right is None or pays is None or blind <= 0 or nobody:
             continue
         measured = (
             f"`{game.discriminator}` is right in {_percent(right)} of the last epoch's examples of game "

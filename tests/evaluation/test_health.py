@@ -145,6 +145,10 @@ def test_a_discriminator_wins_by_being_right_and_sure(right: float, pays: float,
 def test_a_discriminator_without_a_zero_or_of_few_examples_cannot_win() -> None:
     records = log(joint_accuracy=[1.0], joint_discriminator=[0.0])
     assert judged("discriminator-wins", plan=plan_of(TINY, "games.joint.objective=wasserstein"), records=records) == []
+    alone = plan_of(
+        TINY, "terms.x.minimize=-E[q] log p(x|y,z) + E[q] KL(q(z|x) || p(z|y))", "games.joint.trains=[critic]"
+    )
+    assert judged("discriminator-wins", plan=alone, records=records) == []
     both = {f"{game}_{what}": [value] for game in ("unlabeled", "labeled")
             for what, value in (("accuracy", 1.0), ("discriminator", 0.0))}  # fmt: skip
     found = check(plan_of(LABELED), (), log(**both)).faults
