@@ -102,7 +102,7 @@ def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, downlo
         plan: a compiled spec.
         seed: the run's seed.
         data_dir: the folder of the data's files; read for an `empirical` prior alone, which counts labels.
-        download: whether absent files of MNIST and SVHN may be fetched.
+        download: whether absent files of data sets with a name may be fetched.
 
     Raises:
         RunError: the data are needed and not there.
@@ -134,8 +134,8 @@ def fit(
         seed: of initialisation, data order and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: of the arithmetic.
-        data_dir: the folder of MNIST's and SVHN's files, and of a relative `data.path`.
-        download: whether absent files of MNIST and SVHN may be fetched.
+        data_dir: the folder of files of data sets with a name, and of a relative `data.path`.
+        download: whether absent files of data sets with a name may be fetched.
         log_every: steps between two lines of the metrics.
         checkpoint_seconds: least time between two checkpoints.
         report: called with every line of the metrics.

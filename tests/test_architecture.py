@@ -15,12 +15,12 @@ import networkx as nx
 import pytest
 import torch
 
-from ammgraph.compiler.origins import KNOWN_DATA
-from ammgraph.data.standard import read_digits
+from ammgraph.data import standard
 from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.layers.operations import OPERATIONS, POOLS
 from ammgraph.nn.networks import Mode, Network
 from ammgraph.plan.networks import NetworkPlan, RowPlan
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
 from ammgraph.spec.notation import parse_input
 from ammgraph.spec.schema import Activation, Data, Pool
 from ammgraph.spec.training import Adam, Weights
@@ -266,7 +266,9 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         assert output(pool=Pool(kind, 2), out_shape=(3, 2, 2)).shape == (2, 3, 2, 2)
 
 
-def test_the_compiler_knows_the_data_sets_as_they_are_read() -> None:
-    digits = read_digits()
-    assert KNOWN_DATA["digits"] == (tuple(digits.train.images.shape[1:]), len(digits.classes))
-    assert set(KNOWN_DATA) | {"npz", "folder"} == set(get_args(Data.model_fields["dataset"].annotation))
+def test_the_table_knows_the_data_sets_as_they_are_read() -> None:
+    digits, known = standard.read_named("digits", Path(), download=False), DATA_SETS["digits"]
+    assert (known.shape, known.classes) == (tuple(digits.train.images.shape[1:]), len(digits.classes))
+    assert (known.train, known.test, digits.test) == (len(digits.train), 0, None)
+    assert [*DATA_SETS, *OWN_DATA] == list(get_args(Data.model_fields["dataset"].annotation))
+    assert all(callable(getattr(standard, known.reader)) for known in DATA_SETS.values())

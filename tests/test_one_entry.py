@@ -77,6 +77,25 @@ measures.MEASURES["completeness"] = measures.Measure(
 
 import torch
 from pathlib import Path
+from ammgraph.spec import data_sets
+
+data_sets.DATA_SETS["stripes"] = data_sets.DataSet(
+    "rows that are lit", (1, 8, 8), 8, train=320, test=40, reader="__main__.read_stripes", held_out="last", epochs=7
+)
+
+
+def read_stripes(root, download):
+    from ammgraph.data.records import Split, checked_records
+
+    def split(count):
+        labels = torch.arange(count) % 8
+        images = torch.eye(8).mul(200).byte()[labels][:, None, :, None].repeat(1, 1, 1, 8)
+        images[:, 0, :, 0] += (torch.arange(count) // 8).byte()[:, None]  # their place in the file
+        return Split(images, labels)
+
+    return checked_records(split(320), split(40), tuple("abcdefgh"), "stripes")
+
+
 from ammgraph import cli
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
@@ -97,6 +116,7 @@ plan = compile_spec(load_spec(sys.argv[1], [
     "networks.critic.layers.p={input: h | hm | y | z, op: linear, channels: 1}",
     "networks.decoder.layers.x.activation=hard_sigmoid",
     "variables.w={type: real, size: 3}",
+    "data={dataset: stripes, validation: 80}",
     "networks.decoder.layers.h={input: y | z | w, channels: 16, width: 1, batchnorm: true, activation: leaky_relu 0.2}",
     "distributions.p={p(y): uniform, p(z|y): components.z, p(w): half_normal(2), 'p(x|y,z,w)': decoder.x}",
 ]))
@@ -118,10 +138,29 @@ row, mean = (plan.network("critic").row(name) for name in ("hx", "hm"))
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.score import measure
 images = dataset.validation
+from contextlib import redirect_stdout
+from io import StringIO
+from tempfile import TemporaryDirectory
+from ammgraph.diagnostics import SpecError
+from ammgraph.plan.evaluation_cost import known_counts
+counted = ["data={dataset: stripes, labeled: {count: all}}", "distributions.p.p(y)=empirical", "constants.K=7"]
+try:
+    compile_spec(load_spec(sys.argv[1], [*counted, "variables.x.shape=[1, 8, 9]"]))
+except SpecError as error:
+    refused = [problem.message for problem in error.diagnostics]
+with redirect_stdout(StringIO()), TemporaryDirectory() as folder:
+    new = Path(folder) / "new.yaml"
+    cli.main(["new", str(new), "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)", "--data", "stripes"])
+    begun = new.read_text()
 scored = [result for result in measure(trainer.model, plan, "validation", images) if result.name == "completeness"]
 print(json.dumps({
     "measured": [(result.label, result.unit, result.value) for result in scored],
     "watched": evaluate(trainer.model, plan, images)["y/completeness"],
+    "data": dataset.description,
+    "held_out": sorted({int(image[0, 0, 0]) % 200 for image in images.images}),
+    "counts": known_counts(plan),
+    "begun": begun,
+    "refused": refused,
     "warnings": [warning.message for warning in plan.warnings],
     "rows": [row.weight_shape, row.inner_shape, row.parameters, row.multiply_adds, row.fan_in],
     "mean": [mean.weight_shape, mean.inner_shape, mean.parameters, mean.multiply_adds, mean.bias],
@@ -203,3 +242,16 @@ def test_a_measure_is_one_entry(found: dict[str, Any]) -> None:
     assert by_bayes[:2] == ["C of y", ""]
     assert 0 < found["watched"] < 1
     assert '"completeness"' in found["schema"]  # a number that may be published
+
+
+def test_a_data_set_is_one_entry(found: dict[str, Any]) -> None:
+    assert found["data"] == "stripes: images of 1x8x8, 8 classes; 240 training, 80 validation, 40 test"
+    assert found["held_out"] == list(range(30, 40))  # the last ones in file order
+    assert found["counts"] == [40, 80]
+    assert "dataset: stripes" in found["begun"]
+    assert "epochs: 7" in found["begun"]
+    assert "`x` has another shape than the images of `stripes`, 1x8x8" in found["refused"]
+    assert "`y` has 7 categories, but `stripes` has 8 classes" in found["refused"]
+    assert '"stripes"' in found["schema"]
+    assert "`stripes` (rows that are lit)" in found["schema"]
+    assert "(of `svhn` and `stripes` the last in file order)" in found["schema"]

@@ -105,7 +105,7 @@ class OfData:
     """Options of the verbs that read a run's data."""
 
     data_dir: Path | None = option(
-        "folder of MNIST's and SVHN's files, and of relative `data.path`s", type=kinds.path, metavar="DIR"
+        "folder of the files of data sets with a name, and of relative `data.path`s", type=kinds.path, metavar="DIR"
     )
     download: bool = switch("never fetch a data set", "--no-download", default=True)
     device: str = option(DEVICE, default="auto")

@@ -7,7 +7,6 @@ from ammgraph.api import PathLike, training_device
 from ammgraph.commands.session import clock, tell_warnings
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.compiler.origins import KNOWN_DATA
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.data.records import DataAbsent
 from ammgraph.data.synthetic import synthetic_data
@@ -17,6 +16,7 @@ from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.runs.run import Precision
 from ammgraph.show.text import table
+from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.terminal import print_lines
@@ -162,8 +162,10 @@ def _synthetic(plan: Plan) -> Dataset:
     origins = [f.origin for draw in plan.draws for f in draw.factors if isinstance(f.origin, FromData)]
     fields = [(plan.variable(name).shape, field) for origin in origins for name, field in origin.fields]
     images = [shape for shape, field in fields if field == "image"]
-    shape, classes = KNOWN_DATA.get(plan.data.dataset, (images[0] if images else (1, 1, 1), 0))
     labels = [shape[0] for shape, field in fields if field == "label"]
+    shape, classes = images[0] if images else (1, 1, 1), min(labels, default=10)
+    if (known := DATA_SETS.get(plan.data.dataset)) is not None:
+        shape, classes = known.shape, known.classes
     labeled = plan.data.labeled.count if plan.data.labeled is not None and plan.data.labeled.count != "all" else 0
     least = 10 * max(draw.batch_size for draw in plan.draws) + labeled
-    return synthetic_data(plan.data, shape, classes or min(labels, default=10), least)
+    return synthetic_data(plan.data, shape, classes, least)

@@ -7,6 +7,7 @@ from pathlib import Path
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import option, positional, switch
 from ammgraph.commands.compiled import summary
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
 from ammgraph.terminal import command
 
 EXAMPLE = 'ammgraph new mine.yaml --q "q(x) q(z|x) q(y|x,z)" --p "p(y) p(z|y) p(x|y,z)" --image 1x28x28'
@@ -40,7 +41,7 @@ class Options:
     data: str = option(
         "the data set (default: the one whose images have this size, else npz)",
         default="",
-        choices=("digits", "mnist", "svhn", "npz", "folder"),
+        choices=(*DATA_SETS, *OWN_DATA),
     )
     term: tuple[str, ...] = option(
         'what is minimised in place of a game, as in "-E[q] log p(x|z)"; may be repeated',

@@ -6,6 +6,7 @@ from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.draws import FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
+from ammgraph.spec.data_sets import held_out
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.schema import Spec
 
@@ -131,7 +132,7 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         found = "no factor is drawn by `data.labeled`, `data.unlabeled` or `empirical`"
         yield _idle("nothing uses the labelled subset", spec.source.key("data", "labeled"), found)
     chosen = data.labeled is not None and data.labeled.count != "all"
-    splits = data.validation > 0 and data.dataset != "svhn"
+    splits = data.validation > 0 and held_out(data.dataset) == "random"
     if "seed" in data.model_fields_set and not chosen and not splits:
         yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))
 

@@ -4,20 +4,13 @@ from collections.abc import Iterator
 
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
-from ammgraph.layers.operations import Shape
 from ammgraph.plan.networks import VariablePlan, shape_text
+from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, RandomMeans, forms_on
 from ammgraph.spec.schema import DataSource, Spec
 
 FIELD_KINDS = {"image": "image", "label": "categorical"}
-
-# data set -> image shape, number of classes
-KNOWN_DATA: dict[str, tuple[Shape, int]] = {
-    "digits": ((1, 8, 8), 10),
-    "mnist": ((1, 28, 28), 10),
-    "svhn": ((3, 32, 32), 10),
-}
 
 
 def check_origins(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -112,26 +105,26 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
 
 
 def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]:
-    known = KNOWN_DATA.get(spec.data.dataset)
+    known = DATA_SETS.get(spec.data.dataset)
     if known is None:
         return
     note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)
-    if variable.kind == "image" and variable.shape != known[0]:
+    if variable.kind == "image" and variable.shape != known.shape:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(known[0])}",
+            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(known.shape)}",
             spec.source.value("variables", variable.name, "shape"),
             found=shape_text(variable.shape),
-            expected=f"`shape: [{', '.join(str(size) for size in known[0])}]`",
+            expected=f"`shape: [{', '.join(str(size) for size in known.shape)}]`",
             notes=note,
         )
-    if variable.kind == "categorical" and variable.shape[0] < known[1]:
+    if variable.kind == "categorical" and variable.shape[0] < known.classes:
         yield Diagnostic(
             "data-mismatch",
             f"`{variable.name}` has {counted(variable.shape[0], 'category')}, but `{spec.data.dataset}` has "
-            f"{counted(known[1], 'class')}",
+            f"{counted(known.classes, 'class')}",
             spec.source.value("variables", variable.name, "size"),
-            expected=f"at least {known[1]}",
+            expected=f"at least {known.classes}",
             notes=note,
         )
 

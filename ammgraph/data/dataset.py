@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ammgraph.data.files import read_folder, read_npz
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
-from ammgraph.data.standard import read_digits, read_mnist, read_svhn
+from ammgraph.data.standard import read_named
 from ammgraph.diagnostics import RunError, counted
+from ammgraph.spec.data_sets import DATA_SETS, held_out
 from ammgraph.spec.schema import Data, Labeled
 
 
@@ -57,9 +58,9 @@ def load_data(data: Data, directory: Path | None, download: bool = True) -> Data
 
     Args:
         data: the spec's `data:` section.
-        directory: `--data-dir`: where MNIST's and SVHN's files are or go to (else a folder of the user's cache), and
-            what a relative `data.path` starts from (else the current folder).
-        download: whether absent files of MNIST and SVHN may be fetched.
+        directory: `--data-dir`: where files of data sets with a name are or go to (else a folder of the user's cache),
+            and what a relative `data.path` starts from (else the current folder).
+        download: whether absent files of data sets with a name may be fetched.
 
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
@@ -116,15 +117,13 @@ def fingerprint(split: Split) -> str:
     return found.hexdigest()
 
 
+_OWN_READERS = {"npz": read_npz, "folder": read_folder}
+
+
 def _read(data: Data, directory: Path | None, download: bool) -> Records:
-    if data.dataset == "digits":
-        return read_digits()
-    if data.dataset == "mnist":
-        return read_mnist(_root(directory), download)
-    if data.dataset == "svhn":
-        return read_svhn(_root(directory), download)
-    path = _given_path(data, directory)
-    return read_npz(path) if data.dataset == "npz" else read_folder(path)
+    if data.dataset in DATA_SETS:
+        return read_named(data.dataset, _root(directory), download)
+    return _OWN_READERS[data.dataset](_given_path(data, directory))
 
 
 def cache_folder(kind: str) -> Path:
@@ -133,7 +132,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def _root(directory: Path | None) -> Path:
-    return cache_folder("data") if directory is None else directory.expanduser()
+    return cache_folder("data") if directory is None else Path(os.path.expanduser(directory))
 
 
 def _given_path(data: Data, directory: Path | None) -> Path:
@@ -160,7 +159,7 @@ def _held_out(data: Data, count: int) -> Tensor:
         raise RunError(
             f"`data.validation` holds out {data.validation:,} of {count:,} training examples and leaves none; lower it"
         )
-    if data.dataset == "svhn":  # ALI's split: the last ones in file order
+    if held_out(data.dataset) == "last":
         return torch.arange(count - data.validation, count)
     return _permutation(count, data.seed, _VALIDATION)[: data.validation].sort().values
 

@@ -1,6 +1,7 @@
-"""Readers of the data sets with a name: scikit-learn's digits, MNIST and SVHN. No network unless files are absent."""
+"""Readers of the data sets with a name, which stand in `spec.data_sets`. No network unless files are absent."""
 
 import os
+import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,16 +11,33 @@ from torch import Tensor
 
 from ammgraph.data.records import DataAbsent, Records, Split, checked_records, reading
 from ammgraph.diagnostics import RunError
+from ammgraph.spec.data_sets import DATA_SETS
 
 # The imports inside the readers are seconds of start-up that no other data set should pay.
 
 _DIGIT_NAMES = tuple("0123456789")
 
 
-def read_digits() -> Records:
+def read_named(name: str, root: Path, download: bool) -> Records:
+    """The data set of that name.
+
+    Args:
+        name: in `DATA_SETS`.
+        root: the folder for files.
+        download: whether absent ones may be fetched.
+
+    Raises:
+        RunError: files are absent and not to be had, or damaged.
+    """
+    reader = DATA_SETS[name].reader
+    records: Records = pkgutil.resolve_name(reader if "." in reader else f"{__name__}.{reader}")(root, download)
+    return records
+
+
+def read_digits(root: Path, download: bool) -> Records:
     """`u = round(255 v / 16)` for scikit-learn's pixels v in 0..16, so that v = round(16 u / 255).
 
-    1,797 images of 1x8x8 that ship with scikit-learn. There is no test split.
+    1,797 images of 1x8x8 that ship with scikit-learn, so that no folder is read. There is no test split.
     """
     from sklearn.datasets import load_digits
 

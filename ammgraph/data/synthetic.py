@@ -4,7 +4,7 @@ import torch
 
 from ammgraph.data.dataset import Dataset, split_data
 from ammgraph.data.records import Records, Split, checked_records, shape_text
-from ammgraph.spec.data_sets import COUNTS
+from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.schema import Data
 
 DIFFERENT = 4096  # images, which are then repeated
@@ -19,7 +19,8 @@ def synthetic_data(data: Data, shape: tuple[int, int, int], classes: int, least:
         classes: number of classes.
         least: training examples where the data set's number is not known, beside those that are held out.
     """
-    train, test = COUNTS.get(data.dataset, (least + data.validation, 0))
+    known = DATA_SETS.get(data.dataset)
+    train, test = (least + data.validation, 0) if known is None else (known.train, known.test)
     generator = torch.Generator().manual_seed(0)
     source = f"synthetic images of {shape_text(shape)} in place of `{data.dataset}`"
     names = tuple(str(label) for label in range(classes))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ammgraph.plan.draws import FromNetwork
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.spec.data_sets import COUNTS
+from ammgraph.spec.data_sets import DATA_SETS
 
 BATCH = 200  # images that pass through the networks at once
 COMPONENTS = 1000  # the same of components: their one-hot vectors are a table of this by K
@@ -51,10 +51,10 @@ def evaluation_memory(plan: Plan, scored: int, fitted: int = 0) -> EvaluationMem
 
 def known_counts(plan: Plan) -> tuple[int, int]:
     """(images that are scored, images on which assignments are fitted as well) of data sets with a name, else 0."""
-    train, test = COUNTS.get(plan.data.dataset, (0, 0))
-    if not train:
+    known = DATA_SETS.get(plan.data.dataset)
+    if known is None:
         return 0, 0
-    return test or train - plan.data.validation, plan.data.validation
+    return known.test or known.train - plan.data.validation, plan.data.validation
 
 
 def _tables(plan: Plan, readout: ReadoutPlan, scored: int, fitted: int) -> int:

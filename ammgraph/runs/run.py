@@ -280,7 +280,7 @@ class Place:
     Args:
         device: where the model goes; the data stay where they are.
         data_dir: the folder of the data's files, where it is not the one that the run was trained with.
-        download: whether absent files of MNIST and SVHN may be fetched.
+        download: whether absent files of data sets with a name may be fetched.
     """
 
     device: torch.device

@@ -1,4 +1,68 @@
-"""What is known of the data sets with a name without reading them."""
+"""Data sets, by name: what is known without reading them, and what reads them. One entry each."""
 
-# Training and test images.
-COUNTS = {"digits": (1_797, 0), "mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ammgraph.layers.operations import Shape
+
+HeldOut: TypeAlias = Literal["random", "last"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images with labels that a spec has for a name.
+
+    Args:
+        meaning: what it is, and whether it is fetched, for the reference.
+        shape: of an image, (channels, height, width), in pixels.
+        classes: their number; labels are 0 to classes - 1.
+        train: number of training images, those held out for validation among them.
+        test: number of test images; 0 where it has none of its own.
+        reader: what reads it, of `data.standard` or by its whole dotted name. It is called with the folder for files
+            and whether absent ones may be fetched, and gives `Records`.
+        held_out: which training images are held out: `random` ones, by `data.seed`, or the `last` in file order.
+        epochs: length of training that `ammgraph new` writes.
+    """
+
+    meaning: str
+    shape: Shape
+    classes: int
+    train: int
+    test: int
+    reader: str
+    held_out: HeldOut = "random"
+    epochs: int = 100
+
+
+# Where two have images of one shape, `ammgraph new` takes the first.
+DATA_SETS: dict[str, DataSet] = {
+    "digits": DataSet(
+        "scikit-learn's 8x8 digits, no download", (1, 8, 8), 10, train=1_797, test=0, reader="read_digits", epochs=200
+    ),
+    "mnist": DataSet(
+        "28x28 digits, fetched on first use", (1, 28, 28), 10, train=60_000, test=10_000, reader="read_mnist"
+    ),
+    "svhn": DataSet(
+        "32x32 digits in colour, fetched on first use",
+        (3, 32, 32),
+        10,
+        train=73_257,
+        test=26_032,
+        reader="read_svhn",
+        held_out="last",  # ALI's split
+    ),
+}
+
+# A user's own data, at `data.path`: their format -> what lies there.
+OWN_DATA = {"npz": "a file of arrays", "folder": "images in one sub-folder per class"}
+
+
+def held_out(name: str) -> HeldOut:
+    """Which training images `data.validation` holds out; of a user's own random ones."""
+    return DATA_SETS[name].held_out if name in DATA_SETS else "random"
+
+
+def meanings() -> str:
+    """Every name with what it stands for, as the reference has them."""
+    named = {name: known.meaning for name, known in DATA_SETS.items()}
+    return ", ".join(f"`{name}` ({meaning})" for name, meaning in (named | OWN_DATA).items())

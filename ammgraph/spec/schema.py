@@ -23,6 +23,7 @@ from pydantic import (
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, meanings
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
@@ -92,14 +93,18 @@ class Labeled(Model):
     )
 
 
+if TYPE_CHECKING:
+    DataSetName = str
+else:  # what the table of data sets holds
+    DataSetName = Literal[(*DATA_SETS, *OWN_DATA)]
+
+_LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
+
+
 class Data(Model):
     """Where examples come from and how they are split."""
 
-    dataset: Literal["digits", "mnist", "svhn", "npz", "folder"] = Field(
-        description="`digits` (scikit-learn's 8x8 digits, no download), `mnist`, `svhn` (both fetched on first use), "
-        "`npz` (a file of arrays), `folder` (images in one sub-folder per class).",
-        examples=["digits"],
-    )
+    dataset: DataSetName = Field(description=f"{meanings()}.", examples=["digits"])
     path: str | None = Field(
         None,
         min_length=1,
@@ -109,8 +114,8 @@ class Data(Model):
     )
     validation: Whole = Field(
         0,
-        description="Number of training examples held out, chosen at random by `seed` (of `svhn` the last in file "
-        "order).",
+        description="Number of training examples held out, chosen at random by `seed` "
+        f"(of {_LAST} the last in file order).",
         examples=[5000],
     )
     labeled: Labeled | None = Field(
@@ -129,10 +134,10 @@ class Data(Model):
 
     @model_validator(mode="after")
     def _path_goes_with_the_dataset(self) -> Self:
-        if self.dataset in ("npz", "folder") and self.path is None:
+        if self.dataset in OWN_DATA and self.path is None:
             message = f"{{place}} has no `path`, which `dataset: {self.dataset}` needs"
             raise problem("missing-key", message, stands_at="key")
-        if self.dataset not in ("npz", "folder") and self.path is not None:
+        if self.dataset not in OWN_DATA and self.path is not None:
             message = f"`dataset: {self.dataset}` takes no `path`"
             raise problem(
                 "conflicting-keys",

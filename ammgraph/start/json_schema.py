@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from ammgraph.spec.data_sets import OWN_DATA
 from ammgraph.spec.merge import is_unit
 from ammgraph.spec.names import RESERVED
 from ammgraph.spec.schema import Spec
@@ -129,7 +130,7 @@ def _relate_keys(definitions: Schema) -> None:
     """What a spec that stands alone says exactly once, and the path that only a user's own data have."""
     definitions["Weights"] |= {"minProperties": 1, "maxProperties": 1}
     definitions["Training"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]
-    own = {"properties": {"dataset": {"enum": ["npz", "folder"]}}}
+    own = {"properties": {"dataset": {"enum": list(OWN_DATA)}}}
     definitions["Data"] |= {"if": own, "then": {"required": ["path"]}, "else": {"not": {"required": ["path"]}}}
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, SpecError
 from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
 from ammgraph.spec.notation import Factor
 from ammgraph.spec.source import printable
 from ammgraph.start.json_schema import SCHEMA_LINE
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows
 from ammgraph.start.typed import Factorizations, Sides, Typed, read_factorizations
 
-EPOCHS = {"digits": 200, "mnist": 100, "svhn": 100}
+EPOCHS = 100  # of a user's own data
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
         _terms(page, typed)
     page.line("\ntraining:")
     page.line("  batch_size: 100")
-    page.line(f"  epochs: {EPOCHS.get(model.dataset, 100)}")
+    page.line(f"  epochs: {DATA_SETS[model.dataset].epochs if model.dataset in DATA_SETS else EPOCHS}")
     page.line("  optimizers:")
     page.line("    default: {name: adam, learning_rate: 2e-4, betas: [0.5, 0.999]}")
     page.line("  initializer: {weights: {normal: 0.02}, biases: 0}")
@@ -153,7 +154,7 @@ class _Page:
 def _data(page: _Page, model: Factorizations) -> None:
     name, typed = model.dataset, model.typed.data
     columns = [f"dataset: {name}"]
-    columns += [f"path: {'images' if name == 'folder' else 'images.npz'}"] if name in ("npz", "folder") else []
+    columns += [f"path: {'images' if name == 'folder' else 'images.npz'}"] if name in OWN_DATA else []
     columns += ["labeled: {count: all}"] if model.labels else []
     place = ("dataset", Span("--data", 1, 1, len(typed) + 1) if typed else None)
     if name == "npz":

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean, stop_if
+from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.notation import Factor, NotationError, parse_factor
 from ammgraph.start.tables import Size, size_text
 
 # A variable whose name begins so is one of these, unless an option says otherwise; any other one is real.
 IMAGE_LETTERS, CATEGORICAL_LETTERS = ("x",), ("y", "c")
 CATEGORIES, DIMENSIONS = 10, 64
-DATA_BY_SHAPE = {(1, 8, 8): "digits", (1, 28, 28): "mnist", (3, 32, 32): "svhn"}
+DATA = "mnist"  # where neither data nor the size of an image is given
 DRAWN = {
     "image": "networks draw images without noise in any case",
     "categorical": "its row's activation says how a category is drawn; `straight_through` draws none but the likeliest",
@@ -76,7 +77,9 @@ class Factorizations:
     def dataset(self) -> str:
         """The data set that is named, else one whose images have the shape of the first image."""
         shapes = [size.shape for size in self.sizes.values() if size.kind == "image"]
-        return self.typed.data or (DATA_BY_SHAPE.get(shapes[0], "npz") if shapes else "mnist")
+        if self.typed.data or not shapes:
+            return self.typed.data or DATA
+        return next((name for name, known in DATA_SETS.items() if known.shape == shapes[0]), "npz")
 
     def place_of(self, name: str) -> Span:
         """The option that gives a variable its size, else the first factor that has it."""
@@ -165,7 +168,7 @@ def _size(typed: Typed, name: str) -> Size:
 
 
 def _default_shape(typed: Typed) -> tuple[int, int, int]:
-    return next((shape for shape, data in DATA_BY_SHAPE.items() if data == (typed.data or "mnist")), (1, 28, 28))
+    return DATA_SETS[typed.data if typed.data in DATA_SETS else DATA].shape
 
 
 def _options_name_variables(typed: Typed, names: Mapping[str, Span]) -> Iterator[Diagnostic]:
