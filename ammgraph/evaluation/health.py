@@ -85,10 +85,14 @@ class Case:
         return [float(value) for value in values if isinstance(value, int | float)]
 
     def last_epoch(self, name: Metric) -> float | None:
-        """The mean over the lines of the last epoch."""
+        """The mean over the lines that begin within the last epoch; the last line where none does."""
         known = [line for line in self.records if isinstance(line.get(str(name)), int | float)]
-        end = known[-1].get("epoch", 0) if known else 0
-        values = [float(line[str(name)]) for line in known if line is known[-1] or line.get("epoch", 0) > end - 1]
+        begins = [0.0, *(line.get("epoch", 0.0) for line in known)]
+        values = [
+            float(line[str(name)])
+            for line, begin in zip(known, begins, strict=False)
+            if line is known[-1] or begin >= begins[-1] - 1
+        ]
         return statistics.fmean(values) if values else None
 
 
@@ -345,13 +349,17 @@ def _wins(case: Case) -> list[Finding]:
 def _diverges(case: Case) -> list[Finding]:
     """m_1 < m_2 < m_3 < m_4, m_4 - m_3 >= (m_2 - m_1) / 2, m_4 > 5 s: medians of a loss over the quarters of training.
 
-    s is the largest of |m_1| and what a blind discriminator pays, or for a term the sum of all terms' |m_1|. Of a game
-    it is the player who pays more that diverges; of a term only growth counts, for a likelihood has no bound below.
+    s is the largest of |m_1| and what a blind discriminator pays, or for a term the sum of its |m_1| and of the largest
+    |m_i| of each other term. Of a game it is the player who pays more that diverges; of a term only growth counts, for
+    a likelihood has no bound below.
     """
     found = []
     terms = {term.name: _medians(case.curve(Metric(term.name, "value"))) for term in case.plan.terms}
-    whole = sum(abs(medians[0]) for medians in terms.values() if medians)
-    curves = [(f"term `{name}`", name, medians, whole) for name, medians in terms.items()]
+    largest = {name: max(map(abs, medians), default=0.0) for name, medians in terms.items()}
+    curves = [
+        (f"term `{name}`", name, medians, sum(largest.values()) - largest[name] + (abs(medians[0]) if medians else 0.0))
+        for name, medians in terms.items()
+    ]
     for game in case.plan.games:
         for role in ("discriminator", "generator"):
             medians = _medians(case.curve(Metric(game.name, role)))

@@ -5,6 +5,7 @@ evaluate_run   a run directory -> `evaluation.json`
 """
 
 import logging
+import math
 import warnings
 from dataclasses import dataclass, replace
 from itertools import product
@@ -376,7 +377,13 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
     train, labels = loaded.dataset.train, _numpy(examples.labels)
     values = features_of(loaded.model, loaded.plan, wanted, examples)
     found = []
-    if split != "train" and metrics.labels_tell(_numpy(train.labels)):
+    if split == "train":
+        void = "the images that are searched are the scored ones; `evaluate --split` scores others"
+        common = _Common(wanted.name, "", "", split, len(examples))
+        found += [
+            replace(common.result(name, math.nan), void=void) for name, m in MEASURES.items() if m.of == "features"
+        ]
+    elif metrics.labels_tell(_numpy(train.labels)):
         known = features_of(loaded.model, loaded.plan, wanted, train), _numpy(train.labels)
         common = _Common(wanted.name, "", f"by {counted(len(train), 'training image')}", split, len(examples))
         for name, measure in MEASURES.items():

@@ -65,7 +65,7 @@ class Densities:
     def functional(self, name: str, arguments: Sequence[str]) -> str:
         """A call of a helper; of what is pooled one number."""
         helper = FUNCTIONALS[name].torch.format(self._kinds[arguments[0]])
-        return f"{helper}({', '.join(arguments)})" + (".sum()" if arguments[0] in self._pooled else "")
+        return f"{helper}({', '.join(arguments)})" + (".sum()" if self._pooled.intersection(arguments) else "")
 
     def _parameters(self, score: ScorePlan) -> str:
         assert score.density is not None

@@ -37,8 +37,10 @@ def slower(network: NetworkPlan, factor: float) -> Change:
 
 
 def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
-    """`slower` of the network with the largest rate, of those named or of all."""
+    """`slower` of the network with the largest rate, of those named or of all; of the default where all have one."""
     trained = [network for network in plan.networks if network.parameters]
+    if len({network.optimizer.model_dump_json() for network in trained}) == 1:
+        return _scaled("training.optimizers.default.learning_rate", trained[0].optimizer.learning_rate, factor)
     chosen = [network for network in trained if network.name in set(names)] or trained
     return slower(max(chosen, key=lambda network: max(rate for _, rate in _points(network))), factor)
 
@@ -73,6 +75,8 @@ def weightier(plan: Plan, owner: str, factor: float) -> tuple[Change, ...]:
         return ()
     of_game = any(game.name == owner for game in plan.games)
     weight = plan.game(owner).weight if of_game else plan.term(owner).weight
+    if not any(value for _, value in weight.points):
+        return ()
     return (_scaled(f"{'games' if of_game else 'terms'}.{owner}.weight", weight, factor),)
 
 
@@ -90,7 +94,7 @@ def surer_categories(plan: Plan, factor: FactorPlan) -> tuple[Change, ...]:
         if name in table and not table[name].batchnorm and table[name].op is not None
     ]
     drawn = table[factor.origin.row].activation
-    if drawn is not None and "straight_through" not in drawn.name:
+    if factor.needed and drawn is not None and "straight_through" not in drawn.name:
         found.append(Change(f"networks.{network.name}.layers.{factor.origin.row}.activation", ONE_HOT, str(drawn)))
     return tuple(found)
 
@@ -130,11 +134,11 @@ def matched(plan: Plan, variables: Iterable[str]) -> tuple[Change, ...]:
 
 
 def rebuilding(plan: Plan, item: ReconstructionPlan) -> tuple[Change, ...]:
-    """A term that asks for reconstructions, or more weight of those that score the images."""
+    """A term that asks for reconstructions; or a longer training, and more weight of those that score the images."""
     factor = plan.draw(item.generate).factor_of(item.variable)
     scoring = [term.name for term in plan.terms if any(score.name == factor.text for score in term.scores)]
     if scoring:
-        return tuple(change for name in scoring for change in weightier(plan, name, 3))
+        return (*longer(plan), *(change for name in scoring for change in weightier(plan, name, 10)))
     return (Change("terms.reconstruction.minimize", f"-E[{item.infer}] log {factor.text}", "none"),)
 
 

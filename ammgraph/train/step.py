@@ -84,7 +84,7 @@ def take_turn(
         _add(now, gradients, objective, found)
     for objective in now.objectives("passes"):
         _between(now, objective, draws, gradients, values)
-    values |= gradient_norms(gradients)
+    values |= _still(now, gradients) | gradient_norms(gradients)
     return Outcome(gradients, {name: value.detach() for name, value in values.items()})
 
 
@@ -94,6 +94,13 @@ def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
         str(Metric(network, GRADIENT)): torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
         for network, found in gradients.items()
     }
+
+
+def _still(now: _Moment, gradients: Gradients) -> dict[str, Tensor]:
+    """The norm 0 of the gradient of each network that stands still, all of whose losses weigh 0 now."""
+    names = {name for objective in now.turn.objectives for name in objective.networks if now.parameters([name])}
+    zero = next(now.model.parameters()).new_zeros(())
+    return {str(Metric(name, GRADIENT)): zero for name in sorted(names - set(gradients))}
 
 
 def _draw(now: _Moment, data: Mapping[str, Tensors], values: dict[str, Tensor]) -> dict[str, Draw]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import ALTERNATING, EMA, LABELED, TINY, data_of, differences, trainer_of
+from tiny import ALTERNATING, EMA, LABELED, TERMS, TINY, data_of, differences, trainer_of
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
@@ -347,7 +347,7 @@ def test_weights_that_are_finite_and_give_no_numbers_are_never_saved(tmp_path: P
     assert named == (
         "with the weights after step 6 SAMPLE is not finite; the last good checkpoint is untouched; "
         "training has diverged: begin a new run with lower learning rates, as by `--set "
-        "'training.optimizers.encoder.learning_rate=[[0, 0.0001], [0.125, 0.0001], [0.125, 1e+14]]' "
+        "'training.optimizers.default.learning_rate=[[0, 0.0001], [0.125, 0.0001], [0.125, 1e+14]]' "
         "(now 0.001 @0 -> 0.001 @0.125 -> 1000000000000000 @0.125)`"
     )
     assert finite(it.state_dict())
@@ -480,3 +480,23 @@ def test_the_plan_of_a_turn_is_executed_as_it_stands(monkeypatch: pytest.MonkeyP
     it.advance()
     assert len(calls) == 3
     assert it.step == 1
+
+
+def test_a_network_whose_losses_weigh_0_at_first_stands_still_and_is_logged(tmp_path: Path) -> None:
+    late = "terms.reconstruction.weight=[[0, 0], [1/8, 0], [1/8, 1]]"
+    it = trainer_of(TERMS, late)
+    before = [parameter.detach().clone() for parameter in it.model.network("decoder").parameters()]
+    assert fit(it, tmp_path, log_every=50)
+    (line,) = [line for line in record.read(tmp_path / "metrics.jsonl") if "reconstruction/value" in line]
+    assert line["decoder/gradient_norm"] > 0  # the mean of zeros, and of what came later
+    after = list(it.model.network("decoder").parameters())
+    assert not all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_the_rate_to_lower_is_the_one_that_is_written(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as error:
+        fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e+15}")), tmp_path)
+    assert "as by `--set 'training.optimizers.default.learning_rate=1e+14'" in str(error.value)
+    own = "training.optimizers.critic={name: sgd, learning_rate: 1e+15}"
+    with pytest.raises(RunError, match=r"optimizers\.critic\.learning_rate=1e"):
+        fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e-3}"), own), tmp_path / "own")
