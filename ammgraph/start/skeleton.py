@@ -118,12 +118,9 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
     if typed.term or again:
         page.line("\nterms:")
     if again:
-        page.line(
-            "  # Which partition a game settles in is open; here a moved image keeps its class, and all classes are used."
-        )
-        page.line(
-            f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{'`, `'.join(again.twins.values())}`."
-        )
+        twins = "`, `".join(again.twins.values())
+        page.line("  # A game leaves the partition open: here a moved image keeps its class, and all classes are used.")
+        page.line(f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{twins}`.")
         for name, term in again.terms.items():
             page.line(f"  {name}: {{minimize: {json.dumps(term)}}}")
     _terms(page, typed)
@@ -133,8 +130,7 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
     page.line("  optimizers:")
     page.line("    default: {name: adam, learning_rate: 1e-3, betas: [0.5, 0.999]}")
     page.line("  initializer: {weights: {kaiming_normal: 0.2}, biases: 0}")
-    page.line("  ema: {default: 0.995}       # the mean of late weights, in place of a learning rate that falls")
-    page.line(f"\nevaluation: {{weights: ema, every_epochs: {EVALUATED.get(model.dataset, 10)}}}")
+    page.line(f"\nevaluation: {{every_epochs: {EVALUATED.get(model.dataset, 10)}}}")
     return Skeleton("\n".join(page.lines) + "\n", typed, tuple(page.places))
 
 
