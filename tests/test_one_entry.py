@@ -80,7 +80,8 @@ from pathlib import Path
 from ammgraph.spec import data_sets
 
 data_sets.DATA_SETS["stripes"] = data_sets.DataSet(
-    "rows that are lit", (1, 8, 8), 8, train=320, test=40, reader="__main__.read_stripes", held_out="last", epochs=7
+    "rows that are lit", (1, 8, 8), 8, train=320, test=40, reader="__main__.read_stripes", held_out="last",
+    every_epochs=7,
 )
 
 
@@ -249,7 +250,7 @@ def test_a_data_set_is_one_entry(found: dict[str, Any]) -> None:
     assert found["held_out"] == list(range(30, 40))  # the last ones in file order
     assert found["counts"] == [40, 80]
     assert "dataset: stripes" in found["begun"]
-    assert "epochs: 7" in found["begun"]
+    assert "every_epochs: 7" in found["begun"]
     assert "`x` has another shape than the images of `stripes`, 1x8x8" in found["refused"]
     assert "`y` has 7 categories, but `stripes` has 8 classes" in found["refused"]
     assert '"stripes"' in found["schema"]

@@ -21,7 +21,7 @@ class DataSet:
         reader: what reads it, of `data.standard` or by its whole dotted name. It is called with the folder for files
             and whether absent ones may be fetched, and gives `Records`.
         held_out: which training images are held out: `random` ones, by `data.seed`, or the `last` in file order.
-        epochs: length of training that `ammgraph new` writes.
+        every_epochs: epochs between two evaluations that `ammgraph new` writes.
     """
 
     meaning: str
@@ -31,13 +31,19 @@ class DataSet:
     test: int
     reader: str
     held_out: HeldOut = "random"
-    epochs: int = 100
+    every_epochs: int = 1
 
 
 # Where two have images of one shape, `ammgraph new` takes the first.
 DATA_SETS: dict[str, DataSet] = {
     "digits": DataSet(
-        "scikit-learn's 8x8 digits, no download", (1, 8, 8), 10, train=1_797, test=0, reader="read_digits", epochs=200
+        "scikit-learn's 8x8 digits, no download",
+        (1, 8, 8),
+        10,
+        train=1_797,
+        test=0,
+        reader="read_digits",
+        every_epochs=10,
     ),
     "mnist": DataSet(
         "28x28 digits, fetched on first use", (1, 28, 28), 10, train=60_000, test=10_000, reader="read_mnist"

@@ -14,10 +14,12 @@ from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
 from ammgraph.spec.notation import Factor
 from ammgraph.spec.source import printable
 from ammgraph.start.json_schema import SCHEMA_LINE
+from ammgraph.start.moved import moved_again
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows
 from ammgraph.start.typed import Factorizations, Sides, Typed, read_factorizations
 
-EPOCHS = 100  # of a user's own data
+STEPS = 3000
+EVERY_EPOCHS = 10  # between two evaluations of a user's own data, which may be few
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,13 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
         values = ", ".join(f"{constants[name]}: {sizes[name].shape[0]}" for name in constants)
         page.line(f"constants: {{{values}}}" + "  # `--set constants.NAME=VALUE` changes one for a run")
     _data(page, model)
+    again = moved_again(sides, sizes, {name for head, name in networks if head == "q"}) if typed.game else None
     page.line("\nvariables:")
     for name, size in sizes.items():
         page.line(f"  {name}: {_variable_text(name, size, constants)}", (name, model.place_of(name)))
+    for name, twin in again.twins.items() if again else ():
+        text = _variable_text(name, sizes[name], constants)
+        page.line(f"  {twin}: {text}", (twin, model.place_of(name)))
     page.line("\n# A row is a layer if it has a width; rows without one add (`a + b`), join (`a | b`) or act on it.")
     page.line("# A row named like a variable draws it: `mu + expn` is a normal distribution, eq. 20 of the AMM paper.")
     page.line("networks:")
@@ -98,42 +104,60 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
                 variable = placed.factor.variables[0]
                 rows = factor_rows(placed.factor, sizes, constants, variable in typed.deterministic)
                 _network(page, network, str(placed.factor), rows, placed.span)
-    read = _critic_reads(sides, sizes)
-    rows = critic_rows(read, sizes)
-    if typed.game:
-        _network(page, "critic", f"d({', '.join(read)}), the logit", rows, None)
+    critics = _critics(sides, sizes, networks) if typed.game else {}
+    for critic, read in critics.items():
+        _network(page, critic, f"d({', '.join(read)}), the logit", critic_rows(read, sizes), None)
+    if again:
+        _network(page, "mover", "the same image, moved, turned, sheared and zoomed a little", again.mover, None)
     _distributions(page, model, networks)
+    if again:
+        page.line(f"  {again.head}:  # the same images a second time, moved")
+        for factor, value in again.factors(networks):
+            page.line(f"    {factor}: {value}")
     if typed.game:
-        _game(page, typed, sides, rows)
-    if typed.term:
-        _terms(page, typed)
+        _games(page, typed, sides, {critic: critic_rows(read, sizes)[-1][0] for critic, read in critics.items()})
+    if typed.term or again:
+        page.line("\nterms:")
+    if again:
+        twins = "`, `".join(again.twins.values())
+        page.line("  # A game leaves the partition open: here a moved image keeps its class, and all classes are used.")
+        page.line(f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{twins}`.")
+        for name, term in again.terms.items():
+            page.line(f"  {name}: {{minimize: {json.dumps(term)}}}")
+    _terms(page, typed)
     page.line("\ntraining:")
     page.line("  batch_size: 100")
-    page.line(f"  epochs: {DATA_SETS[model.dataset].epochs if model.dataset in DATA_SETS else EPOCHS}")
+    page.line(f"  steps: {STEPS}")
     page.line("  optimizers:")
-    page.line("    default: {name: adam, learning_rate: 2e-4, betas: [0.5, 0.999]}")
-    page.line("  initializer: {weights: {normal: 0.02}, biases: 0}")
+    page.line("    default: {name: adam, learning_rate: 1e-3, betas: [0.5, 0.999]}")
+    page.line("  initializer: {weights: {kaiming_normal: 0.2}, biases: 0}")
+    every = DATA_SETS[model.dataset].every_epochs if model.dataset in DATA_SETS else EVERY_EPOCHS
+    page.line(f"\nevaluation: {{every_epochs: {every}}}")
     return Skeleton("\n".join(page.lines) + "\n", typed, tuple(page.places))
 
 
-def _game(page: "_Page", typed: Typed, sides: Sides, rows: Rows) -> None:
+def _games(page: "_Page", typed: Typed, sides: Sides, logits: Mapping[str, str]) -> None:
     whole = {head: Span(f"--{head}", 1, 1, len(getattr(typed, head)) + 1) for head in sides}
     page.line("\ngames:")
-    page.line("  joint:")
-    page.line(
-        "    match: [q, p]               # the discriminator says 1 to the first",
-        ("q,", whole["q"]),
-        ("p]", whole["p"]),
-    )
-    page.line(f"    discriminator: critic.{rows[-1][0]}")
-    page.line(
-        f"    objective: jensen_shannon   # or {', '.join(name for name in OBJECTIVES if name != 'jensen_shannon')}"
-    )
-    page.line("    gradient_penalty: {lambda: 10}      # or roth_penalty: {gamma: 2}, r1_penalty: {gamma: 10}")
+    if len(logits) > 1:
+        page.line(
+            "  # On both sides what no discriminator sees together is independent given the rest: to match these is"
+        )
+        page.line("  # to match the joint distributions, and each of these games is easier.")
+    for critic, logit in logits.items():
+        page.line(f"  {critic.removeprefix('critic').strip('_') or 'joint'}:")
+        page.line(
+            "    match: [q, p]               # the discriminator says 1 to the first",
+            ("q,", whole["q"]),
+            ("p]", whole["p"]),
+        )
+        page.line(f"    discriminator: {critic}.{logit}")
+        others = ", ".join(name for name in OBJECTIVES if name != "jensen_shannon")
+        page.line(f"    objective: jensen_shannon   # or {others}")
+        page.line("    roth_penalty: {gamma: 6}    # or gradient_penalty: {lambda: 10}, r1_penalty: {gamma: 10}")
 
 
 def _terms(page: "_Page", typed: Typed) -> None:
-    page.line("\nterms:")
     for index, term in enumerate(typed.term, start=1):
         written = json.dumps(term, ensure_ascii=False)
         page.line(f"  term_{index}: {{minimize: {written}}}", (written, Span("--term", index, 1, len(term) + 1)))
@@ -222,6 +246,29 @@ def _network_names(sides: Sides, sizes: Mapping[str, Size]) -> dict[tuple[str, s
         wanted = name if bases.count(name) == 1 else f"{name}_{factor.variables[0]}"
         names[head, str(factor)] = _free(wanted, [*names.values(), *sides, "critic"])
     return names
+
+
+def _critics(sides: Sides, sizes: Mapping[str, Size], networks: Mapping[tuple[str, str], str]) -> dict[str, list[str]]:
+    """Discriminator -> what it reads: one for each clique where that is enough, else one for all variables.
+
+    Where both sides obey the independences of one chordal graph, the distributions of its cliques determine the joint.
+    """
+    import networkx as nx  # 0.2 seconds
+
+    read = _critic_reads(sides, sizes)
+    drawn = {head: {name for placed in side for name in placed.factor.variables} for head, side in sides.items()}
+    cliques = [read]
+    if set(read) == drawn["q"] == drawn["p"]:
+        graph = nx.Graph()
+        for placed in [placed for side in sides.values() for placed in side]:
+            together = placed.factor.variables + placed.factor.given
+            graph.add_nodes_from(together)
+            graph.add_edges_from((a, b) for a in together for b in together if a < b)
+        if nx.is_chordal(graph):
+            cliques = sorted(sorted(clique, key=read.index) for clique in nx.chordal_graph_cliques(graph))
+    if len(cliques) == 1:
+        return {_free("critic", [*networks.values(), *sides]): cliques[0]}
+    return {_free(f"critic_{'_'.join(clique)}", [*networks.values(), *sides]): clique for clique in cliques}
 
 
 def _critic_reads(sides: Sides, sizes: Mapping[str, Size]) -> list[str]:

@@ -42,6 +42,8 @@ def factor_rows(factor: Factor, sizes: Mapping[str, Size], constants: Mapping[st
     """
     fresh = _fresh_names(sizes)
     variable = factor.variables[0]
+    if is_mixture(factor, sizes) and not deterministic:
+        return _component_rows(factor, constants[variable], fresh)
     rows, read = _features(factor.given, sizes, fresh, NORMED)
     hidden = [fresh("h1"), fresh("h2")]
     rows.append((hidden[0], f"input: {_value(' | '.join(read))}, channels: {HIDDEN}, width: 1, {NORMED}"))
@@ -52,7 +54,8 @@ def factor_rows(factor: Factor, sizes: Mapping[str, Size], constants: Mapping[st
     size = constants[variable]
     if sizes[variable].kind == "categorical":
         logits = fresh(f"{variable}_logits")
-        rows.append((logits, f"input: {last}, channels: {size}, width: 1"))
+        # Normed logits have the same spread over a batch for every category, so that none is left without images.
+        rows.append((logits, f"input: {last}, channels: {size}, width: 1, batchnorm: true"))
         # One-hot forward: a softmax vector would tell the discriminator which side it comes from.
         rows.append((variable, f"input: {logits}, activation: gumbel_straight_through 1"))
     elif deterministic:
@@ -63,6 +66,27 @@ def factor_rows(factor: Factor, sizes: Mapping[str, Size], constants: Mapping[st
         rows.append((noise, f"input: {last}, channels: {size}, width: 1, activation: expn"))
         rows.append((variable, f"input: {mean} + {noise}"))
     return rows
+
+
+def is_mixture(factor: Factor, sizes: Mapping[str, Size]) -> bool:
+    """Whether a factor gives each category a component: `p(z|y)`, z real and y categorical."""
+    return (
+        bool(factor.given)
+        and all(sizes[name].kind == "categorical" for name in factor.given)
+        and (sizes[factor.variables[0]].kind == "real")
+    )
+
+
+def _component_rows(factor: Factor, size: str, fresh: Callable[[str], str]) -> Rows:
+    """Components of variance 1 around means that start apart: where means start together, components overlap."""
+    variable = factor.variables[0]
+    mean, noise = fresh(f"{variable}_mu"), fresh(f"{variable}_sigma")
+    spread = "bias: false, initializer: {weights: {normal: 1.5}}"
+    return [
+        (mean, f"input: {_value(' | '.join(factor.given))}, channels: {size}, width: 1, {spread}"),
+        (noise, f"input: zeros({size}), activation: expn"),
+        (variable, f"input: {mean} + {noise}"),
+    ]
 
 
 def critic_rows(read: Sequence[str], sizes: Mapping[str, Size]) -> Rows:
