@@ -181,6 +181,17 @@ def test_a_copy_validates_and_is_not_overwritten(ammgraph: Run) -> None:
     assert err.startswith("error: `mine.yaml` is there already and is not overwritten")
 
 
+def test_new_says_what_validate_would_warn_of(ammgraph: Run) -> None:
+    code, out, err = ammgraph(
+        *("new", "turned.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)", "--image", "1x8x8"),
+        *("--term", "E[q] log p(x|z)"),
+    )
+    assert code == 0
+    assert err.startswith("warning[suspicious-sign]: `log p(x|z)` is minimised")
+    assert "--> turned.yaml:" in err
+    assert out.startswith("turned.yaml: ")
+
+
 def test_new_writes_a_spec_that_validates_and_says_how_to_go_on(ammgraph: Run) -> None:
     new = ("new", "my model.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)", "--image", "1x8x8", "--real", "z:5")
     code, out, err = ammgraph(*new)

@@ -1,12 +1,14 @@
 """`ammgraph new`: write a spec from two factorizations."""
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import option, positional, switch
 from ammgraph.commands.compiled import summary
+from ammgraph.diagnostics import render
 from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
 from ammgraph.terminal import command
 
@@ -73,6 +75,8 @@ def run(options: Options) -> int:
     text, plan = new_spec(typed, str(path), command(*options.typed))
     write_new(path, text.encode())
     write_schema(path.parent)
+    for warning in plan.warnings:
+        print(render(warning, {str(path): text}), file=sys.stderr)
     print(f"{path}: {summary(plan)}; data: {plan.data.dataset}")
     print("\nNext:")
     print(f"  {command('show', path)}")
