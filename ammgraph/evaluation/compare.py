@@ -90,7 +90,8 @@ def compare_runs(
     Args:
         folders: run directories.
         place: where runs without an `evaluation.json` are evaluated, which writes it.
-        split: what is compared, and scored where it was not; what the first run scored last unless given.
+        split: what is compared, and scored where it was not; unless given what the first run on the same data scored
+            last.
         again: evaluate every run, also those that were.
 
     Raises:
@@ -103,9 +104,12 @@ def compare_runs(
     if twice is not None:
         raise RunError(f"{twice} is named twice; a run counts once")
     groups: list[list[ComparedRun]] = []
+    splits: dict[str, str] = {}  # data -> what is compared of runs on them
     for folder in folders:
         found = _read(folder, place, split, again)
-        split = split or found.evaluation.split
+        wanted = splits.setdefault(found.evaluation.data, found.evaluation.split)
+        if found.evaluation.split != wanted:
+            found = _read(folder, place, wanted, again)
         group = next((runs for runs in groups if found.alike(runs[0])), None)
         if group is None:
             groups.append([found])
