@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_is_exit_code_1(ammgraph: Run) -> None:
     found = re.fullmatch(
         r"error: (?:the \w+'s loss|`\w+`) of (?:game )?`joint` is (?:nan|inf) at step 2; "
         r"no checkpoint was written yet; training has diverged: begin a new run with lower learning rates, "
-        r"as by `--set 'training\.optimizers\.encoder\.learning_rate=1e\+14' \(now 1000000000000000\)`",
+        r"as by `--set 'training\.optimizers\.default\.learning_rate=1e\+14' \(now 1000000000000000\)`",
         last,
     )
     assert found, last

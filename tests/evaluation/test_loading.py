@@ -165,7 +165,7 @@ def test_weights_that_are_finite_and_give_no_numbers_are_told(tiny_run: Path) ->
     assert str(error.value) == (
         f"the newest checkpoint in {tiny_run}, of step 4, gives no numbers: `x` of `p(x|y,z)` is not finite; "
         "training has diverged: begin a new run with lower learning rates, as by `--set "
-        "'training.optimizers.encoder.learning_rate=0.0001' (now 0.001)`"
+        "'training.optimizers.default.learning_rate=0.0001' (now 0.001)`"
     )
 
 
