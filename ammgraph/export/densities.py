@@ -33,7 +33,7 @@ class Densities:
     ) -> None:
         self._plan, self._loss, self._constants, self._samples, self._result = plan, loss, constants, samples, result
         self._kinds: dict[str, str] = {}
-        self._pooled: set[str] = set()
+        self._pooled: set[str] = set()  # and what has no conditions: of no example
 
     def leaf(self, leaf: Leaf) -> str:
         """The parameters of a distribution, `mean, log_variance` or `logits`; a sample; a row."""
@@ -49,6 +49,7 @@ class Densities:
             assert score.density is not None
             kind = score.density.kind
             written = self._prior(score.prior, leaf.draw) if score.prior is not None else self._parameters(score)
+            self._pooled |= set() if leaf.draw else {written}
         self._kinds[written] = kind
         return written
 
@@ -65,7 +66,7 @@ class Densities:
     def functional(self, name: str, arguments: Sequence[str]) -> str:
         """A call of a helper; of what is pooled one number."""
         helper = FUNCTIONALS[name].torch.format(self._kinds[arguments[0]])
-        return f"{helper}({', '.join(arguments)})" + (".sum()" if self._pooled.intersection(arguments) else "")
+        return f"{helper}({', '.join(arguments)})" + (".sum()" if self._pooled.issuperset(arguments) else "")
 
     def _parameters(self, score: ScorePlan) -> str:
         assert score.density is not None

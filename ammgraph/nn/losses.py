@@ -61,7 +61,7 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
             return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
         case Functional(name, arguments):
             measured = _measured(FUNCTIONALS[name].torch, [_value(argument, leaves) for argument in arguments])
-            return measured.sum() if isinstance(arguments[0], Pooled) else measured
+            return measured.sum() if all(map(_is_one, arguments)) else measured
         case Square(argument):
             return _number(_value(argument, leaves)) ** 2
         case Minus(argument):
@@ -80,6 +80,11 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
                 more = _number(_value(term.argument if isinstance(term, Minus) else term, leaves))
                 total = total - more if less else total + more
             return total
+
+
+def _is_one(argument: Expression) -> bool:
+    """Whether it is of no example: the mean of a batch, or a distribution without conditions."""
+    return isinstance(argument, Pooled) or (isinstance(argument, Scored) and not argument.draw)
 
 
 def _tensor(found: _Value) -> Tensor:

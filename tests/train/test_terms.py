@@ -157,6 +157,9 @@ TERMS: dict[str, Callable[[World], Tensor]] = {
     "KL(E[q] c(y|x) || p(y))": lambda w: kl_divergence(
         pooled(w.c(w.x, "q/classifier")), Categorical(probs=torch.ones(3).double())
     ),
+    "KL(p(y) || E[q] c(y|x))": lambda w: kl_divergence(
+        Categorical(probs=torch.ones(3).double()), pooled(w.c(w.x, "q/classifier"))
+    ),
     "KL(E[p] c(y|x) || E[q] q(y|x))": lambda w: kl_divergence(pooled(w.c(w.x_p, "p/classifier")), pooled(w.q_of_y())),
     "-E[p] log c(y|x)": lambda w: -(w.y_p * w.c(w.x_p, "p/classifier").logits).sum(1).mean(),
     "E[p] log p(z|y)": lambda w: w.p_of_z(w.y_p).log_prob(w.z_p).sum(1).mean(),
