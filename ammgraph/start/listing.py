@@ -7,6 +7,7 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import counted
 from ammgraph.show.text import table
 from ammgraph.spec.load import load_spec
+from ammgraph.spec.measures import words
 from ammgraph.spec.schema import Published
 from ammgraph.spec.shipped import shipped_specs
 
@@ -50,7 +51,7 @@ def listing_text(found: Sequence[Listed]) -> str:
 def published_text(number: Published) -> str:
     """`clustering error 3.32 +- 0.39 %, 10 trials (Table 1)`."""
     trials = "" if number.trials is None else f", {counted(number.trials, 'trial')}"
-    return f"{number.metric.replace('_', ' ')} {published_value(number)}{trials} ({number.source})"
+    return f"{words(number.metric)} {published_value(number)}{trials} ({number.source})"
 
 
 def published_value(number: Published) -> str:
