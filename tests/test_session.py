@@ -35,7 +35,7 @@ def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
         *lines(found),
         "published:",
         "  clustering error 3.32 +- 0.39 % (Table 1)",
-        "  nmi 0.9 (elsewhere)",
+        "  NMI 0.9 (elsewhere)",
     ]
     (tmp_path / "spec.json").write_bytes(spec_text(load_spec(TINY).written))
     assert session.score_lines(tmp_path, found) == lines(found)
