@@ -385,11 +385,12 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
         ]
     elif metrics.labels_tell(_numpy(train.labels)):
         known = features_of(loaded.model, loaded.plan, wanted, train), _numpy(train.labels)
-        common = _Common(wanted.name, "", f"by {counted(len(train), 'training image')}", split, len(examples))
         for name, measure in MEASURES.items():
             if measure.of == "features":
                 every = slice(None) if name == "knn_error" else _evenly(len(train))
                 some = tuple(part[every] for part in known)
+                by = f"by {counted(len(some[0]), 'training image')}"
+                common = _Common(wanted.name, "", by, split, len(examples))
                 found.append(common.result(name, metrics.measured(name, *some, values, labels)))
     chosen, size = _evenly(len(examples)), len(np.unique(labels))
     scored = _k_means(split, values[chosen], labels[chosen], size)

@@ -7,6 +7,7 @@ from test_score import only
 from tiny import HERE, TINY, plan_of
 from tiny_runs import make_run
 
+from ammgraph.evaluation import score
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import linear_probe_error, nearest_neighbor_error
@@ -76,3 +77,10 @@ def test_a_row_named_like_a_variable_reads_what_it_is_drawn_from() -> None:
     features = plan_of(TINY, "evaluation.features=encoder.z").features
     assert features is not None
     assert (features.name, features.reads) == ("encoder.z", ("x",))
+
+
+def test_a_probe_says_of_how_many_images_it_is(loaded: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "BASELINE", 300)
+    found = list(evaluate_loaded(loaded, "validation", baseline=False).results)
+    assert only(found, "probe_error").by == "by 300 training images"
+    assert only(found, "knn_error").by == "by 1,600 training images"
