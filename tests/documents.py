@@ -72,8 +72,13 @@ def refreshed(page: str, folder: Path, tables: Mapping[str, Callable[[], str]] |
             output = _python(text, lead, folder, names)
         output = "" if kind == "text" else output
         pieces.append(f"```{kind}\n{text}```")
-    found = "".join([*pieces, page[last:]])
-    for name, table in (tables or {}).items():
+    return with_tables("".join([*pieces, page[last:]]), tables or {})
+
+
+def with_tables(page: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """The page with its tables as they are now."""
+    found = page
+    for name, table in tables.items():
         begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         if begin in found:
             before, _, rest = found.partition(begin)

@@ -45,6 +45,7 @@ SECTIONS: dict[str, str] = {
     "Turn": "`training.schedule`, an entry",
     "Evaluation": "`evaluation`",
     "Published": "`published`, an entry",
+    "Measured": "`measured`, an entry",
 }
 # What the functions of terms are shown with.
 ARGUMENTS: dict[str, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import DOCS, refreshed
+from documents import DOCS, refreshed, with_tables
 from language_tables import (
     DEFINITIONS,
     PARTS,
@@ -27,6 +27,7 @@ from ammgraph.diagnostics import CODES, WARNINGS
 from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_text
 from ammgraph.spec.source import parse, plain
+from ammgraph.start.listing import listed, listing_markdown
 
 ROOT = Path(__file__).parent.parent
 UPDATE = "AMMGRAPH_UPDATE_GOLDEN"
@@ -55,6 +56,17 @@ def test_every_example_runs_and_every_output_is_what_is_printed(
     difference = difflib.unified_diff(written.splitlines(), actual.splitlines(), page.name, "now", lineterm="")
     hint = f"If the change is meant: {UPDATE}=1 pytest {Path(__file__).name}, then review the diff in git"
     assert actual == written, "\n".join([*difference, hint])
+
+
+def test_the_readme_shows_what_the_specs_say_that_they_reach() -> None:
+    page = ROOT / "README.md"
+    written = page.read_text(encoding="utf-8")
+    reached = [spec for spec in listed() if spec.measured]
+    actual = with_tables(written, {"measured": lambda: f"\n{listing_markdown(reached)}\n\n"})
+    if os.environ.get(UPDATE):
+        page.write_text(actual, encoding="utf-8")
+        return
+    assert actual == written
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
@@ -119,6 +131,7 @@ STANDS: dict[str, tuple[str | int, ...]] = {
     "Turn": ("training", "schedule", 0),
     "Evaluation": ("evaluation",),
     "Published": ("published", 0),
+    "Measured": ("measured", 0),
 }
 EXCLUDED: dict[str, tuple[str, ...]] = {"steps": ("epochs",), "epochs": ("steps",), "dataset": ("path",)}
 

@@ -98,11 +98,7 @@ def _plan(resolved: Resolved) -> Plan:
         statistics=training.batchnorm.statistics,
         data=spec.data,
         evaluation=spec.evaluation,
-        published=tuple(
-            number
-            for number in spec.published
-            if all(spec.constants.get(name) == value for name, value in number.when.items())
-        ),
+        published=spec.holding(spec.published),
         warnings=(),
         terms=terms,
         features=plan_features(resolved, draws),

@@ -19,8 +19,8 @@ def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     yield from _columns(spec, plan)
     yield from _common_columns(spec, plan)
     yield from _data(spec, plan)
-    yield from _published(spec, plan)
-    shown_for = {name for number in spec.published for name in number.when}
+    yield from _compared(spec, plan)
+    shown_for = {name for _, _, number in spec.compared for name in number.when}
     for name in spec.constants:
         if name not in spec.used_constants | shown_for:
             yield _idle(f"nothing uses the constant `{name}`", spec.source.key("constants", name))
@@ -137,15 +137,15 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))
 
 
-def _published(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
-    """A published number stands beside one of the model's own, which is of another kind with labels than without."""
+def _compared(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
+    """A number to compare with stands beside one of the model's own, of another kind with labels than without."""
     kinds = {
         of for readout in plan.readouts for of in (("classes",) if readout.supervised else ("clusters", "assigned"))
     }
     kinds |= {"features", "clusters", "assigned"} if plan.features is not None else set()
     measured = {name for name, measure in MEASURES.items() if measure.of in kinds}
-    for index, number in enumerate(spec.published):
+    for section, index, number in spec.compared:
         if number.metric not in measured:
             found = f"it gives {', '.join(f'`{metric}`' for metric in sorted(measured))}" if measured else ""
             message = f"no evaluation of this model gives a `{number.metric}` to compare with"
-            yield _idle(message, spec.source.value("published", index, "metric"), found)
+            yield _idle(message, spec.source.value(section, index, "metric"), found)

@@ -54,13 +54,13 @@ def check_settings(resolved: Resolved) -> Iterator[Diagnostic]:
                 spec.source.key("data", "fields", name),
                 hint=did_you_mean(name, spec.variables),
             )
-    for index, number in enumerate(spec.published):
+    for section, index, number in spec.compared:
         for name in number.when:
             if name not in spec.constants:
                 yield Diagnostic(
                     "unknown-name",
                     f"`{name}` is not a constant",
-                    spec.source.key("published", index, "when", name),
+                    spec.source.key(section, index, "when", name),
                     hint=did_you_mean(name, spec.constants),
                 )
 

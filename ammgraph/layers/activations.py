@@ -42,6 +42,7 @@ class ActivationKind:
     density: Literal["", "normal", "categorical", "bernoulli"] = ""
     range: tuple[float, float] | Literal["", "input"] = ""  # between what its values lie: nothing, or as its input's
     keywords: tuple[tuple[str, int], ...] = ()
+    augments: bool = False  # whether it makes another image of the same thing: data augmentation, where it reads data
 
     @property
     def elementwise(self) -> bool:
@@ -83,6 +84,7 @@ ACTIVATIONS: dict[str, ActivationKind] = {
         Noise("affine", "normal", (2, 3)),
         of="places",
         range="input",
+        augments=True,
     ),
     "relu": ActivationKind("F.relu", "max(x, 0)"),
     "sigmoid": ActivationKind(

@@ -12,7 +12,8 @@ from ammgraph.formulas.objectives import Role
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan
 from ammgraph.plan.networks import NetworkPlan, VariablePlan
 from ammgraph.plan.turns import GamePlan, TermPlan, TurnPlan
-from ammgraph.spec.schema import Data, DataSource, Evaluation, Published
+from ammgraph.spec.published import Published
+from ammgraph.spec.schema import Data, DataSource, Evaluation
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from ammgraph.evaluation.results import SPLITS, Result
 from ammgraph.plan.plan import Plan
 from ammgraph.report.page import Table
 from ammgraph.spec.measures import words
-from ammgraph.spec.schema import Published
+from ammgraph.spec.published import Published
 from ammgraph.start.listing import published_value
 
 

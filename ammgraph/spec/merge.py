@@ -14,7 +14,7 @@ from ammgraph.spec.source import LARGEST_FILE, Entry, Items, Node, Scalar, Table
 
 OVERRIDES = "--set"  # the name of the file whose lines are the overrides
 LONGEST_CHAIN = 20
-NOT_INHERITED = ("extends", "title", "notes", "published")
+NOT_INHERITED = ("extends", "title", "notes", "published", "measured")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Descriptions and examples are what `ammgraph schema` and the language reference 
 What stands under `training` and `networks` is in the modules of these names.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,6 @@ from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
 from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, meanings
-from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
@@ -36,6 +35,7 @@ from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take fro
     RandomMeans,
     Uniform,
 )
+from ammgraph.spec.published import Compared, Measured, Published
 from ammgraph.spec.source import SourceMap
 from ammgraph.spec.sources import DataSource, Source, SourceValue  # noqa: F401
 from ammgraph.spec.training import Training
@@ -228,14 +228,12 @@ _BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": Gradient
 
 if TYPE_CHECKING:
     Objective = str
-    PublishedMetric = str
 
     class _Penalized(Model):
         """A game's penalties."""
 
 else:  # what the tables of formulas hold
     Objective = Literal[tuple(OBJECTIVES)]
-    PublishedMetric = Literal[tuple(name for name, measure in MEASURES.items() if measure.agreement)]
     _Penalized = create_model(
         "_Penalized",
         __base__=Model,
@@ -344,24 +342,6 @@ class Evaluation(Model):
     )
 
 
-class Published(Model):
-    """A number from the literature, shown beside a run's own."""
-
-    when: dict[str, Number] = Field(
-        default_factory=dict,
-        description="Values of constants for which the number holds.",
-        examples=[{"K": 10}],
-    )
-    metric: PublishedMetric = Field(description="What was measured.", examples=["clustering_error"])
-    value: Number = Field(description="The number, in `unit`.", examples=[3.32])
-    std: NonNegative | None = Field(None, description="Standard deviation over trials, in `unit`.", examples=[0.39])
-    unit: Literal["percent", "fraction"] = Field(
-        "percent", description="`percent`, 0 to 100, or `fraction`, 0 to 1.", examples=["percent"]
-    )
-    trials: Count | None = Field(None, description="Number of trials.", examples=[10])
-    source: str = Field(min_length=1, description="Where it stands.", examples=["Table 1"])
-
-
 Distribution = Annotated[
     Annotated[dict[str, SourceValue], Field(min_length=1), Tag("factors")] | Annotated[str, Tag("name")],
     told_by_type(factors="a mapping", name="a text"),
@@ -377,6 +357,9 @@ def _version(value: object) -> object:
     if isinstance(value, str):
         raise problem("wrong-type", "{place} is a text, not a number", found=f'`"{value[:40]}"`', expected="`1`")
     return value
+
+
+N = TypeVar("N", bound=Compared)
 
 
 class Spec(Shown, Model):
@@ -423,6 +406,11 @@ class Spec(Shown, Model):
         description="Numbers from the literature, shown beside a run's own.",
         examples=[[{"metric": "clustering_error", "value": 3.32, "std": 0.39, "trials": 10, "source": "Table 1"}]],
     )
+    measured: tuple[Measured, ...] = Field(
+        (),
+        description="What runs of this spec have reached, for whoever chooses one.",
+        examples=[[{"metric": "clustering_error", "values": [14.2, 16.3, 13.1], "minutes": 0.5}]],
+    )
 
     _source: SourceMap = PrivateAttr()
     _written: dict[str, Any] = PrivateAttr()
@@ -432,6 +420,16 @@ class Spec(Shown, Model):
     def source(self) -> SourceMap:
         """Path of a value -> its place in the files that it came from."""
         return self._source
+
+    @property
+    def compared(self) -> tuple[tuple[str, int, Compared], ...]:
+        """Every number that stands beside a run's own, with its section and its place there."""
+        sections: dict[str, tuple[Compared, ...]] = {"published": self.published, "measured": self.measured}
+        return tuple((name, i, number) for name, numbers in sections.items() for i, number in enumerate(numbers))
+
+    def holding(self, numbers: tuple[N, ...]) -> tuple[N, ...]:
+        """Those of the numbers that hold for the spec's constants."""
+        return tuple(n for n in numbers if all(self.constants.get(name) == value for name, value in n.when.items()))
 
     @property
     def used_constants(self) -> frozenset[str]:

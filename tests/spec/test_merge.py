@@ -26,6 +26,7 @@ games:
   joint: {match: [q, p], weight: 2}
 training: {epochs: 3, schedule: [{update: [a]}, {update: [b]}]}
 published: [{value: 1}]
+measured: [{values: [1]}]
 """
 
 
@@ -78,10 +79,10 @@ def test_everything_else_merges_by_key_and_lists_replace(tmp_path: Path):
     assert data["training"] == {"epochs": 3, "schedule": [{"update": ["c"]}]}
 
 
-def test_title_notes_and_published_are_not_inherited(tmp_path: Path):
+def test_title_notes_and_numbers_to_compare_with_are_not_inherited(tmp_path: Path):
     data, _ = merged(tmp_path, "notes: about the child\n")
     assert data["notes"] == "about the child"
-    assert not {"title", "published", "extends"} & set(data)
+    assert not {"title", "published", "measured", "extends"} & set(data)
 
 
 def test_null_removes_what_is_inherited(tmp_path: Path):

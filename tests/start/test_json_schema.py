@@ -134,6 +134,7 @@ PLACES_OF_VALUES = [path for path in places(RIGHT) if path]
 BY_NAME = {
     *(("constants",), ("variables",), ("networks",), ("distributions",), ("games",), ("terms",), ("data", "fields")),
     *(("training", "batch_size"), ("training", "optimizers"), ("training", "ema"), ("published", 0, "when")),
+    ("measured", 0, "when"),
     *(("networks", "encoder", "layers"), ("networks", "critic", "layers")),
     *(("distributions", name) for name in ("q", "p", "r", "s")),
 }
