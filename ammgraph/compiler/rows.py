@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems
+from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
+from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Row, Spec
 
-LAYER_COLUMNS = ("stride", "padding", "bias", "initializer")
+LAYER_COLUMNS = ("stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                     )
         else:
             columns = OPERATIONS[operation].columns
-            learned = ("bias", "initializer") if OPERATIONS[operation].weights is not None else ()
+            learned = ("bias", "initializer", *WEIGHT_NORMS) if OPERATIONS[operation].weights is not None else ()
             for column in ("width", *LAYER_COLUMNS):
                 if getattr(row, column) is not None and column not in columns + learned:
                     yield Diagnostic(
@@ -106,6 +108,14 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                     spec.source.key(*path),
                     expected="`width: N`",
                 )
+        if len(row.weight_norms) > 1:
+            yield Diagnostic(
+                "conflicting-keys",
+                f"row `{name}` has {' and '.join(f'`{norm}`' for norm in row.weight_norms)}",
+                spec.source.key(*path, row.weight_norms[-1]),
+                expected="one of them",
+                hint=f"`{row.weight_norms[0]}: null` removes it if it is inherited",
+            )
         if operation is not None and row.channels is None:
             yield Diagnostic(
                 "not-a-layer",
@@ -159,16 +169,14 @@ def _infer_row(
     bias = does is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
     common = spec.training.initializer
-    kernel = row.width or 1
-    weights = 0 if does is None else math.prod(does.shape(in_shape, inner[0], kernel))
-    return RowPlan(
+    plan = RowPlan(
         name=name,
         input=row.input,
         in_shape=in_shape,
         inner_shape=inner,
         out_shape=out_shape,
         op=operation,
-        width=kernel,
+        width=row.width or 1,
         stride=row.stride or 1,
         padding=row.padding or 0,
         bias=bias,
@@ -178,9 +186,38 @@ def _infer_row(
         pool=row.pool,
         weights=own.weights if own is not None and own.weights is not None else common.weights,
         biases=own.biases if own is not None and own.biases is not None else common.biases,
-        parameters=weights + (inner[0] if bias else 0) + (2 * inner[0] if row.batchnorm else 0),
-        multiply_adds=0 if does is None else weights * does.positions(in_shape, inner),
+        parameters=0,
+        multiply_adds=0,
         noise=row.noise or 0.0,
+        weight_norm="".join(row.weight_norms),
+    )
+    if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
+        return standing
+    return _counted(plan)
+
+
+def _counted(row: RowPlan) -> RowPlan:
+    """The row with its cost: what learns, and the multiply-adds of one example."""
+    channels = row.inner_shape[0]
+    weights = 0 if row.linear is None else math.prod(row.weight_shape)
+    own = sum(map(math.prod, row.learned.values())) + channels * row.bias + 2 * channels * row.batchnorm
+    uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
+    return replace(row, parameters=weights + own, multiply_adds=weights * uses)
+
+
+def _weights_of_length_zero(spec: Spec, path: tuple[str, ...], row: RowPlan) -> Diagnostic | None:
+    """A weight norm divides by the length of the weights."""
+    if not row.weight_norm:
+        return None
+    name, number = row.weights.chosen
+    if any(INITIALIZERS[name].arguments(number, row.fan_in).values()):
+        return None
+    return Diagnostic(
+        "out-of-range",
+        f"`{row.weight_norm}` of row `{row.name}` divides by the length of weights that all start as 0",
+        spec.source.key(*path, row.weight_norm),
+        found=f"`{row.weights}`",
+        expected="initial weights other than 0",
     )
 
 

@@ -78,7 +78,7 @@ def exported_weights(plan: Plan, model: Model) -> dict[str, Tensor]:
             source = model.network(network.name).row(row.name)
             layer, norm = f"{prefix}.{own.get(row.name)}", f"{prefix}.{own.get(f'{row.name}/norm')}"
             found = {
-                f"{layer}.weight": source.weight,
+                f"{layer}.weight": source.weight if row.normed is None else None,
                 f"{layer}.bias": source.bias,
                 f"{norm}.weight": source.gain,
                 f"{norm}.bias": source.shift,
@@ -86,6 +86,8 @@ def exported_weights(plan: Plan, model: Model) -> dict[str, Tensor]:
                 f"{norm}.running_var": source.running_variance,
                 f"{norm}.num_batches_tracked": torch.tensor(0) if row.batchnorm else None,
             }
+            if row.normed is not None:
+                found |= {f"{layer}.{name}": getattr(source, own) for own, name in row.normed.stored.items()}
             weights |= {name: value.detach().clone().contiguous() for name, value in found.items() if value is not None}
     constants = constant_attributes(plan, model).items()
     return weights | {attribute: model.constant(site).clone() for site, (attribute, _) in constants}

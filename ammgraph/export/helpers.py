@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ammgraph.nn.functions import as_matrix, over_largest_singular_value, power_iteration
+
 Noise = dict[str, Tensor]
 NOISE: dict[str, tuple[str, int, tuple[int, ...], float]] = {}
 
@@ -66,6 +68,36 @@ def disturbed(x: Tensor, scale: float, noise: Tensor | None) -> Tensor:
 def dropout(x: Tensor, rate: float, mask: Tensor | None) -> Tensor:
     """Multiply by mask / (1 - rate); without a mask nothing is dropped."""
     return x if mask is None else x * (mask.to(x.dtype) / (1 - rate))
+
+
+class SpectralNorm(nn.Module):
+    """w = v / s(v), s the largest singular value, a row for each output channel.
+
+    `left` and `right` are near the vectors of s; `step` brings them up to v, once before
+    every step of training.
+    """
+
+    def __init__(self, v: Tensor, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        for name, size in zip(("left", "right"), as_matrix(v, dim).shape, strict=True):
+            self.register_buffer(name, torch.ones(size) / size**0.5)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """The weights that the layer applies."""
+        return over_largest_singular_value(v, self.dim, self.left, self.right)
+
+    @torch.no_grad()
+    def step(self, v: Tensor) -> None:
+        """One power iteration."""
+        self.left, self.right = power_iteration(v, self.dim, self.left, self.right)
+
+
+def spectral_norm(layer: nn.Module, dim: int) -> nn.Module:
+    """The layer with normalised weights; `dim` is the axis of its output channels."""
+    norm = SpectralNorm(layer.weight, dim)
+    nn.utils.parametrize.register_parametrization(layer, "weight", norm)
+    return layer
 
 
 def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:

@@ -47,6 +47,7 @@ def network_code(
     for row in network.rows:
         if row.linear is not None:
             lines += _layer(row, row.linear, table.own[row.name])
+            lines += _wrapped(row, row.linear, table.own[row.name])
         if row.batchnorm:
             numbers = [str(row.inner_shape[0])]
             numbers += [] if epsilon == 1e-5 else [f"eps={number(epsilon)}"]
@@ -65,6 +66,14 @@ def _layer(row: RowPlan, linear: Linear, attribute: str) -> list[str]:
     arguments += [f"{name}={value}" for name, value in columns.items() if value != UNSAID[name]]
     arguments += [] if row.bias else ["bias=False"]
     return call(f"self.{attribute} = nn.{linear.module}", arguments, _INDENT)
+
+
+def _wrapped(row: RowPlan, linear: Linear, attribute: str) -> list[str]:
+    """What is made of a layer's weights."""
+    if row.normed is None:
+        return []
+    arguments = [f"self.{attribute}", f"dim={linear.axis}"]
+    return call(f"self.{attribute} = {row.normed.exported}", arguments, _INDENT)
 
 
 def _function(table: _Table, function: Function, name: str) -> list[str]:

@@ -97,7 +97,7 @@ def _helpers(code: str) -> list[str]:
         name: inspect.getsource(found)
         for module in (functions, helpers)
         for name, found in vars(module).items()
-        if inspect.isfunction(found) and found.__module__ == module.__name__
+        if (inspect.isfunction(found) or inspect.isclass(found)) and found.__module__ == module.__name__
     }
     wanted: set[str] = set()
     open_texts = [code]

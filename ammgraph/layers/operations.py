@@ -32,12 +32,14 @@ class Linear:
         positions: input, output -> how often each weight is used for one example.
         fan_in: input, output, kernel -> numbers of the input that reach one of the output; the weight's for each
             channel unless given.
+        axis: that of the weight's output channels.
     """
 
     module: str
     shape: Callable[[Shape, int, int], tuple[int, ...]]
     positions: Callable[[Shape, Shape], int]
     fan_in: Callable[[Shape, Shape, Kernel], float] | None = None
+    axis: int = 0
 
     def mean_fan_in(self, inside: Shape, outside: Shape, kernel: Kernel) -> float:
         """Numbers of its input that reach one number of its output, He's fan-in; padding counts, as is usual.
@@ -123,6 +125,7 @@ OPERATIONS: dict[str, Operation] = {
             shape=lambda inside, channels, width: (inside[0], channels, width, width),
             positions=lambda inside, outside: inside[1] * inside[2],
             fan_in=_conv_transpose_fan_in,
+            axis=1,
         ),
         size=conv_transpose_size,
         formula="(in - 1) * stride - 2 * padding + width",

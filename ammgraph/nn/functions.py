@@ -47,6 +47,50 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x.flatten(1), weight, bias)[:, :, None, None]
 
 
+# What layers make of their weights, `layers.weights`: v, the axis of output channels, the layer's own tensors.
+
+
+def lengths(v: Tensor, axis: int, _generator: torch.Generator) -> list[Tensor]:
+    """|v| by output channel, with which the weights are v."""
+    return [torch.linalg.vector_norm(v, dim=_others(v, axis), keepdim=True)]
+
+
+def length_times_direction(v: Tensor, axis: int, g: Tensor) -> Tensor:
+    """Give g v / |v| by output channel."""
+    return v * (g / torch.linalg.vector_norm(v, dim=_others(v, axis), keepdim=True))
+
+
+def _others(v: Tensor, axis: int) -> list[int]:
+    return [place for place in range(v.dim()) if place != axis]
+
+
+def singular_vectors(v: Tensor, axis: int, generator: torch.Generator) -> list[Tensor]:
+    """Unit vectors near those of the largest singular value, by 15 iterations."""
+    starts = [torch.randn(size, generator=generator, dtype=v.dtype) for size in as_matrix(v, axis).shape]
+    vectors = [F.normalize(start, dim=0, eps=1e-12) for start in starts]
+    for _ in range(15):
+        vectors = power_iteration(v, axis, *vectors)
+    return vectors
+
+
+def power_iteration(v: Tensor, axis: int, _left: Tensor, right: Tensor) -> list[Tensor]:
+    """Left = v right, right = v^T left, each of length 1, v as a matrix."""
+    matrix = as_matrix(v, axis)
+    left = F.normalize(matrix @ right, dim=0, eps=1e-12)
+    return [left, F.normalize(matrix.T @ left, dim=0, eps=1e-12)]
+
+
+def over_largest_singular_value(v: Tensor, axis: int, left: Tensor, right: Tensor) -> Tensor:
+    """V / (left^T v right), which near the vectors of the largest singular value is that."""
+    # Not `@`: under autocast it would round to bfloat16.
+    return v / ((as_matrix(v, axis) * right).sum(1) * left).sum()
+
+
+def as_matrix(v: Tensor, axis: int) -> Tensor:
+    """V as a matrix, a row for each output channel."""
+    return v.movedim(axis, 0).flatten(1)
+
+
 def groups(x: Tensor, n: int) -> Tensor:
     """The channels of x as n groups of consecutive ones, B x n x C/n x H x W."""
     return x.unflatten(1, (n, -1))

@@ -42,6 +42,40 @@ class Row(nn.Module):
         self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.batchnorm else None
         self.register_buffer("running_mean", torch.zeros(out_channels) if plan.batchnorm else None)
         self.register_buffer("running_variance", torch.ones(out_channels) if plan.batchnorm else None)
+        for name, shape in plan.learned.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+        for name, shape in plan.kept.items():
+            self.register_buffer(name, torch.empty(shape))
+        self._norm, self._own = plan.normed, [*plan.learned, *plan.kept]
+        self._axis = 0 if plan.linear is None else plan.linear.axis
+
+    @property
+    def applied(self) -> Tensor | None:
+        """The weight that a pass applies: as it learns, or what its norm makes of it."""
+        if self._norm is None or self.weight is None:
+            return self.weight
+        applied: Tensor = function(self._norm.torch)(self.weight, self._axis, *self._tensors)
+        return applied
+
+    @torch.no_grad()
+    def begin(self, generator: torch.Generator) -> None:
+        """Let the tensors of its weight norm start, after the weight."""
+        if self._norm is not None:
+            self._set(function(self._norm.begin)(self.weight, self._axis, generator))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Bring what its weight norm keeps up to the weight as it is now."""
+        if self._norm is not None and self._norm.step:
+            self._set(function(self._norm.step)(self.weight, self._axis, *self._tensors))
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        return [getattr(self, name) for name in self._own]
+
+    def _set(self, values: Iterable[Tensor]) -> None:
+        for tensor, value in zip(self._tensors, values, strict=True):
+            tensor.copy_(value)
 
 
 @dataclass(frozen=True)
@@ -78,8 +112,14 @@ class Network(nn.Module):
                 name, number = plan.weights.chosen
                 begin = INITIALIZERS[name]
                 function(begin.torch)(row.weight, **begin.arguments(number, plan.fan_in), generator=generator)
+                row.begin(generator)
             if row.bias is not None:
                 nn.init.constant_(row.bias, plan.biases)
+
+    def step(self) -> None:
+        """Bring what weight norms keep up to the weights, before a turn of training."""
+        for plan in self.plan.rows:
+            self.row(plan.name).step()
 
     def row(self, name: str) -> Row:
         """The weights of the row of that name."""
@@ -141,7 +181,7 @@ class Network(nn.Module):
             x = function(plan.operation.torch)(groups(x, plan.inner_shape[0]), dim=2)
         elif plan.operation is not None:
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
-            x = function(plan.operation.torch)(x, row.weight, row.bias, **columns)
+            x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
             x = self.batch_norm(

@@ -37,11 +37,12 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
     """The memory of one step, from shapes alone.
 
     weights      for each parameter: itself, its gradient, the optimizer's numbers (Adam 2, RMSprop 1, SGD with momentum
-                 1, else 0), and its average where any network is averaged; twice the channels of a batch norm
-    activations  for each row computed, at its batch size: its sum or concatenation, its input after noise, its input
-                 after dropout and the scaled mask, the results of the operation, batch norm, activation and pool; twice
-                 that in a penalty, whose gradient is differentiated again; a row's result alone where no gradient flows
-                 through it; of the losses' passes and each penalty's own pass, one after the other, what needs most
+                 1, else 0), and its average where any network is averaged; twice the channels of a batch norm; the
+                 vectors of a spectral norm
+    activations  for each row computed, its weights once more where they are normalised; at its batch size: its sum or
+                 concatenation, its input after noise, its input after dropout and the scaled mask, the results
+                 of the operation, batch norm, activation and pool; twice that in a penalty, whose gradient is differentiated again;
+                 a row's result alone where no gradient flows through it; of the losses' passes and each penalty's own pass, one after the other, what needs most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -50,7 +51,7 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
     shares: Counter[tuple[str, str]] = Counter()
     for network in plan.networks:
         for row in network.rows:
-            statistics = 2 * row.inner_shape[0] if row.batchnorm else 0
+            statistics = 2 * row.inner_shape[0] * row.batchnorm + sum(map(math.prod, row.kept.values()))
             copies = (2 + network.optimizer.states + averaged) * row.parameters + (1 + averaged) * statistics
             shares[network.name, row.name] += width * copies
     weights = shares.total()
@@ -146,7 +147,8 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
         held = Counter[tuple[str, str]]()
         for row in (network.row(name) for name in found.rows):
             kept = _kept(row) if found.kind != "drawn" or flows else math.prod(row.out_shape)
-            held[network.name, row.name] += (1 + (found.evaluation.name in sloped)) * width * found.batch * kept
+            twice = 1 + (found.evaluation.name in sloped)
+            held[network.name, row.name] += twice * width * (found.batch * kept + row.applied)
         if found.kind == "between":
             alternatives.append(held)
         else:

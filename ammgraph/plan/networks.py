@@ -1,9 +1,11 @@
 """The plan of variables and networks: rows with their shapes and cost, in an order in which they can be computed."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from ammgraph.layers.operations import OPERATIONS, Kernel, Linear, Operation, Shape
+from ammgraph.layers.weights import WEIGHT_NORMS, Sizes, WeightNorm
 from ammgraph.spec.notation import Input
 from ammgraph.spec.schema import Activation, Pool
 from ammgraph.spec.training import Optimizer, Weights
@@ -61,6 +63,7 @@ class RowPlan:
     parameters: int
     multiply_adds: int  # of one forward pass of one example
     noise: float = 0.0  # standard deviation of what is added to its input in training
+    weight_norm: str = ""  # of `layers.weights`
 
     @property
     def tensors(self) -> tuple[RowTensor, ...]:
@@ -100,6 +103,31 @@ class RowPlan:
     def weight_shape(self) -> tuple[int, ...]:
         """The shape of its weight, if it has one."""
         return () if self.linear is None else self.linear.shape(self.in_shape, self.inner_shape[0], self.width)
+
+    @property
+    def normed(self) -> WeightNorm | None:
+        """What it makes of its weights before it applies them."""
+        return WEIGHT_NORMS[self.weight_norm] if self.weight_norm else None
+
+    @property
+    def learned(self) -> dict[str, Sizes]:
+        """The tensors that learn beside weight and bias to give its weights, by name."""
+        return {} if self.normed is None or self.linear is None else self.normed.learns(*self._weight)
+
+    @property
+    def kept(self) -> dict[str, Sizes]:
+        """The tensors that do not learn and give its weights too, which checkpoints hold."""
+        return {} if self.normed is None or self.linear is None else self.normed.keeps(*self._weight)
+
+    @property
+    def applied(self) -> int:
+        """Numbers of the weights that each pass makes of those that learn."""
+        return math.prod(self.weight_shape) if self.normed is not None else 0
+
+    @property
+    def _weight(self) -> tuple[Sizes, int]:
+        assert self.linear is not None
+        return self.weight_shape, self.linear.axis
 
     @property
     def is_product(self) -> bool:

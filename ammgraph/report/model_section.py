@@ -54,14 +54,14 @@ def _variables(plan: Plan) -> Table:
 
 COLUMNS = (
     *("Row", "Input", "Layer", "Channels", "Width", "Stride", "Pad"),
-    *("Noise", "Dropout", "Batch norm", "Activation", "Pool", "Output", "Parameters", "Multiply-adds"),
+    *("Weight norm", "Noise", "Dropout", "Batch norm", "Activation", "Pool", "Output", "Parameters", "Multiply-adds"),
 )
 NUMBERS = ("Channels", "Width", "Stride", "Pad", "Noise", "Dropout", "Parameters", "Multiply-adds")
 
 
 def _layers(network: NetworkPlan) -> Table:
     """The layer table with the columns of the paper's tables; those in which nothing stands are left out."""
-    rows = [(name, "", *[""] * 10, shape_text(shape), "", "") for name, shape in network.inputs]
+    rows = [(name, "", *[""] * 11, shape_text(shape), "", "") for name, shape in network.inputs]
     rows += [_layer(row) for row in network.rows]
     kept = [index for index in range(len(COLUMNS)) if any(row[index] for row in rows)]
     head = tuple(COLUMNS[index] for index in kept)
@@ -78,6 +78,7 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
         str(row.columns.get("width", "")),
         str(row.columns.get("stride", "")),
         str(row.columns.get("padding", "") or ""),
+        row.weight_norm,
         number_text(row.noise) if row.noise else "",
         number_text(row.dropout) if row.dropout else "",
         "yes" if row.batchnorm else "",

@@ -106,6 +106,7 @@ def _row(row: RowPlan, share: int) -> Json:
         **{name: row.columns.get(name) for name in ("width", "stride", "padding")},
         **_fields(row, "bias", "noise", "dropout", "batchnorm", "activation", "pool"),
         "initializer": _fields(row, "weights", "biases") if row.linear is not None else None,
+        "weight_norm": row.weight_norm or None,
         **_fields(row, "in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds"),
         "memory": share,
     }

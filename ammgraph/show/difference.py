@@ -212,7 +212,7 @@ def _columns(row: RowPlan) -> Values:
     values = {"input": _input(row.input), "op": row.op or "none"}
     values |= {"channels": str(row.inner_shape[0])} if row.op is not None else {}
     if row.linear is not None:
-        values |= {"bias": _yes(row.bias), "weights": str(row.weights)}
+        values |= {"bias": _yes(row.bias), "weights": str(row.weights), "weight norm": row.weight_norm or "none"}
         values |= {"biases": number_text(row.biases)} if row.bias else {}
     values |= {name: str(value) for name, value in row.columns.items()}
     values |= {"noise": number_text(row.noise), "dropout": number_text(row.dropout)}

@@ -110,6 +110,7 @@ def layer_text(row: RowPlan) -> str:
         parts += [row.op, str(row.inner_shape[0]), *(f"{name[0]}{value}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
         parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
+    parts += [row.weight_norm] if row.weight_norm else []
     parts += ["batchnorm"] if row.batchnorm else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []

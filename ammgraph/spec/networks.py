@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, create_model
 
 from ammgraph.layers.operations import OPERATIONS
+from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.spec.training import Weights
 from ammgraph.spec.values import ActivationText, Count, Expression, Model, Number, PoolText, Positive, Share, Whole
 
@@ -25,8 +26,8 @@ class RowInitializer(Model):
     biases: Number | None = Field(None, description="The constant that this row's biases start from.", examples=[-1])
 
 
-class Row(Model):
-    """A row of a layer table. In this order: noise and dropout on the input, op, batch norm, activation, pool."""
+class _Columns(Model):
+    """The columns of a row that stand in no table."""
 
     input: Expression = Field(
         description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
@@ -81,6 +82,30 @@ class Row(Model):
     initializer: RowInitializer | None = Field(
         None, description="This row's own initial weights and biases.", examples=[{"weights": {"normal": 1.5}}]
     )
+
+
+if TYPE_CHECKING:
+
+    class _Row(_Columns):
+        """The columns of a row."""
+else:
+    _Row = create_model(
+        "_Row",
+        __base__=_Columns,
+        **{
+            name: (StrictBool | None, Field(None, description=norm.meaning, examples=[True]))
+            for name, norm in WEIGHT_NORMS.items()
+        },
+    )
+
+
+class Row(_Row):
+    """A row of a layer table. In this order: noise and dropout on the input, op, batch norm, activation, pool."""
+
+    @property
+    def weight_norms(self) -> tuple[str, ...]:
+        """What it makes of its weights; more than one contradict each other."""
+        return tuple(name for name in WEIGHT_NORMS if getattr(self, name))
 
 
 class TableDefaults(Model):

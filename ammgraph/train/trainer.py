@@ -86,6 +86,8 @@ class Trainer:
                     batches, noise = self.feed.batches(turn), self.noise.of(turn, self.step)
                 else:
                     noise |= self.noise.of(turn, self.step, noise)
+                for network in {found.evaluation.network for found in turn.passes}:
+                    self.model.network(network).step()
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                     outcome = take_turn(self.model, self._part, turn, batches, noise, self.epoch, self.step)
                 if self.ranks.size > 1:
@@ -221,6 +223,8 @@ class Trainer:
             mean = [*average.parameters(), *average.buffers()]
             if current:
                 torch._foreach_lerp_(mean, current, 1 - (plan.ema or 0.0))
+            if plan.ema is not None:
+                average.step()  # the mean of unit vectors is none
 
 
 def fit(

@@ -373,3 +373,11 @@ def test_initial_weights_are_a_rows_own_or_those_of_training() -> None:
     network = network_of(rows, "training.initializer={weights: {uniform: 0.1}, biases: 3}")
     found = {row.name: (row.weights.normal, row.weights.uniform, row.biases) for row in network.rows}
     assert found == {"a": (0.5, None, 3), "r": (None, 0.1, float(Fraction(1, 4))), "d": (None, 0.1, 3)}
+
+
+@pytest.mark.parametrize(("norm", "more"), [("weightnorm", 3), ("spectralnorm", 0)])
+def test_a_weight_norm_learns_a_length_for_each_output_channel_or_nothing_more(norm: str, more: int) -> None:
+    for columns in ("channels: 3, width: 2", "op: conv_transpose, channels: 3, width: 2", "op: linear, channels: 3"):
+        plain, normed = (row_of(4, 2, columns + text) for text in ("", f", {norm}: true"))
+        assert normed.parameters == plain.parameters + more
+        assert normed.multiply_adds == plain.multiply_adds

@@ -108,3 +108,10 @@ def test_what_no_machine_holds_is_refused_at_its_largest_row(layer: str) -> None
 def test_what_some_machine_holds_is_no_error_of_the_spec() -> None:
     big = network_of("h: {input: x, channels: 1e9, width: 8}\nd: {input: h, channels: 1, width: 1}")
     assert big.parameters > 64e9
+
+
+def test_normalised_weights_stand_beside_those_that_learn_in_every_pass() -> None:
+    place, d = "networks.net.layers.d.", shares(SECOND % "")["d"]
+    lengths, weights, vectors = 1, 6, 1 + 6
+    assert shares(SECOND % "", f"{place}weightnorm=true")["d"] == d + 4 * (4 * lengths + weights)
+    assert shares(SECOND % "", f"{place}spectralnorm=true")["d"] == d + 4 * (vectors + weights)

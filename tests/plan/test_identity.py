@@ -46,6 +46,8 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), ENCODER + "h.noise=0.1", ENCODER + "h.noise=0.2"),
     ((), LOGIT % "max", LOGIT % "lse"),
     ((), ENCODER + "h.batchnorm=false", ENCODER + "h.batchnorm=true"),
+    ((), ENCODER + "h.weightnorm=false", ENCODER + "h.weightnorm=true"),
+    ((), ENCODER + "h.weightnorm=true", ENCODER + "h.spectralnorm=true"),
     ((), ENCODER + "h.activation=leaky_relu 0.2", ENCODER + "h.activation=leaky_relu 0.3"),
     ((), ENCODER + "h.activation=relu", ENCODER + "h.activation=elu"),
     ((), ENCODER + "h.bias=true", ENCODER + "h.bias=false"),

@@ -61,6 +61,9 @@ class Rows:
     def _compute(self, name: str) -> Tensor:
         row, own = self.plan.row(name), self.weights.row(name)
         weight = torch.empty(0) if own.weight is None else own.weight
+        if row.weight_norm:  # Salimans & Kingma 2016, eq. 2, for each output channel
+            across = (0, 2, 3)[: weight.dim() - 1] if row.op == "conv_transpose" else tuple(range(1, weight.dim()))
+            weight = own.length * weight / weight.square().sum(across, keepdim=True).sqrt()
         batch = len(next(iter(self.inputs.values())))
         sums = []
         for part in row.input.parts:
@@ -127,10 +130,10 @@ class World:
         for network in self.plan.networks:
             for row in network.rows:
                 own = self.model.network(network.name).row(row.name)
-                scales = {"weight": 1.3 * row.fan_in**-0.5 if row.linear else 0, "bias": 0.3, "gain": 0.3, "shift": 0.3}
+                scales = {"weight": 1.3 * row.fan_in**-0.5 if row.linear else 0}
                 for name, parameter in own.named_parameters():
                     drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                    parameter.data = scales[name] * drawn + (name == "gain")
+                    parameter.data = scales.get(name, 0.3) * drawn + (name in ("gain", "length"))
         cpu = torch.device("cpu")
         self.noise = {site.name: draw_noise(site, generator, cpu, torch.float64) for site in self.turn.sites}
         self.data: dict[str, dict[str, Tensor]] = {}

@@ -500,3 +500,20 @@ def test_the_rate_to_lower_is_the_one_that_is_written(tmp_path: Path) -> None:
     own = "training.optimizers.critic={name: sgd, learning_rate: 1e+15}"
     with pytest.raises(RunError, match=r"optimizers\.critic\.learning_rate=1e"):
         fit(trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1e-3}"), own), tmp_path / "own")
+
+
+def test_what_a_spectral_norm_keeps_moves_once_a_turn_and_is_held_by_checkpoints() -> None:
+    place = "networks.critic.layers.h.spectralnorm=true"
+    first = trainer_of(TINY, place, EMA)
+    began = first.model.network("critic").row("h").left.clone()
+    first.advance()
+    assert not torch.equal(began, first.model.network("critic").row("h").left)
+    for model in (first.model, first.averaged):
+        assert model is not None
+        own = model.network("critic").row("h")
+        assert float(own.left.norm()) == pytest.approx(1, abs=1e-6)
+    again = trainer_of(TINY, place, EMA)
+    again.load_state_dict(copy.deepcopy(first.state_dict()))
+    for it in (first, again):
+        it.advance()
+    assert differences(first.state_dict(), again.state_dict()) == []
