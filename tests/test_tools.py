@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -378,3 +379,32 @@ def test_a_run_is_condensed_to_one_line_an_epoch(tmp_path: Path) -> None:
     for line, full in zip(epochs, measured, strict=True):
         for key, value in full["evaluation"].items():
             assert line[key] == pytest.approx(value, rel=1e-4), key
+
+
+def test_a_gpu_report_says_what_agrees_what_it_takes_and_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tool("gpu", "bench", "by_hand", "growth", "plain") as gpu:
+        report = gpu.Report(tmp_path, 60)
+        assert gpu.agreement("amm_digits", "cpu", batch=2) == 0
+        with report.stage("times"):
+            gpu.times(report, {"amm_digits": 2, "no_such_spec": 2}, "cpu", steps=1)
+        assert report.command([sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"], 2) != 0
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert set(figures["times/amm_digits/float32"]) == {"step", "in a row", "share of peak"}
+    assert "no_such_spec" in figures["times/no_such_spec/bfloat16 failed"]
+    text = (tmp_path / "report.txt").read_text(encoding="utf-8")
+    assert text == capsys.readouterr().out
+    assert text.endswith("   begun\n")
+
+
+@pytest.mark.slow
+def test_a_gpu_machine_s_command_runs_on_a_cpu_and_goes_on_with_the_run(tmp_path: Path) -> None:
+    words = [ROOT / "tools" / "gpu", "--device", "cpu", "--few", "--seconds", "300", "--out", tmp_path]
+    words += ["--train", "specs/amm_digits.yaml", "--set", "training.epochs=null", "--set", "training.steps=3"]
+    subprocess.run([str(word) for word in words], check=True, cwd=ROOT)
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert figures["train"] == 0
+    assert not [name for name in figures if name.endswith("failed")]
+    with tarfile.open(tmp_path / "run.tgz") as archive:
+        assert "run/run.json" in archive.getnames()
