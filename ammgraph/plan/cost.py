@@ -41,7 +41,8 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
     activations  for each row computed, at its batch size: its sum or concatenation, its input after noise, its input
                  after dropout and the scaled mask, the results of the operation, batch norm, activation and pool; twice
                  that in a penalty, whose gradient is differentiated again; a row's result alone where no gradient flows
-                 through it; of the losses' passes and each penalty's own pass, one after the other, what needs most
+                 through it; of two passes at moved samples the second; of the losses' passes and each penalty's own
+                 pass, one after the other, what needs most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -126,7 +127,7 @@ def forward_cost(plan: Plan) -> dict[str, int]:
         for found in turn.passes:
             network = plan.network(found.evaluation.network)
             rows = sum(network.row(name).multiply_adds for name in found.rows)
-            total[network.name] += turn.steps * found.batch * rows // found.every
+            total[network.name] += turn.steps * found.times * found.batch * rows // found.every
     return total
 
 
@@ -145,7 +146,8 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
         network = plan.network(found.evaluation.network)
         held = Counter[tuple[str, str]]()
         for row in (network.row(name) for name in found.rows):
-            kept = _kept(row) if found.kind != "drawn" or flows else math.prod(row.out_shape)
+            flows_here = not found.stopped if found.kind == "asked" else found.kind != "drawn" or flows
+            kept = _kept(row) if flows_here else math.prod(row.out_shape)
             held[network.name, row.name] += (1 + (found.evaluation.name in sloped)) * width * found.batch * kept
         if found.kind == "between":
             alternatives.append(held)
