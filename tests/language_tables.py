@@ -54,6 +54,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "KL": ("q(z|x)", "p(z)"),
     "l1": ("a", "b"),
     "l2": ("a", "b"),
+    "vat": ("c(y|x)", "x, 4, 10"),
 }
 # Every other definition is a part of these: a text or a choice.
 PARTS = {"Arithmetic", "Distribution", "Extending"}

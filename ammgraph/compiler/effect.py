@@ -122,7 +122,7 @@ def _learning_rows(plan: Plan) -> set[tuple[str, str]]:
             if not samples:  # the network itself is evaluated
                 found |= {(network, row) for name in loss.passes for row in rows[name]}
             scores = plan.term(loss.owner).scores if loss.owner in turn.terms else ()
-            found |= {(network, row) for score in scores if score.network == network for row in score.rows}
+            found |= {(network, row) for s in scores if s.network == network and s.name in samples for row in s.rows}
             drawn = [sample for sample in samples if all(sample != score.name for score in scores)]
             for draw, _, variable in (sample.partition(".") for sample in drawn):
                 origin = plan.draw(draw).factor_of(variable).origin

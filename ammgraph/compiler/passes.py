@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ammgraph.compiler.resolved import Resolved
+from ammgraph.formulas.expression import Vat, parts
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork, FromPrior, Site, Stream
 from ammgraph.plan.games import between_name
 from ammgraph.plan.networks import NetworkPlan
-from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan
+from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan, direction_name
 
 
 def plan_passes(
@@ -28,7 +29,8 @@ def plan_passes(
     """
     between = [found for game in games for found in _between(resolved, game, minimised)]
     drawn = tuple(_drawn(draws))
-    return (*drawn, *_asked(resolved, terms, drawn), *_scored(resolved, games), *between)
+    asked = (*_asked(resolved, terms, drawn), *_moved(resolved, terms))
+    return (*drawn, *asked, *_scored(resolved, games), *between)
 
 
 def plan_sites(
@@ -41,7 +43,8 @@ def plan_sites(
             sites.append(origin.site)
         elif isinstance(origin, FromNetwork):
             sites += _pass_sites(next(rest), networks[origin.evaluation.network])
-    return (*sites, *(site for found in rest for site in _pass_sites(found, networks[found.evaluation.network])))
+    sites += [site for found in rest for site in _pass_sites(found, networks[found.evaluation.network])]
+    return tuple(dict.fromkeys(sites))  # two moves of one variable begin in one direction
 
 
 def _drawn(draws: Sequence[DrawPlan]) -> Iterator[PassPlan]:
@@ -68,7 +71,22 @@ def _asked(resolved: Resolved, terms: Sequence[TermPlan], drawn: Sequence[PassPl
             rows = tuple(row for row in resolved.tables[evaluation.network].order if row in wanted)
             raw = tuple(row for row in rows if row not in whole)
             size = resolved.batch_size(draw) if draw else 1
-            yield PassPlan("asked", evaluation, "", rows, (draw,), size, raw=raw)
+            stopped = all(score.stopped for score in own)
+            kept = stopped and not any(score.moved for score in own) and name not in done
+            yield PassPlan("asked", evaluation, "", rows, (draw,), size, raw=raw, stopped=stopped, kept=kept)
+
+
+def _moved(resolved: Resolved, terms: Sequence[TermPlan]) -> Iterator[PassPlan]:
+    """The passes at samples of which terms move one variable."""
+    for term in terms:
+        for leaf in dict.fromkeys(part for part in parts(term.value) if isinstance(part, Vat)):
+            score = term.score(leaf)
+            assert score is not None
+            assert score.evaluation is not None
+            size, draws = resolved.batch_size(leaf.draw), (leaf.draw,)
+            yield PassPlan(
+                "moved", score.evaluation, "", score.rows, draws, size, raw=score.raw, kept=True, moves=leaf.variable
+            )
 
 
 def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]:
@@ -122,6 +140,11 @@ def _rows(resolved: Resolved, game: GamePlan) -> tuple[str, ...]:
 def _pass_sites(found: PassPlan, network: NetworkPlan) -> Iterator[Site]:
     name = found.evaluation.name
     disturbing: Stream = "penalty" if found.kind == "between" else "dropout"
+    if found.kind == "moved":  # all else is that of the pass which it repeats
+        local = next(local for local, variable in found.evaluation.bindings if variable == found.moves)
+        shape = dict(network.inputs).get(local) or network.row(local).out_shape
+        yield Site(direction_name(found.evaluation.name, found.moves), "normal", "perturbation", found.batch, shape)
+        return
     if found.kind == "between":
         yield Site(f"{name}/coefficient", "uniform", "penalty", found.batch, (1, 1, 1), every=found.every)
     for row in (network.row(row) for row in found.rows):

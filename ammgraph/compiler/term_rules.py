@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
-from ammgraph.compiler.games import gradient_paths, needed_variables
+from ammgraph.compiler.games import needed_variables
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.compiler.terms import (
     Use,
     factor_of,
     is_conditional,
     kind_of,
+    learns_from,
     plan_score,
     shape_of,
     uses_of,
@@ -23,9 +24,9 @@ from ammgraph.plan.draws import FromDraw, FromNetwork
 from ammgraph.plan.networks import shape_text
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
-from ammgraph.spec.terms import Expected, FactorUse, Of, Term, ValueUse
+from ammgraph.spec.terms import Expected, FactorUse, Move, Of, Term, ValueUse
 
-Part: TypeAlias = FactorUse | ValueUse | Of | Expected
+Part: TypeAlias = FactorUse | ValueUse | Of | Expected | Move
 
 _NAMES = {"bernoulli": "Bernoulli"}
 
@@ -80,6 +81,9 @@ def _use_fits(resolved: Resolved, use: Use) -> Iterator[Diagnostic]:
         else _value_fits(resolved, use, use.of, span)
     )
     yield from problems
+    if not problems and use.move is not None:
+        problems = list(_is_moved(resolved, use, use.move))
+        yield from problems
     if not problems and use.draw:
         yield from _is_drawn(resolved, use, span)
 
@@ -232,6 +236,29 @@ def _is_drawn(resolved: Resolved, use: Use, span: Span) -> Iterator[Diagnostic]:
             )
 
 
+def _is_moved(resolved: Resolved, use: Use, move: Move) -> Iterator[Diagnostic]:
+    """The factor reads the variable that is moved, and how far is a number of each example."""
+    assert isinstance(use.of, FactorUse)
+    span, conditions = place_of(resolved, use.term, move), [other for _, other in use.of.given]
+    for name in dict.fromkeys((move.variable, *([move.times] if move.times else []))):
+        if name not in resolved.variables:
+            hint = did_you_mean(name, resolved.variables)
+            yield Diagnostic("unknown-variable", f"`{name}` is not a variable", span, hint=hint)
+            return
+    if move.variable not in conditions:
+        valid = ("one of " if len(conditions) > 1 else "") + ", ".join(f"`{name}`" for name in conditions)
+        yield Diagnostic(
+            "impossible-term",
+            f"`{use.of}` does not read `{move.variable}`, which shall be moved",
+            span,
+            expected=valid or "a factor with a condition, and that condition",
+        )
+    if move.times and resolved.variables[move.times].shape != (1, 1, 1):
+        message = f"`{move.times}` is no number of each example"
+        found = shape_text(resolved.variables[move.times].shape)
+        yield Diagnostic("shape-mismatch", message, span, found=found, expected="1x1x1")
+
+
 def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
     """Two distributions of a divergence are of one kind and variable; two values of a distance have one shape."""
     for _, item, own in items_of(resolved, term):
@@ -266,21 +293,14 @@ def term_warnings(resolved: Resolved, plan: Plan) -> Iterator[Diagnostic]:
     draws = {draw.name: draw for draw in plan.draws}
     for name in resolved.spec.terms:
         for coefficient, item, uses in items_of(resolved, name):
-            learns = any(
-                (
-                    (score := plan_score(resolved, use)) is not None
-                    and score.network
-                    and resolved.networks[score.network].parameters
-                )
-                or gradient_paths(resolved, wanted_by(resolved, use), draws)
-                for use in uses
-            )
+            learns = any(learns_from(resolved, use, draws) for use in uses)
             places = [_sample_of(resolved, plan, use) for use in uses]
             span = place_of(resolved, name, _of(item))
             if len(places) == 2 and places[0] == places[1]:
                 yield Diagnostic("no-effect", f"`{item}` is 0 and has no gradient", span, f"both are {places[0]}")
             elif not learns:
-                found = "it depends on no network with parameters"
+                stopped = any(use.of.stopped for use in uses)
+                found = "`stop` keeps every gradient out" if stopped else "it depends on no network with parameters"
                 yield Diagnostic("no-effect", f"`{item}` is a constant", span, found)
             elif coefficient > 0 and _of(item).function == "log" and not _is_entropy(plan, uses[0]):
                 yield Diagnostic(
@@ -320,7 +340,7 @@ def _sample_of(resolved: Resolved, plan: Plan, use: Use) -> str:
     if score is not None:
         assert score.evaluation is not None
         return f"`{score.row}` of `{score.evaluation.name}`"
-    draw, variable = use.draw, str(use.of)
+    draw, variable = use.draw, str(use.of.name)  # type: ignore[union-attr]
     while isinstance(origin := plan.draw(draw).factor_of(variable).origin, FromDraw):
         draw, variable = origin.draw, origin.variable
     if isinstance(origin, FromNetwork):

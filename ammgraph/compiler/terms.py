@@ -7,14 +7,14 @@ from typing import cast
 from ammgraph.compiler.derive import density_of
 from ammgraph.compiler.games import gradient_paths
 from ammgraph.compiler.resolved import Declared, Resolved
-from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, minus, plus, times
+from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, Vat, minus, plus, times
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, FromPrior
 from ammgraph.plan.turns import ScorePlan, TermPlan
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import DataSource
-from ammgraph.spec.terms import Expected, FactorUse, Of, ValueUse
+from ammgraph.spec.terms import Expected, FactorUse, Move, Of, ValueUse
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Use:
     draw: str  # "" where none is written
     pooled: bool  # a mean over the batch is taken of it
     expected: Expected | None  # the `E[...]` that holds it
+    move: Move | None = None  # what `vat` moves
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its value where it stands has no gradient; `vat` compares a constant with what it moves."""
+        return self.of.stopped or self.move is not None
 
 
 def uses_of(resolved: Resolved, term: str) -> Iterator[Use]:
@@ -41,7 +47,7 @@ def uses_of(resolved: Resolved, term: str) -> Iterator[Use]:
                 yield Use(term, function.function, argument.of, argument.draw, True, argument)
             else:
                 holder = item if isinstance(item, Expected) else None
-                yield Use(term, function.function, argument, draw, False, holder)
+                yield Use(term, function.function, argument, draw, False, holder, function.move)
 
 
 def factor_of(resolved: Resolved, use: FactorUse) -> Declared | None:
@@ -82,11 +88,29 @@ def wanted_by(resolved: Resolved, use: Use) -> list[tuple[str, str]]:
     if not use.draw:
         return []
     score = plan_score(resolved, use)
-    names = list(score.reads) if score is not None else [str(use.of)]
-    if FUNCTIONALS[use.function].at_sample:
-        assert isinstance(use.of, FactorUse)
-        names.append(use.of.variables[0])
+    names = list(score.reads) if score is not None else [str(use.of.name)]  # type: ignore[union-attr]
+    names += _sampled(use)
+    names += [use.move.times] if use.move is not None and use.move.times else []
     return [(use.draw, name) for name in dict.fromkeys(names)]
+
+
+def learns_from(resolved: Resolved, use: Use, draws: Mapping[str, DrawPlan]) -> dict[str, tuple[str, ...]]:
+    """Network -> the score (`c(y|x)`) and the samples (`q.z`) through which the gradient of a use reaches it."""
+    score, paths = plan_score(resolved, use), dict[str, tuple[str, ...]]()
+    names = [name for _, name in wanted_by(resolved, use) if use.move is None or name != use.move.times]
+    if use.of.stopped:
+        names = _sampled(use)
+    elif score is not None and score.network and resolved.networks[score.network].parameters:
+        paths[score.network] = (score.name,)
+    for network, samples in gradient_paths(resolved, [(use.draw, name) for name in names], draws).items():
+        paths[network] = (*paths.get(network, ()), *samples)
+    return paths
+
+
+def _sampled(use: Use) -> list[str]:
+    """The variable whose sample is scored."""
+    scored = FUNCTIONALS[use.function].at_sample
+    return [use.of.variables[0]] if scored and isinstance(use.of, FactorUse) else []
 
 
 def plan_score(resolved: Resolved, use: Use) -> ScorePlan | None:
@@ -98,7 +122,7 @@ def plan_score(resolved: Resolved, use: Use) -> ScorePlan | None:
         network, row = use.of.name.owner, use.of.name.name
         rows = resolved.tables[network].needed(row, given)
         reads = _reads(resolved, evaluation, (row,), given)
-        return ScorePlan(str(use.of), use.draw, network, evaluation, row, rows, (), reads)
+        return ScorePlan(str(use.of.name), use.draw, network, evaluation, row, rows, (), reads)
     factor = factor_of(resolved, use.of)
     assert factor is not None, "checked before"
     name = _canonical(factor, use.of)
@@ -130,12 +154,12 @@ def plan_term(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> T
     for use in uses:
         score = plan_score(resolved, use)
         if score is not None:
+            key = score.name, score.draw
             prior = _prior(use, draws) if not score.network else None
-            scores.setdefault((score.name, score.draw), replace(score, prior=prior))
-            if score.network and resolved.networks[score.network].parameters:
-                paths.setdefault(score.network, []).append(score.name)
-        for network, samples in gradient_paths(resolved, wanted_by(resolved, use), draws).items():
-            paths.setdefault(network, []).extend(samples)
+            held = scores.get(key, replace(score, prior=prior, stopped=True))
+            scores[key] = replace(held, stopped=held.stopped and use.stopped, moved=held.moved or use.move is not None)
+        for network, found in learns_from(resolved, use, draws).items():
+            paths.setdefault(network, []).extend(found)
     return TermPlan(
         name=name,
         value=_value(resolved, name),
@@ -166,9 +190,8 @@ def _value(resolved: Resolved, term: str) -> Expression:
         for use in own:
             leaf = _leaf(resolved, use)
             leaves.append(Pooled(use.draw, leaf) if use.pooled else leaf)
-        if FUNCTIONALS[function.function].at_sample:
-            leaves.append(Value(own[0].of.variables[0], own[0].draw))  # type: ignore[union-attr]
-        functional = Functional(function.function, tuple(leaves))
+        leaves += [Value(name, own[0].draw) for name in _sampled(own[0])]
+        functional = _moved(leaves[0], function.move) or Functional(function.function, tuple(leaves))
         value = Mean(item.draw, functional) if isinstance(item, Expected) else functional
         weighed = times(float(abs(coefficient)), value)
         items.append(minus(weighed) if coefficient < 0 else weighed)
@@ -178,9 +201,16 @@ def _value(resolved: Resolved, term: str) -> Expression:
 def _leaf(resolved: Resolved, use: Use) -> Scored | Value:
     score = plan_score(resolved, use)
     if isinstance(use.of, ValueUse):
-        return Value(str(use.of), use.draw)
+        return Value(str(use.of.name), use.draw, use.of.stopped)
     assert score is not None
-    return Scored(score.name, score.draw)
+    return Scored(score.name, score.draw, use.of.stopped)
+
+
+def _moved(leaf: Scored | Value | Pooled, move: Move | None) -> Vat | None:
+    if move is None:
+        return None
+    assert isinstance(leaf, Scored)
+    return Vat(leaf.factor, leaf.draw, move.variable, float(move.radius), move.times, float(move.xi))
 
 
 def _canonical(factor: Declared, use: FactorUse) -> str:

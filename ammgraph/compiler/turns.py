@@ -39,6 +39,7 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 "no-gradient",
                 f"`{term.name}` depends on no network with parameters",
                 spec.source.value("terms", term.name, "minimize"),
+                found="`stop` keeps every gradient out" if any(score.stopped for score in term.scores) else "",
                 expected="a factor, a row or a sample of a network that learns",
             )
     for index, turn in enumerate(spec.training.schedule or ()):

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ammgraph.export.code import ATTRIBUTES, Names
+from ammgraph.formulas.expression import Vat
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import PassPlan, ScorePlan, TurnPlan
+from ammgraph.plan.turns import PassPlan, ScorePlan, TermPlan, TurnPlan
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,24 @@ def score_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
         if score.evaluation is not None:
             scores.setdefault(score.evaluation, []).append(score)
     return tuple(_score_call(plan, evaluation, found) for evaluation, found in scores.items())
+
+
+def moved_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
+    """What is computed once more at samples that terms move."""
+    return tuple(
+        moved_call(plan, plan.term(loss.owner), leaf)
+        for loss in turn.losses
+        for leaf in loss.leaves
+        if isinstance(leaf, Vat)
+    )
+
+
+def moved_call(plan: Plan, term: TermPlan, leaf: Vat) -> Call:
+    """What a factor needs of its network at a sample that is moved."""
+    score = term.score(leaf)
+    assert score is not None
+    assert score.evaluation is not None
+    return _score_call(plan, score.evaluation, [score])
 
 
 def _score_call(plan: Plan, evaluation: EvaluationPlan, scores: Sequence[ScorePlan]) -> Call:

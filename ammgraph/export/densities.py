@@ -1,14 +1,16 @@
 """What terms measure, as code: the parameters of distributions, and the helper that each measure of them is."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ammgraph.export.code import number, text
-from ammgraph.formulas.expression import Leaf, Number, Scored, Value
+from ammgraph.formulas.expression import Leaf, Number, Scored, Value, Vat
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.plan.draws import FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ScorePlan
+from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import Input, Named
 
 
@@ -20,7 +22,8 @@ class Densities:
         loss: of a term.
         constants: site of a prior -> attribute of the model.
         samples: draw -> what its samples are called.
-        result: `EVALUATION/ROW` -> what the row is called.
+        result: `EVALUATION/ROW` -> what the row is called; `VAT` -> what is measured at a moved sample.
+        moved: a variable that stands for itself and for no sample.
     """
 
     def __init__(
@@ -30,14 +33,18 @@ class Densities:
         constants: Mapping[str, str],
         samples: Callable[[str], str],
         result: Callable[[str], str],
+        moved: str = "",
     ) -> None:
+        self._moved = moved
         self._plan, self._loss, self._constants, self._samples, self._result = plan, loss, constants, samples, result
         self._kinds: dict[str, str] = {}
         self._pooled: set[str] = set()  # and what has no conditions: of no example
 
     def leaf(self, leaf: Leaf) -> str:
         """The parameters of a distribution, `mean, log_variance` or `logits`; a sample; a row."""
-        assert isinstance(leaf, Scored | Value), "a term reads no logits"
+        assert isinstance(leaf, Scored | Value | Vat), "a term reads no logits"
+        if isinstance(leaf, Vat):
+            return self._result(f"{formula_text(leaf)} {leaf.draw}")
         score = self._plan.term(self._loss.owner).score(leaf)
         if score is None:
             assert isinstance(leaf, Value)
@@ -48,8 +55,11 @@ class Densities:
         else:
             assert score.density is not None
             kind = score.density.kind
-            written = self._prior(score.prior, leaf.draw) if score.prior is not None else self._parameters(score)
+            found = self._prior(score.prior, leaf.draw) if score.prior is not None else self.parameters(score)
+            written = ", ".join(map(_stopped, found) if leaf.stopped else found)
             self._pooled |= set() if leaf.draw else {written}
+        if leaf.stopped and isinstance(leaf, Value):
+            written = _stopped(written)
         self._kinds[written] = kind
         return written
 
@@ -68,15 +78,20 @@ class Densities:
         helper = FUNCTIONALS[name].torch.format(self._kinds[arguments[0]])
         return f"{helper}({', '.join(arguments)})" + (".sum()" if self._pooled.issuperset(arguments) else "")
 
-    def _parameters(self, score: ScorePlan) -> str:
+    def parameters(self, score: ScorePlan, stopped: bool = False) -> list[str]:
+        """Those of what a network gives."""
+        found = self._parameters(score)
+        return [_stopped(parameter) for parameter in found] if stopped else found
+
+    def _parameters(self, score: ScorePlan) -> list[str]:
         assert score.density is not None
         assert score.evaluation is not None
         name = score.evaluation.name
         if score.density.mean is None:
-            return self._result(f"{name}/{score.row}.raw")
+            return [self._result(f"{name}/{score.row}.raw")]
         mean = self._input(score.density.mean, score)
         log_variance = score.density.log_variance
-        return f"{mean}, {self._result(f'{name}/{log_variance}.raw')}" if log_variance else mean
+        return [mean, self._result(f"{name}/{log_variance}.raw")] if log_variance else [mean]
 
     def _input(self, read: Input, score: ScorePlan) -> str:
         """A sum, or a concatenation of sums, of rows and samples."""
@@ -89,6 +104,8 @@ class Densities:
             variable = variables.get(found.name, "")
             given = score.draw and variable and self._plan.draw(score.draw).produces(variable)
             own = self._result(f"{score.evaluation.name}/{found.name}")  # type: ignore[union-attr]
+            if given and variable == self._moved:
+                return self._result(variable)
             return f"{self._samples(score.draw)}[{text(variable)}]" if given else own
 
         sums = [" + ".join(map(atom, part)) for part in read.parts]
@@ -100,9 +117,9 @@ class Densities:
         factor = next(factor for factor in self._plan.draw(name).factors if factor.needed)
         return f"{self._samples(name)}[{text(factor.variables[0])}]"
 
-    def _prior(self, origin: FromPrior, draw: str) -> str:
+    def _prior(self, origin: FromPrior, draw: str) -> list[str]:
         if origin.prior.place is None:
-            return f"torch.log(self.{self._constants[origin.site.name]})[None]"
+            return [f"torch.log(self.{self._constants[origin.site.name]})[None]"]
         location, scale = origin.prior.place
 
         def constant(value: float) -> str:
@@ -113,4 +130,9 @@ class Densities:
         else:
             given = f"{self._samples(draw)}[{text(origin.given)}].flatten(1)"
             mean = f"vector({given} @ self.{self._constants[origin.site.name]})"
-        return f"{mean}, {constant(2 * math.log(scale))}"
+        return [mean, constant(2 * math.log(scale))]
+
+
+def _stopped(code: str) -> str:
+    """The same as a constant."""
+    return f"({code}).detach()" if " " in re.sub(r"\(.*\)|\[.*\]", "", code) else f"{code}.detach()"

@@ -5,15 +5,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ammgraph.export.calls import Call, Function, pass_call, score_calls
+from ammgraph.export.calls import Call, Function, moved_call, pass_call, score_calls
 from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, spelling, text
 from ammgraph.export.densities import Densities
 from ammgraph.export.model import turn_names
 from ammgraph.export.networks import attributes
-from ammgraph.formulas.expression import Expression, Functional, Leaf, Logit, Minus, Number, Product, Slope, Sum, times
+from ammgraph.formulas.expression import (
+    Expression,
+    Functional,
+    Leaf,
+    Logit,
+    Minus,
+    Number,
+    Product,
+    Slope,
+    Sum,
+    Vat,
+    times,
+)
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.notation import PRODUCT, written
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan
+from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan, direction_name
 from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
 from ammgraph.spec.values import Schedule
@@ -108,7 +121,10 @@ def _turn(scope: _Scope, name: str) -> list[str]:
             lines += _loss(scope, loss) if loss.owner == game.name else []
     for term in map(scope.plan.term, turn.terms):
         lines += ["", f"{_INDENT}# Term {term.name}: {formula_text(term.value)}"]
-        lines += _loss(scope, turn.loss(f"{term.name}/value"))
+        loss = turn.loss(f"{term.name}/value")
+        for leaf in (leaf for leaf in loss.leaves if isinstance(leaf, Vat)):
+            lines += _moved(scope, loss, leaf)
+        lines += _loss(scope, loss)
     return [*lines, f"{_INDENT}return losses"]
 
 
@@ -164,11 +180,45 @@ def _scores(scope: _Scope, step: Call) -> list[str]:
     lines = _method(scope, step, results, inputs)
     if len(lines[0]) > WIDTH:
         lines = [*_method(scope, step, "scored", inputs), f"{_INDENT}{results} = scored"]
-    repeated = _repeated_norms(scope, step)
-    if not repeated:
+    kept = any(found.evaluation.name == step.evaluation and found.kept for found in scope.turn.passes_of("asked"))
+    return _with_statistics_kept(_norms(scope, step) if kept else _repeated_norms(scope, step), lines)
+
+
+def _with_statistics_kept(norms: Sequence[str], lines: list[str]) -> list[str]:
+    if not norms:
         return lines
-    norms = repeated[0] if len(repeated) == 1 else f"nn.ModuleList([{', '.join(repeated)}])"
-    return [f"{_INDENT}with statistics_kept({norms}):", *(f"    {line}" for line in lines)]
+    listed = norms[0] if len(norms) == 1 else f"nn.ModuleList([{', '.join(norms)}])"
+    return [f"{_INDENT}with statistics_kept({listed}):", *(f"    {line}" for line in lines)]
+
+
+def _moved(scope: _Scope, loss: LossPlan, leaf: Vat) -> list[str]:
+    """A function of what is moved, how far the factor is from itself there, and its value at the end of the move."""
+    term, place = scope.plan.term(loss.owner), f"{loss.owner} {leaf}"
+    step, score = moved_call(scope.plan, term, leaf), term.score(leaf)
+    assert score is not None
+    assert score.density is not None
+    argument = scope.local.of(f"{leaf.variable} of {place}", f"{leaf.variable}_moved")
+    own = {name: _result(scope, f"{name}.moved") for name in step.results} | {leaf.variable: argument}
+    spoken = Densities(scope.plan, loss, scope.constants, scope.samples, lambda name: _result(scope, name))
+    moved = Densities(scope.plan, loss, scope.constants, scope.samples, own.__getitem__, leaf.variable)
+    inputs = [
+        argument if name == leaf.variable else f"{scope.samples(leaf.draw)}[{text(name)}]" for name in step.arguments
+    ]
+    target, function = ", ".join(own[name] for name in step.results), scope.local.of(f"moved {place}", "moved")
+    divergence = FUNCTIONALS["KL"].torch.format(score.density.kind)
+    compared = [*spoken.parameters(score, stopped=True), *moved.parameters(score)]
+    lines = [f"{_INDENT}def {function}({argument}: Tensor) -> Tensor:"]
+    lines += [f"    {line}" for line in _method(scope, step, target, inputs)]
+    lines += call(f"return {divergence}", compared, f"{_INDENT}    ")
+    radius = number(leaf.radius)
+    if leaf.times:
+        radius = f"{radius} * {scope.samples(leaf.draw)}[{text(leaf.times)}].detach()"
+    noise = f"noise[{text(direction_name(step.evaluation, leaf.variable))}]"
+    arguments = [function, f"{scope.samples(leaf.draw)}[{text(leaf.variable)}]", noise, radius, number(leaf.xi)]
+    end = call(
+        f"{_result(scope, f'{formula_text(leaf)} {leaf.draw}')} = {FUNCTIONALS['vat'].torch}", arguments, _INDENT
+    )
+    return ["", *lines, "", *_with_statistics_kept(_norms(scope, step), end)]
 
 
 def _repeated_norms(scope: _Scope, step: Call) -> list[str]:
@@ -176,6 +226,13 @@ def _repeated_norms(scope: _Scope, step: Call) -> list[str]:
     passes = [found for found in scope.turn.passes_of("drawn") if found.evaluation.name == step.evaluation]
     drawn, network = {row for found in passes for row in found.rows}, scope.plan.network(step.function.network)
     rows = [row for row in step.function.rows if network.row(row).batchnorm and row in drawn]
+    return [f"self.{scope.networks[network.name]}.{attributes(network)[f'{row}/norm']}" for row in rows]
+
+
+def _norms(scope: _Scope, step: Call) -> list[str]:
+    """The batch norms that a call takes."""
+    network = scope.plan.network(step.function.network)
+    rows = [row for row in step.function.rows if network.row(row).batchnorm]
     return [f"self.{scope.networks[network.name]}.{attributes(network)[f'{row}/norm']}" for row in rows]
 
 

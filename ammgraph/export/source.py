@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ammgraph import __version__
 from ammgraph.export import helpers
-from ammgraph.export.calls import Call, Function, names_of, score_calls
+from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls
 from ammgraph.export.code import class_names, docstring, number, text
 from ammgraph.export.losses import critic_calls, losses_code
 from ammgraph.export.model import (
@@ -54,7 +54,7 @@ def _function_names(plan: Plan) -> dict[Function, str]:
     steps = [step for drawing in drawings(plan) for step in drawing.steps]
     steps += [step for asking in askings(plan) for step in asking.steps]
     critics = critic_calls(plan)
-    steps += [call for turn in plan.turns for call in score_calls(plan, turn)]
+    steps += [call for turn in plan.turns for call in (*score_calls(plan, turn), *moved_calls(plan, turn))]
     functions = [step.function for step in [*steps, *critics] if isinstance(step, Call)]
     rows = {network.name: attributes(network).values() for network in plan.networks}
     return names_of(functions, [call.function.network for call in critics], rows)
@@ -80,8 +80,8 @@ def _head(plan: Plan, title: str, origin: str) -> list[str]:
 
 def _imports(code: str) -> list[str]:
     lines = ["", "from pathlib import Path", "", "import torch"]
-    if "Sequence[" in code or "Iterator[" in code:
-        wanted = [name for name in ("Iterator", "Sequence") if f"{name}[" in code]
+    wanted = [name for name in ("Callable", "Iterator", "Sequence") if f"{name}[" in code]
+    if wanted:
         lines.insert(1, f"from collections.abc import {', '.join(wanted)}")
     if "@contextmanager" in code:
         lines.insert(2, "from contextlib import contextmanager")

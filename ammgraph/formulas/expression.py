@@ -39,6 +39,7 @@ class Scored:
 
     factor: str
     draw: str = ""
+    stopped: bool = False  # a constant
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,19 @@ class Value:
 
     name: str
     draw: str
+    stopped: bool = False  # a constant
+
+
+@dataclass(frozen=True)
+class Vat:
+    """KL(f(.|x) || f(.|x + r)) of each example of a draw, r as `nn.functions.vat` has it; (B,)."""
+
+    factor: str
+    draw: str
+    variable: str  # x
+    radius: float
+    times: str  # a variable of size 1 that the radius is multiplied by, or nothing
+    xi: float
 
 
 @dataclass(frozen=True)
@@ -109,9 +123,9 @@ class Mean:
     argument: "Expression"
 
 
-Leaf: TypeAlias = Logit | Slope | Scored | Value
+Leaf: TypeAlias = Logit | Slope | Scored | Value | Vat
 Expression: TypeAlias = (
-    Number | Logit | Slope | Scored | Value | Pooled | Functional | Minus | Sum | Product | Square | Apply | Mean
+    Number | Logit | Slope | Scored | Value | Vat | Pooled | Functional | Minus | Sum | Product | Square | Apply | Mean
 )
 
 
@@ -157,7 +171,7 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
     match expression:
         case Logit() | Slope():
             return leaf(expression)
-        case Number() | Scored() | Value() | Pooled() | Functional():
+        case Number() | Scored() | Value() | Vat() | Pooled() | Functional():
             return expression
         case Sum(terms):
             return Sum(tuple(replaced(term, leaf) for term in terms))

@@ -28,9 +28,10 @@ FUNCTIONS: dict[str, Function] = {
 class FunctionalKind:
     """A function of distributions or values, in every notation; `torch` is its name in `nn.functions`, `{}` the kind.
 
-    `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written. It takes
-    `least` to `shown` arguments; of means, outside of `E[...]`, all. One `at_sample` is written without brackets, reads
-    the sample of its factor as well, and is of one example alone.
+    `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written; `{1}` is
+    the first alone. It takes `least` to `shown` arguments; of means, outside of `E[...]`, all. One `at_sample` is
+    written without brackets, reads the sample of its factor as well, and is of one example alone. So is one that
+    `moves`: behind its factor stand the variable that is moved, how far, and xi.
     """
 
     torch: str
@@ -44,6 +45,12 @@ class FunctionalKind:
     least: int = 2
     kinds: tuple[str, ...] = ()  # the distributions that it can be taken of; of values where there is none
     at_sample: bool = False
+    moves: bool = False
+
+    @property
+    def of_one_example(self) -> bool:
+        """Whether it stands inside of `E[...]` alone."""
+        return self.at_sample or self.moves
 
     @property
     def in_nats(self) -> bool:
@@ -94,6 +101,16 @@ FUNCTIONALS: dict[str, FunctionalKind] = {
         "sum of (a - b)^2 over elements; of a^2 alone",
         least=1,
     ),
+    "vat": FunctionalKind(
+        "vat",
+        "vat({})",
+        r"\max_{{\lVert r \rVert_2 \le {3}}} \mathrm{{KL}}\left(\mathrm{{sg}}\left[{1}\right] \,\|\, {2}\right)",
+        "divergence",
+        "KL(F || F at x + r), r of length 4 in the direction found at a distance of 10 from x, in nats",
+        least=1,
+        kinds=("normal", "categorical"),
+        moves=True,
+    ),
 }
 
 
@@ -106,4 +123,4 @@ def functional_text(name: str, arguments: Sequence[str]) -> str:
 def functional_latex(name: str, arguments: Sequence[str]) -> str:
     r"""`\lVert x - y \rVert_2^2`."""
     function = FUNCTIONALS[name]
-    return function.latex.format(function.latex_joint.join(arguments[: function.shown]))
+    return function.latex.format(function.latex_joint.join(arguments[: function.shown]), *arguments)

@@ -23,6 +23,7 @@ from ammgraph.formulas.expression import (
     Square,
     Sum,
     Value,
+    Vat,
 )
 
 # How tightly a written expression holds together: a sum, a product, a power, one thing.
@@ -53,7 +54,7 @@ def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
     match expression:
         case Number(value):
             return (spelling.number(value), ATOM) if value >= 0 else (f"-{spelling.number(-value)}", SUM)
-        case Logit() | Slope() | Scored() | Value():
+        case Logit() | Slope() | Scored() | Value() | Vat():
             return spelling.leaf(expression), ATOM
         case Pooled(draw, argument):
             return spelling.mean(draw, _within(argument, spelling, spelling.mean_holds)), ATOM

@@ -25,6 +25,10 @@ class Distribution:
         """What functions of it take."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
+    def stopped(self) -> "Distribution":
+        """The same as a constant."""
+        return Distribution(self.kind, *(parameter.detach() for parameter in self.parameters))
+
     def pooled(self) -> "Distribution":
         """The mean of categorical distributions over the batch."""
         return Distribution("categorical", pooled(self.first))

@@ -197,6 +197,33 @@ def distance_2(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
     return (x - y).flatten(1).square().sum(1)
 
 
+def unit(g: Tensor) -> Tensor:
+    """The direction g / ||g||_2 of each example, however small g is; 0 where it is 0."""
+    largest = g.flatten(1).abs().amax(1).clamp(min=torch.finfo(g.dtype).tiny)
+    scaled = g / largest.view(-1, *[1] * (g.dim() - 1))
+    norm = torch.linalg.vector_norm(scaled.flatten(1), dim=1).clamp(min=1)
+    return scaled / norm.view(-1, *[1] * (g.dim() - 1))
+
+
+def vat(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, radius: Tensor | float, xi: float) -> Tensor:
+    """f(x + r), r = radius g / ||g||, g the gradient of f at x + xi u / ||u||; r a constant.
+
+    Args:
+        f: numbers (B,), the divergence of what x gives from what it would give moved.
+        x: B x C x H x W.
+        u: of x's shape, a direction.
+        radius: length of r in every example, or (B, 1, 1, 1).
+        xi: at which distance from x the gradient is taken.
+
+    Reference:
+        Miyato et al., Virtual Adversarial Training, arXiv:1704.03976.
+    """
+    with torch.enable_grad():
+        v = (xi * unit(u)).requires_grad_()
+        (g,) = torch.autograd.grad(f(x.detach() + v).sum(), v)
+    return f(x + (radius * unit(g)).detach())
+
+
 def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
     """x'(u) = x(u + scale (A u + b)), (A | b) = eps ~ N(0, 1)^(2x3): every image shifted, turned, sheared and zoomed.
 

@@ -23,13 +23,14 @@ from ammgraph.formulas.expression import (
     Square,
     Sum,
     Value,
+    Vat,
 )
 from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
 from ammgraph.nn.distributions import Distribution
 from ammgraph.nn.functions import function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
-# Distributions and values of terms, (B, ...).
+# Distributions and values of terms, (B, ...); what moves a sample, (B,).
 Leaves: TypeAlias = Mapping[Leaf | Square, Tensor | Distribution]
 _Value: TypeAlias = Tensor | float | Distribution
 
@@ -54,7 +55,7 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
     match expression:
         case Number(number):
             return number
-        case Logit() | Slope() | Scored() | Value() | Square(Slope()):
+        case Logit() | Slope() | Scored() | Value() | Vat() | Square(Slope()):
             return leaves[expression]
         case Pooled(_, argument):
             found = leaves[argument]

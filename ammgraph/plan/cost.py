@@ -40,9 +40,10 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
                  1, else 0), and its average where any network is averaged; twice the channels of a batch norm; the
                  vectors of a spectral norm
     activations  for each row computed, its weights once more where they are normalised; at its batch size: its sum or
-                 concatenation, its input after noise, its input after dropout and the scaled mask, the results
-                 of the operation, batch norm, activation and pool; twice that in a penalty, whose gradient is differentiated again;
-                 a row's result alone where no gradient flows through it; of the losses' passes and each penalty's own pass, one after the other, what needs most
+                 concatenation, its input after noise, its input after dropout and the scaled mask, the results of the
+                 operation, batch norm, activation and pool; twice that in a penalty, whose gradient is differentiated
+                 again; a row's result alone where no gradient flows through it; of two passes at moved samples the
+                 second; of the losses' passes and each penalty's own pass, one after the other, what needs most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -127,7 +128,7 @@ def forward_cost(plan: Plan) -> dict[str, int]:
         for found in turn.passes:
             network = plan.network(found.evaluation.network)
             rows = sum(network.row(name).multiply_adds for name in found.rows)
-            total[network.name] += turn.steps * found.batch * rows // found.every
+            total[network.name] += turn.steps * found.times * found.batch * rows // found.every
     return total
 
 
@@ -146,7 +147,8 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
         network = plan.network(found.evaluation.network)
         held = Counter[tuple[str, str]]()
         for row in (network.row(name) for name in found.rows):
-            kept = _kept(row) if found.kind != "drawn" or flows else math.prod(row.out_shape)
+            flows_here = not found.stopped if found.kind == "asked" else found.kind != "drawn" or flows
+            kept = _kept(row) if flows_here else math.prod(row.out_shape)
             twice = 1 + (found.evaluation.name in sloped)
             held[network.name, row.name] += twice * width * (found.batch * kept + row.applied)
         if found.kind == "between":

@@ -9,7 +9,7 @@ from ammgraph.spec.sources import DataSource
 
 Bindings: TypeAlias = tuple[tuple[str, str], ...]  # name inside a network -> variable of the distribution
 DensityKind: TypeAlias = Literal["normal", "categorical", "bernoulli", "implicit", "deterministic", "data", "prior"]
-Stream: TypeAlias = Literal["prior", "sample", "dropout", "penalty"]
+Stream: TypeAlias = Literal["prior", "sample", "dropout", "penalty", "perturbation"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Site:
 
     @property
     def disturbs(self) -> bool:
-        """Whether training alone takes it: masks and noise on the inputs of rows, and what a penalty needs."""
-        return self.stream in ("dropout", "penalty")
+        """Whether training alone takes it: masks and noise on the inputs of rows, what a penalty needs, directions."""
+        return self.stream in ("dropout", "penalty", "perturbation")
 
 
 @dataclass(frozen=True)

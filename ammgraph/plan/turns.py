@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, parts
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, Vat, parts
 from ammgraph.plan.draws import Density, DrawPlan, EvaluationPlan, FromPrior, Site
 from ammgraph.plan.metric import Metric
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Schedule
 
 SideName: TypeAlias = Literal["real", "fake"]
+PassKind: TypeAlias = Literal["drawn", "asked", "moved", "scored", "between"]
+
+
+def direction_name(evaluation: str, variable: str) -> str:
+    """The random tensor from which the direction begins in which a variable is moved."""
+    return f"{evaluation}/vat/{variable}"
 
 
 @dataclass(frozen=True)
@@ -19,14 +25,17 @@ class PassPlan:
     """One pass of a network in a turn: which rows it computes, and at whose samples.
 
     drawn    within a draw: what a factor's sample needs and no earlier factor of the same evaluation computes
-    asked    at a draw's samples: what terms need beyond that
+    asked    at a draw's samples: what terms need beyond that; `stopped` where no gradient flows through it, and `kept`
+             where it leaves running statistics as they are
+    moved    an asked or drawn one with one variable moved, twice: at the start of the direction, and at its end, with
+             the noise of the first and statistics kept
     scored   a discriminator over the samples of several draws, joined along the batch
     between  a discriminator between the i-th sample of the first and the i-th of the second draw, statistics kept
 
     `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake").
     """
 
-    kind: Literal["drawn", "asked", "scored", "between"]
+    kind: PassKind
     evaluation: EvaluationPlan
     row: str
     rows: tuple[str, ...]
@@ -35,6 +44,14 @@ class PassPlan:
     sides: tuple[tuple[str, SideName], ...] = ()
     every: int = 1  # taken in every so many steps
     raw: tuple[str, ...] = ()  # rows that are computed up to their activation
+    stopped: bool = False
+    kept: bool = False
+    moves: str = ""  # the variable that is moved
+
+    @property
+    def times(self) -> int:
+        """How often it is taken."""
+        return 2 if self.kind == "moved" else 1
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,7 @@ class ScorePlan:
     """A factor's distribution, or a row's value, at the samples of a draw, as a term uses it.
 
     `rows` are what its network computes for it, stopping at variables; those in `raw` only up to the activation.
+    `stopped` where the term gives it no gradient, `moved` where it is compared with what it is at a moved sample.
     """
 
     name: str  # `c(y|x)`, `decoder.x`
@@ -85,6 +103,8 @@ class ScorePlan:
     reads: tuple[str, ...] = ()  # the variables it depends on
     density: Density | None = None  # nothing for a value
     prior: FromPrior | None = None
+    stopped: bool = False
+    moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,9 +118,9 @@ class TermPlan:
     scores: tuple[ScorePlan, ...]
     paths: tuple[tuple[str, tuple[str, ...]], ...]  # network -> samples (`q.z`) and scores (`c(y|x)`)
 
-    def score(self, leaf: Scored | Value) -> ScorePlan | None:
+    def score(self, leaf: Scored | Value | Vat) -> ScorePlan | None:
         """What a leaf of the value stands for; nothing where it is a variable's sample."""
-        name = leaf.factor if isinstance(leaf, Scored) else leaf.name
+        name = leaf.name if isinstance(leaf, Value) else leaf.factor
         return next((score for score in self.scores if (score.name, score.draw) == (name, leaf.draw)), None)
 
 
@@ -188,6 +208,6 @@ class TurnPlan:
             if network in dict(self.loss(name).paths)
         )
 
-    def passes_of(self, kind: Literal["drawn", "asked", "scored", "between"]) -> tuple[PassPlan, ...]:
+    def passes_of(self, kind: PassKind) -> tuple[PassPlan, ...]:
         """The passes of a kind."""
         return tuple(found for found in self.passes if found.kind == kind)

@@ -14,8 +14,9 @@ terms            [{name, value, weight, scores, gradients, latex}]; a score is w
                  network at a draw's samples, in `raw` what is computed up to its activation alone
 turns            [{update, steps, redraw, draws, needs, passes, games, terms, losses, objectives, noise}], in the order
                  of one step; `needs` has the variables of those draws of which other turns draw more; a pass is `drawn`
-                 within a draw, `asked` for by terms at a draw's samples, `scored` by a discriminator at draws' samples,
-                 or `between` two draws'
+                 within a draw, `asked` for by terms at a draw's samples (`stopped`: without gradient, `kept`: without
+                 a trace in running statistics), `moved` (taken twice with the variable `moves` moved), `scored` by a
+                 discriminator at draws' samples, or `between` two draws'
 readouts, reconstructions, features, training, data, evaluation, published, cost, warnings
 
 A weight or a rate is a number, or a list of [epoch, value] where it changes.
@@ -175,7 +176,7 @@ def _score(score: ScorePlan) -> Json:
         "distribution": score.draw or None,
         **(_evaluation(score.evaluation) if score.evaluation else {"evaluation": None}),
         "row": score.row or None,
-        **_fields(score, "rows", "raw", "reads"),
+        **_fields(score, "rows", "raw", "reads", "stopped"),
         "density": _density(score.density) if score.density else None,
         "prior": _origin(score.prior) if score.prior else None,
     }
@@ -209,7 +210,7 @@ def _pass(found: PassPlan) -> Json:
         **_evaluation(found.evaluation),
         **_fields(found, "row", "rows", "raw", "draws", "batch"),
         "sides": [{"game": game, "side": side} for game, side in found.sides],
-        "every": found.every,
+        **_fields(found, "every", "stopped", "kept", "moves"),
     }
 
 

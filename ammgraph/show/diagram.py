@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ammgraph.diagnostics import counted
-from ammgraph.formulas.expression import Scored, Value
+from ammgraph.formulas.expression import Scored, Value, Vat
 from ammgraph.plan.draws import DrawPlan, FromData, FromNetwork
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ObjectivePlan, PassPlan, TurnPlan
@@ -121,10 +121,10 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
         lines = [f"{factor.text}: {factor.value}" for factor in draw.written if factor.needed]
         draws[name] = len(boxes)
         boxes.append(Box("draw", f"{name}, {counted(draw.batch_size, 'example')}", tuple(lines)))
-    for found in (*turn.passes_of("asked"), *turn.passes_of("scored"), *turn.passes_of("between")):
+    for found in (*_passes_of_terms(turn), *turn.passes_of("scored"), *turn.passes_of("between")):
         edges += [(draws[name], len(boxes)) for name in found.draws if name]
         passes[found.evaluation.name] = len(boxes)
-        boxes.append(_pass_box(found))
+        boxes.append(_pass_box(turn, found))
     losses: list[tuple[ObjectivePlan, int]] = []
     drawn = _as_drawn(plan, turn)
     for name, rows in drawn.items():
@@ -145,11 +145,19 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
     return Flow(_turn_title(turn, index, count), tuple(boxes), tuple(dict.fromkeys(edges)))
 
 
-def _pass_box(found: PassPlan) -> Box:
+def _passes_of_terms(turn: TurnPlan) -> list[PassPlan]:
+    """One of each evaluation: that at moved samples where no other is asked for."""
+    passes = (*turn.passes_of("moved"), *turn.passes_of("asked"))
+    return list({found.evaluation.name: found for found in passes}.values())
+
+
+def _pass_box(turn: TurnPlan, found: PassPlan) -> Box:
     network = found.evaluation.network
-    if found.kind == "asked":
+    if found.kind in ("asked", "moved"):
         where = [f"at {found.draws[0]}, {counted(found.batch, 'example')}"] if found.draws[0] else []
-        return Box("ask", network, (asked_text(found), *where))
+        moved = [move.moves for move in turn.passes_of("moved") if move.evaluation.name == found.evaluation.name]
+        told = [f"twice more with {name} moved" for name in dict.fromkeys(moved)]
+        return Box("ask", network, (*([asked_text(found)] if found.kind == "asked" else []), *where, *told))
     if found.kind == "scored":
         lines = [" | ".join(found.draws), f"{counted(found.batch, 'example')}, one batch"]
     else:
@@ -161,7 +169,7 @@ def _read(plan: Plan, turn: TurnPlan, loss: LossPlan) -> list[str]:
     """Where a loss takes its numbers: passes by evaluation, and draws of which it reads what is drawn in any case."""
     if loss.owner not in turn.terms:
         return sorted(loss.passes)
-    asked = {found.evaluation.name: found for found in turn.passes_of("asked")}
+    asked = {found.evaluation.name: found for found in _passes_of_terms(turn)}
     scores = plan.term(loss.owner).scores
     passes = dict.fromkeys(s.evaluation.name for s in scores if s.evaluation and s.evaluation.name in asked)
     reached = {draw for name in passes for draw in asked[name].draws}
@@ -174,8 +182,8 @@ def _as_drawn(plan: Plan, turn: TurnPlan) -> dict[str, list[str]]:
     for loss in (loss for loss in turn.losses if loss.owner in turn.terms):
         direct = {name for name in _read(plan, turn, loss) if name in turn.draws}
         for leaf in loss.leaves:
-            if isinstance(leaf, Scored | Value) and leaf.draw in direct:
-                found.setdefault(leaf.draw, {})[leaf.factor if isinstance(leaf, Scored) else leaf.name] = None
+            if isinstance(leaf, Scored | Value | Vat) and leaf.draw in direct:
+                found.setdefault(leaf.draw, {})[leaf.name if isinstance(leaf, Value) else leaf.factor] = None
     return {name: list(names) for name, names in found.items()}
 
 

@@ -10,6 +10,7 @@ from ammgraph.formulas.expression import (
     Slope,
     Sum,
     Value,
+    Vat,
     mean,
     minus,
     plus,
@@ -120,10 +121,14 @@ def term_formula(term: TermPlan) -> str:
     """What a term is, before its weight."""
 
     def leaf(found: Leaf) -> str:
-        assert isinstance(found, Scored | Value), "a term reads no logits"
+        assert isinstance(found, Scored | Value | Vat), "a term reads no logits"
+        if isinstance(found, Vat):
+            return _vat(found)
+        written_leaf = _factor(found.factor) if isinstance(found, Scored) else value(found)
+        return rf"\mathrm{{sg}}\left[{written_leaf}\right]" if found.stopped else written_leaf
+
+    def value(found: Value) -> str:
         score = term.score(found)
-        if isinstance(found, Scored):
-            return _factor(found.factor)
         if score is None:
             return _variable(found.name)
         row = rf"{_word(score.network)}_{{{_word(score.row)}}}"
@@ -145,11 +150,19 @@ def _spelling(leaf: Callable[[Leaf], str]) -> Spelling:
     )
 
 
-def _factor(text: str) -> str:
-    r"""`c(y|x=v)` -> c(y \mid x = v)."""
+def _vat(leaf: Vat) -> str:
+    r"""\max_{\lVert r \rVert_2 \le 4} \mathrm{KL}(\mathrm{sg}[c(y \mid x)] \,\|\, c(y \mid x + r))."""
+    factors = [_number(leaf.radius)] if leaf.radius != 1 or not leaf.times else []
+    factors += [_variable(leaf.times)] if leaf.times else []
+    return functional_latex("vat", [_factor(leaf.factor), _factor(leaf.factor, leaf.variable), r" \, ".join(factors)])
+
+
+def _factor(text: str, moved: str = "") -> str:
+    r"""`c(y|x=v)` -> c(y \mid x = v); c(y \mid x = v + r) where v is moved."""
     draw, _, rest = text.removesuffix(")").partition("(")
     variables, _, given = rest.partition("|")
-    parts = [" = ".join(map(_variable, part.split("="))) for part in given.split(",") if part]
+    ends = {part: " + r" if part.split("=")[-1] == moved else "" for part in given.split(",") if part}
+    parts = [" = ".join(map(_variable, part.split("="))) + end for part, end in ends.items()]
     condition = r" \mid " + ", ".join(parts) if parts else ""
     return f"{_letter(draw)}({', '.join(map(_variable, variables.split(',')))}{condition})"
 

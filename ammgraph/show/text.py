@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ammgraph.diagnostics import counted
-from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, Vat
 from ammgraph.formulas.functions import FUNCTIONS, functional_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
@@ -14,6 +14,7 @@ from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, PassPlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import RandomMeans, Schedule
+from ammgraph.spec.terms import scaled_text
 
 
 def plan_text(plan: Plan) -> str:
@@ -174,10 +175,13 @@ def _leaf_text(leaf: Leaf) -> str:
             return "d"
         case Slope():
             return "|grad d|"
-        case Scored(factor, _):
-            return factor
-        case Value(name, _):
-            return name
+        case Scored(factor, _, stopped):
+            return f"stop {factor}" if stopped else factor
+        case Value(name, _, stopped):
+            return f"stop {name}" if stopped else name
+        case Vat():
+            move = f"{leaf.variable}, {scaled_text(leaf.radius, leaf.times)}, {number_text(leaf.xi)}"
+            return functional_text("vat", [leaf.factor, move])
 
 
 _TEXT = Spelling(
@@ -209,7 +213,14 @@ def step_text(plan: Plan) -> str:
 
 def asked_text(found: PassPlan) -> str:
     """The rows that terms ask for, as `h y.raw`; a raw one up to its activation."""
-    return _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows])
+    told = ("; no gradient" if found.stopped else "") + (", statistics kept" if found.kept else "")
+    return _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows]) + told
+
+
+def moved_text(found: PassPlan) -> str:
+    """The variable that is moved in two passes, and the rows that these compute."""
+    rows = _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows])
+    return f"twice more with {found.moves} moved: {rows}; masks and noise as before, statistics kept"
 
 
 def often_text(every: int) -> str:
@@ -256,6 +267,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
         rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.written if factor.needed]
     for found in turn.passes_of("asked"):
         rows.append(("ask", found.evaluation.name, asked_text(found)))
+    rows += [("move", found.evaluation.name, moved_text(found)) for found in turn.passes_of("moved")]
     for found in turn.passes_of("scored"):
         sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
         rows.append(
@@ -276,8 +288,10 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for objective in turn.objectives:
         rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.losses)}"))
     masks = sum(site.kind == "mask" for site in turn.sites)
-    added = sum(site.disturbs and site.kind == "normal" for site in turn.sites)
+    moves = sum(site.stream == "perturbation" for site in turn.sites)
+    added = sum(site.disturbs and site.kind == "normal" for site in turn.sites) - moves
     told = f"{masks} of them dropout masks" + (f", {added} added to inputs" if added else "")
+    told += f", {counted(moves, 'direction')}" if moves else ""
     rows.append(("noise", f"{len(turn.sites)} tensors", told))
     return table(rows, indent="")
 

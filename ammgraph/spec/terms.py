@@ -5,9 +5,11 @@ item      'E' '[' d ']' inner        a mean over the batch of a distribution d
         | 'H' '(' mix ')' | 'KL' '(' mix '||' mix ')'        of the mean distribution of a batch
         | ('l1' | 'l2') '(' mean ',' mean ')'                of two means
 inner     'log' factor | 'H' '(' factor ')' | 'KL' '(' factor '||' factor ')' | ('l1' | 'l2') '(' value [',' value] ')'
+        | 'vat' '(' factor ',' variable ',' radius ',' number ')'
 mix       'E' '[' d ']' factor | factor                  mean      'E' '[' d ']' value
-factor    d '(' names ['|' argument {',' argument}] ')'  argument  variable ['=' variable]
-value     variable | network ['(' argument {',' argument} ')'] '.' row
+factor    ['stop'] d '(' names ['|' argument {',' argument}] ')'         argument  variable ['=' variable]
+value     ['stop'] (variable | network ['(' argument {',' argument} ')'] '.' row)
+radius    number | [number '*'] variable
 """
 
 import re
@@ -23,8 +25,9 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
     r"|(?P<mark>\|\||[-+*/|(),.=\[\]]))"
 )
-_ITEM = alternatives(["E[...]", *(f"{name}(...)" for name, kind in FUNCTIONALS.items() if not kind.at_sample)])
+_ITEM = alternatives(["E[...]", *(f"{name}(...)" for name, kind in FUNCTIONALS.items() if not kind.of_one_example)])
 _INNER = f"{alternatives(FUNCTIONALS)}, as in `E[q] log p(x|z)`"
+_AS_VAT = "as in `vat(c(y|x), x, 4, 10)`: how far x is moved, and xi, how far the direction is sought"
 
 # What other libraries call the parts of a loss -> a term that says it.
 _SAID = {
@@ -38,6 +41,8 @@ _SAID = {
     **dict.fromkeys(("entropy", "h"), "E[q] H(q(y|x))"),
     **dict.fromkeys(("ln", "log_prob"), "E[q] log p(x|z)"),
     **dict.fromkeys(("elbo", "vae"), "E[q] KL(q(z|x) || p(z)) - E[q] log p(x|z)"),
+    **dict.fromkeys(("lds", "adversarial", "virtual_adversarial"), "E[q] vat(c(y|x), x, 4, 10)"),
+    **dict.fromkeys(("stop", "sg", "detach", "stop_gradient"), "E[q] KL(stop c(y|x) || q(y|x))"),
 }
 
 
@@ -48,12 +53,13 @@ class FactorUse:
     draw: str
     variables: tuple[str, ...]
     given: tuple[tuple[str, str], ...] = ()  # condition -> the variable that it stands for
+    stopped: bool = False  # without a gradient
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         given = ",".join(own if own == other else f"{own}={other}" for own, other in self.given)
-        return f"{self.draw}({','.join(self.variables)}{'|' + given if given else ''})"
+        return _stopped(self.stopped, f"{self.draw}({','.join(self.variables)}{'|' + given if given else ''})")
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,27 @@ class ValueUse:
     """`x`, a variable's sample, or `decoder(z=v).x`, a row of a network."""
 
     name: str | Reference
+    stopped: bool = False  # without a gradient
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return str(self.name)
+        return _stopped(self.stopped, str(self.name))
+
+
+@dataclass(frozen=True)
+class Move:
+    """`x, 0.25 * radius, 10`: the variable that `vat` moves, how far, and how far the direction is sought."""
+
+    variable: str
+    radius: Fraction
+    times: str  # a variable of size 1, or nothing
+    xi: Fraction
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.variable}, {scaled_text(self.radius, self.times)}, {number_text(self.xi)}"
 
 
 @dataclass(frozen=True)
@@ -74,11 +96,13 @@ class Of:
 
     function: str  # of `formulas.functions.FUNCTIONALS`
     arguments: tuple["FactorUse | ValueUse | Expected", ...]
+    move: Move | None = None  # of `vat`
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return functional_text(self.function, list(map(str, self.arguments)))
+        moved = [] if self.move is None else [str(self.move)]
+        return functional_text(self.function, [*map(str, self.arguments), *moved])
 
 
 @dataclass(frozen=True)
@@ -115,6 +139,16 @@ class NeedsExpectation(NotationError):
     code = "needs-expectation"
 
 
+def scaled_text(factor: Fraction | float, variable: str) -> str:
+    """`4`, `0.25 * radius`, `radius`."""
+    number = number_text(factor)
+    return number if not variable else variable if factor == 1 else f"{number} * {variable}"
+
+
+def _stopped(stopped: bool, text: str) -> str:
+    return f"stop {text}" if stopped else text
+
+
 def said_as(word: str) -> str:
     """A term that says what a word of other libraries means, or nothing."""
     return _SAID.get(word.lower(), "")
@@ -147,7 +181,7 @@ def parse_term(text: str, constants: Mapping[str, Fraction]) -> Term:
     parts, sign = [], -1 if tokens.accept("-") else 1
     while True:
         coefficient = _coefficient(tokens, constants)
-        parts.append((sign * coefficient, _item(tokens)))
+        parts.append((sign * coefficient, _item(tokens, constants)))
         if tokens.peek() not in ("+", "-"):
             break
         sign = 1 if tokens.take() == "+" else -1
@@ -158,15 +192,11 @@ def parse_term(text: str, constants: Mapping[str, Fraction]) -> Term:
 
 
 def _coefficient(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
+    start = tokens.start
     if tokens.kind() == "number":
-        start, value = tokens.start, tokens.number()
-        if tokens.accept("/"):
-            divisor = tokens.number()
-            if divisor == 0:
-                raise NotationError("division by zero", start, tokens.last_end)
-            value /= divisor
+        value = _quotient(tokens)
     elif tokens.kind() == "name" and tokens.peek() not in ("E", *FUNCTIONALS):
-        start, name = tokens.start, tokens.peek()
+        name = tokens.peek()
         if name not in constants:
             draw = name.removeprefix("E_")
             hint = f"the mean is written `E[{draw}]`" if draw != name else _as_in(name) or nearest(name, constants)
@@ -183,25 +213,37 @@ def _coefficient(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
     return value
 
 
+def _quotient(tokens: Tokens) -> Fraction:
+    """`0.1`, `1/3`."""
+    start, value = tokens.start, tokens.number()
+    if tokens.accept("/"):
+        divisor = tokens.number()
+        if divisor == 0:
+            raise NotationError("division by zero", start, tokens.last_end)
+        value /= divisor
+    return value
+
+
 def _as_in(word: str) -> str:
     return f"as in `{said_as(word)}`" if said_as(word) else ""
 
 
-def _item(tokens: Tokens) -> Expected | Of:
+def _item(tokens: Tokens, constants: Mapping[str, Fraction]) -> Expected | Of:
     word, start = tokens.peek(), tokens.start
     if word == "E":
         draw, first, last = _draw(tokens)
         if tokens.peek() == "E":
             tokens.fail("an expectation holds no other", _INNER, "its distribution draws all that is read")
-        return Expected(draw, _inner(tokens), first, last)
+        return Expected(draw, _inner(tokens, constants), first, last)
     if word not in FUNCTIONALS:
         tokens.fail(tokens.unexpected(), _ITEM, _as_in(word))
-    kind = FUNCTIONALS[tokens.take()]
-    if kind.at_sample:
-        factor = _factor(tokens)
-        hint = f"as in `E[q] {word} {factor}`, if `q` draws them"
-        message = f"nothing says at whose samples `{factor}` is scored"
+    kind = FUNCTIONALS[word]
+    if kind.of_one_example:
+        inner = _inner(tokens, constants)
+        hint = f"as in `E[q] {inner}`, if `q` draws them"
+        message = f"nothing says at whose samples `{inner.arguments[0]}` is scored"
         raise NeedsExpectation(message, start, tokens.last_end, "`E[...]`", hint)
+    tokens.take()
     tokens.expect("(")
     arguments: list[FactorUse | ValueUse | Expected] = []
     while len(arguments) < kind.shown:
@@ -209,7 +251,7 @@ def _item(tokens: Tokens) -> Expected | Of:
             _joint(tokens, kind)
         arguments.append(_mix(tokens) if kind.kinds else _mean(tokens, word))
     tokens.expect(")")
-    return Of(word, tuple(arguments), start, tokens.last_end)
+    return Of(word, tuple(arguments), None, start, tokens.last_end)
 
 
 def _draw(tokens: Tokens) -> tuple[str, int, int]:
@@ -249,25 +291,69 @@ def _mean(tokens: Tokens, function: str) -> Expected:
     return Expected(draw, _value(tokens), first, last)
 
 
-def _inner(tokens: Tokens) -> Of:
+def _inner(tokens: Tokens, constants: Mapping[str, Fraction]) -> Of:
     word, start = tokens.peek(), tokens.start
     if word not in FUNCTIONALS:
         tokens.fail(tokens.unexpected(), _INNER, _as_in(word))
     kind = FUNCTIONALS[tokens.take()]
     if kind.at_sample:
-        return Of(word, (_factor(tokens),), start, tokens.last_end)
+        return Of(word, (_factor(tokens),), None, start, tokens.last_end)
     tokens.expect("(")
+    if kind.moves:
+        if tokens.peek() == "stop":
+            tokens.fail("`vat` under `stop` has no gradient", "a factor", "it stops what it compares with itself")
+        factor, move = _factor(tokens), _move(tokens, constants)
+        tokens.expect(")")
+        return Of(word, (factor,), move, start, tokens.last_end)
     one = _factor if kind.kinds else _value
     arguments: list[FactorUse | ValueUse | Expected] = [one(tokens)]
     while len(arguments) < kind.least or (len(arguments) < kind.shown and tokens.peek() == kind.text_joint.strip()):
         _joint(tokens, kind)
         arguments.append(one(tokens))
     tokens.expect(")")
-    return Of(word, tuple(arguments), start, tokens.last_end)
+    return Of(word, tuple(arguments), None, start, tokens.last_end)
+
+
+def _move(tokens: Tokens, constants: Mapping[str, Fraction]) -> Move:
+    """`, x, 0.25 * radius, 10`."""
+    _comma(tokens)
+    start = tokens.start
+    variable = tokens.name("the variable that is moved")
+    _comma(tokens)
+    named, times = tokens.kind() == "name" and tokens.peek() not in constants, ""
+    radius = Fraction(1) if named else _positive(tokens, constants, "radius", ", or a variable")
+    if named or (tokens.peek() == "*" and tokens.take()):
+        times = tokens.name("a variable of size 1")
+    _comma(tokens)
+    xi = _positive(tokens, constants, "xi", "")
+    return Move(variable, radius, times, xi, start, tokens.last_end)
+
+
+def _comma(tokens: Tokens) -> None:
+    if not tokens.accept(","):
+        tokens.fail(tokens.unexpected(), "`,`", _AS_VAT)
+
+
+def _positive(tokens: Tokens, constants: Mapping[str, Fraction], what: str, other: str) -> Fraction:
+    """A number above 0, or a constant."""
+    start = tokens.start
+    if tokens.kind() != "number" and tokens.peek() not in constants:
+        hint = nearest(tokens.peek(), constants) if tokens.kind() == "name" else ""
+        tokens.fail(tokens.unexpected(), f"a number above 0{other}", hint or _AS_VAT)
+    value = _quotient(tokens) if tokens.kind() == "number" else constants[tokens.take()]
+    if value <= 0:
+        message = f"{what} is {number_text(value)}" + (": nothing is moved" if not value else "")
+        raise NotationError(message, start, tokens.last_end, "a number above 0", _AS_VAT)
+    return value
+
+
+def _stop(tokens: Tokens) -> bool:
+    """Take `stop`, if it is next."""
+    return tokens.peek() == "stop" and bool(tokens.take())
 
 
 def _factor(tokens: Tokens) -> FactorUse:
-    start = tokens.start
+    start, stopped = tokens.start, _stop(tokens)
     draw = tokens.name("a factor, as in `p(x|z)`")
     if not tokens.accept("("):
         tokens.fail("a factor is written `p(x|z)`", expected="`(`")
@@ -275,7 +361,7 @@ def _factor(tokens: Tokens) -> FactorUse:
     variables = tokens.names(taken)
     given = _arguments(tokens) if tokens.accept("|") else ()
     tokens.expect(")")
-    return FactorUse(draw, variables, given, start, tokens.last_end)
+    return FactorUse(draw, variables, given, stopped, start, tokens.last_end)
 
 
 def _arguments(tokens: Tokens) -> tuple[tuple[str, str], ...]:
@@ -289,8 +375,8 @@ def _arguments(tokens: Tokens) -> tuple[tuple[str, str], ...]:
 
 
 def _value(tokens: Tokens) -> ValueUse:
-    start = tokens.start
+    start, stopped = tokens.start, _stop(tokens)
     name = tokens.name("a variable, or a row as in `decoder.x`")
     if tokens.peek() not in ("(", "."):
-        return ValueUse(name, start, tokens.last_end)
-    return ValueUse(reference_after(tokens, name), start, tokens.last_end)
+        return ValueUse(name, stopped, start, tokens.last_end)
+    return ValueUse(reference_after(tokens, name), stopped, start, tokens.last_end)

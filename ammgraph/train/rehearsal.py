@@ -121,7 +121,7 @@ def _single_losses(turn: TurnPlan) -> Iterator[TurnPlan]:
             alone = replace(objective, losses=names, networks=tuple(n for n in objective.networks if n in reached))
             single = replace(turn, losses=own, objectives=(alone,))
             if owner in turn.terms:
-                passes = tuple(found for found in turn.passes if found.kind in ("drawn", "asked"))
+                passes = tuple(found for found in turn.passes if found.kind in ("drawn", "asked", "moved"))
                 yield replace(single, games=(), terms=(owner,), passes=passes)
             else:
                 yield replace(single, games=(owner,), terms=())

@@ -4,22 +4,34 @@ The chain rule is cut at a discriminator's logits and at the samples that it rea
 and the discriminator's parameters (`ammgraph.train.legs`), samples -> the parameters of the networks that drew them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Value
+from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Value, Vat
+from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.nn.densities import Distribution, factor_distribution
+from ammgraph.nn.functions import function
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, raw
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import GamePlan, LossPlan, ObjectivePlan, PassPlan, TermPlan, TurnPlan
+from ammgraph.plan.turns import (
+    GamePlan,
+    LossPlan,
+    ObjectivePlan,
+    PassPlan,
+    ScorePlan,
+    TermPlan,
+    TurnPlan,
+    direction_name,
+)
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
 Gradients = dict[str, list[Tensor]]
@@ -137,21 +149,45 @@ def _leaf(
     now: _Moment, term: TermPlan, leaf: Leaf, draws: Mapping[str, Draw], asked: dict[str, dict[str, Tensor]]
 ) -> Tensor | Distribution:
     """A sample, a row or a distribution; what it needs of its evaluation is computed once for all terms."""
-    assert isinstance(leaf, Scored | Value), "a term reads no logits"
+    assert isinstance(leaf, Scored | Value | Vat), "a term reads no logits"
     samples = draws[leaf.draw].samples if leaf.draw else {}
     score = term.score(leaf)
     if score is None:
         assert isinstance(leaf, Value), "every factor has a score"
-        return samples[leaf.name]
+        return samples[leaf.name].detach() if leaf.stopped else samples[leaf.name]
     rows: dict[str, Tensor] = {}
     if score.evaluation is not None:
         name = score.evaluation.name
         if name not in asked:
             asked[name] = _ask(now, score.evaluation, draws.get(leaf.draw))
         rows = asked[name]
-    if isinstance(leaf, Scored):
-        return factor_distribution(now.model, score, rows, samples)
-    return now.model.network(score.network).value_of(score.row, rows)
+    if isinstance(leaf, Value):
+        found = now.model.network(score.network).value_of(score.row, rows)
+        return found.detach() if leaf.stopped else found
+    distribution = factor_distribution(now.model, score, rows, samples)
+    if isinstance(leaf, Vat):
+        return _moved(now, leaf, score, distribution.stopped(), draws[leaf.draw])
+    return distribution.stopped() if leaf.stopped else distribution
+
+
+def _moved(now: _Moment, leaf: Vat, score: ScorePlan, clean: Distribution, draw: Draw) -> Tensor:
+    """How far a factor is from itself where a variable is moved against it, in nats; (B,)."""
+    evaluation = score.evaluation
+    assert evaluation is not None
+    divergence = function(FUNCTIONALS["KL"].torch.format(clean.kind))
+
+    def moved(x: Tensor) -> Tensor:
+        samples = {**draw.samples, leaf.variable: x}
+        values = {local: samples[variable] for local, variable in evaluation.bindings if variable in samples}
+        network = now.model.network(evaluation.network)
+        network.compute(score.rows, values, draw.batch, now.noise, evaluation.name, Mode.FROZEN, score.raw)
+        return divergence(*clean.parameters, *factor_distribution(now.model, score, values, samples).parameters)
+
+    u = now.noise[direction_name(evaluation.name, leaf.variable)]
+    x = draw.samples[leaf.variable].to(u.dtype)
+    radius = leaf.radius * (draw.samples[leaf.times].detach() if leaf.times else 1)
+    found: Tensor = function(FUNCTIONALS["vat"].torch)(moved, x, u, radius, leaf.xi)
+    return found
 
 
 def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[str, Tensor]:
@@ -169,14 +205,24 @@ def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[st
             continue
         given = [row for row in found.rows if row in values]
         rest = [row for row in found.rows if row not in given]
-        network.compute(rest, values, batch, now.noise, evaluation.name, Mode.TRAIN, found.raw)
-        computed: dict[str, Tensor] = {}
-        for row in given:
-            own = {name: held for name, held in values.items() if name != row}
-            network.compute([row], own, batch, now.noise, evaluation.name, Mode.TRAIN, found.raw)
-            computed |= {name: own[name] for name in (row, raw(row)) if name in own}
+        mode = Mode.FROZEN if found.kept else Mode.TRAIN
+        with _without_graph() if found.stopped else nullcontext():
+            network.compute(rest, values, batch, now.noise, evaluation.name, mode, found.raw)
+            computed: dict[str, Tensor] = {}
+            for row in given:
+                own = {name: held for name, held in values.items() if name != row}
+                network.compute([row], own, batch, now.noise, evaluation.name, mode, found.raw)
+                computed |= {name: own[name] for name in (row, raw(row)) if name in own}
         values |= computed
     return values
+
+
+@contextmanager
+def _without_graph() -> Iterator[None]:
+    """No gradient; and autocast forgets the weights that it has cast meanwhile, which have none either."""
+    with torch.no_grad():
+        yield
+    torch.clear_autocast_cache()
 
 
 def _play(

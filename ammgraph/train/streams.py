@@ -22,7 +22,7 @@ from ammgraph.plan.turns import TurnPlan
 from ammgraph.train.ranks import ALONE, Ranks
 
 # The position of a purpose is part of the seed: append, never reorder.
-PURPOSES = ("initialization", "data", "prior", "sample", "dropout", "penalty", "evaluation")
+PURPOSES = ("initialization", "data", "prior", "sample", "dropout", "penalty", "evaluation", "perturbation")
 
 
 def stream_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -118,9 +118,11 @@ class Noise:
 
     def __init__(self, plan: Plan, seed: int, device: torch.device, dtype: torch.dtype, ranks: Ranks = ALONE) -> None:
         self._plan, self._device, self._dtype, self._ranks = plan, device, dtype, ranks
+        # Every run has the first four; a later one only if its plan draws from it.
+        later = {site.stream for turn in plan.turns for site in turn.sites if site.stream == "perturbation"}
         self._generators = {
             stream: torch.Generator(device).manual_seed(stream_seed(seed, stream))
-            for stream in ("prior", "sample", "dropout", "penalty")
+            for stream in ("prior", "sample", "dropout", "penalty", *later)
         }
 
     def of(self, turn: TurnPlan, step: int = 0, known: Collection[str] = ()) -> dict[str, Tensor]:

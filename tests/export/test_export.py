@@ -253,6 +253,16 @@ VARIANTS = {
         "terms.turned.minimize=KL(p(y) || E[q] c(y|x)) - 2/3 * KL(p(y) || E[p] c(y|x))",
         "terms.whole.minimize=KL(p(y) || E[q] q(y|x))",
         "distributions.m={m(z): 'normal(0.5, 2)'}"),
+    "constants and moved samples": (TERMS, "networks.classifier.layers.h.batchnorm=true",
+        "variables.r={type: real, size: 1}", "networks.encoder.layers.z_mu.dropout=0.3",
+        "distributions.q={q(x): data, q(y|x): encoder.y, q(z|x): encoder.z, q(r): 'uniform(1, 2)'}",
+        "terms.smooth.minimize=E[q] vat(c(y|x), x, 0.25 * r, 10) + E[p] vat(q(z|x), x, 2, 0.1)",
+        "terms.still.minimize=E[q] KL(stop c(y|x) || q(y|x)) - E[p] log stop c(y|x) + E[q] l2(stop x, decoder.x) "
+        "+ l1(E[q] stop encoder.h, E[p] encoder.h) + E[q] KL(stop q(z|x) || p(z))",
+        "terms.classes.minimize=-E[p] log c(y|x)"),
+    "passes that terms do not learn from": (TERMS, "networks.classifier.layers.h.batchnorm=true",
+        "networks.encoder.layers.h.batchnorm=true", "terms.classes.minimize=-E[p] log c(y|x)",
+        "terms.still.minimize=E[q] KL(stop c(y|x) || q(y|x)) + E[q] vat(q(z|x), x, 2, 0.1)"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip

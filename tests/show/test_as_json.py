@@ -48,6 +48,7 @@ KEYS = {
     ),
     "turns.passes": (
         *("kind", "evaluation", "network", "bindings", "row", "rows", "raw", "draws", "batch", "sides", "every"),
+        *("stopped", "kept", "moves"),
     ),
     "turns.losses": ("name", "value", "weights", "every", "gradients"),
     "turns.objectives": ("through", "losses", "networks", "latex"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.spec.names import RESERVED
 from ammgraph.spec.notation import NotationError, Reference, number_text
-from ammgraph.spec.terms import Expected, FactorUse, NeedsExpectation, Of, Term, ValueUse, parse_term
+from ammgraph.spec.terms import Expected, FactorUse, Move, NeedsExpectation, Of, Term, ValueUse, parse_term
 
 CONSTANTS = {"K": Fraction(10), "beta": Fraction(1, 2), "nothing": Fraction(0)}
 
@@ -17,10 +17,12 @@ names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,3}", fullmatch=True).filter(
     lambda name: name not in {*RESERVED, *FUNCTIONALS, "E", *CONSTANTS}
 )
 pairs = st.lists(st.tuples(names, names), max_size=2, unique_by=lambda pair: pair[0]).map(tuple)
-factors = st.builds(FactorUse, names, st.lists(names, min_size=1, max_size=2, unique=True).map(tuple), pairs).filter(
-    lambda factor: not set(factor.variables) & {own for own, _ in factor.given}
-)
-values = st.builds(ValueUse, names | st.builds(Reference, names, names, pairs))
+factors = st.builds(
+    FactorUse, names, st.lists(names, min_size=1, max_size=2, unique=True).map(tuple), pairs, st.booleans()
+).filter(lambda factor: not set(factor.variables) & {own for own, _ in factor.given})
+values = st.builds(ValueUse, names | st.builds(Reference, names, names, pairs), st.booleans())
+sizes = st.integers(1, 10**6).map(lambda n: Fraction(n, 1000))
+moves = st.builds(Move, names, sizes, names | st.just(""), sizes)
 
 
 def functions(factor: st.SearchStrategy, value: st.SearchStrategy) -> st.SearchStrategy[Of]:
@@ -35,6 +37,7 @@ inner = (
     functions(factors, values)
     | st.builds(Of, st.just("log"), st.tuples(factors))
     | st.builds(Of, st.sampled_from(["l1", "l2"]), st.tuples(values))
+    | st.builds(Of, st.just("vat"), st.tuples(factors.filter(lambda factor: not factor.stopped)), moves)
 )
 outer = functions(factors | st.builds(Expected, names, factors), st.builds(Expected, names, values))
 # What is printed with as many digits as it has.
@@ -116,6 +119,16 @@ def test_parts_know_their_columns() -> None:
         ("E[q] log p(x|z,z)", (15, 16), "`z` stands twice in one factor"),
         ("E[q] l2(x, y, z)", (12, 13), "unexpected `,`"),
         ("E[q] H(c(y|x)) # no", (15, 16), "unexpected character `#`"),
+        ("E[q] stop H(c(y|x))", (5, 9), "unexpected `stop`"),
+        ("stop E[q] H(c(y|x))", (0, 4), "`stop` is neither a function of a term nor a constant"),
+        ("E[q] H(stop stop c(y|x))", (17, 18), "a factor is written `p(x|z)`"),
+        ("E[q] vat(stop c(y|x), x, 1, 1)", (9, 13), "`vat` under `stop` has no gradient"),
+        ("E[q] vat(c(y|x))", (15, 16), "unexpected `)`"),
+        ("E[q] vat(c(y|x), x, 1)", (21, 22), "unexpected `)`"),
+        ("E[q] vat(c(y|x), x, 0.5 * 2, 1)", (26, 27), "unexpected `2`"),
+        ("E[q] vat(c(y|x), x, nothing, 1)", (20, 27), "radius is 0: nothing is moved"),
+        ("E[q] vat(c(y|x), x, 1, r)", (23, 24), "unexpected `r`"),
+        ("E[q] vat(c(y|x), x, 1, 0/2)", (23, 26), "xi is 0: nothing is moved"),
     ],
 )
 def test_an_error_stands_where_it_is(text: str, columns: tuple[int, int], message: str) -> None:
@@ -138,3 +151,16 @@ def test_what_is_taken_at_no_samples_is_told_as_such(text: str, columns: tuple[i
 
 def test_numbers_are_printed_as_they_are_read() -> None:
     assert str(parse_term("1/3 * E[q] H(c(y|x))", {})) == f"{number_text(Fraction(1, 3))} * E[q] H(c(y|x))"
+
+
+@pytest.mark.parametrize(
+    ("radius", "factor", "times"),
+    [("4", 4, ""), ("1/4 * e", Fraction(1, 4), "e"), ("e", 1, "e"), ("beta", Fraction(1, 2), ""), ("K * e", 10, "e")],
+)
+def test_how_far_a_variable_is_moved_is_a_number_a_constant_or_a_multiple_of_a_variable(
+    radius: str, factor: Fraction, times: str
+) -> None:
+    ((_, item),) = parse_term(f"E[q] vat(c(y|x=v), v, {radius}, K)", CONSTANTS).parts
+    assert isinstance(item, Expected)
+    assert isinstance(item.of, Of)
+    assert item.of.move == Move("v", Fraction(factor), times, Fraction(10))
