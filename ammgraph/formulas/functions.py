@@ -104,7 +104,7 @@ FUNCTIONALS: dict[str, FunctionalKind] = {
     "vat": FunctionalKind(
         "vat",
         "vat({})",
-        r"\max_{{\lVert r \rVert_2 \le {3}}} \mathrm{{KL}}\left(\mathrm{{sg}}\left[{1}\right] \,\|\, {2}\right)",
+        r"\max_{{\lVert r \rVert_2 \leq {3}}} \mathrm{{KL}}\left(\mathrm{{sg}}\left[{1}\right] \,\|\, {2}\right)",
         "divergence",
         "KL(F || F at x + r), r of length 4 in the direction found at a distance of 10 from x, in nats",
         least=1,

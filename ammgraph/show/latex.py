@@ -37,7 +37,7 @@ def latex(plan: Plan) -> str:
     lines += ["", "% terms", *map(term_formula, plan.terms)] if plan.terms else []
     for index, turn in enumerate(plan.turns, start=1):
         lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
-        lines += [player(turn, objective) for objective in turn.objectives]
+        lines += players(turn)
     return "\n".join(lines) + "\n"
 
 
@@ -89,14 +89,34 @@ def generator_loss(game: GamePlan) -> str:
     return rf"\mathcal{{L}}^{{G}}_{{{_word(game.name)}}} = {_weighted(game.weight, terms)}"
 
 
+def players(turn: TurnPlan) -> list[str]:
+    """Which parameters minimise which sum of losses in one turn: each network once, those with one sum together."""
+    sums: dict[str, list[str]] = {}
+    for objective in turn.objectives:
+        for network in objective.networks:
+            sums.setdefault(network, []).extend(_losses(turn, objective))
+    together: dict[tuple[str, ...], list[str]] = {}
+    for network, losses in sums.items():
+        together.setdefault(tuple(losses), []).append(network)
+    return [_minimum(networks, losses) for losses, networks in together.items()]
+
+
 def player(turn: TurnPlan, objective: ObjectivePlan) -> str:
-    """Which parameters minimise which sum of losses, in one turn; a discriminator's has its penalties in it."""
+    """Which parameters minimise which sum of losses, by one gradient."""
+    return _minimum(objective.networks, _losses(turn, objective))
+
+
+def _minimum(networks: Sequence[str], losses: Sequence[str]) -> str:
+    parameters = ", ".join(rf"\theta_{{{_word(name)}}}" for name in networks)
+    return rf"\min_{{{parameters}}} \; {' + '.join(losses)}"
+
+
+def _losses(turn: TurnPlan, objective: ObjectivePlan) -> list[str]:
+    """The losses of an objective; a discriminator's has its penalties in it."""
     letter = "D" if objective.through == "passes" else "G"
-    parameters = ", ".join(rf"\theta_{{{_word(name)}}}" for name in objective.networks)
     owners = dict.fromkeys(turn.loss(name).owner for name in objective.losses)
     losses = [rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in owners if name not in turn.terms]
-    losses += [_times(turn.loss(f"{name}/value").weights[0], name) for name in owners if name in turn.terms]
-    return rf"\min_{{{parameters}}} \; {' + '.join(losses)}"
+    return losses + [_times(turn.loss(f"{name}/value").weights[0], name) for name in owners if name in turn.terms]
 
 
 def _times(weight: Schedule, term: str) -> str:
@@ -151,7 +171,7 @@ def _spelling(leaf: Callable[[Leaf], str]) -> Spelling:
 
 
 def _vat(leaf: Vat) -> str:
-    r"""\max_{\lVert r \rVert_2 \le 4} \mathrm{KL}(\mathrm{sg}[c(y \mid x)] \,\|\, c(y \mid x + r))."""
+    r"""\max_{\lVert r \rVert_2 \leq 4} \mathrm{KL}(\mathrm{sg}[c(y \mid x)] \,\|\, c(y \mid x + r))."""
     factors = [_number(leaf.radius)] if leaf.radius != 1 or not leaf.times else []
     factors += [_variable(leaf.times)] if leaf.times else []
     return functional_latex("vat", [_factor(leaf.factor), _factor(leaf.factor, leaf.variable), r" \, ".join(factors)])

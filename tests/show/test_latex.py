@@ -50,6 +50,15 @@ def test_the_formulas_of_a_plan_by_hand() -> None:
     ]
 
 
+def test_a_network_that_two_gradients_train_minimises_one_sum() -> None:
+    path = Path(__file__).parent.parent.parent / "specs" / "infogan_mnist.yaml"
+    terms = r"\mathcal{T}_{\mathrm{information\_c}} + \mathcal{T}_{\mathrm{information\_s}}"
+    assert formulas(latex(plan_of(path)))[-2:] == [  # Chen et al., eq. 6: Q lies on D's trunk
+        rf"\min_{{\theta_{{\mathrm{{critic}}}}}} \; \mathcal{{L}}^{{D}}_{{g}} + {terms}",
+        rf"\min_{{\theta_{{\mathrm{{generator}}}}}} \; \mathcal{{L}}^{{G}}_{{g}} + {terms}",
+    ]
+
+
 def test_names_with_tails_become_subscripts() -> None:
     found = formulas(latex(plan_of(LABELED)))
     assert found[0] == (
