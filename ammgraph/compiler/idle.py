@@ -20,6 +20,7 @@ def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     yield from _common_columns(spec, plan)
     yield from _data(spec, plan)
     yield from _compared(spec, plan)
+    yield from _repeated(spec)
     shown_for = {name for _, _, number in spec.compared for name in number.when}
     for name in spec.constants:
         if name not in spec.used_constants | shown_for:
@@ -135,6 +136,20 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     splits = data.validation > 0 and held_out(data.dataset) == "random"
     if "seed" in data.model_fields_set and not chosen and not splits:
         yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))
+
+
+def _repeated(spec: Spec) -> Iterator[Diagnostic]:
+    """A name in a list of names says something once."""
+    lists: list[tuple[tuple[str | int, ...], tuple[str, ...] | None]] = [
+        (("games", name, "trains"), game.trains) for name, game in spec.games.items()
+    ]
+    lists += [(("terms", name, "trains"), term.trains) for name, term in spec.terms.items()]
+    for index, turn in enumerate(spec.training.schedule or ()):
+        lists += [(("training", "schedule", index, key), getattr(turn, key)) for key in ("games", "terms")]
+    for path, names in lists:
+        for place, name in enumerate(names or ()):
+            if name in (names or ())[:place]:
+                yield _idle(f"`{name}` stands twice in `{path[-1]}`", spec.source.value(*path, place))
 
 
 def _compared(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:

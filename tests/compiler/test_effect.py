@@ -188,6 +188,18 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
             "no evaluation of this model gives a `classification_error` to compare with",
         ),
         (
+            "measured: [{metric: classification_error, values: [1], minutes: 1}]",
+            "no evaluation of this model gives a `classification_error` to compare with",
+        ),
+        (
+            "games: {joint: {trains: [critic, encoder, components, decoder, critic]}}",
+            "`critic` stands twice in `trains`",
+        ),
+        (
+            "training: {schedule: [{update: [critic, encoder, components, decoder], games: [joint, joint]}]}",
+            "`joint` stands twice in `games`",
+        ),
+        (
             "training: {batch_size: {default: 4, q: 4, p: 4}}",
             "nothing takes the `default` of `batch_size`",
         ),
