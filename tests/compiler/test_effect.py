@@ -192,7 +192,8 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
             "no evaluation of this model gives a `classification_error` to compare with",
         ),
         (
-            "games: {joint: {trains: [critic, encoder, components, decoder, critic]}}",
+            "games: {joint: {match: [q, p], discriminator: critic.d, objective: hinge,"
+            " trains: [critic, encoder, components, decoder, critic]}}",
             "`critic` stands twice in `trains`",
         ),
         (
