@@ -116,6 +116,14 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                 expected="one of them",
                 hint=f"`{row.weight_norms[0]}: null` removes it if it is inherited",
             )
+        if row.batchnorm and row.norm is not None:
+            yield Diagnostic(
+                "conflicting-keys",
+                f"row `{name}` has `batchnorm` and `norm`",
+                spec.source.key(*path, "norm"),
+                expected="one of them",
+                hint="`batchnorm: null` removes it if it is inherited",
+            )
         if operation is not None and row.channels is None:
             yield Diagnostic(
                 "not-a-layer",
@@ -163,8 +171,9 @@ def _infer_row(
     out_shape = _pooled_shape(spec, path, row, inner)
     if isinstance(out_shape, Diagnostic):
         return out_shape
-    if (misplaced := _misplaced_activation(spec, path, row, inner)) is not None:
-        return misplaced
+    for misplaced in (_misplaced_activation(spec, path, row, inner), _uneven_norm(spec, path, row, inner)):
+        if misplaced is not None:
+            return misplaced
     does = None if operation is None else OPERATIONS[operation].weights
     bias = does is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
@@ -190,6 +199,7 @@ def _infer_row(
         multiply_adds=0,
         noise=row.noise or 0.0,
         weight_norm="".join(row.weight_norms),
+        norm=row.norm,
     )
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
         return standing
@@ -200,7 +210,7 @@ def _counted(row: RowPlan) -> RowPlan:
     """The row with its cost: what learns, and the multiply-adds of one example."""
     channels = row.inner_shape[0]
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
-    own = sum(map(math.prod, row.learned.values())) + channels * row.bias + 2 * channels * row.batchnorm
+    own = sum(map(math.prod, row.learned.values())) + channels * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
     return replace(row, parameters=weights + own, multiply_adds=weights * uses)
 
@@ -335,14 +345,42 @@ def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Sh
     )
 
 
+def _uneven_norm(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Diagnostic | None:
+    """The groups of a normalisation are of equal size, and hold more than one number of an example."""
+    if row.norm is None:
+        return None
+    groups = row.norm.groups_of(inner[0])
+    if inner[0] % groups:
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{path[-1]}` has {groups} groups of channels to normalise, which do not divide its {inner[0]}",
+            spec.source.value(*path, "norm"),
+            expected=f"a divisor of {inner[0]}",
+        )
+    if math.prod(inner) == groups:
+        return Diagnostic(
+            "shape-mismatch",
+            f"`{row.norm}` norm of row `{path[-1]}` has groups of one number, which would all become 0",
+            spec.source.value(*path, "norm"),
+            found=shape_text(inner),
+            expected="more positions, or fewer groups, as in `layer`",
+        )
+    return None
+
+
 def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
-    """A constant before batch norm is subtracted again: no bias where nothing else reads the row (R7)."""
+    """A constant before such a norm is subtracted again: no bias where nothing else reads the row (R7)."""
     row = table.rows[name]
-    if row.batchnorm:
+    if _removes_constants(row):
         return False
     readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.input.names)]
     plain = row.activation is None and row.pool is None and name not in outputs
     normalised = [
-        reader.batchnorm and reader.width is None and reader.op is None and not reader.dropout for reader in readers
+        _removes_constants(reader) and reader.width is None and reader.op is None and not reader.dropout
+        for reader in readers
     ]
     return not (plain and readers and all(normalised))
+
+
+def _removes_constants(row: Row) -> bool:
+    return bool(row.batchnorm) or (row.norm is not None and row.norm.kind.removes_constants)

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.layers.initializers import INITIALIZERS
+from ammgraph.layers.norms import EPSILON
 from ammgraph.layers.operations import POOLS
 from ammgraph.nn.functions import function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
+from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Input, Named, Zeros
-from ammgraph.spec.values import Activation
 
 
 class Mode(Enum):
@@ -28,7 +29,7 @@ class Mode(Enum):
 
 
 class Row(nn.Module):
-    """The weights of one row, and its batch norm."""
+    """The weights of one row, and its normalisation."""
 
     running_mean: Tensor | None
     running_variance: Tensor | None
@@ -38,8 +39,8 @@ class Row(nn.Module):
         out_channels = plan.inner_shape[0]
         self.weight = None if plan.linear is None else nn.Parameter(torch.empty(plan.weight_shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if plan.bias else None
-        self.gain = nn.Parameter(torch.ones(out_channels)) if plan.batchnorm else None
-        self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.batchnorm else None
+        self.gain = nn.Parameter(torch.ones(out_channels)) if plan.normalised else None
+        self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.normalised else None
         self.register_buffer("running_mean", torch.zeros(out_channels) if plan.batchnorm else None)
         self.register_buffer("running_variance", torch.ones(out_channels) if plan.batchnorm else None)
         for name, shape in plan.learned.items():
@@ -194,6 +195,8 @@ class Network(nn.Module):
                 momentum=self.momentum,
                 eps=self.epsilon,
             )
+        if plan.norm is not None:
+            x = F.group_norm(x, plan.norm.groups_of(x.shape[1]), row.gain, row.shift, EPSILON)
         if plan.activation is not None:
             if plan.activation.kind.density or plan.name in running.folded:
                 values[raw(plan.name)] = x

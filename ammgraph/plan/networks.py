@@ -6,8 +6,8 @@ from typing import Literal
 
 from ammgraph.layers.operations import OPERATIONS, Kernel, Linear, Operation, Shape
 from ammgraph.layers.weights import WEIGHT_NORMS, Sizes, WeightNorm
+from ammgraph.spec.columns import Activation, Norm, Pool
 from ammgraph.spec.notation import Input
-from ammgraph.spec.schema import Activation, Pool
 from ammgraph.spec.training import Optimizer, Weights
 
 
@@ -42,7 +42,7 @@ class RowTensor:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """A row of a layer table with its shapes and cost. Order: noise, dropout, op, batch norm, activation, pool."""
+    """A row of a layer table with its shapes and cost. Order: noise, dropout, op, (batch) norm, activation, pool."""
 
     name: str
     input: Input
@@ -64,6 +64,7 @@ class RowPlan:
     multiply_adds: int  # of one forward pass of one example
     noise: float = 0.0  # standard deviation of what is added to its input in training
     weight_norm: str = ""  # of `layers.weights`
+    norm: Norm | None = None
 
     @property
     def tensors(self) -> tuple[RowTensor, ...]:
@@ -82,7 +83,7 @@ class RowPlan:
     @property
     def passes_on(self) -> bool:
         """Whether its activation acts on its input as it is, in training too."""
-        return self.op is None and not self.batchnorm and not self.noise and not self.dropout
+        return self.op is None and not self.normalised and not self.noise and not self.dropout
 
     @property
     def operation(self) -> Operation | None:
@@ -103,6 +104,11 @@ class RowPlan:
     def weight_shape(self) -> tuple[int, ...]:
         """The shape of its weight, if it has one."""
         return () if self.linear is None else self.linear.shape(self.in_shape, self.inner_shape[0], self.width)
+
+    @property
+    def normalised(self) -> bool:
+        """Whether it has a normalisation, whose gain and shift learn."""
+        return self.batchnorm or self.norm is not None
 
     @property
     def normed(self) -> WeightNorm | None:

@@ -216,7 +216,8 @@ def _columns(row: RowPlan) -> Values:
         values |= {"biases": number_text(row.biases)} if row.bias else {}
     values |= {name: str(value) for name, value in row.columns.items()}
     values |= {"noise": number_text(row.noise), "dropout": number_text(row.dropout)}
-    values |= {"batchnorm": _yes(row.batchnorm), "activation": str(row.activation or "none")}
+    values |= {"batchnorm": _yes(row.batchnorm), "norm": str(row.norm or "none")}
+    values |= {"activation": str(row.activation or "none")}
     values |= {"pool": str(row.pool or "none")}
     return values | {"output": shape_text(row.out_shape)}
 

@@ -112,6 +112,7 @@ def layer_text(row: RowPlan) -> str:
         parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
     parts += [row.weight_norm] if row.weight_norm else []
     parts += ["batchnorm"] if row.batchnorm else []
+    parts += [f"{row.norm} norm"] if row.norm is not None else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
     return " ".join(parts)

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, StrictBool, create_model
 
+from ammgraph.layers.norms import NORMS
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
+from ammgraph.spec.columns import ActivationText, NormText, PoolText
 from ammgraph.spec.training import Weights
-from ammgraph.spec.values import ActivationText, Count, Expression, Model, Number, PoolText, Positive, Share, Whole
+from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole
 
 if TYPE_CHECKING:
     OperationName = str
@@ -71,12 +73,19 @@ class _Columns(Model):
         None, description="Probability that an element of the row's input is dropped in training.", examples=[0.2]
     )
     batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.", examples=[True])
+    norm: NormText | None = Field(
+        None,
+        description="Normalisation of each example by itself after the operation: "
+        + ", ".join(f"`{name}{' n' if kind.counted else ''}` ({kind.meaning})" for name, kind in NORMS.items())
+        + ".",
+        examples=["group 8"],
+    )
     activation: ActivationText | None = Field(
         None, description="A function of every element, a choice among channels, or noise.", examples=["leaky_relu 0.2"]
     )
     bias: StrictBool | None = Field(
         None,
-        description="Whether a layer adds a bias; unless given it does where no batch norm follows first.",
+        description="Whether a layer adds a bias; unless given it does where no batch or instance norm follows first.",
         examples=[False],
     )
     initializer: RowInitializer | None = Field(
@@ -100,7 +109,7 @@ else:
 
 
 class Row(_Row):
-    """A row of a layer table. In this order: noise and dropout on the input, op, batch norm, activation, pool."""
+    """A row of a layer table. In this order: noise and dropout on the input, op, (batch) norm, activation, pool."""
 
     @property
     def weight_norms(self) -> tuple[str, ...]:
