@@ -13,7 +13,7 @@ from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Row, Spec
 
-LAYER_COLUMNS = ("stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
+LAYER_COLUMNS = ("shape", "stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                         expected="a `width`, or no such column",
                     )
         else:
-            columns = OPERATIONS[operation].columns
-            learned = ("bias", "initializer", *WEIGHT_NORMS) if OPERATIONS[operation].weights is not None else ()
+            does, columns = OPERATIONS[operation], OPERATIONS[operation].columns
+            learned = ("bias", "initializer", *WEIGHT_NORMS) if does.weights is not None else ()
+            learned += ("shape",) if does.shaped else ()
             for column in ("width", *LAYER_COLUMNS):
                 if getattr(row, column) is not None and column not in columns + learned:
                     yield Diagnostic(
@@ -124,7 +125,15 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                 expected="one of them",
                 hint="`batchnorm: null` removes it if it is inherited",
             )
-        if operation is not None and row.channels is None:
+        if row.shape is not None and row.channels is not None:
+            yield Diagnostic(
+                "conflicting-keys",
+                f"row `{name}` has `channels` and `shape`",
+                spec.source.key(*path, "shape"),
+                expected="one of them",
+                hint="`channels: null` removes it if it is inherited",
+            )
+        if operation is not None and row.channels is None and row.shape is None:
             yield Diagnostic(
                 "not-a-layer",
                 f"row `{name}` is a layer without channels",
@@ -210,7 +219,7 @@ def _counted(row: RowPlan) -> RowPlan:
     """The row with its cost: what learns, and the multiply-adds of one example."""
     channels = row.inner_shape[0]
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
-    own = sum(map(math.prod, row.learned.values())) + channels * row.bias + 2 * channels * row.normalised
+    own = sum(map(math.prod, row.learned.values())) + row.units * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
     return replace(row, parameters=weights + own, multiply_adds=weights * uses)
 
@@ -290,7 +299,7 @@ def _operation_shape(
             expected=f"a divisor of {channels}",
         )
     if does.size is None:
-        return (out, 1, 1)
+        return row.shape or (out, 1, 1)
     kernel = Kernel(row.width or 1, row.stride or 1, row.padding or 0)
     result = (out, does.size(height, kernel), does.size(width, kernel))
     fits = min(result[1:]) >= 1

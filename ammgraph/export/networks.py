@@ -62,7 +62,7 @@ def network_code(
 
 
 def _layer(row: RowPlan, linear: Linear, attribute: str) -> list[str]:
-    inside, outside = row.in_shape[0], row.inner_shape[0]
+    inside, outside = row.in_shape[0], row.units
     columns = row.columns
     arguments = [str(inside if columns else math.prod(row.in_shape)), str(outside)]
     arguments += [str(columns.pop("width"))] if columns else []
@@ -133,6 +133,8 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
     if row.operation is not None and row.linear is None:
         wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
+    elif row.shaped:
+        wrap(f"self.{own[row.name]}(torch.flatten(", f", 1)).unflatten(1, {row.inner_shape})")
     elif row.operation is not None and not row.columns:
         wrap(f"vector(self.{own[row.name]}(torch.flatten(", ", 1)))")
     elif row.operation is not None:

@@ -38,7 +38,7 @@ class Row(nn.Module):
         super().__init__()
         out_channels = plan.inner_shape[0]
         self.weight = None if plan.linear is None else nn.Parameter(torch.empty(plan.weight_shape))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if plan.bias else None
+        self.bias = nn.Parameter(torch.empty(plan.units)) if plan.bias else None
         self.gain = nn.Parameter(torch.ones(out_channels)) if plan.normalised else None
         self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.normalised else None
         self.register_buffer("running_mean", torch.zeros(out_channels) if plan.batchnorm else None)
@@ -183,6 +183,7 @@ class Network(nn.Module):
         elif plan.operation is not None:
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
             x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)
+            x = x.reshape(-1, *plan.inner_shape) if plan.shaped else x
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
             x = self.batch_norm(

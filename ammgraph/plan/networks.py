@@ -103,7 +103,17 @@ class RowPlan:
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """The shape of its weight, if it has one."""
-        return () if self.linear is None else self.linear.shape(self.in_shape, self.inner_shape[0], self.width)
+        return () if self.linear is None else self.linear.shape(self.in_shape, self.units, self.width)
+
+    @property
+    def shaped(self) -> bool:
+        """Whether its output is a vector that is taken as an image."""
+        return self.operation is not None and self.operation.shaped and self.inner_shape[1:] != (1, 1)
+
+    @property
+    def units(self) -> int:
+        """Numbers of its output with weights and a bias of their own: channels, or all of a vector."""
+        return math.prod(self.inner_shape) if self.shaped else self.inner_shape[0]
 
     @property
     def normalised(self) -> bool:

@@ -107,7 +107,8 @@ def layer_text(row: RowPlan) -> str:
     if row.op is not None and row.linear is None:
         parts.append(f"{row.op} of {counted(row.inner_shape[0], 'group')}")
     elif row.op is not None:
-        parts += [row.op, str(row.inner_shape[0]), *(f"{name[0]}{value}" for name, value in row.columns.items())]
+        size = shape_text(row.inner_shape) if row.shaped else str(row.inner_shape[0])
+        parts += [row.op, size, *(f"{name[0]}{value}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
         parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
     parts += [row.weight_norm] if row.weight_norm else []

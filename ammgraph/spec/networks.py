@@ -1,6 +1,6 @@
 """What a person wrote under `networks`, as `schema` is for the whole spec: layer tables and their rows."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StrictBool, create_model
 
@@ -9,7 +9,7 @@ from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.spec.columns import ActivationText, NormText, PoolText
 from ammgraph.spec.training import Weights
-from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole
+from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole, of_length
 
 if TYPE_CHECKING:
     OperationName = str
@@ -48,6 +48,12 @@ class _Columns(Model):
         description="Output channels of a layer, or groups of an `op` without weights, which divide the input's "
         "channels; without `width` and `op` it only states what must come out.",
         examples=[64],
+    )
+    shape: Annotated[tuple[Count, Count, Count], of_length(3, "[channels, height, width]")] | None = Field(
+        None,
+        description="[channels, height, width] of what `linear` puts out, in place of `channels`; each number has "
+        "weights of its own.",
+        examples=[[1, 28, 28]],
     )
     width: Count | None = Field(
         None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]

@@ -233,6 +233,9 @@ VARIANTS = {
         "networks.decoder.layers.h={input: y | z, channels: 16, width: 1, norm: group 4, activation: tanh}",
         "networks.critic.layers.c={input: x, channels: 4, width: 3, norm: instance, activation: leaky_relu 0.2}",
         "networks.critic.layers.hx={input: c, channels: 16, width: 6, norm: group 2}"),
+    "an image by a matrix": (TINY, "networks.decoder.layers.x={input: h, op: linear, shape: [1, 8, 8], "
+        "weightnorm: true, activation: sigmoid}", "networks.encoder.layers.v={input: x, op: linear, "
+        "shape: [2, 4, 4], norm: instance}", "networks.encoder.layers.h={input: v, channels: 3, width: 4}"),
     "noise on inputs": (TINY, "networks.encoder.layers.h.noise=0.3", "networks.encoder.layers.y.noise=0.5",
         "networks.decoder.layers.x.noise=0.1", "networks.critic.layers.h.noise=0.2",
         "networks.critic.layers.p.noise=0.4"),

@@ -12,6 +12,7 @@ from ammgraph.spec.load import load_spec
 
 LOGIT = "networks.critic.layers.p={input: h, op: %s, channels: 1}"
 ENCODER = "networks.encoder.layers."
+LINEAR = ENCODER + "h={input: x, op: linear, shape: [%s]}"
 POOLED = "networks.critic.layers.hx={input: x, channels: 1, %s}"
 NPZ = "data={dataset: npz, path: %s}"
 GAME = "games.joint={match: [%s, %s], discriminator: critic.%s, objective: jensen_shannon%s}"
@@ -49,6 +50,7 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), ENCODER + "h.norm=layer", ENCODER + "h.norm=group 1"),
     ((), ENCODER + "h.norm=group 2", ENCODER + "h.norm=group 4"),
     ((), ENCODER + "h.batchnorm=false", ENCODER + "h.norm=layer"),
+    ((), LINEAR % "2, 2, 1", LINEAR % "4, 1, 1"),
     ((), ENCODER + "h.weightnorm=false", ENCODER + "h.weightnorm=true"),
     ((), ENCODER + "h.weightnorm=true", ENCODER + "h.spectralnorm=true"),
     ((), ENCODER + "h.activation=leaky_relu 0.2", ENCODER + "h.activation=leaky_relu 0.3"),
