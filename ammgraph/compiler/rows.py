@@ -1,19 +1,16 @@
 """Layer tables: the shape, the parameters and the cost of every row, without torch."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
-from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Row, Spec
-
-LAYER_COLUMNS = ("shape", "stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ class Table:
                 continue
             found.add(name)
             open_rows += [
-                atom.name for atom in self.rows[name].input.names if atom.name in self.rows and atom.name not in given
+                atom.name for atom in self.rows[name].names if atom.name in self.rows and atom.name not in given
             ]
         return tuple(name for name in self.order if name in found)
 
     def reads(self, row: str, given: frozenset[str]) -> frozenset[str]:
         """The given names and the names from outside that `row` depends on."""
-        names = {atom.name for name in self.needed(row, given) for atom in self.rows[name].input.names}
+        names = {atom.name for name in self.needed(row, given) for atom in self.rows[name].names}
         return frozenset(name for name in names if name in given or name not in self.rows)
 
 
@@ -62,7 +59,7 @@ class Inferred:
 def order_rows(spec: Spec, network: str) -> Table | Diagnostic:
     """The table's rows in an order in which they can be computed: topological, ties by position in the spec."""
     rows = spec.networks[network].layers
-    edges = ((atom.name, name) for name, row in rows.items() for atom in row.input.names if atom.name in rows)
+    edges = ((atom.name, name) for name, row in rows.items() for atom in row.names if atom.name in rows)
     order, cycle = in_order(tuple(rows), edges)
     if cycle:
         return Diagnostic(
@@ -72,74 +69,8 @@ def order_rows(spec: Spec, network: str) -> Table | Diagnostic:
             found=" -> ".join(f"`{name}`" for name in [*cycle, cycle[0]]),
             expected="rows that can be computed one after another",
         )
-    free = tuple(dict.fromkeys(atom.name for row in rows.values() for atom in row.input.names if atom.name not in rows))
+    free = tuple(dict.fromkeys(atom.name for row in rows.values() for atom in row.names if atom.name not in rows))
     return Table(network, rows, order, free)
-
-
-def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
-    """The columns of every row fit together, whatever the shapes."""
-    for name, row in table.rows.items():
-        path = ("networks", table.network, "layers", name)
-        operation = table.operation(name, spec)
-        if operation is None:
-            for column in LAYER_COLUMNS:
-                if getattr(row, column) is not None:
-                    yield Diagnostic(
-                        "not-a-layer",
-                        f"row `{name}` has `{column}` but is no layer: it only combines its inputs",
-                        spec.source.key(*path, column),
-                        expected="a `width`, or no such column",
-                    )
-        else:
-            does, columns = OPERATIONS[operation], OPERATIONS[operation].columns
-            learned = ("bias", "initializer", *WEIGHT_NORMS) if does.weights is not None else ()
-            learned += ("shape",) if does.shaped else ()
-            for column in ("width", *LAYER_COLUMNS):
-                if getattr(row, column) is not None and column not in columns + learned:
-                    yield Diagnostic(
-                        "not-a-layer",
-                        f"row `{name}` is {operation} and has no `{column}`",
-                        spec.source.key(*path, column),
-                        expected=", ".join(f"`{other}`" for other in ("channels", *columns)) + " alone",
-                    )
-            if "width" in columns and row.width is None:
-                yield Diagnostic(
-                    "not-a-layer",
-                    f"row `{name}` is a {operation} without a width",
-                    spec.source.key(*path),
-                    expected="`width: N`",
-                )
-        if len(row.weight_norms) > 1:
-            yield Diagnostic(
-                "conflicting-keys",
-                f"row `{name}` has {' and '.join(f'`{norm}`' for norm in row.weight_norms)}",
-                spec.source.key(*path, row.weight_norms[-1]),
-                expected="one of them",
-                hint=f"`{row.weight_norms[0]}: null` removes it if it is inherited",
-            )
-        if row.batchnorm and row.norm is not None:
-            yield Diagnostic(
-                "conflicting-keys",
-                f"row `{name}` has `batchnorm` and `norm`",
-                spec.source.key(*path, "norm"),
-                expected="one of them",
-                hint="`batchnorm: null` removes it if it is inherited",
-            )
-        if row.shape is not None and row.channels is not None:
-            yield Diagnostic(
-                "conflicting-keys",
-                f"row `{name}` has `channels` and `shape`",
-                spec.source.key(*path, "shape"),
-                expected="one of them",
-                hint="`channels: null` removes it if it is inherited",
-            )
-        if operation is not None and row.channels is None and row.shape is None:
-            yield Diagnostic(
-                "not-a-layer",
-                f"row `{name}` is a layer without channels",
-                spec.source.key(*path),
-                expected="`channels: N`",
-            )
 
 
 def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: frozenset[str]) -> Inferred:
@@ -154,7 +85,7 @@ def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: f
     shapes: dict[str, Shape] = dict(inputs)
     plans, problems = [], Problems(spec.source.texts)
     for name in table.order:
-        if any(atom.name not in shapes for atom in table.rows[name].input.names):
+        if any(atom.name not in shapes for atom in table.rows[name].names):
             continue
         row = _infer_row(spec, table, name, shapes, outputs)
         if isinstance(row, Diagnostic):
@@ -174,7 +105,7 @@ def _infer_row(
     in_shape = _input_shape(spec, path, row.input, shapes)
     if isinstance(in_shape, Diagnostic):
         return in_shape
-    inner = _operation_shape(spec, path, row, operation, in_shape)
+    inner = _operation_shape(spec, path, row, operation, shapes, in_shape)
     if isinstance(inner, Diagnostic):
         return inner
     out_shape = _pooled_shape(spec, path, row, inner)
@@ -209,6 +140,7 @@ def _infer_row(
         noise=row.noise or 0.0,
         weight_norm="".join(row.weight_norms),
         norm=row.norm,
+        choose="" if row.choose is None else row.choose.name,
     )
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
         return standing
@@ -221,7 +153,24 @@ def _counted(row: RowPlan) -> RowPlan:
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
     own = sum(map(math.prod, row.learned.values())) + row.units * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
-    return replace(row, parameters=weights + own, multiply_adds=weights * uses)
+    chosen = math.prod(row.in_shape) if row.choose else 0
+    return replace(row, parameters=weights + own, multiply_adds=weights * uses + chosen)
+
+
+def _chosen_shape(
+    spec: Spec, path: tuple[str, ...], name: str, shape: Shape, shapes: Mapping[str, Shape]
+) -> Shape | Diagnostic:
+    """The shape of one of the runs of channels that a vector chooses from."""
+    count, *extent = shapes[name]
+    if extent == [1, 1] and shape[0] % count == 0:
+        return (shape[0] // count, *shape[1:])
+    return Diagnostic(
+        "shape-mismatch",
+        f"`{name}` cannot choose among the channels of row `{path[-1]}`",
+        spec.source.value(*path, "choose"),
+        found=f"`{name}` {shape_text(shapes[name])}, channels {shape[0]}",
+        expected="a vector whose size divides the channels",
+    )
 
 
 def _weights_of_length_zero(spec: Spec, path: tuple[str, ...], row: RowPlan) -> Diagnostic | None:
@@ -274,21 +223,27 @@ def _extent(shapes: list[Shape]) -> tuple[int, int] | None:
 
 
 def _operation_shape(
-    spec: Spec, path: tuple[str, ...], row: Row, operation: str | None, in_shape: Shape
+    spec: Spec,
+    path: tuple[str, ...],
+    row: Row,
+    operation: str | None,
+    shapes: Mapping[str, Shape],
+    in_shape: Shape,
 ) -> Shape | Diagnostic:
     name = path[-1]
-    channels, height, width = in_shape
     if operation is None:
-        if row.channels is not None and row.channels != channels:
+        found = in_shape if row.choose is None else _chosen_shape(spec, path, row.choose.name, in_shape, shapes)
+        if not isinstance(found, Diagnostic) and row.channels not in (None, found[0]):
             return Diagnostic(
                 "channels-mismatch",
-                f"row `{name}` has {channels} channels, but says {row.channels}",
+                f"row `{name}` has {found[0]} channels, but says {row.channels}",
                 spec.source.value(*path, "channels"),
-                found=f"{channels}, from `{row.input}`",
+                found=f"{found[0]}, from `{row.input}`",
                 expected=f"{row.channels}",
                 hint="a row without a width passes its input's channels on; a layer has `width: N` or `op: linear`",
             )
-        return in_shape
+        return found
+    channels, height, width = in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
     if does.weights is None and channels % out:
         return Diagnostic(
@@ -343,6 +298,8 @@ def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Sh
     elif row.activation.kind.of == "places" and single:
         problem = f"moves what stands at other positions, and row `{path[-1]}` has only one"
         expected = "an image, or rows of a height and a width"
+    elif row.activation.kind.square and inner[1] != inner[2]:
+        problem, expected = f"is of squares, and row `{path[-1]}` is none", "height and width that are equal"
     else:
         return None
     return Diagnostic(
@@ -382,7 +339,7 @@ def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
     row = table.rows[name]
     if _removes_constants(row):
         return False
-    readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.input.names)]
+    readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.names)]
     plain = row.activation is None and row.pool is None and name not in outputs
     normalised = [
         _removes_constants(reader) and reader.width is None and reader.op is None and not reader.dropout

@@ -131,6 +131,8 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap("disturbed(", f', {number(row.noise)}, noise.get("{row.name}.noise"))')
     if row.dropout:
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
+    if row.choose:
+        wrap("chosen(", f", {table.local.of(row.choose)})")
     if row.operation is not None and row.linear is None:
         wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
     elif row.shaped:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.norms import EPSILON
 from ammgraph.layers.operations import POOLS
-from ammgraph.nn.functions import function, groups
+from ammgraph.nn.functions import chosen, function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Input, Named, Zeros
@@ -178,6 +178,8 @@ class Network(nn.Module):
                 x = torch.add(x, noise[f"{site}.noise"].to(x.dtype), alpha=plan.noise)
             if plan.dropout and mode is not Mode.EVAL:
                 x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
+        if plan.choose:
+            x = chosen(x, values[plan.choose])
         if plan.operation is not None and plan.linear is None:
             x = function(plan.operation.torch)(groups(x, plan.inner_shape[0]), dim=2)
         elif plan.operation is not None:
@@ -248,8 +250,8 @@ def _folded(plan: NetworkPlan) -> dict[str, str]:
     """Rows whose leaky ReLU is one multiplication with the dropout of their only reader -> that reader."""
     readers: dict[str, list[RowPlan]] = {}
     for row in plan.rows:
-        for atom in row.input.names:
-            readers.setdefault(atom.name, []).append(row)
+        for name in [*(atom.name for atom in row.input.names), row.choose]:
+            readers.setdefault(name, []).append(row)
     folded = {}
     for row in plan.rows:
         found = readers.get(row.name, [])

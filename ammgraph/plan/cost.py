@@ -161,6 +161,6 @@ def _kept(row: RowPlan) -> int:
     """Numbers of one example that a row keeps for its backward pass."""
     before, inner, after = math.prod(row.in_shape), math.prod(row.inner_shape), math.prod(row.out_shape)
     combines = len(row.input.parts) > 1 or len(row.input.parts[0]) > 1
-    steps = (row.op is not None) + row.normalised + (row.activation is not None)
+    steps = (row.op is not None or bool(row.choose)) + row.normalised + (row.activation is not None)
     copies = combines + bool(row.noise) + 2 * bool(row.dropout)
     return before * copies + inner * steps + (after if row.pool is not None else 0)

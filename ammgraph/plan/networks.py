@@ -65,6 +65,7 @@ class RowPlan:
     noise: float = 0.0  # standard deviation of what is added to its input in training
     weight_norm: str = ""  # of `layers.weights`
     norm: Norm | None = None
+    choose: str = ""  # what chooses one of the runs of channels that it reads
 
     @property
     def tensors(self) -> tuple[RowTensor, ...]:
@@ -83,7 +84,7 @@ class RowPlan:
     @property
     def passes_on(self) -> bool:
         """Whether its activation acts on its input as it is, in training too."""
-        return self.op is None and not self.normalised and not self.noise and not self.dropout
+        return self.op is None and not self.choose and not self.normalised and not self.noise and not self.dropout
 
     @property
     def operation(self) -> Operation | None:
@@ -161,7 +162,8 @@ class RowPlan:
     @property
     def reads(self) -> tuple[str, ...]:
         """The names it reads, each once, in order."""
-        return tuple(dict.fromkeys(atom.name for atom in self.input.names))
+        names = [*(atom.name for atom in self.input.names), self.choose]
+        return tuple(dict.fromkeys(filter(None, names)))
 
 
 @dataclass(frozen=True)

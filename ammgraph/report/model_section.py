@@ -73,7 +73,7 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
     return (
         row.name,
         str(row.input),
-        "" if row.op is None else row.op.replace("_", " "),
+        f"chosen by {row.choose}" if row.choose else (row.op or "").replace("_", " "),
         "" if row.op is None else str(row.inner_shape[0]),
         str(row.columns.get("width", "")),
         str(row.columns.get("stride", "")),

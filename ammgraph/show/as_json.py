@@ -103,6 +103,7 @@ def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
 def _row(row: RowPlan, share: int) -> Json:
     return {
         **_fields(row, "name", "input", "op"),
+        "choose": row.choose or None,
         "channels": row.inner_shape[0],
         **{name: row.columns.get(name) for name in ("width", "stride", "padding")},
         **_fields(row, "bias", "noise", "dropout", "batchnorm", "norm", "activation", "pool"),

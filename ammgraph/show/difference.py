@@ -209,7 +209,7 @@ def _grouped(rows: Sequence[tuple[str, list[Part]]]) -> Iterator[Change]:
 
 def _columns(row: RowPlan) -> Values:
     """What a row does, column by column; what follows from its input alone is left to `output`."""
-    values = {"input": _input(row.input), "op": row.op or "none"}
+    values = {"input": _input(row.input), "op": row.op or "none", "chosen by": row.choose or "nothing"}
     values |= {"channels": str(row.inner_shape[0])} if row.op is not None else {}
     if row.linear is not None:
         values |= {"bias": _yes(row.bias), "weights": str(row.weights), "weight norm": row.weight_norm or "none"}

@@ -104,6 +104,7 @@ def layer_text(row: RowPlan) -> str:
     """The columns of a row, in the order in which they act."""
     parts = [f"noise {number_text(row.noise)}"] if row.noise else []
     parts += [f"dropout {number_text(row.dropout)}"] if row.dropout else []
+    parts += [f"chosen by {row.choose}"] if row.choose else []
     if row.op is not None and row.linear is None:
         parts.append(f"{row.op} of {counted(row.inner_shape[0], 'group')}")
     elif row.op is not None:

@@ -8,8 +8,17 @@ from pydantic import BeforeValidator, InstanceOf, ValidationInfo
 from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
 from ammgraph.layers.norms import NORMS, NormKind
 from ammgraph.layers.operations import POOLS
-from ammgraph.spec.notation import LARGEST_COUNT, number_text
-from ammgraph.spec.values import ARITHMETIC, integer_of, number_of, problem, text_of, text_schema
+from ammgraph.spec.notation import LARGEST_COUNT, Named, number_text, parse_name
+from ammgraph.spec.values import (
+    ARITHMETIC,
+    IDENTIFIER_PATTERN,
+    in_notation,
+    integer_of,
+    number_of,
+    problem,
+    text_of,
+    text_schema,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
         return Activation(name)
     if not parameter:
         raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_example(name)}`")
-    number = number_of(parameter, info, offset)
+    number = integer_of(parameter, info, offset) if takes.whole else number_of(parameter, info, offset)
     if number < 0 or (takes.positive and number == 0):
         expected = "more than 0" if takes.positive else "at least 0"
         raise problem(
@@ -109,6 +118,10 @@ class Norm:
         return self.kind.groups(channels, self.groups or 1)
 
 
+def _name(value: object) -> Named:
+    return in_notation(lambda: parse_name(text_of(value, "the name of a row or a variable")))
+
+
 def _norm(value: object, info: ValidationInfo) -> Norm:
     text = text_of(value, "a text, as in `layer` or `group 8`")
     name, groups, offset = _word_and_number(text)
@@ -142,5 +155,6 @@ _NORM_SCHEMA = text_schema(
 )
 
 ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
+NameText = Annotated[InstanceOf[Named], BeforeValidator(_name), text_schema(IDENTIFIER_PATTERN)]
 NormText = Annotated[InstanceOf[Norm], BeforeValidator(_norm), _NORM_SCHEMA]
 PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]

@@ -7,7 +7,8 @@ from pydantic import Field, StrictBool, create_model
 from ammgraph.layers.norms import NORMS
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
-from ammgraph.spec.columns import ActivationText, NormText, PoolText
+from ammgraph.spec.columns import ActivationText, NameText, NormText, PoolText
+from ammgraph.spec.notation import Named
 from ammgraph.spec.training import Weights
 from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole, of_length
 
@@ -42,6 +43,12 @@ class _Columns(Model):
         + ", ".join(f"`{name}` ({operation.meaning})" for name, operation in OPERATIONS.items())
         + ". A row with a width takes the table's default, else `conv`.",
         examples=["conv_transpose"],
+    )
+    choose: NameText | None = Field(
+        None,
+        description="Of a row without `op`: a one-hot vector of K, which chooses one of K runs of consecutive channels "
+        "of the input: sum_k y_k x_k. What is named is read, as the input is.",
+        examples=["y"],
     )
     channels: Count | None = Field(
         None,
@@ -116,6 +123,11 @@ else:
 
 class Row(_Row):
     """A row of a layer table. In this order: noise and dropout on the input, op, (batch) norm, activation, pool."""
+
+    @property
+    def names(self) -> tuple[Named, ...]:
+        """The rows and variables that it reads, in order of reading, each as often as it is read."""
+        return (*self.input.names, *(() if self.choose is None else (self.choose,)))
 
     @property
     def weight_norms(self) -> tuple[str, ...]:

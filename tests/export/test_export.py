@@ -236,6 +236,13 @@ VARIANTS = {
     "an image by a matrix": (TINY, "networks.decoder.layers.x={input: h, op: linear, shape: [1, 8, 8], "
         "weightnorm: true, activation: sigmoid}", "networks.encoder.layers.v={input: x, op: linear, "
         "shape: [2, 4, 4], norm: instance}", "networks.encoder.layers.h={input: v, channels: 3, width: 4}"),
+    "what is chosen, turned and mirrored": (TINY,
+        "networks.components.layers.m={input: zeros(16), channels: 40, width: 1}",
+        "networks.components.layers.z_mu={input: m, choose: y}",
+        "networks.encoder.layers.v={input: x, activation: quarter_turn 3}", "networks.encoder.layers.h.input=v",
+        "networks.critic.layers.v={input: x, activation: flip}", "networks.critic.layers.hx.input=v",
+        "networks.critic.layers.c={input: hx | z, choose: z, activation: tanh}",
+        "networks.critic.layers.h.input=hx | c | y"),
     "noise on inputs": (TINY, "networks.encoder.layers.h.noise=0.3", "networks.encoder.layers.y.noise=0.5",
         "networks.decoder.layers.x.noise=0.1", "networks.critic.layers.h.noise=0.2",
         "networks.critic.layers.p.noise=0.4"),
