@@ -27,7 +27,7 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
         return Density("bernoulli")
     if plain and row.activation is None and len(noisy) == 1 and mean is not None:
         noise = rows[noisy[0].name]
-        read = [atom.name for atom in (*mean.names, *noise.input.names)]
+        read = [*(atom.name for atom in mean.names), *noise.reads]
         if noise.out_shape == noise.inner_shape == row.out_shape and not _reads_noise(read, rows, stops):
             return Density("normal", mean=mean, log_variance=noise.name)
     return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")

@@ -199,7 +199,7 @@ def _row_fits(resolved: Resolved, factor: Declared, source: Reference) -> Iterat
 def _or_bound(spec: Spec, source: Reference) -> str:
     """The row under a binding of the first name that its network reads from outside, where it reads one."""
     layers = spec.networks[source.owner].layers
-    outside = next((atom.name for row in layers.values() for atom in row.input.names if atom.name not in layers), None)
+    outside = next((atom.name for row in layers.values() for atom in row.names if atom.name not in layers), None)
     if outside is None:
         return ""
     bound = Reference(source.owner, source.name, ((outside, f"{outside}_again"),))

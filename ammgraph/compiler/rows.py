@@ -1,19 +1,16 @@
 """Layer tables: the shape, the parameters and the cost of every row, without torch."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
-from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Row, Spec
-
-LAYER_COLUMNS = ("stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ class Table:
                 continue
             found.add(name)
             open_rows += [
-                atom.name for atom in self.rows[name].input.names if atom.name in self.rows and atom.name not in given
+                atom.name for atom in self.rows[name].names if atom.name in self.rows and atom.name not in given
             ]
         return tuple(name for name in self.order if name in found)
 
     def reads(self, row: str, given: frozenset[str]) -> frozenset[str]:
         """The given names and the names from outside that `row` depends on."""
-        names = {atom.name for name in self.needed(row, given) for atom in self.rows[name].input.names}
+        names = {atom.name for name in self.needed(row, given) for atom in self.rows[name].names}
         return frozenset(name for name in names if name in given or name not in self.rows)
 
 
@@ -62,7 +59,7 @@ class Inferred:
 def order_rows(spec: Spec, network: str) -> Table | Diagnostic:
     """The table's rows in an order in which they can be computed: topological, ties by position in the spec."""
     rows = spec.networks[network].layers
-    edges = ((atom.name, name) for name, row in rows.items() for atom in row.input.names if atom.name in rows)
+    edges = ((atom.name, name) for name, row in rows.items() for atom in row.names if atom.name in rows)
     order, cycle = in_order(tuple(rows), edges)
     if cycle:
         return Diagnostic(
@@ -72,57 +69,8 @@ def order_rows(spec: Spec, network: str) -> Table | Diagnostic:
             found=" -> ".join(f"`{name}`" for name in [*cycle, cycle[0]]),
             expected="rows that can be computed one after another",
         )
-    free = tuple(dict.fromkeys(atom.name for row in rows.values() for atom in row.input.names if atom.name not in rows))
+    free = tuple(dict.fromkeys(atom.name for row in rows.values() for atom in row.names if atom.name not in rows))
     return Table(network, rows, order, free)
-
-
-def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
-    """The columns of every row fit together, whatever the shapes."""
-    for name, row in table.rows.items():
-        path = ("networks", table.network, "layers", name)
-        operation = table.operation(name, spec)
-        if operation is None:
-            for column in LAYER_COLUMNS:
-                if getattr(row, column) is not None:
-                    yield Diagnostic(
-                        "not-a-layer",
-                        f"row `{name}` has `{column}` but is no layer: it only combines its inputs",
-                        spec.source.key(*path, column),
-                        expected="a `width`, or no such column",
-                    )
-        else:
-            columns = OPERATIONS[operation].columns
-            learned = ("bias", "initializer", *WEIGHT_NORMS) if OPERATIONS[operation].weights is not None else ()
-            for column in ("width", *LAYER_COLUMNS):
-                if getattr(row, column) is not None and column not in columns + learned:
-                    yield Diagnostic(
-                        "not-a-layer",
-                        f"row `{name}` is {operation} and has no `{column}`",
-                        spec.source.key(*path, column),
-                        expected=", ".join(f"`{other}`" for other in ("channels", *columns)) + " alone",
-                    )
-            if "width" in columns and row.width is None:
-                yield Diagnostic(
-                    "not-a-layer",
-                    f"row `{name}` is a {operation} without a width",
-                    spec.source.key(*path),
-                    expected="`width: N`",
-                )
-        if len(row.weight_norms) > 1:
-            yield Diagnostic(
-                "conflicting-keys",
-                f"row `{name}` has {' and '.join(f'`{norm}`' for norm in row.weight_norms)}",
-                spec.source.key(*path, row.weight_norms[-1]),
-                expected="one of them",
-                hint=f"`{row.weight_norms[0]}: null` removes it if it is inherited",
-            )
-        if operation is not None and row.channels is None:
-            yield Diagnostic(
-                "not-a-layer",
-                f"row `{name}` is a layer without channels",
-                spec.source.key(*path),
-                expected="`channels: N`",
-            )
 
 
 def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: frozenset[str]) -> Inferred:
@@ -137,7 +85,7 @@ def infer_rows(spec: Spec, table: Table, inputs: Mapping[str, Shape], outputs: f
     shapes: dict[str, Shape] = dict(inputs)
     plans, problems = [], Problems(spec.source.texts)
     for name in table.order:
-        if any(atom.name not in shapes for atom in table.rows[name].input.names):
+        if any(atom.name not in shapes for atom in table.rows[name].names):
             continue
         row = _infer_row(spec, table, name, shapes, outputs)
         if isinstance(row, Diagnostic):
@@ -157,14 +105,15 @@ def _infer_row(
     in_shape = _input_shape(spec, path, row.input, shapes)
     if isinstance(in_shape, Diagnostic):
         return in_shape
-    inner = _operation_shape(spec, path, row, operation, in_shape)
+    inner = _operation_shape(spec, path, row, operation, shapes, in_shape)
     if isinstance(inner, Diagnostic):
         return inner
     out_shape = _pooled_shape(spec, path, row, inner)
     if isinstance(out_shape, Diagnostic):
         return out_shape
-    if (misplaced := _misplaced_activation(spec, path, row, inner)) is not None:
-        return misplaced
+    for misplaced in (_misplaced_activation(spec, path, row, inner), _uneven_norm(spec, path, row, inner)):
+        if misplaced is not None:
+            return misplaced
     does = None if operation is None else OPERATIONS[operation].weights
     bias = does is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
@@ -190,6 +139,8 @@ def _infer_row(
         multiply_adds=0,
         noise=row.noise or 0.0,
         weight_norm="".join(row.weight_norms),
+        norm=row.norm,
+        choose="" if row.choose is None else row.choose.name,
     )
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
         return standing
@@ -200,9 +151,26 @@ def _counted(row: RowPlan) -> RowPlan:
     """The row with its cost: what learns, and the multiply-adds of one example."""
     channels = row.inner_shape[0]
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
-    own = sum(map(math.prod, row.learned.values())) + channels * row.bias + 2 * channels * row.batchnorm
+    own = sum(map(math.prod, row.learned.values())) + row.units * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
-    return replace(row, parameters=weights + own, multiply_adds=weights * uses)
+    chosen = math.prod(row.in_shape) if row.choose else 0
+    return replace(row, parameters=weights + own, multiply_adds=weights * uses + chosen)
+
+
+def _chosen_shape(
+    spec: Spec, path: tuple[str, ...], name: str, shape: Shape, shapes: Mapping[str, Shape]
+) -> Shape | Diagnostic:
+    """The shape of one of the runs of channels that a vector chooses from."""
+    count, *extent = shapes[name]
+    if extent == [1, 1] and shape[0] % count == 0:
+        return (shape[0] // count, *shape[1:])
+    return Diagnostic(
+        "shape-mismatch",
+        f"`{name}` cannot choose among the channels of row `{path[-1]}`",
+        spec.source.value(*path, "choose"),
+        found=f"`{name}` {shape_text(shapes[name])}, channels {shape[0]}",
+        expected="a vector whose size divides the channels",
+    )
 
 
 def _weights_of_length_zero(spec: Spec, path: tuple[str, ...], row: RowPlan) -> Diagnostic | None:
@@ -255,21 +223,27 @@ def _extent(shapes: list[Shape]) -> tuple[int, int] | None:
 
 
 def _operation_shape(
-    spec: Spec, path: tuple[str, ...], row: Row, operation: str | None, in_shape: Shape
+    spec: Spec,
+    path: tuple[str, ...],
+    row: Row,
+    operation: str | None,
+    shapes: Mapping[str, Shape],
+    in_shape: Shape,
 ) -> Shape | Diagnostic:
     name = path[-1]
-    channels, height, width = in_shape
     if operation is None:
-        if row.channels is not None and row.channels != channels:
+        found = in_shape if row.choose is None else _chosen_shape(spec, path, row.choose.name, in_shape, shapes)
+        if not isinstance(found, Diagnostic) and row.channels not in (None, found[0]):
             return Diagnostic(
                 "channels-mismatch",
-                f"row `{name}` has {channels} channels, but says {row.channels}",
+                f"row `{name}` has {found[0]} channels, but says {row.channels}",
                 spec.source.value(*path, "channels"),
-                found=f"{channels}, from `{row.input}`",
+                found=f"{found[0]}, from `{row.input}`",
                 expected=f"{row.channels}",
                 hint="a row without a width passes its input's channels on; a layer has `width: N` or `op: linear`",
             )
-        return in_shape
+        return found
+    channels, height, width = in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
     if does.weights is None and channels % out:
         return Diagnostic(
@@ -280,7 +254,7 @@ def _operation_shape(
             expected=f"a divisor of {channels}",
         )
     if does.size is None:
-        return (out, 1, 1)
+        return row.shape or (out, 1, 1)
     kernel = Kernel(row.width or 1, row.stride or 1, row.padding or 0)
     result = (out, does.size(height, kernel), does.size(width, kernel))
     fits = min(result[1:]) >= 1
@@ -324,6 +298,8 @@ def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Sh
     elif row.activation.kind.of == "places" and single:
         problem = f"moves what stands at other positions, and row `{path[-1]}` has only one"
         expected = "an image, or rows of a height and a width"
+    elif row.activation.kind.square and inner[1] != inner[2]:
+        problem, expected = f"is of squares, and row `{path[-1]}` is none", "height and width that are equal"
     else:
         return None
     return Diagnostic(
@@ -335,14 +311,42 @@ def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Sh
     )
 
 
+def _uneven_norm(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Diagnostic | None:
+    """The groups of a normalisation are of equal size, and hold more than one number of an example."""
+    if row.norm is None:
+        return None
+    groups = row.norm.groups_of(inner[0])
+    if inner[0] % groups:
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{path[-1]}` has {groups} groups of channels to normalise, which do not divide its {inner[0]}",
+            spec.source.value(*path, "norm"),
+            expected=f"a divisor of {inner[0]}",
+        )
+    if math.prod(inner) == groups:
+        return Diagnostic(
+            "shape-mismatch",
+            f"`{row.norm}` norm of row `{path[-1]}` has groups of one number, which would all become 0",
+            spec.source.value(*path, "norm"),
+            found=shape_text(inner),
+            expected="more positions, or fewer groups, as in `layer`",
+        )
+    return None
+
+
 def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
-    """A constant before batch norm is subtracted again: no bias where nothing else reads the row (R7)."""
+    """A constant before such a norm is subtracted again: no bias where nothing else reads the row (R7)."""
     row = table.rows[name]
-    if row.batchnorm:
+    if _removes_constants(row):
         return False
-    readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.input.names)]
+    readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.names)]
     plain = row.activation is None and row.pool is None and name not in outputs
     normalised = [
-        reader.batchnorm and reader.width is None and reader.op is None and not reader.dropout for reader in readers
+        _removes_constants(reader) and reader.width is None and reader.op is None and not reader.dropout
+        for reader in readers
     ]
     return not (plain and readers and all(normalised))
+
+
+def _removes_constants(row: Row) -> bool:
+    return bool(row.batchnorm) or (row.norm is not None and row.norm.kind.removes_constants)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from ammgraph.compiler.columns import check_columns
 from ammgraph.compiler.resolved import Resolved
-from ammgraph.compiler.rows import check_columns
 from ammgraph.diagnostics import Diagnostic, Note, did_you_mean
 from ammgraph.plan.networks import shape_text
 
@@ -22,9 +22,10 @@ def check_names(resolved: Resolved) -> Iterator[Diagnostic]:
     for network, table in resolved.tables.items():
         known = dict.fromkeys([*table.rows, *resolved.inputs[network], *resolved.variables])
         for name, row in table.rows.items():
-            for atom in row.input.names:
+            for atom in row.names:
                 if atom.name not in known:
-                    path, end = ("networks", network, "layers", name, "input"), atom.start + len(atom.name)
+                    column = "choose" if atom is row.choose else "input"
+                    path, end = ("networks", network, "layers", name, column), atom.start + len(atom.name)
                     yield Diagnostic(
                         "unknown-name",
                         f"row `{name}` of `{network}` reads `{atom.name}`, which is neither a row nor a variable",

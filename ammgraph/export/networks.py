@@ -9,8 +9,8 @@ from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
 from ammgraph.layers.operations import POOLS, UNSAID, Linear
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
+from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Named, Zeros
-from ammgraph.spec.values import Activation
 
 _INDENT = " " * 8
 
@@ -25,11 +25,11 @@ class _Table:
 
 
 def attributes(network: NetworkPlan) -> dict[str, str]:
-    """Row -> attribute of its layer, and `ROW/norm` -> attribute of its batch norm."""
+    """Row -> attribute of its layer, and `ROW/norm` -> attribute of its normalisation."""
     layers = [row.name for row in network.rows if row.linear]
     names = Names(ATTRIBUTES, layers)
     norms = {
-        f"{row.name}/norm": names.of(f"{row.name}/norm", f"{row.name}_norm") for row in network.rows if row.batchnorm
+        f"{row.name}/norm": names.of(f"{row.name}/norm", f"{row.name}_norm") for row in network.rows if row.normalised
     }
     return {row: names.of(row) for row in layers} | norms
 
@@ -48,6 +48,9 @@ def network_code(
         if row.linear is not None:
             lines += _layer(row, row.linear, table.own[row.name])
             lines += _wrapped(row, row.linear, table.own[row.name])
+        if row.norm is not None:
+            sizes = [str(row.norm.groups_of(row.inner_shape[0])), str(row.inner_shape[0])]
+            lines += call(f"self.{table.own[f'{row.name}/norm']} = nn.GroupNorm", sizes, _INDENT)
         if row.batchnorm:
             numbers = [str(row.inner_shape[0])]
             numbers += [] if epsilon == 1e-5 else [f"eps={number(epsilon)}"]
@@ -59,7 +62,7 @@ def network_code(
 
 
 def _layer(row: RowPlan, linear: Linear, attribute: str) -> list[str]:
-    inside, outside = row.in_shape[0], row.inner_shape[0]
+    inside, outside = row.in_shape[0], row.units
     columns = row.columns
     arguments = [str(inside if columns else math.prod(row.in_shape)), str(outside)]
     arguments += [str(columns.pop("width"))] if columns else []
@@ -128,13 +131,17 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap("disturbed(", f', {number(row.noise)}, noise.get("{row.name}.noise"))')
     if row.dropout:
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
+    if row.choose:
+        wrap("chosen(", f", {table.local.of(row.choose)})")
     if row.operation is not None and row.linear is None:
         wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
+    elif row.shaped:
+        wrap(f"self.{own[row.name]}(torch.flatten(", f", 1)).unflatten(1, {row.inner_shape})")
     elif row.operation is not None and not row.columns:
         wrap(f"vector(self.{own[row.name]}(torch.flatten(", ", 1)))")
     elif row.operation is not None:
         wrap(f"self.{own[row.name]}(", ")")
-    if row.batchnorm:
+    if row.normalised:
         wrap(f"self.{own[f'{row.name}/norm']}(", ")")
     others = {name for other in function.rows for name in table.network.row(other).reads} - {*function.given}
     if row.name in function.raw:

@@ -15,6 +15,7 @@ class Parameter:
     symbol: str
     example: float
     positive: bool = False  # more than 0, else at least 0
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class ActivationKind:
     of: Literal["element", "channels", "places"] = "element"  # what it reads to give one number
     density: Literal["", "normal", "categorical", "bernoulli"] = ""
     range: tuple[float, float] | Literal["", "input"] = ""  # between what its values lie: nothing, or as its input's
-    keywords: tuple[tuple[str, int], ...] = ()
     augments: bool = False  # whether it makes another image of the same thing: data augmentation, where it reads data
+    keywords: tuple[tuple[str, int | tuple[int, ...]], ...] = ()
+    square: bool = False  # it is of images as high as wide
 
     @property
     def elementwise(self) -> bool:
@@ -59,6 +61,9 @@ ACTIVATIONS: dict[str, ActivationKind] = {
         "exp(x / 2) * eps, eps ~ N(0, 1): noise of log-variance x (eq. 20 of the AMM paper); 0 in mean mode",
         noise=Noise("eps", "normal"),
         density="normal",
+    ),
+    "flip": ActivationKind(
+        "torch.flip", "x mirrored, left for right", of="places", range="input", keywords=(("dims", (3,)),)
     ),
     "gumbel_softmax": ActivationKind(
         "gumbel_softmax",
@@ -77,6 +82,14 @@ ACTIVATIONS: dict[str, ActivationKind] = {
         density="categorical",
     ),
     "leaky_relu": ActivationKind("F.leaky_relu", "x for x > 0, else s x, s >= 0 the number", Parameter("s", 0.2)),
+    "quarter_turn": ActivationKind(
+        "quarter_turn",
+        "x turned anticlockwise by n quarter turns, n = 0, 1, 2, ... the number; square images alone",
+        Parameter("n", 1, whole=True),
+        of="places",
+        range="input",
+        square=True,
+    ),
     "random_affine": ActivationKind(
         "random_affine",
         "x at u + s (A u + b) for each place u in [-1, 1]^2; A, b ~ N(0, 1) by example; x in mean mode",

@@ -69,6 +69,7 @@ class Operation:
         formula: `size` as a hint.
         columns: those of a kernel that it has.
         adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
+        shaped: its output may be given a `shape`, each number of which has weights of its own.
     """
 
     torch: str
@@ -78,6 +79,7 @@ class Operation:
     formula: str = "in"
     columns: tuple[str, ...] = ()
     adds_padding: bool = True
+    shaped: bool = False
 
 
 def conv_size(size: int, kernel: Kernel) -> int:
@@ -142,6 +144,7 @@ OPERATIONS: dict[str, Operation] = {
         ),
         size=None,
         formula="1",
+        shaped=True,
     ),
     "lse": Operation("lse", "log(sum(exp(x))) over each of `channels` groups of consecutive channels"),
     "max": Operation("torch.amax", "the largest of each of `channels` groups of consecutive channels"),

@@ -224,6 +224,16 @@ def vat(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, radius: Tensor | fl
     return f(x + (radius * unit(g)).detach())
 
 
+def quarter_turn(x: Tensor, n: float) -> Tensor:
+    """X turned anticlockwise by n quarter turns."""
+    return torch.rot90(x, int(n), (2, 3))
+
+
+def chosen(x: Tensor, y: Tensor) -> Tensor:
+    """sum_k y_k x_k, x_1 ... x_K consecutive runs of the channels of x, y B x K x 1 x 1."""
+    return (groups(x, y.shape[1]) * y[:, :, None]).sum(1)
+
+
 def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
     """x'(u) = x(u + scale (A u + b)), (A | b) = eps ~ N(0, 1)^(2x3): every image shifted, turned, sheared and zoomed.
 

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.layers.initializers import INITIALIZERS
+from ammgraph.layers.norms import EPSILON
 from ammgraph.layers.operations import POOLS
-from ammgraph.nn.functions import function, groups
+from ammgraph.nn.functions import chosen, function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
+from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Input, Named, Zeros
-from ammgraph.spec.values import Activation
 
 
 class Mode(Enum):
@@ -28,7 +29,7 @@ class Mode(Enum):
 
 
 class Row(nn.Module):
-    """The weights of one row, and its batch norm."""
+    """The weights of one row, and its normalisation."""
 
     running_mean: Tensor | None
     running_variance: Tensor | None
@@ -37,9 +38,9 @@ class Row(nn.Module):
         super().__init__()
         out_channels = plan.inner_shape[0]
         self.weight = None if plan.linear is None else nn.Parameter(torch.empty(plan.weight_shape))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if plan.bias else None
-        self.gain = nn.Parameter(torch.ones(out_channels)) if plan.batchnorm else None
-        self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.batchnorm else None
+        self.bias = nn.Parameter(torch.empty(plan.units)) if plan.bias else None
+        self.gain = nn.Parameter(torch.ones(out_channels)) if plan.normalised else None
+        self.shift = nn.Parameter(torch.zeros(out_channels)) if plan.normalised else None
         self.register_buffer("running_mean", torch.zeros(out_channels) if plan.batchnorm else None)
         self.register_buffer("running_variance", torch.ones(out_channels) if plan.batchnorm else None)
         for name, shape in plan.learned.items():
@@ -177,11 +178,14 @@ class Network(nn.Module):
                 x = torch.add(x, noise[f"{site}.noise"].to(x.dtype), alpha=plan.noise)
             if plan.dropout and mode is not Mode.EVAL:
                 x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
+        if plan.choose:
+            x = chosen(x, values[plan.choose])
         if plan.operation is not None and plan.linear is None:
             x = function(plan.operation.torch)(groups(x, plan.inner_shape[0]), dim=2)
         elif plan.operation is not None:
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
             x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)
+            x = x.reshape(-1, *plan.inner_shape) if plan.shaped else x
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
             x = self.batch_norm(
@@ -194,6 +198,8 @@ class Network(nn.Module):
                 momentum=self.momentum,
                 eps=self.epsilon,
             )
+        if plan.norm is not None:
+            x = F.group_norm(x, plan.norm.groups_of(x.shape[1]), row.gain, row.shift, EPSILON)
         if plan.activation is not None:
             if plan.activation.kind.density or plan.name in running.folded:
                 values[raw(plan.name)] = x
@@ -244,8 +250,8 @@ def _folded(plan: NetworkPlan) -> dict[str, str]:
     """Rows whose leaky ReLU is one multiplication with the dropout of their only reader -> that reader."""
     readers: dict[str, list[RowPlan]] = {}
     for row in plan.rows:
-        for atom in row.input.names:
-            readers.setdefault(atom.name, []).append(row)
+        for name in [*(atom.name for atom in row.input.names), row.choose]:
+            readers.setdefault(name, []).append(row)
     folded = {}
     for row in plan.rows:
         found = readers.get(row.name, [])

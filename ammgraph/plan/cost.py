@@ -41,7 +41,7 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
                  vectors of a spectral norm
     activations  for each row computed, its weights once more where they are normalised; at its batch size: its sum or
                  concatenation, its input after noise, its input after dropout and the scaled mask, the results of the
-                 operation, batch norm, activation and pool; twice that in a penalty, whose gradient is differentiated
+                 operation, normalisation, activation and pool; twice that in a penalty, whose gradient is differentiated
                  again; a row's result alone where no gradient flows through it; of two passes at moved samples the
                  second; of the losses' passes and each penalty's own pass, one after the other, what needs most
 
@@ -162,6 +162,6 @@ def _kept(row: RowPlan) -> int:
     """Numbers of one example that a row keeps for its backward pass."""
     before, inner, after = math.prod(row.in_shape), math.prod(row.inner_shape), math.prod(row.out_shape)
     combines = len(row.input.parts) > 1 or len(row.input.parts[0]) > 1
-    steps = (row.op is not None) + row.batchnorm + (row.activation is not None)
+    steps = (row.op is not None or bool(row.choose)) + row.normalised + (row.activation is not None)
     copies = combines + bool(row.noise) + 2 * bool(row.dropout)
     return before * copies + inner * steps + (after if row.pool is not None else 0)

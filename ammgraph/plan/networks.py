@@ -6,8 +6,8 @@ from typing import Literal
 
 from ammgraph.layers.operations import OPERATIONS, Kernel, Linear, Operation, Shape
 from ammgraph.layers.weights import WEIGHT_NORMS, Sizes, WeightNorm
+from ammgraph.spec.columns import Activation, Norm, Pool
 from ammgraph.spec.notation import Input
-from ammgraph.spec.schema import Activation, Pool
 from ammgraph.spec.training import Optimizer, Weights
 
 
@@ -42,7 +42,7 @@ class RowTensor:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """A row of a layer table with its shapes and cost. Order: noise, dropout, op, batch norm, activation, pool."""
+    """A row of a layer table with its shapes and cost. Order: noise, dropout, op, (batch) norm, activation, pool."""
 
     name: str
     input: Input
@@ -64,6 +64,8 @@ class RowPlan:
     multiply_adds: int  # of one forward pass of one example
     noise: float = 0.0  # standard deviation of what is added to its input in training
     weight_norm: str = ""  # of `layers.weights`
+    norm: Norm | None = None
+    choose: str = ""  # what chooses one of the runs of channels that it reads
 
     @property
     def tensors(self) -> tuple[RowTensor, ...]:
@@ -82,7 +84,7 @@ class RowPlan:
     @property
     def passes_on(self) -> bool:
         """Whether its activation acts on its input as it is, in training too."""
-        return self.op is None and not self.batchnorm and not self.noise and not self.dropout
+        return self.op is None and not self.choose and not self.normalised and not self.noise and not self.dropout
 
     @property
     def operation(self) -> Operation | None:
@@ -102,7 +104,22 @@ class RowPlan:
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """The shape of its weight, if it has one."""
-        return () if self.linear is None else self.linear.shape(self.in_shape, self.inner_shape[0], self.width)
+        return () if self.linear is None else self.linear.shape(self.in_shape, self.units, self.width)
+
+    @property
+    def shaped(self) -> bool:
+        """Whether its output is a vector that is taken as an image."""
+        return self.operation is not None and self.operation.shaped and self.inner_shape[1:] != (1, 1)
+
+    @property
+    def units(self) -> int:
+        """Numbers of its output with weights and a bias of their own: channels, or all of a vector."""
+        return math.prod(self.inner_shape) if self.shaped else self.inner_shape[0]
+
+    @property
+    def normalised(self) -> bool:
+        """Whether it has a normalisation, whose gain and shift learn."""
+        return self.batchnorm or self.norm is not None
 
     @property
     def normed(self) -> WeightNorm | None:
@@ -145,7 +162,8 @@ class RowPlan:
     @property
     def reads(self) -> tuple[str, ...]:
         """The names it reads, each once, in order."""
-        return tuple(dict.fromkeys(atom.name for atom in self.input.names))
+        names = [*(atom.name for atom in self.input.names), self.choose]
+        return tuple(dict.fromkeys(filter(None, names)))
 
 
 @dataclass(frozen=True)

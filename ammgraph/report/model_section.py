@@ -54,7 +54,7 @@ def _variables(plan: Plan) -> Table:
 
 COLUMNS = (
     *("Row", "Input", "Layer", "Channels", "Width", "Stride", "Pad"),
-    *("Weight norm", "Noise", "Dropout", "Batch norm", "Activation", "Pool", "Output", "Parameters", "Multiply-adds"),
+    *("Weight norm", "Noise", "Dropout", "Norm", "Activation", "Pool", "Output", "Parameters", "Multiply-adds"),
 )
 NUMBERS = ("Channels", "Width", "Stride", "Pad", "Noise", "Dropout", "Parameters", "Multiply-adds")
 
@@ -73,7 +73,7 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
     return (
         row.name,
         str(row.input),
-        "" if row.op is None else row.op.replace("_", " "),
+        f"chosen by {row.choose}" if row.choose else (row.op or "").replace("_", " "),
         "" if row.op is None else str(row.inner_shape[0]),
         str(row.columns.get("width", "")),
         str(row.columns.get("stride", "")),
@@ -81,7 +81,7 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
         row.weight_norm,
         number_text(row.noise) if row.noise else "",
         number_text(row.dropout) if row.dropout else "",
-        "yes" if row.batchnorm else "",
+        "batch" if row.batchnorm else str(row.norm or ""),
         "" if row.activation is None else str(row.activation),
         "" if row.pool is None else str(row.pool),
         shape_text(row.out_shape),

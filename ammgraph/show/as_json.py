@@ -48,8 +48,9 @@ from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, ScorePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
+from ammgraph.spec.columns import Activation, Pool
 from ammgraph.spec.notation import Input, Reference
-from ammgraph.spec.schema import Activation, Pool, Schedule
+from ammgraph.spec.schema import Schedule
 
 VERSION = 2
 Json = dict[str, Any]
@@ -103,9 +104,10 @@ def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
 def _row(row: RowPlan, share: int) -> Json:
     return {
         **_fields(row, "name", "input", "op"),
+        "choose": row.choose or None,
         "channels": row.inner_shape[0],
         **{name: row.columns.get(name) for name in ("width", "stride", "padding")},
-        **_fields(row, "bias", "noise", "dropout", "batchnorm", "activation", "pool"),
+        **_fields(row, "bias", "noise", "dropout", "batchnorm", "norm", "activation", "pool"),
         "initializer": _fields(row, "weights", "biases") if row.linear is not None else None,
         "weight_norm": row.weight_norm or None,
         **_fields(row, "in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds"),

@@ -209,14 +209,15 @@ def _grouped(rows: Sequence[tuple[str, list[Part]]]) -> Iterator[Change]:
 
 def _columns(row: RowPlan) -> Values:
     """What a row does, column by column; what follows from its input alone is left to `output`."""
-    values = {"input": _input(row.input), "op": row.op or "none"}
+    values = {"input": _input(row.input), "op": row.op or "none", "chosen by": row.choose or "nothing"}
     values |= {"channels": str(row.inner_shape[0])} if row.op is not None else {}
     if row.linear is not None:
         values |= {"bias": _yes(row.bias), "weights": str(row.weights), "weight norm": row.weight_norm or "none"}
         values |= {"biases": number_text(row.biases)} if row.bias else {}
     values |= {name: str(value) for name, value in row.columns.items()}
     values |= {"noise": number_text(row.noise), "dropout": number_text(row.dropout)}
-    values |= {"batchnorm": _yes(row.batchnorm), "activation": str(row.activation or "none")}
+    values |= {"batchnorm": _yes(row.batchnorm), "norm": str(row.norm or "none")}
+    values |= {"activation": str(row.activation or "none")}
     values |= {"pool": str(row.pool or "none")}
     return values | {"output": shape_text(row.out_shape)}
 

@@ -105,14 +105,17 @@ def layer_text(row: RowPlan) -> str:
     """The columns of a row, in the order in which they act."""
     parts = [f"noise {number_text(row.noise)}"] if row.noise else []
     parts += [f"dropout {number_text(row.dropout)}"] if row.dropout else []
+    parts += [f"chosen by {row.choose}"] if row.choose else []
     if row.op is not None and row.linear is None:
         parts.append(f"{row.op} of {counted(row.inner_shape[0], 'group')}")
     elif row.op is not None:
-        parts += [row.op, str(row.inner_shape[0]), *(f"{name[0]}{value}" for name, value in row.columns.items())]
+        size = shape_text(row.inner_shape) if row.shaped else str(row.inner_shape[0])
+        parts += [row.op, size, *(f"{name[0]}{value}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
         parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
     parts += [row.weight_norm] if row.weight_norm else []
     parts += ["batchnorm"] if row.batchnorm else []
+    parts += [f"{row.norm} norm"] if row.norm is not None else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
     return " ".join(parts)

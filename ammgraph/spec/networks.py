@@ -1,13 +1,16 @@
 """What a person wrote under `networks`, as `schema` is for the whole spec: layer tables and their rows."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StrictBool, create_model
 
+from ammgraph.layers.norms import NORMS
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
+from ammgraph.spec.columns import ActivationText, NameText, NormText, PoolText
+from ammgraph.spec.notation import Named
 from ammgraph.spec.training import Weights
-from ammgraph.spec.values import ActivationText, Count, Expression, Model, Number, PoolText, Positive, Share, Whole
+from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole, of_length
 
 if TYPE_CHECKING:
     OperationName = str
@@ -41,11 +44,23 @@ class _Columns(Model):
         + ". A row with a width takes the table's default, else `conv`.",
         examples=["conv_transpose"],
     )
+    choose: NameText | None = Field(
+        None,
+        description="Of a row without `op`: a one-hot vector of K, which chooses one of K runs of consecutive channels "
+        "of the input: sum_k y_k x_k. What is named is read, as the input is.",
+        examples=["y"],
+    )
     channels: Count | None = Field(
         None,
         description="Output channels of a layer, or groups of an `op` without weights, which divide the input's "
         "channels; without `width` and `op` it only states what must come out.",
         examples=[64],
+    )
+    shape: Annotated[tuple[Count, Count, Count], of_length(3, "[channels, height, width]")] | None = Field(
+        None,
+        description="[channels, height, width] of what `linear` puts out, in place of `channels`; each number has "
+        "weights of its own.",
+        examples=[[1, 28, 28]],
     )
     width: Count | None = Field(
         None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]
@@ -71,12 +86,19 @@ class _Columns(Model):
         None, description="Probability that an element of the row's input is dropped in training.", examples=[0.2]
     )
     batchnorm: StrictBool | None = Field(None, description="Batch normalisation after the operation.", examples=[True])
+    norm: NormText | None = Field(
+        None,
+        description="Normalisation of each example by itself after the operation: "
+        + ", ".join(f"`{name}{' n' if kind.counted else ''}` ({kind.meaning})" for name, kind in NORMS.items())
+        + ".",
+        examples=["group 8"],
+    )
     activation: ActivationText | None = Field(
         None, description="A function of every element, a choice among channels, or noise.", examples=["leaky_relu 0.2"]
     )
     bias: StrictBool | None = Field(
         None,
-        description="Whether a layer adds a bias; unless given it does where no batch norm follows first.",
+        description="Whether a layer adds a bias; unless given it does where no batch or instance norm follows first.",
         examples=[False],
     )
     initializer: RowInitializer | None = Field(
@@ -100,7 +122,12 @@ else:
 
 
 class Row(_Row):
-    """A row of a layer table. In this order: noise and dropout on the input, op, batch norm, activation, pool."""
+    """A row of a layer table. In this order: noise and dropout on the input, op, (batch) norm, activation, pool."""
+
+    @property
+    def names(self) -> tuple[Named, ...]:
+        """The rows and variables that it reads, in order of reading, each as often as it is read."""
+        return (*self.input.names, *(() if self.choose is None else (self.choose,)))
 
     @property
     def weight_norms(self) -> tuple[str, ...]:

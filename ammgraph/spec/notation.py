@@ -207,6 +207,15 @@ def parse_input(text: str, constants: Mapping[str, Fraction]) -> Input:
     return Input(tuple(parts))
 
 
+def parse_name(text: str) -> Named:
+    """A row or a variable by its name."""
+    tokens = Tokens(text)
+    start = tokens.start
+    name = tokens.name("the name of a row or a variable")
+    tokens.end()
+    return Named(name, start)
+
+
 def parse_side(text: str) -> tuple[tuple[Fraction, str], ...]:
     """`1/2 p + 1/2 r` -> ((1/2, 'p'), (1/2, 'r')); a bare name has weight 1."""
     tokens = Tokens(text)

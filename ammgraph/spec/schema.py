@@ -23,6 +23,7 @@ from pydantic import (
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
+from ammgraph.spec.columns import Activation, Pool  # noqa: F401
 from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, meanings
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
@@ -41,13 +42,11 @@ from ammgraph.spec.sources import DataSource, Source, SourceValue  # noqa: F401
 from ammgraph.spec.training import Training
 from ammgraph.spec.values import (  # noqa: F401
     ARITHMETIC_SCHEMA,
-    Activation,
     Count,
     Model,
     NonNegative,
     Number,
     OrArithmetic,
-    Pool,
     Positive,
     ReferenceText,
     Schedule,

@@ -1,4 +1,4 @@
-"""The values that a spec is made of: numbers, schedules, activations, poolings, inputs, references, sides of a game.
+"""The values that a spec is made of: numbers, schedules, inputs, references, sides of a game; columns are in `columns`.
 
 Here pydantic meets the notation: a text is parsed with the spec's constants as context, and what is wrong with it
 becomes a `problem`, a pydantic error that carries our code and columns. `Model` is the base of the schema's sections.
@@ -28,8 +28,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from ammgraph.diagnostics import counted
-from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
-from ammgraph.layers.operations import POOLS
 from ammgraph.spec.notation import (
     LARGEST_COUNT,
     LARGEST_NUMBER,
@@ -237,83 +235,6 @@ Scheduled = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Activation:
-    """An activation by name, with its number where it takes one: `leaky_relu 0.2`."""
-
-    name: str
-    parameter: float | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.parameter is None else f"{self.name} {number_text(self.parameter)}"
-
-    @property
-    def kind(self) -> ActivationKind:
-        """What it computes."""
-        return ACTIVATIONS[self.name]
-
-
-def _activation(value: object, info: ValidationInfo) -> Activation:
-    text = text_of(value, "a text, as in `leaky_relu 0.2`")
-    name, parameter, offset = _word_and_number(text)
-    if name not in ACTIVATIONS:
-        raise problem(
-            "unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS), end=len(name)
-        )
-    takes = ACTIVATIONS[name].parameter
-    if takes is None:
-        if parameter:
-            raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
-        return Activation(name)
-    if not parameter:
-        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_example(name)}`")
-    number = number_of(parameter, info, offset)
-    if number < 0 or (takes.positive and number == 0):
-        expected = "more than 0" if takes.positive else "at least 0"
-        raise problem(
-            "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
-        )
-    return Activation(name, number)
-
-
-def _example(name: str) -> str:
-    takes = ACTIVATIONS[name].parameter
-    return name if takes is None else f"{name} {takes.example:g}"
-
-
-def _word_and_number(text: str) -> tuple[str, str, int]:
-    """`leaky_relu 0.2` -> the word, the rest, and the column where the rest begins."""
-    word = text.strip().partition(" ")[0]
-    rest = text.strip()[len(word) :].strip()
-    return word, rest, text.rindex(rest) if rest else len(text)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """`max 2`, `avg 6`: pooling over windows of size x size that do not overlap."""
-
-    kind: str  # of `layers.operations`
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.size}"
-
-
-def _pool(value: object, info: ValidationInfo) -> Pool:
-    text = text_of(value, "a text, as in `max 2` or `avg 6`")
-    kind, size, offset = _word_and_number(text)
-    if kind not in POOLS:
-        expected = f"as in {' or '.join(f'`{name} 2`' for name in POOLS)}"
-        raise problem("unknown-value", f"`{kind}` is not a pooling", expected=expected)
-    if not size:
-        raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
-    number = integer_of(size, info, offset)
-    if not 1 <= number <= LARGEST_COUNT:
-        message = f"the window of `{kind}` is out of range"
-        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
-    return Pool(kind, number)
-
-
 def _input(value: object, info: ValidationInfo) -> Input:
     return in_notation(lambda: parse_input(text_of(value, "a text, as in `x` or `y1 + z1`"), constants_of(info)))
 
@@ -341,7 +262,7 @@ def _term(value: object, info: ValidationInfo) -> Term:
     return in_notation(lambda: parse_term(text_of(value, "a text, as `-E[q] log p(x|z)`"), constants_of(info)))
 
 
-def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[str] = ()) -> WithJsonSchema:
+def text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[str] = ()) -> WithJsonSchema:
     """A text of a pattern; the words are what an editor proposes."""
     any_text: dict[str, Any] = {"type": "string", "pattern": pattern}
     if not words:
@@ -352,21 +273,12 @@ def _text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[
     return WithJsonSchema({"anyOf": [proposed, any_text]})
 
 
-_ACTIVATION_SCHEMA = _text_schema(
-    rf"^\s*(?:(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is None)})\s*"
-    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {ARITHMETIC})$",
-    words=[_example(name) for name in ACTIVATIONS],
-    meanings=[kind.meaning for kind in ACTIVATIONS.values()],
-)
-_POOL_SCHEMA = _text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
-_INPUT_SCHEMA = _text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
-_SIDE_SCHEMA = _text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
+_INPUT_SCHEMA = text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
+_SIDE_SCHEMA = text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
 
 Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), _INPUT_SCHEMA]
-ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
-PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
-ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), _text_schema(REFERENCE_PATTERN)]
-TermText = Annotated[InstanceOf[Term], BeforeValidator(_term), _text_schema(r"\S")]
+ReferenceText = Annotated[InstanceOf[Reference], BeforeValidator(_reference), text_schema(REFERENCE_PATTERN)]
+TermText = Annotated[InstanceOf[Term], BeforeValidator(_term), text_schema(r"\S")]
 SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), _SIDE_SCHEMA]
 
 

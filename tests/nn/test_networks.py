@@ -233,6 +233,10 @@ OPERATIONS = {
         "op: linear, channels: 3",
         lambda x, w, b: (x.flatten(1) @ w.T + (0 if b is None else b))[..., None, None],
     ),
+    "linear of a shape": (
+        "op: linear, shape: [3, 2, 5]",
+        lambda x, w, b: (x.flatten(1) @ w.T + (0 if b is None else b)).unflatten(1, (3, 2, 5)),
+    ),
     "conv_transpose": (
         "op: conv_transpose, channels: 3, width: 3, stride: 2, padding: 1",
         lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, padding=1),

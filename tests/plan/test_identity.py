@@ -12,6 +12,10 @@ from ammgraph.spec.load import load_spec
 
 LOGIT = "networks.critic.layers.p={input: h, op: %s, channels: 1}"
 ENCODER = "networks.encoder.layers."
+FLAT = ENCODER + "h={input: v, op: linear, channels: 16}"
+LINEAR = ENCODER + "v={input: x, op: linear, shape: [%s]}"
+COMPONENTS = "networks.components.layers."
+CHOICES = (COMPONENTS + "k={input: y, activation: softmax}", COMPONENTS + "m={input: k, channels: 40, width: 1}")
 POOLED = "networks.critic.layers.hx={input: x, channels: 1, %s}"
 NPZ = "data={dataset: npz, path: %s}"
 GAME = "games.joint={match: [%s, %s], discriminator: critic.%s, objective: jensen_shannon%s}"
@@ -46,6 +50,11 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), ENCODER + "h.noise=0.1", ENCODER + "h.noise=0.2"),
     ((), LOGIT % "max", LOGIT % "lse"),
     ((), ENCODER + "h.batchnorm=false", ENCODER + "h.batchnorm=true"),
+    ((), ENCODER + "h.norm=layer", ENCODER + "h.norm=group 1"),
+    ((), ENCODER + "h.norm=group 2", ENCODER + "h.norm=group 4"),
+    ((), ENCODER + "h.batchnorm=false", ENCODER + "h.norm=layer"),
+    ((FLAT,), LINEAR % "2, 2, 1", LINEAR % "4, 1, 1"),
+    (CHOICES, COMPONENTS + "z_mu={input: m, choose: y}", COMPONENTS + "z_mu={input: m, choose: k}"),
     ((), ENCODER + "h.weightnorm=false", ENCODER + "h.weightnorm=true"),
     ((), ENCODER + "h.weightnorm=true", ENCODER + "h.spectralnorm=true"),
     ((), ENCODER + "h.activation=leaky_relu 0.2", ENCODER + "h.activation=leaky_relu 0.3"),

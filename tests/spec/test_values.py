@@ -1,15 +1,12 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from ammgraph.spec.columns import Activation, ActivationText, Pool, PoolText
 from ammgraph.spec.notation import Input, Named, parse_number
 from ammgraph.spec.values import (
-    Activation,
-    ActivationText,
     Count,
     Expression,
     Number,
-    Pool,
-    PoolText,
     Positive,
     Schedule,
     Scheduled,

@@ -83,7 +83,7 @@ class Rows:
         elif row.op == "conv_transpose":
             x = F.conv_transpose2d(x, weight, own.bias, row.stride, row.padding)
         elif row.op == "linear":
-            x = F.linear(x.flatten(1), weight, own.bias)[:, :, None, None]
+            x = F.linear(x.flatten(1), weight, own.bias).view(-1, *row.inner_shape)
         elif row.op == "lse":
             x = x.exp().sum(1, keepdim=True).log()
         if row.batchnorm:

@@ -1,0 +1,160 @@
+"""The texts of columns of a row: activations, normalisations, poolings, each a word and perhaps a number."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, InstanceOf, ValidationInfo
+
+from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
+from ammgraph.layers.norms import NORMS, NormKind
+from ammgraph.layers.operations import POOLS
+from ammgraph.spec.notation import LARGEST_COUNT, Named, number_text, parse_name
+from ammgraph.spec.values import (
+    ARITHMETIC,
+    IDENTIFIER_PATTERN,
+    in_notation,
+    integer_of,
+    number_of,
+    problem,
+    text_of,
+    text_schema,
+)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation by name, with its number where it takes one: `leaky_relu 0.2`."""
+
+    name: str
+    parameter: float | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name} {number_text(self.parameter)}"
+
+    @property
+    def kind(self) -> ActivationKind:
+        """What it computes."""
+        return ACTIVATIONS[self.name]
+
+
+def _activation(value: object, info: ValidationInfo) -> Activation:
+    text = text_of(value, "a text, as in `leaky_relu 0.2`")
+    name, parameter, offset = _word_and_number(text)
+    if name not in ACTIVATIONS:
+        raise problem(
+            "unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS), end=len(name)
+        )
+    takes = ACTIVATIONS[name].parameter
+    if takes is None:
+        if parameter:
+            raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
+        return Activation(name)
+    if not parameter:
+        raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_example(name)}`")
+    number = integer_of(parameter, info, offset) if takes.whole else number_of(parameter, info, offset)
+    if number < 0 or (takes.positive and number == 0):
+        expected = "more than 0" if takes.positive else "at least 0"
+        raise problem(
+            "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
+        )
+    return Activation(name, number)
+
+
+def _example(name: str) -> str:
+    takes = ACTIVATIONS[name].parameter
+    return name if takes is None else f"{name} {takes.example:g}"
+
+
+def _word_and_number(text: str) -> tuple[str, str, int]:
+    """`leaky_relu 0.2` -> the word, the rest, and the column where the rest begins."""
+    word = text.strip().partition(" ")[0]
+    rest = text.strip()[len(word) :].strip()
+    return word, rest, text.rindex(rest) if rest else len(text)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`max 2`, `avg 6`: pooling over windows of size x size that do not overlap."""
+
+    kind: str  # of `layers.operations`
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.size}"
+
+
+def _pool(value: object, info: ValidationInfo) -> Pool:
+    text = text_of(value, "a text, as in `max 2` or `avg 6`")
+    kind, size, offset = _word_and_number(text)
+    if kind not in POOLS:
+        expected = f"as in {' or '.join(f'`{name} 2`' for name in POOLS)}"
+        raise problem("unknown-value", f"`{kind}` is not a pooling", expected=expected)
+    if not size:
+        raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
+    number = integer_of(size, info, offset)
+    if not 1 <= number <= LARGEST_COUNT:
+        message = f"the window of `{kind}` is out of range"
+        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
+    return Pool(kind, number)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """`layer`, `instance`, `group 8`: what an example's numbers are brought to mean 0 and variance 1 among."""
+
+    name: str
+    groups: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.groups is None else f"{self.name} {self.groups}"
+
+    @property
+    def kind(self) -> NormKind:
+        """What it computes."""
+        return NORMS[self.name]
+
+    def groups_of(self, channels: int) -> int:
+        """The groups of consecutive channels that are normalised apart."""
+        return self.kind.groups(channels, self.groups or 1)
+
+
+def _name(value: object) -> Named:
+    return in_notation(lambda: parse_name(text_of(value, "the name of a row or a variable")))
+
+
+def _norm(value: object, info: ValidationInfo) -> Norm:
+    text = text_of(value, "a text, as in `layer` or `group 8`")
+    name, groups, offset = _word_and_number(text)
+    if name not in NORMS:
+        raise problem("unknown-value", f"`{name}` is not a normalisation", name=name, valid=tuple(NORMS), end=len(name))
+    if not NORMS[name].counted:
+        if groups:
+            raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")
+        return Norm(name)
+    if not groups:
+        raise problem("notation", f"`{name}` needs a number of groups", expected=f"as in `{name} 8`")
+    number = integer_of(groups, info, offset)
+    if not 1 <= number <= LARGEST_COUNT:
+        message = f"the number of `{name}` is out of range"
+        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
+    return Norm(name, number)
+
+
+_ACTIVATION_SCHEMA = text_schema(
+    rf"^\s*(?:(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is None)})\s*"
+    rf"|(?:{'|'.join(name for name, kind in ACTIVATIONS.items() if kind.parameter is not None)}) {ARITHMETIC})$",
+    words=[_example(name) for name in ACTIVATIONS],
+    meanings=[kind.meaning for kind in ACTIVATIONS.values()],
+)
+_POOL_SCHEMA = text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
+_NORM_SCHEMA = text_schema(
+    rf"^\s*(?:(?:{'|'.join(name for name, kind in NORMS.items() if not kind.counted)})\s*"
+    rf"|(?:{'|'.join(name for name, kind in NORMS.items() if kind.counted)}) {ARITHMETIC})$",
+    words=[f"{name} 8" if kind.counted else name for name, kind in NORMS.items()],
+    meanings=[kind.meaning for kind in NORMS.values()],
+)
+
+ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
+NameText = Annotated[InstanceOf[Named], BeforeValidator(_name), text_schema(IDENTIFIER_PATTERN)]
+NormText = Annotated[InstanceOf[Norm], BeforeValidator(_norm), _NORM_SCHEMA]
+PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
