@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -119,10 +120,10 @@ def bytes_text(count: int) -> str:
     return f"{size:,.0f} {units[0]}" if units[0] == "bytes" or size >= 100 else f"{size:.1f} {units[0]}"
 
 
-def forward_cost(plan: Plan) -> dict[str, int]:
-    """Network -> multiply-adds of all its forward passes in one step, at the plan's batch sizes."""
+def forward_cost(plan: Plan, turns: Sequence[TurnPlan]) -> dict[str, int]:
+    """Network -> multiply-adds of all its forward passes in a step of these turns, at the plan's batch sizes."""
     total = {network.name: 0 for network in plan.networks}
-    for turn in plan.turns:
+    for turn in turns:
         for found in turn.passes:
             network = plan.network(found.evaluation.network)
             rows = sum(network.row(name).multiply_adds for name in found.rows)
