@@ -306,7 +306,7 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
             raise RunError(f"{error}; {diverged(trainer.plan)}") from error
     for other in run.keep_up(folder, trainer.device, trainer.ranks.size):
         logger.warning(f"{folder} was trained with {other}: going on gives other bits than never having stopped")
-    damaged = record.cut(folder / METRICS, trainer.step)
+    damaged = record.cut(folder / METRICS, trainer.step, trainer.phase + 1)
     if damaged:
         logger.warning(f"{folder / METRICS}: damaged lines were left out: {damaged}")
 
@@ -393,7 +393,7 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
                 "version of ammgraph": __version__,
                 "version of torch": torch.__version__,
                 "plan": plan_hash(plan),
-                "length": str((plan.steps, plan.epochs)),
+                "length": str([(phase.steps, phase.epochs) for phase in plan.stages]),
                 "data set": f"{dataset.description} {fingerprints(dataset)}",
                 "seed": str(settings.seed),
                 "precision": settings.precision,

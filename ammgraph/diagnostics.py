@@ -73,6 +73,8 @@ CODES: dict[str, str] = {
     "impossible-game": "A game has two different sides, a logit that reads a variable, and for eq. 18 paired examples.",
     "no-gradient": "A network is to be trained, and no gradient of a game or a term reaches it.",
     "impossible-schedule": "A turn updates each network once, and shares a draw only with a turn that drew it.",
+    "impossible-phase": "A phase trains for some epochs or steps, or says what is fitted between two that train.",
+    "impossible-fit": "What is fitted is normal given one category, by layers of it, to values inferred from images.",
     "unused": "A row, network, variable or distribution serves nothing.",
     "too-large": "A step or an evaluation takes more memory than any machine has, or a step too many parts to plan.",
     # warnings

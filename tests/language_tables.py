@@ -43,6 +43,7 @@ SECTIONS: dict[str, str] = {
     "Weights": "`weights` of an initializer",
     "BatchNorm": "`training.batchnorm`",
     "Turn": "`training.schedule`, an entry",
+    "Phase": "`training.phases`, an entry",
     "Evaluation": "`evaluation`",
     "Published": "`published`, an entry",
     "Measured": "`measured`, an entry",

@@ -129,21 +129,29 @@ STANDS: dict[str, tuple[str | int, ...]] = {
     "Weights": ("training", "initializer", "weights"),
     "BatchNorm": ("training", "batchnorm"),
     "Turn": ("training", "schedule", 0),
+    "Phase": ("training", "phases", 0),
     "Evaluation": ("evaluation",),
     "Published": ("published", 0),
     "Measured": ("measured", 0),
 }
-EXCLUDED: dict[str, tuple[str, ...]] = {"steps": ("epochs",), "epochs": ("steps",), "dataset": ("path",)}
+EXCLUDED: dict[str, tuple[str, ...]] = {
+    "steps": ("epochs",),
+    "epochs": ("steps",),
+    "phases": ("epochs", "steps", "schedule"),
+    "dataset": ("path",),
+}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_example_of_a_key_stands_in_a_spec_that_loads(section: str) -> None:
-    tree, _ = parse((ROOT / "tests" / "start" / "schema_keys.yaml").read_text(encoding="utf-8"), "every_key.yaml")
+    file = ROOT / "tests" / ("compiler/every_phase.yaml" if section == "Phase" else "start/schema_keys.yaml")
+    tree, _ = parse(file.read_text(encoding="utf-8"), file.name)
     assert tree is not None
     for key, schema in DEFINITIONS[section]["properties"].items():
         for example in schema.get("examples", []):
             spec = place = plain(tree)
-            for step in STANDS[section]:
+            stands = (*STANDS[section][:-1], 1) if key in ("fit", "to") else STANDS[section]  # the entry that fits
+            for step in stands:
                 place = place[step]
             removed = [name for name in place if name != key] if section == "Weights" else EXCLUDED.get(key, ())
             for name in removed:

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent
 TINY = FOLDER / "tiny.yaml"
 LABELED = FOLDER / "tiny_labeled.yaml"
 TERMS = FOLDER / "tiny_terms.yaml"  # without a game
+PHASES = FOLDER / "tiny_phases.yaml"  # two phases, a fit and a third one
 INFORMED = FOLDER / "tiny_informed.yaml"  # a game and terms
 CPU = torch.device("cpu")
 HERE = Place(CPU)

@@ -15,7 +15,7 @@ from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.runs.run import Precision
-from ammgraph.show.text import table
+from ammgraph.show.text import phase_text, table
 from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
@@ -23,6 +23,7 @@ from ammgraph.terminal import print_lines
 from ammgraph.train.memory import check_memory, explained
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.rehearsal import Rehearsal, rehearse
+from ammgraph.train.stages import Stage
 from ammgraph.train.trainer import Trainer
 
 
@@ -35,9 +36,8 @@ class DryRun:
     precision: Precision
     data: str
     absent: str  # why the data are synthetic; empty where they are real
-    steps_per_epoch: int
-    last_step: int
-    found: Rehearsal
+    stages: tuple[Stage, ...]
+    found: tuple[Rehearsal, ...]  # of every phase
 
 
 def dry_run(options: TrainOptions) -> int:
@@ -57,7 +57,7 @@ def dry_run(options: TrainOptions) -> int:
         data_dir=options.data_dir,
     )
     print_lines(lines(shown))
-    return 1 if shown.found.problems else 0
+    return 1 if any(found.problems for found in shown.found) else 0
 
 
 def try_spec(
@@ -93,24 +93,36 @@ def try_spec(
     chosen = training_device(device)
     check_memory(plan, chosen, precision)
     with explained(plan, precision, "trying some steps"):
-        trainer = Trainer(plan, dataset, seed, chosen, precision)
-        found = rehearse(trainer)
-    return DryRun(
-        plan,
-        str(chosen),
-        precision,
-        dataset.description,
-        absent,
-        trainer.steps_per_epoch,
-        trainer.last_step,
-        found,
-    )
+        trainers = (Trainer(plan, dataset, seed, chosen, precision) for _ in plan.stages)
+        found = [(trainer.stages, rehearse(trainer, phase)) for phase, trainer in enumerate(trainers)]
+    stages, rehearsals = found[0][0], tuple(rehearsal for _, rehearsal in found)
+    return DryRun(plan, str(chosen), precision, dataset.description, absent, stages, rehearsals)
 
 
 def lines(shown: DryRun) -> list[str]:
     """What a dry run has shown, for a person."""
-    plan, found = shown.plan, shown.found
-    many, games, terms = len(plan.turns) > 1, bool(plan.games), bool(plan.terms)
+    plan, several = shown.plan, len(shown.found) > 1
+    told: list[str] = []
+    for index, found in enumerate(shown.found):
+        told += [phase_text(plan, index), ""] if several else []
+        told += [*_gradients(shown, found), "", *_costs(shown, index), *([""] if several else [])]
+    seconds = [found.seconds_per_step * (s.last - s.first) for found, s in zip(shown.found, shown.stages, strict=True)]
+    return [
+        f"{plan.title or 'dry run'}",
+        f"  data    {shown.data}",
+        *([f"          {shown.absent}"] if shown.absent else []),
+        f"  device  {shown.device}, {shown.precision}",
+        "",
+        *told,
+        *([f"all phases: {clock(sum(seconds))} for {shown.stages[-1].last:,} steps"] if several else []),
+        "nothing was written",
+    ]
+
+
+def _gradients(shown: DryRun, found: Rehearsal) -> list[str]:
+    """What each loss gives to each network in a phase's first step, and the sums."""
+    plan = shown.plan
+    many, games, terms = max(reach.turn for reach in found.reaches) > 1, bool(plan.games), bool(plan.terms)
     owner = " or ".join([*(["game"] if games else []), *(["term"] if terms else [])])
     head = ("turn", owner, "player", "network", "gradient norm", "through")
     reaches = [
@@ -129,31 +141,28 @@ def lines(shown: DryRun) -> list[str]:
     told = [*(["each player's loss in each game"] if games else []), *(["each term"] if terms else [])]
     sums = [("network", "parameters", "gradient norm")]
     sums += [(name, f"{plan.network(name).parameters:,}", f"{norm:.3g}") for name, norm in found.norms.items()]
-    per_step = found.seconds_per_step
-    epoch = clock(per_step * shown.steps_per_epoch)
-    whole = clock(per_step * shown.last_step)
-    count = len(found.seconds)
-    timed = f"the median of {count} steps after a first one" if count > 1 else "measured on the second one"
-    kind = "in all in the process" if shown.device == "cpu" else "allocated in all"
-    estimate = memory(plan, shown.precision)
     return [
-        f"{plan.title or 'dry run'}",
-        f"  data    {shown.data}",
-        *([f"          {shown.absent}"] if shown.absent else []),
-        f"  device  {shown.device}, {shown.precision}",
-        "",
         f"gradients of the first step: {', '.join(told)}, along the paths that the plan says",
         *table(rows, right=(columns.index(4),)),
         "",
         "gradients that the optimizers get",
         *table(sums, right=(1, 2)),
         *[f"error: {problem}" for problem in found.problems],
-        "",
+    ]
+
+
+def _costs(shown: DryRun, index: int) -> list[str]:
+    """Memory and time of a phase's steps."""
+    found, stage = shown.found[index], shown.stages[index]
+    per_step, steps, count = found.seconds_per_step, stage.last - stage.first, len(found.seconds)
+    timed = f"the median of {count} steps after a first one" if count > 1 else "measured on the second one"
+    kind = "in all in the process" if shown.device == "cpu" else "allocated in all"
+    estimate = memory(shown.plan, shown.precision)
+    return [
         f"memory  {bytes_text(estimate.total)} expected for a step ({memory_text(estimate)});",
         f"        measured {bytes_text(found.peak - found.resident)} for the steps, {bytes_text(found.peak)} {kind}",
-        f"time    {per_step:.3g} s a step, {timed}; without evaluations {epoch} an epoch of "
-        f"{counted(shown.steps_per_epoch, 'step')}, {whole} in all for {shown.last_step:,}",
-        "nothing was written",
+        f"time    {per_step:.3g} s a step, {timed}; without evaluations {clock(per_step * stage.steps_per_epoch)} an "
+        f"epoch of {counted(stage.steps_per_epoch, 'step')}, {clock(per_step * steps)} in all for {steps:,}",
     ]
 
 

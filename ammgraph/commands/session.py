@@ -162,8 +162,14 @@ def _headline(training: api.Training) -> str:
         f"  size    {counted(plan.parameters, 'parameter')}\n"
         f"  data    {training.dataset.description}\n"
         f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
-        f"{_range(trainer)} ({trainer.steps_per_epoch:,} an epoch)"
+        f"{_range(trainer)} ({trainer.steps_per_epoch:,} an epoch{_of_phases(trainer)})"
     )
+
+
+def _of_phases(trainer: Trainer) -> str:
+    """In which phase a run begins, where there are several."""
+    count = len(trainer.stages)
+    return f" of phase {trainer.phase + 1} of {count}" if count > 1 else ""
 
 
 def _range(trainer: Trainer) -> str:
@@ -203,8 +209,9 @@ def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
     if "evaluation" in line:
         say(_evaluation_text(line))
     else:
-        left = clock((trainer.last_step - line["step"]) * line["seconds_per_step"])
-        head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}"
+        left = clock(trainer.steps_left * line["seconds_per_step"])
+        phase = f"  phase {line['phase']}/{len(trainer.stages)}" if "phase" in line else ""
+        head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}{phase}"
         say(f"{head}  {_losses_text(trainer, line)}  {left} left")
     _write_board(board, line)
 

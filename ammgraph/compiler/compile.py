@@ -16,6 +16,7 @@ from ammgraph.compiler.games import check_games, check_sides, plan_game
 from ammgraph.compiler.idle import idle_settings
 from ammgraph.compiler.lint import check_settings, check_unused, lint
 from ammgraph.compiler.origins import check_origins
+from ammgraph.compiler.phases import check_fits, plan_phases
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.compiler.statistics import check_statistics
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
@@ -38,7 +39,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_unused,),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
-    (check_samples_differ, check_players, check_features),
+    (check_samples_differ, check_players, check_features, check_fits),
     (check_turns, check_rows_learn, check_statistics),
 )
 WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
@@ -102,6 +103,7 @@ def _plan(resolved: Resolved) -> Plan:
         warnings=(),
         terms=terms,
         features=plan_features(resolved, draws),
+        phases=plan_phases(resolved, draws),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Literal
 
+from ammgraph.compiler.turns import turns_with_places
 from ammgraph.diagnostics import Diagnostic, Note, counted
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.draws import FromData, FromDraw, FromNetwork
@@ -97,7 +98,7 @@ def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def is_zero(spec: Spec, schedule: Schedule) -> bool:
     """Whether a number that may change is 0 all through the training; of N steps none comes after epoch N."""
-    end = spec.training.epochs or float(spec.training.steps or 0)
+    end = spec.training.most_epochs
     return not any(value for epoch, value in schedule.points if epoch <= end) and schedule.at(end) == 0
 
 
@@ -155,12 +156,12 @@ def _penalties(spec: Spec, game: GamePlan, plan: Plan) -> Iterator[Diagnostic]:
         elif is_zero(spec, penalty.weight):
             message = f"the `{penalty.kind}` of `{game.name}` weighs 0 all through the training"
             yield Diagnostic("no-effect", message, spec.source.value(*path, key))
-        elif spec.training.steps is not None and 1 < penalty.every >= spec.training.steps:
+        elif (steps := spec.training.known_steps) is not None and 1 < penalty.every >= steps:
             yield Diagnostic(
                 "no-effect",
                 f"the `{penalty.kind}` of `{game.name}` is taken in the first step alone",
                 spec.source.value(*path, "every"),
-                found=f"every {counted(penalty.every, 'step')}, of {spec.training.steps:,}",
+                found=f"every {counted(penalty.every, 'step')}, of {steps:,}",
             )
 
 
@@ -182,14 +183,14 @@ def _idle_players(spec: Spec, owners: Sequence[GamePlan | TermPlan], plan: Plan)
 
 def _idle_parts_of_turns(spec: Spec, turns: Sequence[TurnPlan]) -> Iterator[Diagnostic]:
     taken = [{*turn.games, *turn.terms} for turn in turns]
-    for index, turn in enumerate(spec.training.schedule or ()):
+    for (path, turn), found in zip(turns_with_places(spec), taken, strict=True):
         for section, names in (("games", turn.games), ("terms", turn.terms)):
             for place, name in enumerate(names or ()):
-                if name not in taken[index] and any(name in other for other in taken):
+                if name not in found and any(name in other for other in taken):
                     yield Diagnostic(
                         "no-effect",
                         f"`{name}` trains none of the networks that this turn updates",
-                        spec.source.value("training", "schedule", index, section, place),
+                        spec.source.value(*path, section, place),
                     )
 
 

@@ -6,6 +6,7 @@ from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Source, Spec
+from ammgraph.spec.source import Path
 
 MOST_PARTS = 500  # factors and games; the largest spec that ships has 20
 MOST_ROWS = 50_000  # computed in one step; of the largest that ships about 500
@@ -31,7 +32,7 @@ def check_extent(resolved: Resolved) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "too-large",
             f"a step would compute {rows:,} rows of networks",
-            spec.source.key("networks") if spec.training.schedule is None else spec.source.key("training", "schedule"),
+            spec.source.key(*_longest_schedule(spec)),
             found="the rows of a network for each factor, game and penalty of each turn",
             expected=f"at most {MOST_ROWS:,}",
         )
@@ -51,4 +52,10 @@ def _rows_of_a_step(spec: Spec, sources: list[Source]) -> int:
     played = 0
     for game in spec.games.values():
         played += sizes.get(game.discriminator.owner, 1) * (1 + len(game.penalties))
-    return len(spec.training.schedule or (None,)) * (drawn + played)
+    return sum(len(phase.schedule or (None,)) for _, phase in spec.training.stages) * (drawn + played)
+
+
+def _longest_schedule(spec: Spec) -> Path:
+    """Where the most turns are written; where none are, the networks."""
+    written = [((*path, "schedule"), phase.schedule) for path, phase in spec.training.stages if phase.schedule]
+    return max(written, key=lambda found: len(found[1]))[0] if written else ("networks",)

@@ -94,8 +94,9 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
     matched = {draw for game in spec.games.values() for side in game.match for _, draw in side.summands}
     taken = {factor.reference.owner for factor in factors if factor.reference is not None}
     taken |= {name for use in uses for name in (use.draw, use.of.draw if isinstance(use.of, FactorUse) else "")}
+    fitted = {name for phase in spec.training.phases or () if phase.fit for name in (phase.fit.head, phase.to)}
     for name in resolved.declared:
-        if name not in matched | taken:
+        if name not in matched | taken | fitted:
             yield Diagnostic(
                 "unused", f"no game matches `{name}` and no term names it", spec.source.key("distributions", name)
             )

@@ -10,8 +10,9 @@ from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
 from ammgraph.plan.draws import DrawPlan, FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan, TurnPlan
+from ammgraph.spec.phases import Turn
 from ammgraph.spec.schema import Spec
-from ammgraph.spec.training import Turn
+from ammgraph.spec.source import Path
 
 
 def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
@@ -42,8 +43,7 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 found="`stop` keeps every gradient out" if any(score.stopped for score in term.scores) else "",
                 expected="a factor, a row or a sample of a network that learns",
             )
-    for index, turn in enumerate(spec.training.schedule or ()):
-        path = ("training", "schedule", index)
+    for path, turn in written_turns(spec):
         for place, network in enumerate(turn.update):
             if network not in spec.networks:
                 known = False
@@ -58,7 +58,7 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                         spec.source.value(*path, f"{key}s", place),
                         hint=did_you_mean(name, valid),
                     )
-        if index == 0 and turn.draw == "same":
+        if path[-1] == 0 and turn.draw == "same":
             yield Diagnostic(
                 "impossible-schedule",
                 "the first turn has no turn before it whose draw it could share",
@@ -73,7 +73,8 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 def check_turns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A turn that shares the data of an earlier one finds there all that it takes from data."""
     shared: set[tuple[str, str]] = set()
-    for index, turn in enumerate(plan.turns):
+    paths = [path for path, _ in turns_with_places(spec)]
+    for path, turn in zip(paths, plan.turns, strict=True):
         taken = {
             (name, factor.text)
             for name in turn.draws
@@ -88,18 +89,38 @@ def check_turns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 yield Diagnostic(
                     "impossible-schedule",
                     f"this turn takes the data of the turn before, which does not draw `{name}`",
-                    spec.source.value("training", "schedule", index, "draw"),
+                    spec.source.value(*path, "draw"),
                     expected="`draw: new`, or the games of the turn before",
                 )
+
+
+def turns_with_places(spec: Spec) -> list[tuple[Path, Turn]]:
+    """Every turn of every phase; where a phase has no schedule, one that updates all at the phase's own place."""
+    everything = Turn(update=tuple(spec.networks))
+    found: list[tuple[Path, Turn]] = []
+    for path, phase in spec.training.stages:
+        found += _numbered((*path, "schedule"), phase.schedule) if phase.schedule else [(path, everything)]
+    return found
+
+
+def written_turns(spec: Spec) -> list[tuple[Path, Turn]]:
+    """The turns of schedules, each with its place, whose last part is the position in its schedule."""
+    stages = spec.training.stages
+    return [found for path, phase in stages for found in _numbered((*path, "schedule"), phase.schedule or ())]
 
 
 def plan_turns(
     resolved: Resolved, games: Sequence[GamePlan], terms: Sequence[TermPlan], draws: Mapping[str, DrawPlan]
 ) -> tuple[TurnPlan, ...]:
-    """The turns of a step: as scheduled, or one in which every network takes its gradient at the same point."""
+    """The turns of every phase: as scheduled, or one in which every network takes its gradient at the same point."""
     learners = tuple(name for name, network in resolved.networks.items() if network.parameters)
-    schedule = resolved.spec.training.schedule or (Turn(update=learners),)
-    return tuple(_plan_turn(resolved, turn, games, terms, draws) for turn in schedule)
+    whole = (Turn(update=learners),)
+    turns = [turn for _, phase in resolved.spec.training.stages for turn in phase.schedule or whole]
+    return tuple(_plan_turn(resolved, turn, games, terms, draws) for turn in turns)
+
+
+def _numbered(path: Path, schedule: Sequence[Turn]) -> list[tuple[Path, Turn]]:
+    return [((*path, index), turn) for index, turn in enumerate(schedule)]
 
 
 def _plan_turn(
@@ -160,11 +181,11 @@ def _listing(names: set[str]) -> str:
 
 def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     counts = {network.name: network.parameters for network in plan.networks}
-    for index, turn in enumerate(spec.training.schedule or ()):
+    for path, turn in written_turns(spec):
         losses = _losses_of(turn, plan.games, plan.terms)
         trained = {name for objective in plan_objectives(spec, losses, turn.update) for name in objective.networks}
         for place, network in enumerate(turn.update):
-            span = spec.source.value("training", "schedule", index, "update", place)
+            span = spec.source.value(*path, "update", place)
             if network in turn.update[:place]:
                 yield Diagnostic("impossible-schedule", f"`{network}` is updated twice in one turn", span)
             elif network not in trained or not counts[network]:
@@ -180,10 +201,9 @@ def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagn
 
 
 def _every_network_is_trained(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
-    schedule = spec.training.schedule or (Turn(update=tuple(spec.networks)),)
     trained = {
         network
-        for turn in schedule
+        for _, turn in turns_with_places(spec)
         for objective in plan_objectives(spec, _losses_of(turn, plan.games, plan.terms), turn.update)
         for network in objective.networks
     }

@@ -46,12 +46,16 @@ def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
 
 
 def longer(plan: Plan) -> tuple[Change, ...]:
-    """Twice the training, unless every learning rate is 0 at its end, when more of it would change nothing."""
-    name, length = ("steps", plan.steps) if plan.steps else ("epochs", plan.epochs)
+    """Twice the training, or its last phase; none where every rate is 0 at its end and more would change nothing."""
+    last = plan.stages[-1]
+    name, length = ("steps", last.steps) if last.steps else ("epochs", last.epochs)
     if length is None:
         return ()
-    ends = [rate.at(plan.epochs) if plan.epochs else _points(n)[-1][1] for n, rate in _rates(plan)]
-    return (Change(f"training.{name}", f"{2 * length:g}", f"{length:g}"),) if any(ends) else ()
+    known = [phase.epochs for phase in plan.stages if phase.epochs]
+    end = sum(known) if len(known) == len(plan.stages) else None
+    ends = [rate.at(end) if end else _points(n)[-1][1] for n, rate in _rates(plan)]
+    path = f"training.phases.{_entries(plan)}.{name}" if plan.phases else f"training.{name}"
+    return (Change(path, f"{2 * length:g}", f"{length:g}"),) if any(ends) else ()
 
 
 def penalised(game: GamePlan, factor: float) -> tuple[Change, ...]:
@@ -144,6 +148,11 @@ def rebuilding(plan: Plan, item: ReconstructionPlan) -> tuple[Change, ...]:
 
 def _drawn_by(plan: Plan, text: str) -> set[str]:
     return {name for draw in plan.draws for factor in draw.factors if factor.text == text for name in factor.variables}
+
+
+def _entries(plan: Plan) -> int:
+    """How many entries `training.phases` has, the fits among them."""
+    return sum(1 + len(phase.fits) for phase in plan.phases)
 
 
 def _rates(plan: Plan) -> list[tuple[NetworkPlan, Schedule]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -41,9 +42,10 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
                  vectors of a spectral norm
     activations  for each row computed, its weights once more where they are normalised; at its batch size: its sum or
                  concatenation, its input after noise, its input after dropout and the scaled mask, the results of the
-                 operation, normalisation, activation and pool; twice that in a penalty, whose gradient is differentiated
-                 again; a row's result alone where no gradient flows through it; of two passes at moved samples the
-                 second; of the losses' passes and each penalty's own pass, one after the other, what needs most
+                 operation, normalisation, activation and pool; twice that in a penalty, whose gradient is
+                 differentiated again; a row's result alone where no gradient flows through it; of two passes at moved
+                 samples the second; of the losses' passes and each penalty's own pass, one after the other, what needs
+                 most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -121,10 +123,10 @@ def bytes_text(count: int) -> str:
     return f"{size:,.0f} {units[0]}" if units[0] == "bytes" or size >= 100 else f"{size:.1f} {units[0]}"
 
 
-def forward_cost(plan: Plan) -> dict[str, int]:
-    """Network -> multiply-adds of all its forward passes in one step, at the plan's batch sizes."""
+def forward_cost(plan: Plan, turns: Sequence[TurnPlan]) -> dict[str, int]:
+    """Network -> multiply-adds of all its forward passes in a step of these turns, at the plan's batch sizes."""
     total = {network.name: 0 for network in plan.networks}
-    for turn in plan.turns:
+    for turn in turns:
         for found in turn.passes:
             network = plan.network(found.evaluation.network)
             rows = sum(network.row(name).multiply_adds for name in found.rows)

@@ -6,7 +6,7 @@ older plans alone. A default that changes its meaning, or a value that means som
 
 import hashlib
 import json
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -46,9 +46,12 @@ KINDS: dict[type, str] = {
 def identity(plan: Plan) -> dict[str, Any]:
     """Everything that a plan decides, as plain data: version and plan.
 
-    Titles, comments, published numbers, paths, the length of training and the times of evaluation decide nothing.
+    Titles, comments, published numbers, paths, the length of training, which is that of its last phase, and the times
+    of evaluation decide nothing.
     """
-    return {"version": VERSION, "plan": _canonical(plan)}
+    *earlier, last = plan.stages
+    open_end = (*earlier, replace(last, epochs=None, steps=None)) if plan.phases else ()
+    return {"version": VERSION, "plan": _canonical(replace(plan, phases=open_end))}
 
 
 def plan_hash(plan: Plan) -> str:

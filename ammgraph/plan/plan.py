@@ -11,7 +11,7 @@ from ammgraph.diagnostics import Diagnostic
 from ammgraph.formulas.objectives import Role
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan
 from ammgraph.plan.networks import NetworkPlan, VariablePlan
-from ammgraph.plan.turns import GamePlan, TermPlan, TurnPlan
+from ammgraph.plan.turns import GamePlan, PhasePlan, TermPlan, TurnPlan
 from ammgraph.spec.published import Published
 from ammgraph.spec.schema import Data, DataSource, Evaluation
 
@@ -69,7 +69,7 @@ class Plan:
     networks: tuple[NetworkPlan, ...]
     draws: tuple[DrawPlan, ...]
     games: tuple[GamePlan, ...]
-    turns: tuple[TurnPlan, ...]
+    turns: tuple[TurnPlan, ...]  # of every phase, one after another
     readouts: tuple[ReadoutPlan, ...]
     reconstructions: tuple[ReconstructionPlan, ...]
     epoch_source: DataSource  # an epoch is one pass of it
@@ -85,6 +85,7 @@ class Plan:
     warnings: tuple[Diagnostic, ...]
     terms: tuple[TermPlan, ...] = ()
     features: FeaturePlan | None = None
+    phases: tuple[PhasePlan, ...] = ()  # as they are written
 
     def variable(self, name: str) -> VariablePlan:
         """The variable of that name."""
@@ -105,6 +106,15 @@ class Plan:
     def term(self, name: str) -> TermPlan:
         """The term of that name."""
         return next(term for term in self.terms if term.name == name)
+
+    @property
+    def stages(self) -> tuple[PhasePlan, ...]:
+        """The phases of training; all of it as one where none is written."""
+        return self.phases or (PhasePlan(0, len(self.turns), self.epochs, self.steps),)
+
+    def turns_of(self, phase: PhasePlan) -> tuple[TurnPlan, ...]:
+        """What a step of a phase takes."""
+        return self.turns[phase.first : phase.first + phase.count]
 
     def players(self, owner: str, what: Role | Literal["value"]) -> tuple[str, ...]:
         """The networks that minimise a game's loss in a role, or a term, in some turn: by `trains` and the schedule."""

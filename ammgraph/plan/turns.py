@@ -211,3 +211,31 @@ class TurnPlan:
     def passes_of(self, kind: PassKind) -> tuple[PassPlan, ...]:
         """The passes of a kind."""
         return tuple(found for found in self.passes if found.kind == kind)
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What is fitted before a phase: the components of a factor, to the values that a distribution infers.
+
+    `mean` and `log_variance` are the layers whose kth columns hold what a component is; no `log_variance` where all
+    have the variance that the table says.
+    """
+
+    factor: str  # `p(z|y)`, with the full name of its distribution
+    network: str
+    mean: str
+    log_variance: str
+    variable: str  # z
+    categories: int
+    to: str  # the distribution that infers z
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """A part of training: which of the plan's turns a step takes, how long, and what is fitted before it begins."""
+
+    first: int  # of the plan's turns
+    count: int
+    epochs: float | None = None
+    steps: int | None = None
+    fits: tuple[FitPlan, ...] = ()

@@ -63,6 +63,7 @@ class Curves:
     panels: tuple[Panel, ...] = ()
     uses: tuple[UsePanel, ...] = ()
     steps_per_epoch: float = field(default=1.0)
+    phases: tuple[int, ...] = ()  # the steps after which the second, the third, ... have begun
 
 
 def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
@@ -78,11 +79,13 @@ def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
         _gradients(plan, training),
         *_penalties(plan, training),
     )
+    ends = {record["phase"]: record["step"] for record in training if isinstance(record.get("phase"), int)}
     epochs = [(record["step"], record["epoch"]) for record in records if record.get("epoch") and record["step"]]
     return Curves(
         panels=tuple(panel for panel in panels if panel.curves),
         uses=tuple(_uses(plan, training)),
         steps_per_epoch=epochs[-1][0] / epochs[-1][1] if epochs else 1.0,
+        phases=tuple(ends.values())[:-1],
     )
 
 

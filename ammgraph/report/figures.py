@@ -7,7 +7,7 @@ them nearly at the size they were made for. The palettes are safe for the colour
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -105,12 +105,27 @@ def draw_curves(curves: Curves) -> tuple[Plate, ...]:
     """One plate a panel; by epochs where the run saw two of them, else by steps."""
     per_epoch = curves.steps_per_epoch
     last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
-    scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch else (1.0, "step")
+    scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch and not curves.phases else (1.0, "step")
     with mpl.rc_context(_style()):
-        return (
+        plates = (
             *(_panel(panel, scale, unit) for panel in curves.panels),
             *(_use(use, scale, unit) for use in curves.uses if use.shares.size),
         )
+        return tuple(_with_phases(plate, curves.phases) for plate in plates)
+
+
+def _with_phases(plate: Plate, phases: Sequence[int]) -> Plate:
+    """A line where each phase after the first has begun; steps of phases may be of other lengths in epochs."""
+    if not phases:
+        return plate
+    for step in phases:
+        plate.figure.axes[0].axvline(step, color="#666666", lw=0.8, ls=(0, (1, 2)), zorder=0)
+    told = f"Dotted: {'a phase begins' if len(phases) == 1 else 'phases begin'} after step {_listed(phases)}."
+    return replace(plate, caption=f"{plate.caption} {told}".strip())
+
+
+def _listed(steps: Sequence[int]) -> str:
+    return ", ".join(f"{step:,}" for step in steps)
 
 
 # --------------------------------------------------------------------------------------------------- images

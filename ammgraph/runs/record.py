@@ -1,6 +1,6 @@
 """The metrics of a run: values collected on the device, written to `metrics.jsonl`, one synchronisation an interval.
 
-Every line is a JSON object with `step` and `epoch`; vectors are lists. Lines of training hold means over the steps
+Every line is a JSON object with `step`, `epoch` and, where there are several, `phase`; vectors are lists. Lines of training hold means over the steps
 since the line before; a line with the key `evaluation` holds what an evaluation found.
 """
 
@@ -35,7 +35,7 @@ class Recorder:
         self._loaded = False
 
     def add(self, step: int, values: Mapping[str, Tensor]) -> None:
-        """Keep one step's values: a scalar or a vector for each name, the same names every step.
+        """Keep one step's values: a scalar or a vector for each name, the same names every step until a flush.
 
         Raises:
             RunError: a checkpoint's rows are of other values.
@@ -76,8 +76,12 @@ class Recorder:
             part = [float(f"{value:.6g}") for value in means[place : place + size]]
             record[name] = part[0] if size == 1 else part
             place += size
-        self._rows = []
+        self.clear()
         return record
+
+    def clear(self) -> None:
+        """Forget the steps that are not yet written: those to come may have other values."""
+        self._rows, self._loaded = [], False
 
     def state_dict(self) -> dict[str, Any]:
         """The steps that are not yet written."""
@@ -136,8 +140,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [record for record in lines if record is not None]
 
 
-def cut(path: Path, step: int) -> int:
-    """Forget the lines after `step`: a run that resumes there writes them again.
+def cut(path: Path, step: int, phase: int = 1) -> int:
+    """Forget the lines after `step`, and those of phases after `phase`: a run that resumes there writes them again.
 
     Returns:
         How many lines before the last were damaged, and are forgotten too. A last line may have been cut off.
@@ -146,12 +150,18 @@ def cut(path: Path, step: int) -> int:
         RunError: the disk refuses; the lines are untouched.
     """
     lines = _lines(path)
-    kept = [record for record in lines if record is not None and record["step"] <= step]
+    kept = [record for record in lines if record is not None and record["step"] <= step and not _phase(record) > phase]
     try:
         files.write(path, "".join(as_json(record) + "\n" for record in kept).encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     return lines[:-1].count(None)
+
+
+def _phase(record: Mapping[str, Any]) -> float:
+    """The phase that a line is of; the first where it does not say."""
+    phase = record.get("phase", 1)
+    return phase if isinstance(phase, int | float) else 1
 
 
 def _lines(path: Path) -> list[dict[str, Any] | None]:

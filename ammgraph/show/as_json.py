@@ -19,6 +19,9 @@ turns            [{update, steps, redraw, draws, needs, passes, games, terms, lo
                  discriminator at draws' samples, or `between` two draws'
 readouts, reconstructions, features, training, data, evaluation, published, cost, warnings
 
+Where the spec has phases, `training` has phases [{epochs, steps, turns, fits, forward_multiply_adds}]: `turns` are
+positions from 0, `fits` what is set before the phase; and `cost` has the multiply-adds of the phase that takes most.
+
 A weight or a rate is a number, or a list of [epoch, value] where it changes.
 """
 
@@ -45,7 +48,7 @@ from ammgraph.plan.draws import (
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, ScorePlan, TermPlan, TurnPlan
+from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, PhasePlan, ScorePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
 from ammgraph.spec.columns import Activation, Pool
@@ -58,7 +61,7 @@ Json = dict[str, Any]
 
 def as_json(plan: Plan) -> Json:
     """The whole plan, as it stands above."""
-    held = memory(plan)
+    held, forward = memory(plan), [forward_cost(plan, plan.turns_of(phase)) for phase in plan.stages]
     shares = {(network, row): share for network, row, share in held.rows}
     return {
         "version": VERSION,
@@ -78,6 +81,7 @@ def as_json(plan: Plan) -> Json:
             "epoch_batch": plan.epoch_batch,
             "epochs": plan.epochs,
             "steps": plan.steps,
+            **({"phases": [_phase(plan, phase) for phase in plan.phases]} if plan.phases else {}),
             "batchnorm": {"momentum": plan.momentum, "epsilon": plan.epsilon},
         },
         "data": _plain(plan.data),
@@ -85,10 +89,20 @@ def as_json(plan: Plan) -> Json:
         "published": [_plain(number) for number in plan.published],
         "cost": {
             "parameters": plan.parameters,
-            "forward_multiply_adds": forward_cost(plan),
+            "forward_multiply_adds": max(forward, key=lambda found: sum(found.values())),
             "memory": {"weights": held.weights, "activations": held.activations, "total": held.total},
         },
         "warnings": [diagnostic_json(warning) for warning in plan.warnings],
+    }
+
+
+def _phase(plan: Plan, phase: PhasePlan) -> Json:
+    fields = ("factor", "network", "mean", "log_variance", "variable", "to")
+    return {
+        **_fields(phase, "epochs", "steps"),
+        "turns": list(range(phase.first, phase.first + phase.count)),
+        "fits": [{**_fields(fit, *fields), "log_variance": fit.log_variance or None} for fit in phase.fits],
+        "forward_multiply_adds": forward_cost(plan, plan.turns_of(phase)),
     }
 
 

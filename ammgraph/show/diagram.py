@@ -12,7 +12,7 @@ from ammgraph.formulas.expression import Scored, Value, Vat
 from ammgraph.plan.draws import DrawPlan, FromData, FromNetwork
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ObjectivePlan, PassPlan, TurnPlan
-from ammgraph.show.text import asked_text, formula_text, often_text
+from ammgraph.show.text import asked_text, formula_text, often_text, phase_text
 from ammgraph.spec.schema import Schedule
 
 
@@ -92,7 +92,14 @@ def model_of(plan: Plan, draw: DrawPlan, role: str = "") -> Model:
 
 def flows(plan: Plan) -> tuple[Flow, ...]:
     """Every turn of a step."""
-    return tuple(_flow(plan, turn, index, len(plan.turns)) for index, turn in enumerate(plan.turns, start=1))
+    found = []
+    for number, phase in enumerate(plan.stages):
+        turns, head = plan.turns_of(phase), ""
+        if plan.phases:
+            fitted = [f"after fitting {fit.factor} to {fit.to}" for fit in phase.fits]
+            head = ", ".join([f"Phase {phase_text(plan, number).removeprefix('phase ')}", *fitted]) + ". "
+        found += [_flow(plan, turn, head + _turn_title(turn, place, len(turns))) for place, turn in enumerate(turns, 1)]
+    return tuple(found)
 
 
 def _role(plan: Plan, names: tuple[str, ...], name: str) -> str:
@@ -111,7 +118,7 @@ def _role(plan: Plan, names: tuple[str, ...], name: str) -> str:
     return "; ".join(sides)
 
 
-def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
+def _flow(plan: Plan, turn: TurnPlan, title: str) -> Flow:
     boxes: list[Box] = []
     edges: list[tuple[int, int]] = []
     draws: dict[str, int] = {}
@@ -142,7 +149,7 @@ def _flow(plan: Plan, turn: TurnPlan, index: int, count: int) -> Flow:
         alike = len(rates) == 1
         lines = [name if alike else f"{name}: {_optimizer(plan, name)}" for name in networks]
         boxes.append(Box("update", next(iter(rates)) if alike else "updates", tuple(lines)))
-    return Flow(_turn_title(turn, index, count), tuple(boxes), tuple(dict.fromkeys(edges)))
+    return Flow(title, tuple(boxes), tuple(dict.fromkeys(edges)))
 
 
 def _passes_of_terms(turn: TurnPlan) -> list[PassPlan]:

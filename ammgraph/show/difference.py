@@ -277,13 +277,18 @@ def _line(values: Values) -> str:
 
 
 def _training(plan: Plan) -> Values:
-    length = {"epochs": plan.epochs, "steps": plan.steps}
-    return {
-        **{name: number_text(value) for name, value in length.items() if value is not None},
-        "schedule": "; ".join(_turn(turn) for turn in plan.turns),
+    found: dict[str, str] = {}
+    for index, phase in enumerate(plan.stages, start=1):
+        prefix, turns = f"phase {index}: " if plan.phases else "", plan.turns_of(phase)
+        length = {"epochs": phase.epochs, "steps": phase.steps}
+        found |= {f"{prefix}{name}": number_text(value) for name, value in length.items() if value is not None}
+        found |= {f"{prefix}fit": "; ".join(f"{fit.factor} to {fit.to}" for fit in phase.fits)} if phase.fits else {}
+        plain = len(turns) == 1 and _is_plain(plan, turns[0])
+        found[f"{prefix}schedule"] = "all at once" if plain else "; ".join(_turn(turn) for turn in turns)
+    return found | {
         "batchnorm.momentum": number_text(plan.momentum),
         "batchnorm.epsilon": number_text(plan.epsilon),
-    } | ({"schedule": "all at once"} if len(plan.turns) == 1 and _is_plain(plan, plan.turns[0]) else {})
+    }
 
 
 def _is_plain(plan: Plan, turn: TurnPlan) -> bool:

@@ -22,7 +22,8 @@ from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import GamePlan, ObjectivePlan, PenaltyPlan, TermPlan, TurnPlan
+from ammgraph.plan.queries import ancestry, fields_of
+from ammgraph.plan.turns import FitPlan, GamePlan, ObjectivePlan, PenaltyPlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import head_and_rest, number_text, parse_factor
 from ammgraph.spec.schema import Schedule
 
@@ -35,9 +36,12 @@ def latex(plan: Plan) -> str:
         formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
         lines += ["", f"% game {game.name}{'' if formulas else ', which no turn plays'}", *formulas]
     lines += ["", "% terms", *map(term_formula, plan.terms)] if plan.terms else []
-    for index, turn in enumerate(plan.turns, start=1):
-        lines += ["", "% players" if len(plan.turns) == 1 else f"% players of turn {index}"]
-        lines += players(turn)
+    for number, phase in enumerate(plan.stages, start=1):
+        lines += [line for fit in phase.fits for line in ("", f"% before phase {number}", fit_formula(plan, fit))]
+        turns, where = plan.turns_of(phase), f" of phase {number}" if plan.phases else ""
+        for index, turn in enumerate(turns, start=1):
+            lines += ["", f"% players{where}" if len(turns) == 1 else f"% players of turn {index}{where}"]
+            lines += players(turn)
     return "\n".join(lines) + "\n"
 
 
@@ -49,6 +53,20 @@ def game_formulas(plan: Plan, game: GamePlan) -> tuple[str | None, str | None, s
         discriminator_loss(game) if against else None,
         generator_loss(game) if beside else None,
     )
+
+
+def fit_formula(plan: Plan, fit: FitPlan) -> str:
+    r"""p(z|y=k) = N(mu_k, sigma_k^2), those of max sum_n log sum_k pi_k N(z_n; mu_k, sigma_k^2); z_n inferred."""
+    head, variable = fit.factor.partition("(")[0], _variable(fit.variable)
+    condition = plan.draw(head).factor_of(fit.variable).given[0]
+    factor = _density(head, [fit.variable], []).removesuffix(")") + rf" \mid {_variable(condition)} = k)"
+    images = fields_of(ancestry(plan.draw(fit.to), fit.variable))
+    mixture = rf"\sum_k \pi_k \, \mathcal{{N}}(\bar{{{variable}}}_n; \mu_k, \sigma_k^2)"
+    given = ", ".join(f"{_variable(image)}_n" for image in images)
+    inferred = rf"\bar{{{variable}}}_n = \mathbb{{E}}_{{{_letter(fit.to)}}}[{variable} \mid {given}]"
+    spread = r"\sigma_k^2" if fit.log_variance else "1"
+    best = rf"\arg\max_{{\pi, \mu, \sigma}} \sum_n \log {mixture}"
+    return rf"{factor} = \mathcal{{N}}(\mu_k, {spread}), \quad (\pi, \mu, \sigma) = {best}, \quad {inferred}"
 
 
 def factorization(draw: DrawPlan) -> str:

@@ -11,7 +11,7 @@ from ammgraph.plan.draws import Density, FactorPlan, FromData, FromDraw, FromPri
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import GamePlan, PassPlan, TermPlan, TurnPlan
+from ammgraph.plan.turns import FitPlan, GamePlan, PassPlan, PhasePlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import RandomMeans, Schedule
 from ammgraph.spec.terms import scaled_text
@@ -202,16 +202,39 @@ _TEXT = Spelling(
 def step_text(plan: Plan) -> str:
     """The turns of one step: what is drawn and computed in which order, which passes are one batch, who is updated."""
     lines = [f"step    an epoch is one pass of {plan.epoch_source} in batches of {plan.epoch_batch}"]
-    for turn in plan.turns:
-        repeated = f" x {turn.steps}" if turn.steps > 1 else ""
-        lines.append(
-            f"  turn{repeated}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}"
-        )
-        lines += [f"    {line}" for line in _turn_lines(plan, turn)]
+    for index, phase in enumerate(plan.stages):
+        lines += [f"  then {fit_text(fit)}" for fit in phase.fits]
+        lines += [f"  {phase_text(plan, index)}"] if plan.phases else []
+        for turn in plan.turns_of(phase):
+            repeated = f" x {turn.steps}" if turn.steps > 1 else ""
+            lines.append(
+                f"  turn{repeated}: updates {', '.join(turn.update)}; draws {'anew' if turn.redraw else 'as before'}"
+            )
+            lines += [f"    {line}" for line in _turn_lines(plan, turn)]
     settings = f"momentum {number_text(plan.momentum)}, epsilon {number_text(plan.epsilon)}"
     own = "; statistics of each process's part of the batch" if plan.statistics == "process" else ""
     lines.append(f"  batch norm: {settings}{own}")
     return "\n".join(lines)
+
+
+def phase_text(plan: Plan, index: int) -> str:
+    """`phase 1 of 2: 50 epochs`; the last one goes on to the end, wherever that is."""
+    head = f"phase {index + 1} of {len(plan.stages)}"
+    return f"{head}: to the end" if index + 1 == len(plan.stages) else f"{head}: {length_text(plan.stages[index])}"
+
+
+def length_text(phase: PhasePlan) -> str:
+    """`50 epochs`, `1,000 steps`."""
+    if phase.steps is not None:
+        return counted(phase.steps, "step")
+    return f"{number_text(phase.epochs or 0)} epoch{'' if phase.epochs == 1 else 's'}"
+
+
+def fit_text(fit: FitPlan) -> str:
+    """What is fitted, to what, and where it is kept."""
+    rows = " and ".join(f"`{row}`" for row in (fit.mean, fit.log_variance) if row)
+    values = f"the means of {fit.variable} that {fit.to} infers"
+    return f"fit {fit.factor} to {values}, {fit.categories} components, as columns of {rows} of {fit.network}"
 
 
 def asked_text(found: PassPlan) -> str:

@@ -239,14 +239,35 @@ def _overridden(table: Table, path: Sequence[tuple[str, Span]], value: Node, pro
         entries[name] = clean.entries[name]
     else:
         inside = Table({}, span) if existing is None else existing.value
+        key_span = span if existing is None else existing.key_span
         if isinstance(inside, Table):
-            key_span = span if existing is None else existing.key_span
             entries[name] = Entry(key_span, _overridden(inside, rest, value, problems))
+        elif isinstance(inside, Items) and rest[0][0].isdecimal():
+            entries[name] = Entry(key_span, _in_list(name, inside, rest, value, problems))
         else:
             message = f"`{name}` is not a mapping, so `{rest[0][0]}` cannot be set in it"
-            hint = "a list is written whole, as in `a.b=[1, 2]`" if isinstance(inside, Items) else ""
+            hint = "a list is written whole, as in `a.b=[1, 2]`, or by entries, as in `a.b.1=1`"
+            hint = hint if isinstance(inside, Items) else ""
             problems.append(Diagnostic("bad-override", message, span, hint=hint))
     return Table(entries, table.span)
+
+
+def _in_list(
+    name: str, items: Items, path: Sequence[tuple[str, Span]], value: Node, problems: list[Diagnostic]
+) -> Items:
+    """The list with one entry, or what is in it, set anew; entries count from 1."""
+    (number, span), rest = path[0], path[1:]
+    place = int(number[:9]) - 1
+    if not 0 <= place < len(items.values):
+        expected = f"1 to {len(items.values)}"
+        problems.append(Diagnostic("bad-override", f"`{name}` has no entry {number[:9]}", span, expected=expected))
+        return items
+    # An entry is set as the value of a key is; what is said of it is said in the same words.
+    entry = Table({number: Entry(span, items.values[place])}, span)
+    changed = _overridden(entry, ((number, span), *rest), value, problems)
+    found = changed.entries.get(number)
+    values = [*items.values[:place], *([] if found is None else [found.value]), *items.values[place + 1 :]]
+    return Items(type(items.values)(values), items.span)
 
 
 def _same_key(written: str, table: Table) -> str:

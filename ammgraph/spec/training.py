@@ -1,4 +1,4 @@
-"""What a person wrote under `training`, as `schema` is for the whole spec: initial weights, optimizers, turns."""
+"""What a person wrote under `training`, as `schema` is for the whole spec: initial weights, optimizers, its length."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, m
 
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.spec.notation import number_text
+from ammgraph.spec.phases import Phase, Turn, check_phases
+from ammgraph.spec.source import Path
 from ammgraph.spec.values import (
     Count,
     Model,
@@ -152,38 +154,6 @@ class RmsProp(Optimizer):
 AnyOptimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
 
 
-class Turn(Model):
-    """One entry of an alternating schedule: which networks are updated, how often, by what."""
-
-    update: tuple[str, ...] = Field(min_length=1, description="Networks updated in this turn.", examples=[["critic"]])
-    games: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Games whose losses count; all unless `games` or `terms` is given.",
-        examples=[["joint"]],
-    )
-    terms: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Terms that count; all unless `games` or `terms` is given.",
-        examples=[["reconstruction"]],
-    )
-    steps: Count = Field(1, description="How often the turn is taken in one step of training.", examples=[5])
-    draw: Literal["new", "same"] = Field(
-        "new",
-        description="`new`: data and noise of its own; `same`: those of the turn before.",
-        examples=["same"],
-    )
-
-    def plays(self, game: str) -> bool:
-        """Whether a game counts."""
-        return self.terms is None if self.games is None else game in self.games
-
-    def takes(self, term: str) -> bool:
-        """Whether a term counts."""
-        return self.games is None if self.terms is None else term in self.terms
-
-
 class BatchNorm(Model):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
@@ -242,8 +212,38 @@ class Training(Model):
         description="Alternating turns; absent: one turn in which every network takes its gradient at the same point.",
         examples=[[{"update": ["critic"], "steps": 5}, {"update": ["encoder", "decoder", "components"]}]],
     )
+    phases: tuple[Phase, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Parts of training, one after another, in place of `epochs`, `steps` and `schedule`.",
+        examples=[[{"epochs": 50, "schedule": [{"update": ["encoder", "decoder"]}]}, {"epochs": 300}]],
+    )
 
     @model_validator(mode="after")
-    def _epochs_or_steps(self) -> Self:
-        require_one_of(("epochs", "steps"), dict(self), "training")
+    def _has_a_length(self) -> Self:
+        if self.phases is None:
+            require_one_of(("epochs", "steps"), dict(self), "training")
+        else:
+            check_phases(self.phases, dict(self))
         return self
+
+    @property
+    def stages(self) -> tuple[tuple[Path, Phase], ...]:
+        """What trains, in order, each with the place where it is written: the phases, or the section as one."""
+        if self.phases is None:
+            whole = Phase.model_construct(epochs=self.epochs, steps=self.steps, schedule=self.schedule)
+            return ((("training",), whole),)
+        pairs = enumerate(self.phases)
+        return tuple((("training", "phases", index), phase) for index, phase in pairs if phase.fit is None)
+
+    @property
+    def most_epochs(self) -> float:
+        """A number of epochs after which no step comes: N steps are no more than N epochs."""
+        return sum(phase.epochs or float(phase.steps or 0) for _, phase in self.stages)
+
+    @property
+    def known_steps(self) -> int | None:
+        """The number of steps, where the spec alone says it."""
+        steps = [phase.steps for _, phase in self.stages]
+        known = [number for number in steps if number is not None]
+        return sum(known) if len(known) == len(steps) else None

@@ -129,7 +129,8 @@ def _name_the_names(definitions: Schema) -> None:
 def _relate_keys(definitions: Schema) -> None:
     """What a spec that stands alone says exactly once, and the path that only a user's own data have."""
     definitions["Weights"] |= {"minProperties": 1, "maxProperties": 1}
-    definitions["Training"]["oneOf"] = [{"required": ["epochs"]}, {"required": ["steps"]}]
+    definitions["Training"]["oneOf"] = [{"required": [key]} for key in ("epochs", "steps", "phases")]
+    definitions["Phase"]["oneOf"] = [{"required": keys} for keys in (["epochs"], ["steps"], ["fit", "to"])]
     own = {"properties": {"dataset": {"enum": list(OWN_DATA)}}}
     definitions["Data"] |= {"if": own, "then": {"required": ["path"]}, "else": {"not": {"required": ["path"]}}}
 

@@ -1,7 +1,7 @@
 """A few steps that leave nothing behind: which networks each loss reaches, how strongly, in what time and memory.
 
-The gradients are those of the first step at the weights that training starts from, so that they can be held against the
-paths that the compiler has planned.
+The gradients are those of a phase's first step at the weights that training starts from, so that they can be held
+against the paths that the compiler has planned.
 """
 
 import math
@@ -79,26 +79,30 @@ class Rehearsal:
         return (*found, *(f"`{name}` is {value}" for name, value in values.items() if not _finite(value)))
 
 
-def rehearse(trainer: Trainer) -> Rehearsal:
-    """Audit the first step's gradients, then time some steps; the trainer is used up.
+def rehearse(trainer: Trainer, phase: int = 0) -> Rehearsal:
+    """Audit the gradients of a phase's first step, then time some steps; the trainer is used up.
+
+    What is fitted before the phase is not fitted here.
 
     Raises:
         RunError: a weight is not finite after the steps.
     """
+    trainer.phase, trainer.step = phase, trainer.stages[phase].first
+    epoch = trainer.epoch
     resident = _begin_peak(trainer.device)
     reaches: list[Reach] = []
     norms: dict[str, float] = {}
     values: dict[str, float | list[float]] = {}
-    for index, turn in enumerate(trainer.plan.turns, start=1):
+    for index, turn in enumerate(trainer.plan.turns_of(trainer.stage.phase), start=1):
         batches, noise = trainer.feed.batches(turn), trainer.noise.of(turn)
 
         def outcome(turn: TurnPlan, batches: object = batches, noise: object = noise) -> Outcome:
             with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.precision == "bfloat16"):
-                return take_turn(trainer.model, trainer.plan, turn, batches, noise, 0.0)  # type: ignore[arg-type]
+                return take_turn(trainer.model, trainer.plan, turn, batches, noise, epoch)  # type: ignore[arg-type]
 
         for single in _single_losses(turn):
             loss, found = single.loss(single.objectives[0].losses[0]), outcome(single)
-            weight = loss.weights[0].at(0)
+            weight = loss.weights[0].at(epoch)
             for name in found.gradients or single.objectives[0].networks:  # a term of weight 0 gives none
                 norm = float(found.values.get(str(Metric(name, GRADIENT)), 0.0))
                 reaches.append(Reach(index, loss.owner, loss.what, name, dict(loss.paths)[name], weight, norm))
@@ -132,7 +136,7 @@ def _timed(trainer: Trainer) -> Iterator[float]:
     began = time.monotonic()
     for step in range(1 + STEPS):
         started = _now(trainer.device)
-        trainer.advance()
+        trainer.take_step()
         seconds = _now(trainer.device) - started
         if step:
             yield seconds

@@ -3,7 +3,7 @@
 Streams never share a generator: adding a metric, another evaluation or another order of data moves no other stream.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from ammgraph.plan.turns import TurnPlan
 from ammgraph.train.ranks import ALONE, Ranks
 
 # The position of a purpose is part of the seed: append, never reorder.
-PURPOSES = ("initialization", "data", "prior", "sample", "dropout", "penalty", "evaluation", "perturbation")
+PURPOSES = ("initialization", "data", "prior", "sample", "dropout", "penalty", "evaluation", "perturbation", "fit")
 
 
 def stream_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -52,12 +52,13 @@ class Feed:
             for factor in draw.factors
             if isinstance(factor.origin, FromData) and factor.needed
         ]
+        self._positions = {
+            "all": torch.arange(len(dataset.train)),
+            "labeled": dataset.labeled,
+            "unlabeled": dataset.unlabeled,
+        }
         for index, (draw, origin) in enumerate(self._origins):
-            positions = {
-                "all": torch.arange(len(dataset.train)),
-                "labeled": dataset.labeled,
-                "unlabeled": dataset.unlabeled,
-            }[origin.source.part]
+            positions = self._positions[origin.source.part]
             if not len(positions):
                 raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
@@ -72,13 +73,12 @@ class Feed:
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
         check_shapes(plan, dataset)
 
-    @property
-    def steps_per_epoch(self) -> int:
+    def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
         """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
         for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
             if origin.source == self._plan.epoch_source:
-                turns = (turn for turn in self._plan.turns if turn.redraw and _takes(turn, draw, origin))
-                taken = sum(turn.steps for turn in turns)
+                taking = (turn for turn in turns if turn.redraw and _takes(turn, draw, origin))
+                taken = sum(turn.steps for turn in taking)
                 return max(1, sampler.batches_per_pass // max(1, taken))
         return 1
 
@@ -92,6 +92,12 @@ class Feed:
                     record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, indices)
                 )
         return found
+
+    def in_order(self, origin: FromData, size: int) -> Iterator[dict[str, Tensor]]:
+        """All that a factor takes from the data, each example once, in batches of `size`; no sampler moves."""
+        for indices in self._positions[origin.source.part].split(size):
+            on_device = indices.to(self._train.labels.device)
+            yield record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, on_device)
 
     def state_dict(self) -> dict[str, Any]:
         """Where every sampler stands."""

@@ -15,18 +15,25 @@ from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
 from ammgraph.plan.changes import slowest
 from ammgraph.plan.cost import Precision
+from ammgraph.plan.draws import FromData
 from ammgraph.plan.identity import of_another_version, plan_hash
-from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import ancestry
+from ammgraph.plan.turns import FitPlan
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train import memory
+from ammgraph.train.fitting import Columns, inferred, mixture_columns, set_columns
+from ammgraph.train.optimizers import laid_out_as, load_slots, optimizer_of, slots
 from ammgraph.train.ranks import ALONE, Ranks, shard
+from ammgraph.train.stages import Stage, at_step, stages_of
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
-from ammgraph.train.streams import Feed, Noise, initial_model
+from ammgraph.train.streams import Feed, Noise, initial_model, stream_seed
 
 Evaluate = Callable[[Model], dict[str, Any]]
 Report = Callable[[dict[str, Any]], None]
+
+FITTED = 500  # examples of a batch in which values to be fitted to are inferred
 
 
 class Trainer:
@@ -41,7 +48,7 @@ class Trainer:
         precision: Precision = "float32",
         ranks: Ranks = ALONE,
     ) -> None:
-        self.plan, self.device, self.precision, self.ranks = plan, device, precision, ranks
+        self.plan, self.seed, self.device, self.precision, self.ranks = plan, seed, device, precision, ranks
         self._part = shard(plan, ranks.size)
         if device.type == "cpu":
             memory.keep_pages()
@@ -51,7 +58,7 @@ class Trainer:
         self.model = _matrices_in_rows(plan, model.to(memory_format=torch.channels_last))
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
         self.optimizers = {
-            network.name: _optimizer_of(network, list(self.model.network(network.name).parameters()))
+            network.name: optimizer_of(network, list(self.model.network(network.name).parameters()))
             for network in plan.networks
             if network.parameters
         }
@@ -62,13 +69,35 @@ class Trainer:
         self.noise = Noise(plan, seed, device, dtype, ranks)
         self.recorder = record.Recorder()
         self.step = 0
-        self.steps_per_epoch = self.feed.steps_per_epoch
-        self.last_step = plan.steps or max(1, round((plan.epochs or 0) * self.steps_per_epoch))
+        self.stages = stages_of(plan, self.feed)
+        self.phase = 0  # from 0
+        self.last_step = self.stages[-1].last
+
+    @property
+    def stage(self) -> Stage:
+        """The phase that has begun and not been left for the next one."""
+        return self.stages[self.phase]
 
     @property
     def epoch(self) -> float:
         """Passes through the data so far."""
-        return self.step / self.steps_per_epoch
+        return self.stage.epoch(self.step)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of a pass through the data in this phase."""
+        return self.stage.steps_per_epoch
+
+    @property
+    def between_phases(self) -> bool:
+        """Whether a phase has ended and the next one has not begun."""
+        return self.step >= self.stage.last and self.phase + 1 < len(self.stages)
+
+    @property
+    def steps_left(self) -> float:
+        """Steps to the end, those of later phases counted by what they cost beside one of this phase."""
+        later = sum((stage.last - stage.first) * stage.cost for stage in self.stages[self.phase + 1 :])
+        return max(0, self.stage.last - self.step) + later / self.stage.cost
 
     @property
     def evaluated(self) -> Model:
@@ -76,11 +105,45 @@ class Trainer:
         return self.averaged if self.plan.evaluation.weights == "ema" and self.averaged is not None else self.model
 
     def advance(self) -> None:
-        """One step: every turn of the schedule, each as often as it says."""
+        """One step, the first of a phase after what is fitted before it."""
+        if self.between_phases:
+            self.begin_phase()
+        self.take_step()
+
+    def begin_phase(self) -> None:
+        """Leave a phase that has ended: set what is fitted before the next one.
+
+        What is set depends on the weights, the data and the seed alone, so that it is the same however often a run is
+        stopped at the end of a phase.
+
+        Raises:
+            RunError: a factor cannot be fitted.
+        """
+        self.phase += 1
+        self.recorder.clear()
+        earlier = sum(len(stage.phase.fits) for stage in self.stages[: self.phase])
+        for index, fit in enumerate(self.stage.phase.fits, start=earlier):
+            found = self._fitted(fit, index) if self.ranks.first else None
+            columns = found if self.ranks.size == 1 else self.ranks.from_first(found)
+            assert columns is not None
+            network = self.plan.network(fit.network)
+            for model in (self.model, self.averaged):
+                if model is not None:
+                    set_columns(model, network, columns)
+            self.optimizers[fit.network] = optimizer_of(network, self.model.parameters_of[fit.network])
+
+    def _fitted(self, fit: FitPlan, index: int) -> Columns:
+        draw = self.plan.draw(fit.to)
+        (origin,) = (f.origin for f in ancestry(draw, fit.variable) if isinstance(f.origin, FromData))
+        values = inferred(self.model, draw, fit.variable, self.feed.in_order(origin, FITTED))
+        return mixture_columns(fit, values, stream_seed(self.seed, "fit", index))
+
+    def take_step(self) -> None:
+        """Every turn of the phase, each as often as it says."""
         values: dict[str, torch.Tensor] = {}
         batches: dict[str, Any] = {}
         noise: dict[str, Any] = {}
-        for turn in self.plan.turns:
+        for turn in self.plan.turns_of(self.stage.phase):
             for _ in range(turn.steps):
                 if turn.redraw:
                     batches, noise = self.feed.batches(turn), self.noise.of(turn, self.step)
@@ -173,7 +236,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": averaged,
             "optimizers": {
-                name: _slots(self.plan.network(name), optimizer) if optimizers[name] else {}
+                name: slots(self.plan.network(name), optimizer) if optimizers[name] else {}
                 for name, optimizer in self.optimizers.items()
             },
         }
@@ -182,11 +245,12 @@ class Trainer:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
+        self.phase = at_step(self.stages, self.step)
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         for name, optimizer in self.optimizers.items():
-            _load_slots(optimizer, state["optimizers"][name]["state"])
+            load_slots(optimizer, state["optimizers"][name]["state"])
         self.feed.load_state_dict(state["feed"])
         self.noise.load_state_dict(state["noise"])
         self.recorder.load_state_dict(state["recorder"], self.device)
@@ -207,7 +271,7 @@ class Trainer:
     def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
         for name, found in gradients.items():
             for parameter, gradient in zip(self.model.parameters_of[name], found, strict=True):
-                parameter.grad = _laid_out_as(parameter, gradient)
+                parameter.grad = laid_out_as(parameter, gradient)
             optimizer = self.optimizers[name]
             optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
             optimizer.step()
@@ -251,32 +315,14 @@ def fit(
     Raises:
         RunError: a value is not finite, or the disk refuses. The last good checkpoint is untouched.
     """
-    path, checkpoints = folder / METRICS, folder / CHECKPOINTS
-    saved, started, first = time.monotonic(), time.monotonic(), trainer.step
-    between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
-
-    def write(values: dict[str, Any]) -> None:
-        line = {"step": trainer.step, "epoch": round(trainer.epoch, 4), **values}
-        record.append(path, line)
-        if report is not None:
-            report(line)
-
+    loop = _Loop(trainer, folder, evaluate, report, log_every)
+    checkpoints = folder / CHECKPOINTS
+    saved = time.monotonic()
     while trainer.step < trainer.last_step:
         try:
-            with memory.explained(trainer.plan, trainer.precision, f"training step {trainer.step + 1}"):
-                trainer.advance()
-            at_end = trainer.step == trainer.last_step
-            if trainer.step % log_every == 0 or at_end:
-                values = trainer.recorder.flush()
-                rate = (trainer.step - first) / (time.monotonic() - started)
-                write({"seconds_per_step": round(1 / rate, 5), **values})
-            if evaluate is not None and (trainer.step % between == 0 or at_end):
-                trainer.check()
-                with memory.explained(trainer.plan, trainer.precision, f"evaluating step {trainer.step}"):
-                    found = evaluate(trainer.evaluated)
-                write({"evaluation": found})
+            loop.advance()
             stopped = trainer.ranks.any(stop())
-            if at_end or stopped or time.monotonic() - saved > checkpoint_seconds:
+            if loop.ended or stopped or time.monotonic() - saved > checkpoint_seconds:
                 trainer.check()
                 checkpoint.save(checkpoints, trainer.step, trainer.state_dict())
                 saved = time.monotonic()
@@ -285,9 +331,65 @@ def fit(
             kept = "the last good checkpoint is untouched" if saved_before else "no checkpoint was written yet"
             advice = f"; {diverged(trainer.plan)}" if isinstance(error, NotFinite) else ""
             raise RunError(f"{error}; {kept}{advice}") from error
-        if stopped and not at_end:
+        if stopped and trainer.step < trainer.last_step:
             return False
     return True
+
+
+class _Loop:
+    """A step after another, each with what is written about it."""
+
+    def __init__(
+        self, trainer: Trainer, folder: Path, evaluate: Evaluate | None, report: Report | None, log_every: int
+    ) -> None:
+        self.trainer, self.path, self.log_every = trainer, folder / METRICS, log_every
+        self.evaluate, self.report = evaluate, report
+        self.first, self.started = trainer.step, time.monotonic()  # of what is timed: this phase, in this session
+
+    @property
+    def ended(self) -> bool:
+        """Whether the step at hand was the last one of its phase."""
+        return self.trainer.step == self.trainer.stage.last
+
+    def advance(self) -> None:
+        """A step, its line where one is due, an evaluation where one is due, and between phases what is fitted."""
+        trainer = self.trainer
+        if trainer.between_phases:
+            self._begin_phase()
+        with memory.explained(trainer.plan, trainer.precision, f"training step {trainer.step + 1}"):
+            trainer.advance()
+        if trainer.step % self.log_every == 0 or self.ended:
+            values = trainer.recorder.flush()
+            rate = (trainer.step - self.first) / (time.monotonic() - self.started)
+            self._write({"seconds_per_step": round(1 / rate, 5), **values})
+        between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
+        if (trainer.step - trainer.stage.first) % between == 0 or self.ended:
+            self._look()
+
+    def _begin_phase(self) -> None:
+        trainer = self.trainer
+        with memory.explained(trainer.plan, trainer.precision, f"fitting after step {trainer.step}"):
+            trainer.begin_phase()
+        if trainer.stage.phase.fits:
+            self._look()
+        self.first, self.started = trainer.step, time.monotonic()
+
+    def _look(self) -> None:
+        trainer = self.trainer
+        if self.evaluate is None:
+            return
+        trainer.check()
+        with memory.explained(trainer.plan, trainer.precision, f"evaluating step {trainer.step}"):
+            found = self.evaluate(trainer.evaluated)
+        self._write({"evaluation": found})
+
+    def _write(self, values: dict[str, Any]) -> None:
+        trainer = self.trainer
+        phase = {"phase": trainer.phase + 1} if len(trainer.stages) > 1 else {}
+        line = {"step": trainer.step, "epoch": round(trainer.epoch, 4), **phase, **values}
+        record.append(self.path, line)
+        if self.report is not None:
+            self.report(line)
 
 
 def follow(trainer: Trainer, stop: Callable[[], bool], log_every: int) -> bool:
@@ -299,10 +401,9 @@ def follow(trainer: Trainer, stop: Callable[[], bool], log_every: int) -> bool:
     while trainer.step < trainer.last_step:
         with memory.explained(trainer.plan, trainer.precision, f"training step {trainer.step + 1}"):
             trainer.advance()
-        at_end = trainer.step == trainer.last_step
-        if trainer.step % log_every == 0 or at_end:
+        if trainer.step % log_every == 0 or trainer.step == trainer.stage.last:
             trainer.recorder.flush()
-        if trainer.ranks.any(stop()) and not at_end:
+        if trainer.ranks.any(stop()) and trainer.step < trainer.last_step:
             return False
     return True
 
@@ -327,46 +428,6 @@ def _matrices_in_rows(plan: Plan, model: Model) -> Model:
     return model
 
 
-def _laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-    """The same numbers in the parameter's memory layout: a fused optimizer walks both as they lie in memory."""
-    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
-
-
 def diverged(plan: Plan) -> str:
     """What to do where numbers have left the range of numbers."""
     return f"training has diverged: begin a new run with lower learning rates, as by `{slowest(plan, 0.1)}`"
-
-
-def _slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
-    """What an optimizer that has made a step remembers of each parameter, by the shapes; values do not count."""
-    parameters = optimizer.param_groups[0]["params"]
-    small = torch.zeros(2, dtype=parameters[0].dtype, requires_grad=True)
-    small.grad = torch.zeros_like(small)
-    tried = _optimizer_of(plan, [small])
-    tried.step()
-    return {
-        index: {name: parameter if value.shape == small.shape else value for name, value in tried.state[small].items()}
-        for index, parameter in enumerate(parameters)
-    }
-
-
-def _load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torch.Tensor]]) -> None:
-    """Let an optimizer go on with what one remembered, in the memory layout of its parameters; the rest is the plan's.
-
-    A fused optimizer trusts that what it remembers lies in memory as the parameters do.
-    """
-    parameters = optimizer.param_groups[0]["params"]
-    laid_out = {
-        index: {name: _laid_out_as(parameters[index], value) if value.dim() else value for name, value in slot.items()}
-        for index, slot in slots.items()
-    }
-    optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _optimizer_of(plan: NetworkPlan, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """One state for each network (R21); the learning rate is set before every update."""
-    how = plan.optimizer
-    made: torch.optim.Optimizer = getattr(torch.optim, how.function)(
-        parameters, how.learning_rate.at(0), **how.arguments
-    )
-    return made

@@ -15,8 +15,16 @@ from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_text
 from ammgraph.spec.source import parse, plain
 
-FILE = Path(__file__).parent / "every_key.yaml"
-WRITTEN: dict[str, Any] = plain(parse(FILE.read_text(encoding="utf-8"), FILE.name)[0])  # type: ignore[arg-type]
+FOLDER = Path(__file__).parent
+
+
+def written(name: str) -> Any:
+    return plain(parse((FOLDER / name).read_text(encoding="utf-8"), name)[0])  # type: ignore[arg-type]
+
+
+WRITTEN: dict[str, Any] = written("every_key.yaml")
+# What a spec has in place of a length and a schedule.
+PHASES: dict[str, Any] = written("every_phase.yaml")
 # What describes and decides nothing, and what only says what holds anyway.
 DESCRIBES = [("notes",), ("notes", 0), ("notes", 1)]
 HOLDS_ANYWAY = [
@@ -35,8 +43,8 @@ def paths(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | i
         yield from paths(value, (*path, key))
 
 
-def without(path: tuple[str | int, ...]) -> str:
-    spec = json.loads(json.dumps(WRITTEN))
+def without(path: tuple[str | int, ...], whole: dict[str, Any] = WRITTEN) -> str:
+    spec = json.loads(json.dumps(whole))
     place = spec
     for step in path[:-1]:
         place = place[step]
@@ -50,8 +58,9 @@ def plan_of(text: str) -> Plan:
     return replace(plan, warnings=tuple(replace(found, span=Span("", 1, 1, 1)) for found in plan.warnings))
 
 
-def test_the_spec_gives_no_warning() -> None:
-    assert plan_of(json.dumps(WRITTEN)).warnings == ()
+@pytest.mark.parametrize("spec", [WRITTEN, PHASES], ids=["every key", "every phase"])
+def test_the_spec_gives_no_warning(spec: dict[str, Any]) -> None:
+    assert plan_of(json.dumps(spec)).warnings == ()
 
 
 @pytest.mark.parametrize("path", list(paths(WRITTEN)), ids=lambda path: ".".join(map(str, path)))
@@ -63,6 +72,18 @@ def test_without_one_value_it_is_another_plan_or_none(path: tuple[str | int, ...
     assert same == (path in DESCRIBES + HOLDS_ANYWAY)
 
 
-def test_every_key_of_the_language_stands_in_the_spec() -> None:
+@pytest.mark.parametrize(
+    "path", list(paths(PHASES["training"]["phases"], ("training", "phases"))), ids=lambda path: ".".join(map(str, path))
+)
+def test_without_a_part_of_the_phases_it_is_another_plan_or_none(path: tuple[str | int, ...]) -> None:
+    try:
+        same = plan_of(without(path, PHASES)) == plan_of(json.dumps(PHASES))
+    except SpecError:
+        same = False
+    assert not same
+
+
+def test_every_key_of_the_language_stands_in_a_spec() -> None:
     keys = {key for section in SECTIONS for key in DEFINITIONS[section]["properties"]}
-    assert keys - {step for path in paths(WRITTEN) for step in path} <= {"extends", "epochs", "$schema"}
+    used = {step for spec in (WRITTEN, PHASES) for path in paths(spec) for step in path}
+    assert keys - used <= {"extends", "$schema"}

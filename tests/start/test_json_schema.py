@@ -129,6 +129,13 @@ def replaced(data: Any, path: PLACES, value: object) -> Any:
 
 
 RIGHT = written(EVERY_KEY)
+PHASES: Any = [
+    {"epochs": 1, "schedule": [{"update": ["critic"]}]},
+    {"fit": "p(z|y)", "to": "q"},
+    {"steps": 2},
+]
+_PLAIN = {key: value for key, value in RIGHT["training"].items() if key not in ("steps", "schedule")}
+PHASED = {**RIGHT, "training": {**_PLAIN, "phases": PHASES}}
 PLACES_OF_VALUES = [path for path in places(RIGHT) if path]
 # Mappings by name. Whether a name is one of the spec's is said by the compiler's later stages.
 BY_NAME = {
@@ -144,9 +151,28 @@ LEVELS = [path for path in places(RIGHT) if isinstance(at(RIGHT, path), dict) an
 def test_the_right_spec_has_every_key_of_the_schema() -> None:
     assert accepts(RIGHT)
     assert loads(RIGHT)
-    seen = {path[-1] for path in PLACES_OF_VALUES}
+    seen = {path[-1] for path in [*PLACES_OF_VALUES, *list(places(PHASED))[1:]]}
     every = {key for definition in DEFINITIONS.values() for key in keys_of(definition)}
-    assert every - seen == {"extends", "epochs"}
+    assert every - seen == {"extends"}
+
+
+def with_phases(*phases: Any) -> Any:
+    return replaced(PHASED, ("training", "phases"), list(phases))
+
+
+def test_phases_stand_in_place_of_a_length_and_a_schedule() -> None:
+    first, fitted, last = PHASES
+    assert accepts(PHASED)
+    assert loads(PHASED)
+    right = [(first,), (last,), (first, last), (first, fitted, fitted | {"to": "r"}, last)]
+    assert [accepts(with_phases(*phases)) for phases in right] == [True] * 4
+    wrong = [(), ({},), (first | {"steps": 3},), (first, {"fit": "p(z|y)"}, last), (first, fitted | {"steps": 1}, last)]
+    for phases in wrong:
+        assert not accepts(with_phases(*phases)), phases
+        assert not loads(with_phases(*phases)), phases
+    for key, value in (("epochs", 1), ("steps", 1)):
+        assert not accepts({**PHASED, "training": PHASED["training"] | {key: value}})
+        assert not loads({**PHASED, "training": PHASED["training"] | {key: value}})
 
 
 @pytest.mark.parametrize("path", LEVELS, ids=lambda path: ".".join(map(str, path)) or "spec")

@@ -136,7 +136,7 @@ def places_in(images: torch.Tensor, dataset: Dataset) -> list[int]:
 
 def test_an_epoch_takes_every_image_once() -> None:
     feed, dataset, turn = feed_of(TINY), data_of(TINY), plan_of(TINY).turns[0]
-    assert feed.steps_per_epoch == 40
+    assert feed.steps_per_epoch((turn,)) == 40
     for _ in range(2):
         epoch = [place for _ in range(40) for place in places_in(feed.batches(turn)["q"]["x"], dataset)]
         assert sorted(epoch) == list(range(1600))
@@ -159,7 +159,7 @@ def test_the_unlabelled_part_is_the_complement_of_the_labelled() -> None:
     spec = "distributions.q_unlabeled={q(x): data.unlabeled, q(y|x): encoder.y, q(z|x): encoder.z}"
     plan, dataset = plan_of(LABELED, spec), data_of(LABELED)
     feed = Feed(plan, dataset, 0, CPU, torch.float32)
-    assert feed.steps_per_epoch == 39  # 1,580 images in batches of 40
+    assert feed.steps_per_epoch(plan.turns) == 39  # 1,580 images in batches of 40
     seen = {place for _ in range(39) for place in places_in(feed.batches(plan.turns[0])["q_unlabeled"]["x"], dataset)}
     assert len(seen) == 39 * 40
     assert not seen & set(dataset.labeled.tolist())
@@ -198,7 +198,8 @@ def test_a_batch_that_is_larger_than_the_data_is_an_error_with_advice() -> None:
     assert str(error.value) == (
         "a batch of 1601 is larger than data, which has 1,600 examples; lower it with `--set training.batch_size=1600`"
     )
-    assert feed_of(TINY, "training.batch_size=1600").steps_per_epoch == 1
+    whole = "training.batch_size=1600"
+    assert feed_of(TINY, whole).steps_per_epoch(plan_of(TINY, whole).turns) == 1
 
 
 def test_a_single_image_is_no_batch_where_batch_norm_needs_two() -> None:

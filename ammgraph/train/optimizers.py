@@ -1,0 +1,45 @@
+"""Optimizers of a plan's networks: how each is made, and what one remembers when a run goes on."""
+
+import torch
+
+from ammgraph.plan.networks import NetworkPlan
+
+
+def optimizer_of(plan: NetworkPlan, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """One state for each network (R21); the learning rate is set before every update."""
+    how = plan.optimizer
+    made: torch.optim.Optimizer = getattr(torch.optim, how.function)(
+        parameters, how.learning_rate.at(0), **how.arguments
+    )
+    return made
+
+
+def slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
+    """What an optimizer that has made a step remembers of each parameter, by the shapes; values do not count."""
+    parameters = optimizer.param_groups[0]["params"]
+    small = torch.zeros(2, dtype=parameters[0].dtype, requires_grad=True)
+    small.grad = torch.zeros_like(small)
+    tried = optimizer_of(plan, [small])
+    tried.step()
+    return {
+        index: {name: parameter if value.shape == small.shape else value for name, value in tried.state[small].items()}
+        for index, parameter in enumerate(parameters)
+    }
+
+
+def load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torch.Tensor]]) -> None:
+    """Let an optimizer go on with what one remembered, in the memory layout of its parameters; the rest is the plan's.
+
+    A fused optimizer trusts that what it remembers lies in memory as the parameters do.
+    """
+    parameters = optimizer.param_groups[0]["params"]
+    laid_out = {
+        index: {name: laid_out_as(parameters[index], value) if value.dim() else value for name, value in slot.items()}
+        for index, slot in slots.items()
+    }
+    optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """The same numbers in the parameter's memory layout: a fused optimizer walks both as they lie in memory."""
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
