@@ -56,6 +56,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "l1": ("a", "b"),
     "l2": ("a", "b"),
     "vat": ("c(y|x)", "x, 4, 10"),
+    "pull_away": ("f",),
+    "affinity": ("f", "n"),
+    "balance": ("f", "n"),
 }
 # Every other definition is a part of these: a text or a choice.
 PARTS = {"Arithmetic", "Distribution", "Extending"}
@@ -113,7 +116,7 @@ def measures_table() -> str:
 def functionals_table() -> str:
     """What a term is made of."""
     rows = [
-        f"| `{_cell(functional_text(name, ARGUMENTS[name]))}` | {_cell(functional.meaning)} |"
+        f"| `{_cell(functional_text(name, ARGUMENTS[name], 'p'))}` | {_cell(functional.meaning)} |"
         for name, functional in FUNCTIONALS.items()
     ]
     return "\n".join(["| function | value |", "|---|---|", *rows, ""])

@@ -1,5 +1,6 @@
 """Rules about terms: what is named is there, can be scored, and is taken at what is drawn; and warnings."""
 
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from ammgraph.compiler.terms import (
     uses_of,
     wanted_by,
 )
-from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Note, Span, counted, did_you_mean
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import FromDraw, FromNetwork
@@ -262,6 +263,8 @@ def _is_moved(resolved: Resolved, use: Use, move: Move) -> Iterator[Diagnostic]:
 def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
     """Two distributions of a divergence are of one kind and variable; two values of a distance have one shape."""
     for _, item, own in items_of(resolved, term):
+        if FUNCTIONALS[_of(item).function].of_batch:
+            yield from _batch_fits(resolved, _of(item), own[0])
         if len(own) < 2:
             continue
         shapes = [shape_of(resolved, use) for use in own]
@@ -279,6 +282,23 @@ def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
                 found=" and ".join(names),
                 expected=f"two of one {what}",
             )
+
+
+def _batch_fits(resolved: Resolved, function: Of, use: Use) -> Iterator[Diagnostic]:
+    """Two examples or more are compared, or two numbers or more of each group."""
+    span, name, shape = place_of(resolved, use.term, function), function.function, shape_of(resolved, use)
+    if FUNCTIONALS[name].shown == 1:
+        if resolved.batch_size(use.draw) == 1:
+            message = f"`{name}` compares examples, and a batch of `{use.draw}` has one"
+            yield Diagnostic("impossible-term", message, span, expected="two or more")
+    elif math.prod(shape) % function.groups or math.prod(shape) < 2 * function.groups:
+        yield Diagnostic(
+            "impossible-term",
+            f"{math.prod(shape)} numbers make no {counted(function.groups, 'group')} of two or more",
+            span,
+            found=f"`{use.of}` {shape_text(shape)}",
+            expected="groups of equal size",
+        )
 
 
 def _declared(resolved: Resolved, use: Use) -> Declared | None:
@@ -302,7 +322,7 @@ def term_warnings(resolved: Resolved, plan: Plan) -> Iterator[Diagnostic]:
                 stopped = any(use.of.stopped for use in uses)
                 found = "`stop` keeps every gradient out" if stopped else "it depends on no network with parameters"
                 yield Diagnostic("no-effect", f"`{item}` is a constant", span, found)
-            elif coefficient > 0 and _of(item).function == "log" and not _is_entropy(plan, uses[0]):
+            elif coefficient > 0 and _is_log(item) and not _is_entropy(plan, uses[0]):
                 yield Diagnostic(
                     "suspicious-sign",
                     f"`{_of(item)}` is minimised: what is likely becomes unlikely",
@@ -322,6 +342,11 @@ def _of(item: Expected | Of) -> Of:
     function = item.of if isinstance(item, Expected) else item
     assert isinstance(function, Of), "the parser gives a function of one example inside, or one of means outside"
     return function
+
+
+def _is_log(item: Expected | Of) -> bool:
+    """Whether it is a log density, and no `max` is around it."""
+    return _of(item).function == "log" and _of(item).least is None and item.least is None
 
 
 def _is_entropy(plan: Plan, use: Use) -> bool:

@@ -1,13 +1,27 @@
 """Terms: what each factor and value in them stands for, what it needs of which network, and whom gradients reach."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import cast
 
 from ammgraph.compiler.derive import density_of
 from ammgraph.compiler.games import gradient_paths
 from ammgraph.compiler.resolved import Declared, Resolved
-from ammgraph.formulas.expression import Expression, Functional, Mean, Pooled, Scored, Value, Vat, minus, plus, times
+from ammgraph.formulas.expression import (
+    Batch,
+    Expression,
+    Floor,
+    Functional,
+    Mean,
+    Pooled,
+    Scored,
+    Value,
+    Vat,
+    minus,
+    plus,
+    times,
+)
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, FromPrior
@@ -186,16 +200,33 @@ def _value(resolved: Resolved, term: str) -> Expression:
         function = item.of if isinstance(item, Expected) else item
         assert isinstance(function, Of)
         own = [next(uses) for _ in function.arguments]
-        leaves: list[Scored | Value | Pooled] = []
-        for use in own:
-            leaf = _leaf(resolved, use)
-            leaves.append(Pooled(use.draw, leaf) if use.pooled else leaf)
-        leaves += [Value(name, own[0].draw) for name in _sampled(own[0])]
-        functional = _moved(leaves[0], function.move) or Functional(function.function, tuple(leaves))
-        value = Mean(item.draw, functional) if isinstance(item, Expected) else functional
+        value = _function(resolved, function, own)
+        if isinstance(item, Expected):
+            value = _floored(Mean(item.draw, value), item.least)
         weighed = times(float(abs(coefficient)), value)
         items.append(minus(weighed) if coefficient < 0 else weighed)
     return plus(*items)
+
+
+def _function(resolved: Resolved, function: Of, uses: Sequence[Use]) -> Expression:
+    """What a function takes is named as its scores are."""
+    found, first = [_leaf(resolved, use) for use in uses], uses[0]
+    value: Expression
+    if FUNCTIONALS[function.function].of_batch:
+        assert isinstance(found[0], Value)
+        value = Batch(function.function, first.draw, found[0], function.groups)
+    elif function.move is not None:
+        assert isinstance(found[0], Scored)
+        value = _moved(found[0], function.move)
+    else:
+        pairs = zip(uses, found, strict=True)
+        leaves = [Pooled(use.draw, leaf) if use.pooled else leaf for use, leaf in pairs]
+        value = Functional(function.function, (*leaves, *(Value(name, first.draw) for name in _sampled(first))))
+    return _floored(value, function.least)
+
+
+def _floored(value: Expression, least: Fraction | None) -> Expression:
+    return value if least is None else Floor(value, float(least))
 
 
 def _leaf(resolved: Resolved, use: Use) -> Scored | Value:
@@ -206,10 +237,7 @@ def _leaf(resolved: Resolved, use: Use) -> Scored | Value:
     return Scored(score.name, score.draw, use.of.stopped)
 
 
-def _moved(leaf: Scored | Value | Pooled, move: Move | None) -> Vat | None:
-    if move is None:
-        return None
-    assert isinstance(leaf, Scored)
+def _moved(leaf: Scored, move: Move) -> Vat:
     return Vat(leaf.factor, leaf.draw, move.variable, float(move.radius), move.times, float(move.xi))
 
 

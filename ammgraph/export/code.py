@@ -9,7 +9,7 @@ from torch import nn
 
 from ammgraph.export import helpers
 from ammgraph.formulas.expression import Leaf
-from ammgraph.formulas.functions import FUNCTIONS
+from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
 from ammgraph.formulas.notation import Spelling
 from ammgraph.nn import functions
 
@@ -73,6 +73,8 @@ def spelling(
         function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
         mean=lambda _, argument: mean(argument),
         functional=functional,
+        batch=lambda name, _, arguments: f"{FUNCTIONALS[name].torch}({', '.join(arguments)})",
+        floor=lambda argument, least: f"at_least({argument}, {least})",
         times=" * ",
         power=lambda base: f"{base}**2" if base.isidentifier() else f"{base} ** 2",
     )

@@ -11,7 +11,9 @@ from ammgraph.export.densities import Densities
 from ammgraph.export.model import turn_names
 from ammgraph.export.networks import attributes
 from ammgraph.formulas.expression import (
+    Batch,
     Expression,
+    Floor,
     Functional,
     Leaf,
     Logit,
@@ -302,7 +304,7 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
     match value:
         case Product((Number(factor), Sum(terms))):
             return factor, terms
-        case Product((Number(factor), Functional() as pooled)):
+        case Product((Number(factor), Functional() | Batch() | Floor() as pooled)):
             return factor, (pooled,)
         case Sum(terms):
             return 1.0, terms
@@ -343,6 +345,8 @@ def _on_lines(line: str) -> list[str]:
     """`... torch.mean(value)`, or `... functional(value).sum()` of a pooled value, on one line, or on three."""
     if len(line) <= WIDTH:
         return [line]
+    if (one := re.fullmatch(r"(.*?[ -])(\w+)\((.*\))", line)) and _is_call(f"{one[2]}({one[3]}"):
+        return call(one[1].removeprefix(_INDENT) + one[2], _arguments(one[3]), _INDENT)
     if pooled := re.fullmatch(r"([^(]*\()(.*)(\)\.sum\(\))", line):
         return [pooled[1], f"{_INDENT}    {pooled[2]}", f"{_INDENT}{pooled[3]}"]
     head, _, value = line.removesuffix(")").partition("torch.mean(")

@@ -80,6 +80,24 @@ class Functional:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """A number of the values of all examples of a draw, by a function `of_batch`."""
+
+    function: str
+    draw: str
+    argument: Value
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Floor:
+    """max(a, n), without a gradient where a is not above n."""
+
+    argument: "Expression"
+    least: float
+
+
+@dataclass(frozen=True)
 class Minus:
     """-a."""
 
@@ -125,7 +143,22 @@ class Mean:
 
 Leaf: TypeAlias = Logit | Slope | Scored | Value | Vat
 Expression: TypeAlias = (
-    Number | Logit | Slope | Scored | Value | Vat | Pooled | Functional | Minus | Sum | Product | Square | Apply | Mean
+    Number
+    | Logit
+    | Slope
+    | Scored
+    | Value
+    | Vat
+    | Pooled
+    | Functional
+    | Batch
+    | Floor
+    | Minus
+    | Sum
+    | Product
+    | Square
+    | Apply
+    | Mean
 )
 
 
@@ -171,7 +204,7 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
     match expression:
         case Logit() | Slope():
             return leaf(expression)
-        case Number() | Scored() | Value() | Vat() | Pooled() | Functional():
+        case Number() | Scored() | Value() | Vat() | Pooled() | Functional() | Batch():
             return expression
         case Sum(terms):
             return Sum(tuple(replaced(term, leaf) for term in terms))
@@ -179,6 +212,8 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
             return Product(tuple(replaced(factor, leaf) for factor in factors))
         case Minus(argument):
             return minus(replaced(argument, leaf))
+        case Floor(argument, least):
+            return Floor(replaced(argument, leaf), least)
         case Square(argument):
             return Square(replaced(argument, leaf))
         case Apply(function, argument):

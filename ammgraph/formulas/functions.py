@@ -31,7 +31,8 @@ class FunctionalKind:
     `{}` holds its arguments, joined by `text_joint` or `latex_joint`, of which the first `shown` are written; `{1}` is
     the first alone. It takes `least` to `shown` arguments; of means, outside of `E[...]`, all. One `at_sample` is
     written without brackets, reads the sample of its factor as well, and is of one example alone. So is one that
-    `moves`: behind its factor stand the variable that is moved, how far, and xi.
+    `moves`: behind its factor stand the variable that is moved, how far, and xi. One `of_batch` is of the values of all
+    examples of a draw, which it names, and, where more than one argument is shown, of a number of groups.
     """
 
     torch: str
@@ -46,6 +47,7 @@ class FunctionalKind:
     kinds: tuple[str, ...] = ()  # the distributions that it can be taken of; of values where there is none
     at_sample: bool = False
     moves: bool = False
+    of_batch: bool = False
 
     @property
     def of_one_example(self) -> bool:
@@ -111,16 +113,46 @@ FUNCTIONALS: dict[str, FunctionalKind] = {
         kinds=("normal", "categorical"),
         moves=True,
     ),
+    "pull_away": FunctionalKind(
+        "pull_away",
+        "pull_away[{draw}]({})",
+        r"\mathbb{{E}}_{{{draw}, \, i \ne j}}\left[\cos^2\left({0}_i, {0}_j\right)\right]",
+        "pull-away term",
+        "squared cosine of the values of two examples, mean over all pairs; 0 where one is 0",
+        shown=1,
+        least=1,
+        of_batch=True,
+    ),
+    "affinity": FunctionalKind(
+        "affinity",
+        "affinity[{draw}]({})",
+        r"\mathrm{{affinity}}_{{{draw}}}\left({0}\right)",
+        "affinity",
+        "(sum N - tr N) / ((k - 1) tr N), N = a'a over the batch, a = relu(f), mean over groups of k channels",
+        least=1,
+        latex_joint=", ",
+        of_batch=True,
+    ),
+    "balance": FunctionalKind(
+        "balance",
+        "balance[{draw}]({})",
+        r"\mathrm{{balance}}_{{{draw}}}\left({0}\right)",
+        "balance",
+        "the same of V = v'v, v = diag N",
+        least=1,
+        latex_joint=", ",
+        of_batch=True,
+    ),
 }
 
 
-def functional_text(name: str, arguments: Sequence[str]) -> str:
-    """`KL(q(z|x) || p(z))`."""
+def functional_text(name: str, arguments: Sequence[str], draw: str = "") -> str:
+    """`KL(q(z|x) || p(z))`; of a batch of a draw, `pull_away[p](classifier.h)`."""
     function = FUNCTIONALS[name]
-    return function.text.format(function.text_joint.join(arguments[: function.shown]))
+    return function.text.format(function.text_joint.join(arguments[: function.shown]), draw=draw)
 
 
-def functional_latex(name: str, arguments: Sequence[str]) -> str:
+def functional_latex(name: str, arguments: Sequence[str], draw: str = "") -> str:
     r"""`\lVert x - y \rVert_2^2`."""
     function = FUNCTIONALS[name]
-    return function.latex.format(function.latex_joint.join(arguments[: function.shown]), *arguments)
+    return function.latex.format(function.latex_joint.join(arguments[: function.shown]), *arguments, draw=draw)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from ammgraph.formulas.expression import (
     Apply,
+    Batch,
     Expression,
+    Floor,
     Functional,
     Leaf,
     Logit,
@@ -25,6 +27,7 @@ from ammgraph.formulas.expression import (
     Value,
     Vat,
 )
+from ammgraph.formulas.functions import functional_text
 
 # How tightly a written expression holds together: a sum, a product, a power, one thing.
 SUM, PRODUCT, POWER, ATOM = range(4)
@@ -42,6 +45,10 @@ class Spelling:
     times: str  # between factors
     power: Callable[[str], str]  # the square of a base
     brackets: str = "({})"
+    batch: Callable[[str, str, Sequence[str]], str] = (  # name, draw, arguments
+        lambda name, draw, arguments: functional_text(name, arguments, draw)
+    )
+    floor: Callable[[str, str], str] = "max({}, {})".format  # argument, number
     mean_holds: int = SUM  # how tightly the argument of a mean must hold: SUM where the notation closes it itself
 
 
@@ -60,6 +67,11 @@ def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
             return spelling.mean(draw, _within(argument, spelling, spelling.mean_holds)), ATOM
         case Functional(function, arguments):
             return spelling.functional(function, [written(argument, spelling) for argument in arguments]), ATOM
+        case Batch(function, draw, argument, groups):
+            more = [spelling.number(groups)] if groups > 1 else []
+            return spelling.batch(function, draw, [spelling.leaf(argument), *more]), ATOM
+        case Floor(argument, least):
+            return spelling.floor(written(argument, spelling), written(Number(least), spelling)), ATOM
         case Minus(argument):
             return f"-{_within(argument, spelling, PRODUCT)}", SUM
         case Sum(terms):

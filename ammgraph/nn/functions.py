@@ -197,6 +197,49 @@ def distance_2(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
     return (x - y).flatten(1).square().sum(1)
 
 
+def at_least(x: Tensor, n: float) -> Tensor:
+    """max(x, n), without a gradient where x is not above n."""
+    return torch.where(x > n, x, n)
+
+
+def pull_away(f: Tensor) -> Tensor:
+    """sum_{i != j} cos^2(f_i, f_j) / (B (B - 1)); the cosine with 0 is 0.
+
+    Reference:
+        Zhao et al., Energy-Based Generative Adversarial Networks, arXiv:1609.03126.
+    """
+    f = F.normalize(f.flatten(1).to(torch.promote_types(f.dtype, torch.float32)), dim=1)
+    squares = (f[:, None] * f).sum(2).square()  # no product of matrices, which autocast would round
+    pairs = squares.sum() - squares.diagonal().sum()
+    return pairs / max(1, len(f) * (len(f) - 1))
+
+
+def affinity(f: Tensor, n: int = 1) -> Tensor:
+    """(sum N - tr N) / ((k - 1) tr N), N = a'a over the batch, a = relu(f): n groups of k numbers, their mean.
+
+    0 where each example has one active number in a group, and of a group without any.
+
+    Reference:
+        Kilinc & Uysal, Learning Latent Representations in Neural Networks for Clustering, arXiv:1702.08648.
+    """
+    a = torch.relu(f.flatten(1).to(torch.promote_types(f.dtype, torch.float32))).unflatten(1, (n, -1))
+    return _beside_the_diagonal((a[:, :, :, None] * a[:, :, None]).sum(0)).mean()
+
+
+def balance(f: Tensor, n: int = 1) -> Tensor:
+    """(sum V - tr V) / ((k - 1) tr V), V = v'v, v = sum a^2 over the batch: 1 where all k are active alike."""
+    a = torch.relu(f.flatten(1).to(torch.promote_types(f.dtype, torch.float32))).unflatten(1, (n, -1))
+    v = a.square().sum(0)
+    return _beside_the_diagonal(v[:, :, None] * v[:, None]).mean()
+
+
+def _beside_the_diagonal(m: Tensor) -> Tensor:
+    """(sum M - tr M) / ((k - 1) tr M) of each of n x k x k; 0 where M is 0."""
+    trace = m.diagonal(dim1=1, dim2=2).sum(1)
+    whole = (m.shape[1] - 1) * trace
+    return (m.sum((1, 2)) - trace) / torch.where(whole > 0, whole, 1)
+
+
 def unit(g: Tensor) -> Tensor:
     """The direction g / ||g||_2 of each example, however small g is; 0 where it is 0."""
     largest = g.flatten(1).abs().amax(1).clamp(min=torch.finfo(g.dtype).tiny)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ammgraph.formulas.expression import (
     Apply,
+    Batch,
     Expression,
+    Floor,
     Functional,
     Leaf,
     Logit,
@@ -27,7 +29,7 @@ from ammgraph.formulas.expression import (
 )
 from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
 from ammgraph.nn.distributions import Distribution
-from ammgraph.nn.functions import function
+from ammgraph.nn.functions import at_least, function
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
 # Distributions and values of terms, (B, ...); what moves a sample, (B,).
@@ -63,6 +65,11 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
         case Functional(name, arguments):
             measured = _measured(FUNCTIONALS[name].torch, [_value(argument, leaves) for argument in arguments])
             return measured.sum() if all(map(_is_one, arguments)) else measured
+        case Batch(name, _, argument, groups):
+            numbers = [groups] if groups > 1 else []
+            return _tensor(function(FUNCTIONALS[name].torch)(_tensor(_value(argument, leaves)), *numbers))
+        case Floor(argument, least):
+            return at_least(_tensor(_value(argument, leaves)), least)
         case Square(argument):
             return _number(_value(argument, leaves)) ** 2
         case Minus(argument):

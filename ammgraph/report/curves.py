@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ammgraph.evaluation.metrics import Array
-from ammgraph.formulas.expression import Functional, Vat, parts
+from ammgraph.formulas.expression import Batch, Functional, Vat, parts
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
@@ -122,7 +122,7 @@ def _losses(plan: Plan, game: GamePlan, records: Sequence[Record]) -> list[Panel
 
 
 def _term(term: TermPlan, records: Sequence[Record]) -> Panel:
-    functionals = [part.function for part in parts(term.value) if isinstance(part, Functional)]
+    functionals = [part.function for part in parts(term.value) if isinstance(part, Functional | Batch)]
     functionals += ["vat" for part in parts(term.value) if isinstance(part, Vat)]
     return Panel(
         f"term_{term.name}",

@@ -182,6 +182,8 @@ def _spelling(leaf: Callable[[Leaf], str]) -> Spelling:
         function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
         mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
         functional=functional_latex,
+        batch=lambda name, draw, arguments: functional_latex(name, arguments, _letter(draw)),
+        floor=lambda argument, least: rf"\max\left({argument}, {least}\right)",
         times=r" \, ",
         power=lambda base: f"{base}^2",
         brackets=r"\left({}\right)",

@@ -16,7 +16,7 @@ from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
 
 RESERVED = (
     *("data", *prior_words(), "mixture", "bayes", "zeros", "parameter"),
-    *("E", *FUNCTIONALS, "stop", "default"),
+    *("E", *FUNCTIONALS, "max", "stop", "default"),
 )
 LONGEST_NAME = 64
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

@@ -2,10 +2,12 @@
 
 term      ['-'] product {('+' | '-') product}            product   [coefficient '*'] item
 item      'E' '[' d ']' inner        a mean over the batch of a distribution d
+        | ('pull_away' | 'affinity' | 'balance') '[' d ']' '(' value [',' number] ')'   of all its examples
+        | 'max' '(' item ',' number ')'
         | 'H' '(' mix ')' | 'KL' '(' mix '||' mix ')'        of the mean distribution of a batch
         | ('l1' | 'l2') '(' mean ',' mean ')'                of two means
 inner     'log' factor | 'H' '(' factor ')' | 'KL' '(' factor '||' factor ')' | ('l1' | 'l2') '(' value [',' value] ')'
-        | 'vat' '(' factor ',' variable ',' radius ',' number ')'
+        | 'vat' '(' factor ',' variable ',' radius ',' number ')' | 'max' '(' inner ',' number ')'
 mix       'E' '[' d ']' factor | factor                  mean      'E' '[' d ']' value
 factor    ['stop'] d '(' names ['|' argument {',' argument}] ')'         argument  variable ['=' variable]
 value     ['stop'] (variable | network ['(' argument {',' argument} ')'] '.' row)
@@ -13,37 +15,34 @@ radius    number | [number '*'] variable
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import TypeVar
 
 from ammgraph.diagnostics import alternatives, nearest
 from ammgraph.formulas.functions import FUNCTIONALS, FunctionalKind, functional_text
 from ammgraph.spec.notation import NotationError, Reference, Tokens, number_text, reference_after
+from ammgraph.spec.said import said_as
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"
     r"|(?P<mark>\|\||[-+*/|(),.=\[\]]))"
 )
-_ITEM = alternatives(["E[...]", *(f"{name}(...)" for name, kind in FUNCTIONALS.items() if not kind.of_one_example)])
-_INNER = f"{alternatives(FUNCTIONALS)}, as in `E[q] log p(x|z)`"
+_ITEM = alternatives(
+    [
+        "E[...]",
+        *(
+            name + ("[...](...)" if kind.of_batch else "(...)")
+            for name, kind in FUNCTIONALS.items()
+            if not kind.of_one_example
+        ),
+        "max(...)",
+    ]
+)
+_OF_EXAMPLES = [*(name for name, kind in FUNCTIONALS.items() if not kind.of_batch), "max"]
+_INNER = f"{alternatives(_OF_EXAMPLES)}, as in `E[q] log p(x|z)`"
 _AS_VAT = "as in `vat(c(y|x), x, 4, 10)`: how far x is moved, and xi, how far the direction is sought"
-
-# What other libraries call the parts of a loss -> a term that says it.
-_SAID = {
-    **dict.fromkeys(("mse", "mse_loss", "l2_loss", "squared_error"), "E[q] l2(x, decoder.x)"),
-    **dict.fromkeys(("mae", "l1_loss"), "E[q] l1(x, decoder.x)"),
-    **dict.fromkeys(
-        ("loss", "losses", "nll", "bce", "likelihood", "reconstruction", "autoencoder"), "-E[q] log p(x|z)"
-    ),
-    **dict.fromkeys(("ce", "cross_entropy"), "-E[q] log c(y|x)"),
-    **dict.fromkeys(("kl", "kld", "kl_divergence"), "E[q] KL(q(z|x) || p(z))"),
-    **dict.fromkeys(("entropy", "h"), "E[q] H(q(y|x))"),
-    **dict.fromkeys(("ln", "log_prob"), "E[q] log p(x|z)"),
-    **dict.fromkeys(("elbo", "vae"), "E[q] KL(q(z|x) || p(z)) - E[q] log p(x|z)"),
-    **dict.fromkeys(("lds", "adversarial", "virtual_adversarial"), "E[q] vat(c(y|x), x, 4, 10)"),
-    **dict.fromkeys(("stop", "sg", "detach", "stop_gradient"), "E[q] KL(stop c(y|x) || q(y|x))"),
-}
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,18 @@ class Of:
     function: str  # of `formulas.functions.FUNCTIONALS`
     arguments: tuple["FactorUse | ValueUse | Expected", ...]
     move: Move | None = None  # of `vat`
+    groups: int = 1
+    least: Fraction | None = None  # at least this number, by `max`
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        moved = [] if self.move is None else [str(self.move)]
-        return functional_text(self.function, [*map(str, self.arguments), *moved])
+        more = [] if self.move is None else [str(self.move)]
+        more += [str(self.groups)] if self.groups > 1 else []
+        first = self.arguments[0]
+        if FUNCTIONALS[self.function].of_batch and isinstance(first, Expected):
+            return _floored(functional_text(self.function, [str(first.of), *more], first.draw), self.least)
+        return _floored(functional_text(self.function, [*map(str, self.arguments), *more]), self.least)
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,15 @@ class Expected:
 
     draw: str
     of: Of | FactorUse | ValueUse
+    least: Fraction | None = None  # at least this number, by `max`
     start: int = field(default=0, compare=False)  # of the draw's name
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"E[{self.draw}] {self.of}"
+        return _floored(f"E[{self.draw}] {self.of}", self.least)
+
+
+_Floored = TypeVar("_Floored", Of, Expected, Expected | Of)
 
 
 @dataclass(frozen=True)
@@ -149,14 +158,8 @@ def _stopped(stopped: bool, text: str) -> str:
     return f"stop {text}" if stopped else text
 
 
-def said_as(word: str) -> str:
-    """A term that says what a word of other libraries means, or nothing."""
-    return _SAID.get(word.lower(), "")
-
-
-def hint_of_section(word: str) -> str:
-    """A hint for a word of other libraries that stands where no term is; nothing for other words."""
-    return f'a section `terms` says it: `NAME: {{minimize: "{said_as(word)}"}}`' if said_as(word) else ""
+def _floored(text: str, least: Fraction | None) -> str:
+    return text if least is None else f"max({text}, {number_text(least)})"
 
 
 def factors_of(term: Term) -> Iterator[FactorUse]:
@@ -195,7 +198,7 @@ def _coefficient(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
     start = tokens.start
     if tokens.kind() == "number":
         value = _quotient(tokens)
-    elif tokens.kind() == "name" and tokens.peek() not in ("E", *FUNCTIONALS):
+    elif tokens.kind() == "name" and tokens.peek() not in ("E", "max", *FUNCTIONALS):
         name = tokens.peek()
         if name not in constants:
             draw = name.removeprefix("E_")
@@ -234,7 +237,9 @@ def _item(tokens: Tokens, constants: Mapping[str, Fraction]) -> Expected | Of:
         draw, first, last = _draw(tokens)
         if tokens.peek() == "E":
             tokens.fail("an expectation holds no other", _INNER, "its distribution draws all that is read")
-        return Expected(draw, _inner(tokens, constants), first, last)
+        return Expected(draw, _inner(tokens, constants), start=first, end=last)
+    if word == "max":
+        return _max(tokens, constants, _item)
     if word not in FUNCTIONALS:
         tokens.fail(tokens.unexpected(), _ITEM, _as_in(word))
     kind = FUNCTIONALS[word]
@@ -243,6 +248,8 @@ def _item(tokens: Tokens, constants: Mapping[str, Fraction]) -> Expected | Of:
         hint = f"as in `E[q] {inner}`, if `q` draws them"
         message = f"nothing says at whose samples `{inner.arguments[0]}` is scored"
         raise NeedsExpectation(message, start, tokens.last_end, "`E[...]`", hint)
+    if kind.of_batch:
+        return _of_batch(tokens, kind)
     tokens.take()
     tokens.expect("(")
     arguments: list[FactorUse | ValueUse | Expected] = []
@@ -251,7 +258,45 @@ def _item(tokens: Tokens, constants: Mapping[str, Fraction]) -> Expected | Of:
             _joint(tokens, kind)
         arguments.append(_mix(tokens) if kind.kinds else _mean(tokens, word))
     tokens.expect(")")
-    return Of(word, tuple(arguments), None, start, tokens.last_end)
+    return Of(word, tuple(arguments), start=start, end=tokens.last_end)
+
+
+def _max(
+    tokens: Tokens, constants: Mapping[str, Fraction], of: Callable[[Tokens, Mapping[str, Fraction]], _Floored]
+) -> _Floored:
+    """`max(E[q] KL(q(z|x) || p(z)), 0.5)`, or one inside of `E[...]`."""
+    tokens.take()
+    tokens.expect("(")
+    if tokens.peek() == "max":
+        tokens.fail("a `max` holds no other", hint="the larger number says both")
+    found = of(tokens, constants)
+    if not tokens.accept(","):
+        tokens.fail(tokens.unexpected(), "`,`", "as in `max(E[q] KL(q(z|x) || p(z)), 0.5)`")
+    sign = -1 if tokens.accept("-") else 1
+    if tokens.kind() != "number" and tokens.peek() not in constants:
+        tokens.fail(tokens.unexpected(), "a number", nearest(tokens.peek(), constants))
+    least = _quotient(tokens) if tokens.kind() == "number" else constants[tokens.take()]
+    tokens.expect(")")
+    return replace(found, least=sign * least)
+
+
+def _of_batch(tokens: Tokens, kind: FunctionalKind) -> Of:
+    """`pull_away[p](classifier.h)`, `affinity[q](classifier.h, 10)`."""
+    start, word = tokens.start, tokens.peek()
+    if tokens.peek(1) != "[":
+        tokens.take()
+        tokens.fail(tokens.unexpected(), "`[`", f"as in `{functional_text(word, ['classifier.h'], 'p')}`")
+    draw, first, last = _draw(tokens)
+    tokens.expect("(")
+    value, groups = _value(tokens), 1
+    if kind.shown > 1 and tokens.accept(","):
+        place, number = tokens.start, tokens.number()
+        if number.denominator != 1 or number < 1:
+            message = f"{number_text(number)} is no number of groups"
+            raise NotationError(message, place, tokens.last_end, "a whole number, 1 or more")
+        groups = int(number)
+    tokens.expect(")")
+    return Of(word, (Expected(draw, value, start=first, end=last),), groups=groups, start=start, end=tokens.last_end)
 
 
 def _draw(tokens: Tokens) -> tuple[str, int, int]:
@@ -279,7 +324,7 @@ def _mix(tokens: Tokens) -> FactorUse | Expected:
     if tokens.peek() != "E":
         return _factor(tokens)
     draw, first, last = _draw(tokens)
-    return Expected(draw, _factor(tokens), first, last)
+    return Expected(draw, _factor(tokens), start=first, end=last)
 
 
 def _mean(tokens: Tokens, function: str) -> Expected:
@@ -288,30 +333,33 @@ def _mean(tokens: Tokens, function: str) -> Expected:
         start, message = tokens.start, f"nothing says at whose samples `{function}` is taken"
         raise NeedsExpectation(message, start, start + max(1, len(tokens.peek())), "`E[...]`", hint)
     draw, first, last = _draw(tokens)
-    return Expected(draw, _value(tokens), first, last)
+    return Expected(draw, _value(tokens), start=first, end=last)
 
 
 def _inner(tokens: Tokens, constants: Mapping[str, Fraction]) -> Of:
     word, start = tokens.peek(), tokens.start
-    if word not in FUNCTIONALS:
-        tokens.fail(tokens.unexpected(), _INNER, _as_in(word))
+    if word == "max":
+        return _max(tokens, constants, _inner)
+    if word not in _OF_EXAMPLES:
+        alone = f"`{word}[...](...)` stands alone: it is of all examples of a batch" if word in FUNCTIONALS else ""
+        tokens.fail(tokens.unexpected(), _INNER, alone or _as_in(word))
     kind = FUNCTIONALS[tokens.take()]
     if kind.at_sample:
-        return Of(word, (_factor(tokens),), None, start, tokens.last_end)
+        return Of(word, (_factor(tokens),), start=start, end=tokens.last_end)
     tokens.expect("(")
     if kind.moves:
         if tokens.peek() == "stop":
             tokens.fail("`vat` under `stop` has no gradient", "a factor", "it stops what it compares with itself")
         factor, move = _factor(tokens), _move(tokens, constants)
         tokens.expect(")")
-        return Of(word, (factor,), move, start, tokens.last_end)
+        return Of(word, (factor,), move, start=start, end=tokens.last_end)
     one = _factor if kind.kinds else _value
     arguments: list[FactorUse | ValueUse | Expected] = [one(tokens)]
     while len(arguments) < kind.least or (len(arguments) < kind.shown and tokens.peek() == kind.text_joint.strip()):
         _joint(tokens, kind)
         arguments.append(one(tokens))
     tokens.expect(")")
-    return Of(word, tuple(arguments), None, start, tokens.last_end)
+    return Of(word, tuple(arguments), start=start, end=tokens.last_end)
 
 
 def _move(tokens: Tokens, constants: Mapping[str, Fraction]) -> Move:

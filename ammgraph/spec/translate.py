@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, alternatives, did_you_mean, nearest
+from ammgraph.spec.said import hint_of_section
 from ammgraph.spec.source import Path, SourceMap
-from ammgraph.spec.terms import hint_of_section
 from ammgraph.spec.values import describe
 
 

@@ -42,7 +42,8 @@ from ammgraph.spec.notation import (
     parse_side,
     side_text,
 )
-from ammgraph.spec.terms import Term, hint_of_section, parse_term
+from ammgraph.spec.said import hint_of_section
+from ammgraph.spec.terms import Term, parse_term
 
 T = TypeVar("T")
 

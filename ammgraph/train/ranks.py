@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from ammgraph.compiler.statistics import lone_rows
 from ammgraph.diagnostics import RunError, SpecError
-from ammgraph.formulas.expression import Pooled, parts
+from ammgraph.formulas.expression import Batch, Pooled, parts
 from ammgraph.nn.synchronized import add_up, exchange
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
@@ -175,7 +175,7 @@ def divided_means(plan: Plan, size: int) -> list[str]:
     return [
         f"warning: term `{term.name}` takes means over a batch; each of {size} processes takes them over its own part"
         for term in plan.terms
-        if any(isinstance(part, Pooled) for part in parts(term.value))
+        if any(isinstance(part, Pooled | Batch) for part in parts(term.value))
     ]
 
 

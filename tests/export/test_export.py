@@ -277,6 +277,12 @@ VARIANTS = {
     "passes that terms do not learn from": (TERMS, "networks.classifier.layers.h.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "terms.classes.minimize=-E[p] log c(y|x)",
         "terms.still.minimize=E[q] KL(stop c(y|x) || q(y|x)) + E[q] vat(q(z|x), x, 2, 0.1)"),
+    "floors, and all examples of a batch": (TERMS,
+        "terms.floor.minimize=max(E[q] KL(q(z|x) || p(z)), 0.3) + 2 * E[q] max(KL(q(z|x) || p(z)), 1/7) "
+        "- max(H(E[q] c(y|x)), 9)",
+        "terms.batch.minimize=0.8 * pull_away[p](classifier.h) - balance[q](classifier.h, 2) "
+        "+ max(affinity[p](stop classifier.h, 4), -1) + affinity[q](encoder.z_mu)",
+        "terms.spread.minimize=pull_away[p](classifier.h)"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip

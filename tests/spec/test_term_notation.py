@@ -1,5 +1,6 @@
 """The notation of terms: what is printed is read again as the same, numbers are exact, errors stand where they are."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -39,14 +40,26 @@ inner = (
     | st.builds(Of, st.sampled_from(["l1", "l2"]), st.tuples(values))
     | st.builds(Of, st.just("vat"), st.tuples(factors.filter(lambda factor: not factor.stopped)), moves)
 )
+inner |= st.builds(lambda of, least: replace(of, least=least), inner, st.integers(-9, 9).map(Fraction))
 outer = functions(factors | st.builds(Expected, names, factors), st.builds(Expected, names, values))
 # What is printed with as many digits as it has.
 numbers = st.integers(1, 10**6).map(lambda n: Fraction(n, 1000)) | st.integers(-(10**6), -1).map(
     lambda n: Fraction(n, 1000)
 )
-terms = st.builds(
-    Term, st.lists(st.tuples(numbers, st.builds(Expected, names, inner) | outer), min_size=1, max_size=3).map(tuple)
+items = (
+    st.builds(Expected, names, inner)
+    | outer
+    | st.builds(Of, st.just("pull_away"), st.tuples(st.builds(Expected, names, values)))
+    | st.builds(
+        Of,
+        st.sampled_from(["affinity", "balance"]),
+        st.tuples(st.builds(Expected, names, values)),
+        st.none(),
+        st.integers(1, 9),
+    )
 )
+items |= st.builds(lambda item, least: replace(item, least=least), items, st.integers(-9, 9).map(Fraction))
+terms = st.builds(Term, st.lists(st.tuples(numbers, items), min_size=1, max_size=3).map(tuple))
 
 
 @given(terms)
@@ -122,6 +135,14 @@ def test_parts_know_their_columns() -> None:
         ("E[q] stop H(c(y|x))", (5, 9), "unexpected `stop`"),
         ("stop E[q] H(c(y|x))", (0, 4), "`stop` is neither a function of a term nor a constant"),
         ("E[q] H(stop stop c(y|x))", (17, 18), "a factor is written `p(x|z)`"),
+        ("E[q] max(H(c(y|x)))", (18, 19), "unexpected `)`"),
+        ("max(max(E[q] H(c(y|x)), 1), 2)", (4, 7), "a `max` holds no other"),
+        ("E[q] max(E[q] H(c(y|x)), 1)", (9, 10), "unexpected `E`"),
+        ("max(H(c(y|x)), r)", (15, 16), "unexpected `r`"),
+        ("pull_away(E[p] classifier.h)", (9, 10), "unexpected `(`"),
+        ("E[p] pull_away(classifier.h)", (5, 14), "unexpected `pull_away`"),
+        ("pull_away[p](classifier.h, 2)", (25, 26), "unexpected `,`"),
+        ("affinity[p](classifier.h, 0.5)", (26, 29), "0.5 is no number of groups"),
         ("E[q] vat(stop c(y|x), x, 1, 1)", (9, 13), "`vat` under `stop` has no gradient"),
         ("E[q] vat(c(y|x))", (15, 16), "unexpected `)`"),
         ("E[q] vat(c(y|x), x, 1)", (21, 22), "unexpected `)`"),

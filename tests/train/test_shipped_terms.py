@@ -30,6 +30,8 @@ CLASSES = 10
 AS_WIDE_AS_PRINTED = {  # layers of which a term takes the mean over channels, by a weight of 1 over their number
     "improved_gan_mnist": ["networks.classifier.layers.h5.channels=250"],
     "improved_gan_svhn": ["networks.classifier.layers.h9.channels=128"],
+    "bad_gan_mnist": ["networks.classifier.layers.h5.channels=250"],
+    "bad_gan_svhn": ["networks.classifier.layers.h9.channels=128"],
 }
 
 
@@ -95,8 +97,7 @@ class Rows:
         if row.activation is not None:
             x = self._activate(row.activation.name, row.activation.parameter, x, name)
         if row.pool is not None:
-            assert row.pool.kind == "avg"
-            x = F.avg_pool2d(x, row.pool.size)
+            x = {"avg": F.avg_pool2d, "max": F.max_pool2d}[row.pool.kind](x, row.pool.size)
         return x
 
     def _activate(self, kind: str, number: float | None, x: Tensor, name: str) -> Tensor:
@@ -369,6 +370,26 @@ def improved_gan(world: World) -> tuple[Losses, Values]:
     return {"generator": distance.mean()}, {"features": distance.sum()}
 
 
+@paper("bad_gan_mnist", "bad_gan_svhn")
+def bad_gan(world: World) -> tuple[Losses, Values]:
+    """Dai et al., section 5 and the authors' code: D as in ImprovedGAN and 0.1 the entropy of unlabelled images; G the
+    mean absolute difference of the features' means, and 0.8 the mean squared cosine of the features of two samples.
+    """
+    if world.index == 0:
+        losses, values = improved_gan(world)
+        sure = entropy(world.rows("classifier", "q/classifier", x=world.x("q"))["logits"].flatten(1)).mean()
+        return {"classifier": losses["classifier"] + 0.1 * sure}, values | {"sure": sure}
+    name = "h5" if world.spec == "bad_gan_mnist" else "h9"
+    fake = world.rows("generator", "p/generator", z=world.noise["p/z"])["x"]
+    on_real = world.rows("classifier", "u/classifier", x=world.x("u"))[name].flatten(1)
+    on_fake = world.rows("classifier", "p/classifier", x=fake)[name].flatten(1)
+    difference = (on_real.mean(0) - on_fake.mean(0)).abs()
+    cosines = F.cosine_similarity(on_fake[:, None], on_fake[None], dim=2)
+    others = ~torch.eye(len(on_fake), dtype=torch.bool)
+    spread = (cosines[others] ** 2).mean()
+    return {"generator": difference.mean() + 0.8 * spread}, {"features": difference.sum(), "spread": spread}
+
+
 @paper("ali_ssl_mnist", "ali_ssl_svhn")
 def ali_ssl(world: World) -> tuple[Losses, Values]:
     """Dumoulin et al.: a discriminator of (x, z) with K + 1 classes, the last one `fake`, whose logit is 0.
@@ -439,13 +460,19 @@ def imsat(world: World) -> tuple[Losses, Values]:
     return {"classifier": smooth + 0.1 * information}, {"smooth": smooth, "information": information}
 
 
-@paper("vat_mnist")
+@paper("vat_mnist", "vat_small_svhn", "vat_large_svhn")
 def vat(world: World) -> tuple[Losses, Values]:
-    """Miyato et al., eq. 8 with alpha 1: cross entropy of the labels, and the smoothness at unlabelled images."""
+    """Miyato et al., eq. 8 with alpha 1: cross entropy of the labels, and the smoothness at unlabelled images; with
+    their entropy, eq. 14, in the large networks.
+    """
     labels = F.cross_entropy(world.rows("classifier", "l/classifier", x=world.x("l")).raw("y"), world.labels("l"))
     u = world.noise["q/classifier/vat/x"]
-    smooth = smoothness(lambda image: world.rows("classifier", "q/classifier", x=image).raw("y"), world.x("q"), u, 4, 1)
-    return {"classifier": labels + smooth}, {"labels": labels, "smooth": smooth}
+    x, radius = world.x("q"), 4 if world.spec == "vat_mnist" else 2.5
+    smooth = smoothness(lambda image: world.rows("classifier", "q/classifier", x=image).raw("y"), x, u, radius, 1)
+    values = {"labels": labels, "smooth": smooth}
+    if world.spec == "vat_large_svhn":
+        values["sure"] = entropy(world.rows("classifier", "q/classifier", x=x).raw("y")).mean()
+    return {"classifier": torch.stack([*values.values()]).sum()}, values
 
 
 # --------------------------------------------------------------------------------------------------------------- tests

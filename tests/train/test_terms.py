@@ -9,6 +9,7 @@ from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 from torch.nn import functional as F
 
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.nn.functions import affinity, balance, pull_away
 from ammgraph.nn.model import build, draw_noise
 from ammgraph.spec.load import load_text
 from ammgraph.train.step import Outcome, take_turn
@@ -138,6 +139,32 @@ def squared(a: Tensor) -> Tensor:
     return a.flatten(1).square().sum(1)
 
 
+def floored(numbers: Tensor, least: float) -> Tensor:
+    assert (numbers > least).any()
+    assert (numbers < least).any()
+    return torch.stack([number if number > least else torch.tensor(least).double() for number in numbers])
+
+
+def alike(f: Tensor) -> Tensor:
+    """Squared cosines of all pairs, one after the other."""
+    pairs = [(i, j) for i in range(len(f)) for j in range(len(f)) if i != j]
+    return torch.stack([F.cosine_similarity(f[i], f[j], dim=0) ** 2 for i, j in pairs]).mean()
+
+
+def correlated(f: Tensor) -> Tensor:
+    return f.relu().T @ f.relu()
+
+
+def outer(f: Tensor) -> Tensor:
+    v = correlated(f).diagonal()
+    return torch.outer(v, v)
+
+
+def beside(m: Tensor) -> Tensor:
+    """What stands beside the diagonal, against the diagonal (Kilinc & Uysal, eqs. 4 and 6)."""
+    return (m.sum() - m.trace()) / ((len(m) - 1) * m.trace())
+
+
 TERMS: dict[str, Callable[[World], Tensor]] = {
     "-E[q] log p(x|z)": lambda w: -drawn_as(w.logits(w.z), w.x).sum(1).mean(),
     "-E[q] log p(x|z) + 0.5 * E[q] log n(z)": lambda w: (
@@ -170,6 +197,21 @@ TERMS: dict[str, Callable[[World], Tensor]] = {
     "E[q] l2(y, encoder.y)": lambda w: 0 * w.y.sum(),
     "l2(E[q] encoder.h, E[p] encoder.h)": lambda w: (w.h.mean(0) - w.encoded(w.x_p).mean(0)).square().sum(),
     "l1(E[q] x, E[p] x)": lambda w: (w.x.mean(0) - w.x_p.mean(0)).abs().sum(),
+    "max(E[q] KL(q(z|x) || n(z)), 0.1)": lambda w: kl_divergence(w.qz, n()).sum(1).mean(),
+    "max(E[q] KL(q(z|x) || n(z)), 100)": lambda w: 100 + 0 * w.h.sum(),
+    "2 * E[q] max(H(c(y|x)), 0.5)": lambda w: 2 * floored(w.c(w.x, "q/classifier").entropy(), 0.5).mean(),
+    "-max(H(E[q] c(y|x)), 0.2) + E[q] l2(encoder.h)": lambda w: (
+        -pooled(w.c(w.x, "q/classifier")).entropy() + squared(w.h).mean()
+    ),
+    "E[q] max(log q(z|x), -3)": lambda w: floored(w.qz.log_prob(w.z).sum(1), -3.0).mean(),
+    "pull_away[p](encoder.h)": lambda w: alike(w.encoded(w.x_p)),
+    "0.8 * pull_away[q](encoder.h) + affinity[p](encoder.h)": lambda w: (
+        0.8 * alike(w.h) + beside(correlated(w.encoded(w.x_p)))
+    ),
+    "affinity[q](encoder.h, 2) - balance[q](encoder.h, 2)": lambda w: torch.stack(
+        [beside(correlated(part)) - beside(outer(part)) for part in w.h.split(2, 1)]
+    ).mean(),
+    "balance[q](encoder.h)": lambda w: beside(outer(w.h)),
     "2 * E[q] l2(x, decoder.x) - 1/3 * E[p] H(c(y|x))": lambda w: (
         2 * squared(w.x.flatten(1) - w.logits(w.z).sigmoid()).mean() - w.c(w.x_p, "p/classifier").entropy().mean() / 3
     ),
@@ -230,3 +272,23 @@ def test_a_row_that_is_folded_into_its_reader_has_its_value_all_the_same(term: s
         image = world.logits(p.mean + p.stddev * world.noise["p/components/s.eps"].flatten(1)).sigmoid()
         expected = (h.mean(0) - F.leaky_relu(world.linear("encoder", "h", image), 0.2).mean(0)).square().sum()
     assert world.take().values["term/value"].item() == pytest.approx(expected.item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_what_is_not_active_counts_0(n: int) -> None:
+    f = torch.zeros(3, 4, 1, 1, dtype=torch.float64, requires_grad=True)
+    for measure in (lambda f: pull_away(f), lambda f: affinity(f, n), lambda f: balance(f, n)):
+        value = measure(f)
+        assert value.item() == 0
+        (gradient,) = torch.autograd.grad(value, f)
+        assert torch.equal(gradient, torch.zeros_like(f))
+
+
+def test_one_active_number_an_example_has_affinity_0_and_equal_use_balance_1() -> None:
+    f = torch.eye(4).repeat(3, 1)[:, :, None, None].double()
+    assert affinity(f).item() == 0
+    assert balance(f).item() == pytest.approx(1)
+    assert affinity(torch.ones_like(f)).item() == pytest.approx(1)
+    assert balance(f * torch.tensor([1.0, 0, 0, 0])[:, None, None]).item() == 0
+    assert pull_away(f[:4]).item() == 0
+    assert pull_away(torch.ones_like(f)).item() == pytest.approx(1)
