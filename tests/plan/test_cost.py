@@ -2,8 +2,10 @@
 
 import pytest
 from small_specs import network_of, plan_of, problems_of
+from tiny import TERMS
+from tiny import plan_of as tiny_plan_of
 
-from ammgraph.plan.cost import bytes_text, memory
+from ammgraph.plan.cost import bytes_text, forward_cost, memory
 from ammgraph.show.cost import cost_text
 
 NET = """
@@ -115,3 +117,22 @@ def test_normalised_weights_stand_beside_those_that_learn_in_every_pass() -> Non
     lengths, weights, vectors = 1, 6, 1 + 6
     assert shares(SECOND % "", f"{place}weightnorm=true")["d"] == d + 4 * (4 * lengths + weights)
     assert shares(SECOND % "", f"{place}spectralnorm=true")["d"] == d + 4 * (vectors + weights)
+
+
+def held_by_classifier(*overrides: str) -> dict[str, int]:
+    found = memory(tiny_plan_of(TERMS, *overrides)).rows
+    return {row: share for network, row, share in found if network == "classifier"}
+
+
+def test_a_moved_sample_costs_two_passes_and_keeps_one_and_a_constant_keeps_its_results_alone() -> None:
+    term = "terms.one.minimize=E[q] vat(c(y|x), x, 4, 10)"
+    plain, moved = tiny_plan_of(TERMS), tiny_plan_of(TERMS, term)
+    of_one = 64 * 8 + 8 * 10  # multiply-adds: h, y
+    assert forward_cost(moved)["classifier"] - forward_cost(plain)["classifier"] == 2 * 40 * of_one
+    h, y = 2 * 64 + 2 * 8, 2 * 10  # the scaled mask and the masked image, then convolution and activation
+    before, after = held_by_classifier(), held_by_classifier(term)
+    assert {row: after[row] - before[row] for row in before} == {"h": 4 * 40 * h, "y": 4 * 40 * y}
+    rest = "terms.classes.minimize=-E[p] log c(y|x)"
+    terms = [f"terms.one.minimize=E[q] KL({c} || q(y|x))" for c in ("c(y|x)", "stop c(y|x)")]
+    learns, stops = (held_by_classifier(rest, term) for term in terms)
+    assert {row: learns[row] - stops[row] for row in learns} == {"h": 4 * 40 * (h - 8), "y": 4 * 40 * (y - 10)}

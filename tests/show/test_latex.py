@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.mathtext import MathTextParser
 from plain_objectives import OBJECTIVES, discriminator_loss, generator_loss
-from tiny import LABELED, TINY, plan_of
+from tiny import LABELED, TERMS, TINY, plan_of
 
 from ammgraph.plan.turns import GamePlan
 from ammgraph.show import latex as module
@@ -57,6 +57,28 @@ def test_a_network_that_two_gradients_train_minimises_one_sum() -> None:
         rf"\min_{{\theta_{{\mathrm{{critic}}}}}} \; \mathcal{{L}}^{{D}}_{{g}} + {terms}",
         rf"\min_{{\theta_{{\mathrm{{generator}}}}}} \; \mathcal{{L}}^{{G}}_{{g}} + {terms}",
     ]
+
+
+def test_constants_moved_samples_floors_and_batches_have_formulas_of_their_own() -> None:
+    def shown(term: str) -> str:
+        plan = plan_of(TERMS, f"terms.one.minimize={term}")
+        return module.term_formula(plan.term("one")).removeprefix(r"\mathcal{T}_{\mathrm{one}} = ")
+
+    divergence = r"\mathrm{KL}\left(\mathrm{sg}\left[c(y \mid x)\right] \,\|\, c(y \mid x + r)\right)"
+    assert shown("E[q] vat(c(y|x), x, 4, 10)") == (
+        r"\mathbb{E}_{q}\left[\max_{\lVert r \rVert_2 \leq 4} " + divergence + r"\right]"
+    )
+    assert shown("E[q] l2(stop x, decoder.x)") == (
+        r"\mathbb{E}_{q}\left[\lVert \mathrm{sg}\left[x\right] - \mathrm{decoder}_{x}(y, z) \rVert_2^2\right]"
+    )
+    assert shown("max(E[q] H(c(y|x)), 0.25)") == (
+        r"\max\left(\mathbb{E}_{q}\left[\mathrm{H}\left[c(y \mid x)\right]\right], 0.25\right)"
+    )
+    h = r"\mathrm{classifier}_{h}(x)"
+    assert shown("pull_away[p](classifier.h)") == (
+        rf"\mathbb{{E}}_{{p, \, i \ne j}}\left[\cos^2\left({h}_i, {h}_j\right)\right]"
+    )
+    assert shown("balance[q](classifier.h, 2)") == rf"\mathrm{{balance}}_{{q}}\left({h}, 2\right)"
 
 
 def test_names_with_tails_become_subscripts() -> None:
