@@ -128,7 +128,8 @@ def test_a_moved_sample_costs_two_passes_and_keeps_one_and_a_constant_keeps_its_
     term = "terms.one.minimize=E[q] vat(c(y|x), x, 4, 10)"
     plain, moved = tiny_plan_of(TERMS), tiny_plan_of(TERMS, term)
     of_one = 64 * 8 + 8 * 10  # multiply-adds: h, y
-    assert forward_cost(moved)["classifier"] - forward_cost(plain)["classifier"] == 2 * 40 * of_one
+    costs = [forward_cost(plan, plan.turns)["classifier"] for plan in (plain, moved)]
+    assert costs[1] - costs[0] == 2 * 40 * of_one
     h, y = 2 * 64 + 2 * 8, 2 * 10  # the scaled mask and the masked image, then convolution and activation
     before, after = held_by_classifier(), held_by_classifier(term)
     assert {row: after[row] - before[row] for row in before} == {"h": 4 * 40 * h, "y": 4 * 40 * y}
