@@ -46,7 +46,7 @@ def test_the_step_is_told_phase_by_phase_without_the_length_of_the_last() -> Non
     assert [line for line in lines if line.startswith(("phase", "then", "turn"))] == [
         "phase 1 of 3: 0.15 epochs",
         "turn: updates encoder, decoder; draws anew",
-        "then fit p(z|y) to the means of z that q infers, 10 components, as columns of `z_mu` and `z_sigma` of components",
+        "then fit p(z|y) to the means of z that q infers, 10 components: columns of z_mu and z_sigma in components",
         "phase 2 of 3: 7 steps",
         "turn x 2: updates classifier, components; draws anew",
         "turn: updates encoder, decoder; draws as before",
