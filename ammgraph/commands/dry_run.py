@@ -15,7 +15,7 @@ from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.runs.run import Precision
-from ammgraph.show.text import phase_text, table
+from ammgraph.show.text import fit_text, phase_text, table
 from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
@@ -104,7 +104,9 @@ def lines(shown: DryRun) -> list[str]:
     plan, several = shown.plan, len(shown.found) > 1
     told: list[str] = []
     for index, found in enumerate(shown.found):
-        told += [phase_text(plan, index), ""] if several else []
+        told += [phase_text(plan, index)] if several else []
+        told += [f"before it, not here: {fit_text(fit)}" for fit in plan.stages[index].fits]
+        told += [""] if several else []
         told += [*_gradients(shown, found), "", *_costs(shown, index), *([""] if several else [])]
     seconds = [found.seconds_per_step * (s.last - s.first) for found, s in zip(shown.found, shown.stages, strict=True)]
     return [

@@ -75,7 +75,7 @@ def _fit(
         told = ("one of " if len(written) > 1 else "") + ", ".join(f"`{other.text}`" for other in written)
         return _Refusal("unknown-factor", f"`{wanted.head}` has no factor `{wanted}`", expected=told)
     if [variables[name].kind for name in factor.given] != ["categorical"]:
-        found, expected = f"conditions {_listed(factor.given)}", "one condition, which is categorical"
+        found, expected = f"{_listed(factor.given)} as conditions", "one condition, which is categorical"
         return _Refusal("impossible-fit", f"`{wanted}` is no mixture", found=found, expected=expected)
     why = _not_components(factor, str(wanted), networks)
     if why is not None:
@@ -129,7 +129,7 @@ def _not_components(factor: FactorPlan, name: str, networks: Mapping[str, Networ
                 "impossible-fit",
                 f"the {what} of `{name}` cannot be set",
                 found=of + ("" if row is None or str(row.input) != read else ", and is more than a layer"),
-                expected=f"{one}, without noise, dropout, batch norm, pool"
+                expected=f"{one}, without noise, dropout, a norm, pool"
                 + (" and activation" if what == "mean" else "; or `zeros`"),
             )
     return None
@@ -138,7 +138,7 @@ def _not_components(factor: FactorPlan, name: str, networks: Mapping[str, Networ
 def _is_layer_of(row: RowPlan, read: str, what: str) -> bool:
     """Whether a row is W e + b of a one-hot e, of which each column of W belongs to one category."""
     alone = [str(row.input)] == [read] == list(row.reads)
-    plain = not (row.noise or row.dropout or row.batchnorm) and row.pool is None
+    plain = not (row.noise or row.dropout or row.normalised or row.weight_norm or row.choose) and row.pool is None
     ends = row.activation is None if what == "mean" else True
     vector = row.in_shape[1:] == row.out_shape[1:] == (1, 1)
     return alone and plain and ends and vector and row.linear is not None

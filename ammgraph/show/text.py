@@ -232,9 +232,9 @@ def length_text(phase: PhasePlan) -> str:
 
 def fit_text(fit: FitPlan) -> str:
     """What is fitted, to what, and where it is kept."""
-    rows = " and ".join(f"`{row}`" for row in (fit.mean, fit.log_variance) if row)
+    rows = " and ".join(row for row in (fit.mean, fit.log_variance) if row)
     values = f"the means of {fit.variable} that {fit.to} infers"
-    return f"fit {fit.factor} to {values}, {fit.categories} components, as columns of {rows} of {fit.network}"
+    return f"fit {fit.factor} to {values}, {fit.categories} components: columns of {rows} in {fit.network}"
 
 
 def asked_text(found: PassPlan) -> str:

@@ -130,7 +130,7 @@ class Trainer:
             for model in (self.model, self.averaged):
                 if model is not None:
                     set_columns(model, network, columns)
-            self.optimizers[fit.network] = optimizer_of(network, self.model.parameters_of[fit.network])
+            self.optimizers[fit.network] = optimizer_of(network, [*self.model.parameters_of[fit.network]])
 
     def _fitted(self, fit: FitPlan, index: int) -> Columns:
         draw = self.plan.draw(fit.to)

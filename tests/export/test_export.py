@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from answers import generated, generating, inferred, untrained
-from tiny import ALTERNATING, INFORMED, LABELED, PATIENCE, TERMS, TINY
+from tiny import ALTERNATING, INFORMED, LABELED, PATIENCE, PHASES, TERMS, TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
@@ -261,6 +261,7 @@ VARIANTS = {
         "{update: [critic, encoder, components, decoder, judge]}]"),
     "terms without a game": (TERMS, "terms.prior.weight=2"),
     "terms and a game, by turns": (INFORMED,),
+    "terms, by phases": (PHASES,),
     "what terms measure": (TERMS, "terms.more.minimize=E[q] log q(z|x) - 0.5 * E[q] H(q(z|x)) "
         "+ E[q] KL(q(z|x) || m(z)) - E[q] log m(z) + KL(E[q] c(y|x) || p(y)) + E[q] KL(c(y|x) || q(y|x))",
         "terms.far.minimize=l1(E[q] x, E[p] x) + E[q] l2(x, decoder.x) + E[q] l1(encoder.h)",
@@ -321,7 +322,7 @@ def test_exported_terms_have_the_gradients_and_leave_the_statistics_of_a_step(tm
 
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
 def test_the_code_of_every_spec_is_formatted(tmp_path: Path) -> None:
-    for path in [*SPECS.glob("*.yaml"), TINY, LABELED, TERMS, INFORMED]:
+    for path in [*SPECS.glob("*.yaml"), TINY, LABELED, TERMS, INFORMED, PHASES]:
         plan = compile_spec(load_spec(path))
         model = build(plan, torch.Generator(), torch.full((10,), 0.1))
         source = model_source(plan, model, plan.title, "Its weights are random.")

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from shown import KINDS, images, untrained, write_spec
-from tiny import TERMS
+from tiny import PHASES, TERMS
 from tiny import plan_of as tiny_plan
 
 from ammgraph.evaluation.evaluate import ask
 from ammgraph.evaluation.synthesis import component_means
 from ammgraph.report import curves as curves_module
 from ammgraph.report.curves import collect_curves
+from ammgraph.report.figures import draw_curves
 from ammgraph.report.views import (
     EmbeddingView,
     InterpolationView,
@@ -232,3 +233,14 @@ def test_a_run_without_records_has_no_curves(tmp_path: Path) -> None:
     _, plan = untrained(write_spec(tmp_path, "amm"))
     assert collect_curves(plan, []).panels == ()
     assert collect_curves(plan, LINES[:2]).panels == ()  # one point is no curve
+
+
+def test_curves_of_phases_are_marked_where_a_phase_begins() -> None:
+    lines = [(50, 1), (60, 1), (70, 2), (80, 2), (90, 3), (100, 3)]
+    records = [{"step": step, "epoch": step / 10, "phase": phase, "reconstruction/value": 1.0} for step, phase in lines]
+    plan = tiny_plan(PHASES)
+    curves = collect_curves(plan, records)
+    assert curves.phases == (60, 80)
+    (plate,) = draw_curves(curves)
+    assert plate.caption.endswith("Dotted: phases begin after step 60, 80.")
+    assert collect_curves(plan, [{**record, "phase": 1} for record in records]).phases == ()

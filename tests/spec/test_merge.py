@@ -221,3 +221,22 @@ def test_override_goes_through_mappings_only(tmp_path: Path):
         "--set:4: nothing-to-remove",
         "--set:5: nothing-to-remove",
     ]
+
+
+# ------------------------------------------------------------------------------------------------ entries of lists
+
+
+def test_an_override_sets_an_entry_of_a_list_by_its_number_from_one(tmp_path: Path) -> None:
+    data, _ = merged(tmp_path, "title: child", "training.schedule.2.update=[c]", "training.schedule.1=null")
+    assert data["training"]["schedule"] == [{"update": ["c"]}]
+    data, _ = merged(tmp_path, "title: child", "training.schedule.1.steps=5")
+    assert data["training"]["schedule"] == [{"update": ["a"], "steps": 5}, {"update": ["b"]}]
+
+
+@pytest.mark.parametrize("number", ["0", "3", "99999999999999999999"])
+def test_a_number_beyond_the_list_is_refused(tmp_path: Path, number: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        merged(tmp_path, "title: child", f"training.schedule.{number}.steps=5")
+    (problem,) = caught.value.diagnostics
+    assert problem.message == f"`schedule` has no entry {number[:9]}"
+    assert problem.expected == "1 to 2"
