@@ -1,11 +1,13 @@
 """Optimizers of a plan's networks: how each is made, and what one remembers when a run goes on."""
 
+from collections.abc import Sequence
+
 import torch
 
 from ammgraph.plan.networks import NetworkPlan
 
 
-def optimizer_of(plan: NetworkPlan, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
     """One state for each network (R21); the learning rate is set before every update."""
     how = plan.optimizer
     made: torch.optim.Optimizer = getattr(torch.optim, how.function)(
