@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.layers.initializers import INITIALIZERS
-from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
+from ammgraph.layers.operations import OPERATIONS, Shape, kernels, pair, sides_text
 from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros
 from ammgraph.spec.schema import Row, Spec
@@ -255,17 +255,17 @@ def _operation_shape(
         )
     if does.size is None:
         return row.shape or (out, 1, 1)
-    kernel = Kernel(row.width or 1, row.stride or 1, row.padding or 0)
-    result = (out, does.size(height, kernel), does.size(width, kernel))
+    columns = {"width": row.width or 1, "stride": row.stride or 1, "padding": row.padding or 0}
+    down, right = kernels(**columns)
+    result = (out, does.size(height, down), does.size(width, right))
     fits = min(result[1:]) >= 1
-    too_much = does.adds_padding and kernel.padding >= kernel.width
+    too_much = does.adds_padding and any(kernel.padding >= kernel.width for kernel in (down, right))
     if not fits or too_much:
         return Diagnostic(
             "kernel-mismatch",
             f"the kernel of row `{name}` does not fit its input",
             spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
-            found=f"input {shape_text(in_shape)}, width {kernel.width}, stride {kernel.stride}, "
-            f"padding {kernel.padding}",
+            found=", ".join([f"input {shape_text(in_shape)}", *(f"{n} {sides_text(v)}" for n, v in columns.items())]),
             expected="padding below the width" if fits else "at least one output position",
             hint=f"output size: {does.formula}",
         )
@@ -275,16 +275,16 @@ def _operation_shape(
 def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:
     if row.pool is None:
         return inner
-    size = row.pool.size
-    if inner[1] % size or inner[2] % size:
+    high, wide = pair(row.pool.size)
+    if inner[1] % high or inner[2] % wide:
         return Diagnostic(
             "pool-mismatch",
             f"the windows of `{row.pool}` do not tile row `{path[-1]}`",
             spec.source.value(*path, "pool"),
             found=f"{inner[1]}x{inner[2]} positions",
-            expected=f"height and width divisible by {size}",
+            expected=f"height and width divisible by {sides_text(row.pool.size, ' and ')}",
         )
-    return (inner[0], inner[1] // size, inner[2] // size)
+    return (inner[0], inner[1] // high, inner[2] // wide)
 
 
 def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Diagnostic | None:

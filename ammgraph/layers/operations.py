@@ -11,15 +11,32 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)
+Sides: TypeAlias = int | tuple[int, int]  # of a square, or down and to the right
+
+
+def pair(sides: Sides) -> tuple[int, int]:
+    """Down and to the right."""
+    return (sides, sides) if isinstance(sides, int) else sides
+
+
+def sides_text(sides: Sides, between: str = "x") -> str:
+    """3 or 3x5."""
+    return str(sides) if isinstance(sides, int) else between.join(map(str, sides))
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The columns of a row that moves a window over its input."""
+    """The columns of a row that moves a window over its input, along one of its axes."""
 
     width: int
     stride: int
     padding: int
+
+
+def kernels(width: Sides, stride: Sides, padding: Sides) -> tuple[Kernel, Kernel]:
+    """Down and to the right."""
+    down, right = zip(pair(width), pair(stride), pair(padding), strict=True)
+    return Kernel(*down), Kernel(*right)
 
 
 @dataclass(frozen=True)
@@ -36,12 +53,12 @@ class Linear:
     """
 
     module: str
-    shape: Callable[[Shape, int, int], tuple[int, ...]]
+    shape: Callable[[Shape, int, Sides], tuple[int, ...]]
     positions: Callable[[Shape, Shape], int]
-    fan_in: Callable[[Shape, Shape, Kernel], float] | None = None
+    fan_in: Callable[[Shape, Shape, tuple[Kernel, Kernel]], float] | None = None
     axis: int = 0
 
-    def mean_fan_in(self, inside: Shape, outside: Shape, kernel: Kernel) -> float:
+    def mean_fan_in(self, inside: Shape, outside: Shape, kernel: tuple[Kernel, Kernel]) -> float:
         """Numbers of its input that reach one number of its output, He's fan-in; padding counts, as is usual.
 
         Reference:
@@ -49,7 +66,7 @@ class Linear:
         """
         if self.fan_in is not None:
             return self.fan_in(inside, outside, kernel)
-        return math.prod(self.shape(inside, outside[0], kernel.width)) // outside[0]
+        return math.prod(self.shape(inside, outside[0], (kernel[0].width, kernel[1].width))) // outside[0]
 
 
 def _same_size(size: int, kernel: Kernel) -> int:
@@ -92,18 +109,18 @@ def conv_transpose_size(size: int, kernel: Kernel) -> int:
     return (size - 1) * kernel.stride - 2 * kernel.padding + kernel.width
 
 
-def _conv_transpose_fan_in(inside: Shape, outside: Shape, kernel: Kernel) -> float:
+def _conv_transpose_fan_in(inside: Shape, outside: Shape, kernel: tuple[Kernel, Kernel]) -> float:
     """The mean over positions, some of which are reached by more of the kernel than others.
 
     C (W / stride)^2 far from borders, C where it starts from 1x1. PyTorch takes the output's channels times W^2.
     """
 
-    def reaching(size: int, out: int) -> float:
+    def reaching(size: int, out: int, kernel: Kernel) -> float:
         """The mean number of inputs that reach one of `out` positions along an axis."""
         starts = [place * kernel.stride - kernel.padding for place in range(size)]
         return max(1, sum(max(0, min(start + kernel.width, out) - max(start, 0)) for start in starts)) / out
 
-    return inside[0] * math.prod(map(reaching, inside[1:], outside[1:]))
+    return inside[0] * math.prod(map(reaching, inside[1:], outside[1:], kernel))
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -112,7 +129,7 @@ OPERATIONS: dict[str, Operation] = {
         "a convolution",
         Linear(
             "Conv2d",
-            shape=lambda inside, channels, width: (channels, inside[0], width, width),
+            shape=lambda inside, channels, width: (channels, inside[0], *pair(width)),
             positions=lambda inside, outside: outside[1] * outside[2],
         ),
         size=conv_size,
@@ -124,7 +141,7 @@ OPERATIONS: dict[str, Operation] = {
         "its transpose",
         Linear(
             "ConvTranspose2d",
-            shape=lambda inside, channels, width: (inside[0], channels, width, width),
+            shape=lambda inside, channels, width: (inside[0], channels, *pair(width)),
             positions=lambda inside, outside: inside[1] * inside[2],
             fan_in=_conv_transpose_fan_in,
             axis=1,

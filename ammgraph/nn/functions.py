@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ammgraph.layers.operations import Sides
+
 _ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init}
 
 
@@ -27,14 +29,14 @@ def function(name: str) -> Callable[..., Any]:
 # derivative that a penalty takes.
 
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
     """A convolution."""
     if not padding and x.shape[2:] == weight.shape[2:]:
         return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
     return F.conv2d(x, weight, bias, stride=stride, padding=padding)
 
 
-def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
     """The transpose of a convolution."""
     if not padding and x.shape[2:] == (1, 1):
         out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])

@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from ammgraph.layers.operations import Sides, sides_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.plan.plan import Plan
@@ -69,15 +70,18 @@ def _layers(network: NetworkPlan) -> Table:
     return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right, kind="layers")
 
 
+def _sides(sides: Sides | None) -> str:
+    return "" if sides is None else sides_text(sides)
+
+
 def _layer(row: RowPlan) -> tuple[str, ...]:
     return (
         row.name,
         str(row.input),
         f"chosen by {row.choose}" if row.choose else (row.op or "").replace("_", " "),
         "" if row.op is None else str(row.inner_shape[0]),
-        str(row.columns.get("width", "")),
-        str(row.columns.get("stride", "")),
-        str(row.columns.get("padding", "") or ""),
+        *(_sides(row.columns.get(name)) for name in ("width", "stride")),
+        _sides(row.columns.get("padding") or None),
         row.weight_norm,
         number_text(row.noise) if row.noise else "",
         number_text(row.dropout) if row.dropout else "",

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from ammgraph.diagnostics import counted
+from ammgraph.layers.operations import sides_text
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
 from ammgraph.plan.plan import Plan
@@ -214,7 +215,7 @@ def _columns(row: RowPlan) -> Values:
     if row.linear is not None:
         values |= {"bias": _yes(row.bias), "weights": str(row.weights), "weight norm": row.weight_norm or "none"}
         values |= {"biases": number_text(row.biases)} if row.bias else {}
-    values |= {name: str(value) for name, value in row.columns.items()}
+    values |= {name: sides_text(value) for name, value in row.columns.items()}
     values |= {"noise": number_text(row.noise), "dropout": number_text(row.dropout)}
     values |= {"batchnorm": _yes(row.batchnorm), "norm": str(row.norm or "none")}
     values |= {"activation": str(row.activation or "none")}

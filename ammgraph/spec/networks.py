@@ -7,10 +7,10 @@ from pydantic import Field, StrictBool, create_model
 from ammgraph.layers.norms import NORMS
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
-from ammgraph.spec.columns import ActivationText, NameText, NormText, PoolText
+from ammgraph.spec.columns import ActivationText, AtLeastOne, AtLeastZero, NameText, NormText, PoolText
 from ammgraph.spec.notation import Named
 from ammgraph.spec.training import Weights
-from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole, of_length
+from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, of_length
 
 if TYPE_CHECKING:
     OperationName = str
@@ -62,18 +62,24 @@ class _Columns(Model):
         "weights of its own.",
         examples=[[1, 28, 28]],
     )
-    width: Count | None = Field(
-        None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]
-    )
-    stride: Count | None = Field(None, description="Stride of the kernel in pixels; 1 unless given.", examples=[2])
-    padding: Whole | None = Field(
+    width: AtLeastOne | None = Field(
         None,
-        description="Rows of zeros added on every side, in pixels (of `conv_transpose`: taken away); 0 unless given.",
+        description="Kernel width in pixels, of a square or [down, right]. A row with a width is a layer.",
+        examples=[3],
+    )
+    stride: AtLeastOne | None = Field(
+        None, description="Stride of the kernel in pixels, or [down, right]; 1 unless given.", examples=[2]
+    )
+    padding: AtLeastZero | None = Field(
+        None,
+        description="Rows of zeros added on every side, in pixels, or [above and below, left and right] (of "
+        "`conv_transpose`: taken away); 0 unless given.",
         examples=[1],
     )
     pool: PoolText | None = Field(
         None,
-        description="`max 2`, `avg 6`: pooling after the activation over windows of that width, which must tile.",
+        description="`max 2`, `avg 6 by 4`: pooling after the activation over windows of that width, or height "
+        "by width, which must tile.",
         examples=["max 2"],
     )
     noise: Positive | None = Field(

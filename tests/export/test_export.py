@@ -243,6 +243,11 @@ VARIANTS = {
         "networks.critic.layers.v={input: x, activation: flip}", "networks.critic.layers.hx.input=v",
         "networks.critic.layers.c={input: hx | z, choose: z, activation: tanh}",
         "networks.critic.layers.h.input=hx | c | y"),
+    "rectangles": (TINY, "networks.critic.layers.c={input: x, channels: 4, width: [3, 2], stride: [1, 2], "
+        "padding: [1, 0], pool: avg 2 by 4}", "networks.critic.layers.hx={input: c, channels: 16, width: [4, 1]}",
+        "networks.decoder.layers.h2={input: h, op: conv_transpose, channels: 4, width: [4, 2]}",
+        "networks.decoder.layers.x={input: h2, op: conv_transpose, channels: 1, width: [4, 4], stride: [2, 4], "
+        "padding: [1, 0], activation: sigmoid}"),
     "noise on inputs": (TINY, "networks.encoder.layers.h.noise=0.3", "networks.encoder.layers.y.noise=0.5",
         "networks.decoder.layers.x.noise=0.1", "networks.critic.layers.h.noise=0.2",
         "networks.critic.layers.p.noise=0.4"),

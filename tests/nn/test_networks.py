@@ -233,6 +233,14 @@ OPERATIONS = {
         "op: linear, channels: 3",
         lambda x, w, b: (x.flatten(1) @ w.T + (0 if b is None else b))[..., None, None],
     ),
+    "conv of rectangles": (
+        "channels: 3, width: [3, 2], stride: [2, 1], padding: [1, 0]",
+        lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 0)),
+    ),
+    "conv_transpose of rectangles": (
+        "op: conv_transpose, channels: 3, width: [3, 2], stride: [2, 1], padding: [1, 0]",
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=(2, 1), padding=(1, 0)),
+    ),
     "linear of a shape": (
         "op: linear, shape: [3, 2, 5]",
         lambda x, w, b: (x.flatten(1) @ w.T + (0 if b is None else b)).unflatten(1, (3, 2, 5)),
