@@ -9,7 +9,7 @@ from ammgraph.diagnostics import Diagnostic, Problems
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import OPERATIONS, Shape, kernels, pair, sides_text
 from ammgraph.plan.networks import RowPlan, shape_text
-from ammgraph.spec.notation import Input, Zeros
+from ammgraph.spec.notation import Input, Zeros, factors_of
 from ammgraph.spec.schema import Row, Spec
 
 
@@ -192,14 +192,17 @@ def _weights_of_length_zero(spec: Spec, path: tuple[str, ...], row: RowPlan) -> 
 def _input_shape(spec: Spec, path: tuple[str, ...], read: Input, shapes: Mapping[str, Shape]) -> Shape | Diagnostic:
     parts = []
     for part in read.parts:
-        atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in part]
-        texts = [f"`{atom}` {shape_text(shape)}" for atom, shape in zip(part, atoms, strict=True)]
+        read = [atom for summand in part for atom in factors_of(summand)]
+        atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in read]
         if len({shape[0] for shape in atoms}) > 1 or _extent(atoms) is None:
+            texts = {str(atom): f"`{atom}` {shape_text(shape)}" for atom, shape in zip(read, atoms, strict=True)}
+            found = [" * ".join(texts[str(atom)] for atom in factors_of(summand)) for summand in part]
+            does = "adds" if len(part) > 1 else "multiplies"
             return Diagnostic(
                 "shape-mismatch",
-                f"row `{path[-1]}` adds things of different shapes",
+                f"row `{path[-1]}` {does} things of different shapes",
                 spec.source.value(*path, "input"),
-                found=" + ".join(texts),
+                found=" + ".join(found),
                 expected="equal channels, and equal height and width or 1x1",
             )
         parts.append((atoms[0][0], *(_extent(atoms) or (1, 1))))

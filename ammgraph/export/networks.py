@@ -10,7 +10,7 @@ from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commente
 from ammgraph.layers.operations import POOLS, UNSAID, Linear
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.columns import Activation
-from ammgraph.spec.notation import Named, Zeros
+from ammgraph.spec.notation import Named, Times, Zeros, factors_of
 
 _INDENT = " " * 8
 
@@ -169,7 +169,7 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
 def _logits(table: _Table, row: str) -> str:
     """The name of what a categorical row's activation acts on: the row that it reads, if it does nothing else to it."""
     plan = table.network.row(row)
-    if plan.passes_on and len(plan.input.parts) == 1 and len(plan.input.parts[0]) == 1 and plan.reads:
+    if plan.passes_on and plan.input.single and plan.reads:
         return table.local.of(plan.reads[0])
     return table.local.of(f"{row}/logits", f"{row}_logits")
 
@@ -185,17 +185,22 @@ def _long(target: str, value: str) -> list[str]:
 
 
 def _input(table: _Table, row: RowPlan, like: str) -> str:
-    """Sums, then concatenation along channels, for which a vector is repeated over height and width."""
-    sums = [" + ".join(_atom(table, atom, like) for atom in part) for part in row.input.parts]
+    """Products, sums, then concatenation along channels, for which a vector is repeated over height and width."""
+    sums = [" + ".join(_product(table, summand, like) for summand in part) for part in row.input.parts]
     if len(sums) == 1:
         return sums[0]
     height, width = row.in_shape[1:]
     parts = []
     for part, value in zip(row.input.parts, sums, strict=True):
-        small = (height, width) != (1, 1) and all(_is_vector(table.network, atom) for atom in part)
-        value = f"({value})" if small and len(part) > 1 else value
+        atoms = [atom for summand in part for atom in factors_of(summand)]
+        small = (height, width) != (1, 1) and all(_is_vector(table.network, atom) for atom in atoms)
+        value = f"({value})" if small and len(atoms) > 1 else value
         parts.append(f"{value}.expand(-1, -1, {height}, {width})" if small else value)
     return f"torch.cat([{', '.join(parts)}], dim=1)"
+
+
+def _product(table: _Table, summand: Named | Zeros | Times, like: str) -> str:
+    return " * ".join(_atom(table, atom, like) for atom in factors_of(summand))
 
 
 def _atom(table: _Table, atom: Named | Zeros, like: str) -> str:

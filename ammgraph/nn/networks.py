@@ -17,7 +17,7 @@ from ammgraph.layers.operations import POOLS
 from ammgraph.nn.functions import chosen, function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.columns import Activation
-from ammgraph.spec.notation import Input, Named, Zeros
+from ammgraph.spec.notation import Input, Named, Times, Zeros, factors_of
 
 
 class Mode(Enum):
@@ -223,7 +223,7 @@ def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:
 
 
 def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, int], zero: Tensor) -> Tensor:
-    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width.
+    """Products, then sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width.
 
     Args:
         read: the expression.
@@ -233,13 +233,21 @@ def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, i
     """
     parts = []
     for part in read.parts:
-        total = _atom(part[0], values, zero)
-        for atom in part[1:]:
-            total = total + _atom(atom, values, zero)
+        total = _summand(part[0], values, zero)
+        for summand in part[1:]:
+            total = total + _summand(summand, values, zero)
         parts.append(total)
     if len(parts) == 1:
         return parts[0]
     return torch.cat([part.expand(-1, -1, *shape[1:]) for part in parts], dim=1)
+
+
+def _summand(summand: Named | Zeros | Times, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:
+    first, *others = factors_of(summand)
+    product = _atom(first, values, zero)
+    for factor in others:
+        product = product * _atom(factor, values, zero)
+    return product
 
 
 def _atom(atom: Named | Zeros, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_tex
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, TurnPlan
 from ammgraph.show.text import formula_text, layer_text, range_text
-from ammgraph.spec.notation import Input, number_text, side_text
+from ammgraph.spec.notation import Input, factors_of, number_text, side_text
 from ammgraph.spec.schema import Spec
 
 K = TypeVar("K")
@@ -224,8 +224,9 @@ def _columns(row: RowPlan) -> Values:
 
 
 def _input(read: Input) -> str:
-    """The input with its sums in one order: `b + a` is `a + b`."""
-    return " | ".join(" + ".join(sorted(map(str, part))) for part in read.parts)
+    """The input with its products and sums in one order: `b + a` is `a + b`."""
+    parts = [[" * ".join(sorted(map(str, factors_of(summand)))) for summand in part] for part in read.parts]
+    return " | ".join(" + ".join(sorted(part)) for part in parts)
 
 
 def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:

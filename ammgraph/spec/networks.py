@@ -33,8 +33,8 @@ class _Columns(Model):
     """The columns of a row that stand in no table."""
 
     input: Expression = Field(
-        description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
-        "binds tighter), `zeros(64)` is 64 channels of zeros.",
+        description="What it reads, rows and variables by name: `y1 + z1` adds, `gate * h` multiplies, `x5 | y2 | z2` "
+        "joins channels (`*` binds tighter than `+`, and that than `|`), `zeros(64)` is 64 channels of zeros.",
         examples=["h | y | z"],
     )
     op: OperationName | None = Field(

@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean, stop_if
 from ammgraph.spec.data_sets import DATA_SETS
-from ammgraph.spec.notation import Factor, NotationError, parse_factor
+from ammgraph.spec.notation import Factor, parse_factor
+from ammgraph.spec.tokens import NotationError
 from ammgraph.start.tables import Size, size_text
 
 # A variable whose name begins so is one of these, unless an option says otherwise; any other one is real.

@@ -370,6 +370,7 @@ def test_an_input_sums_first_then_joins_and_repeats_one_position_over_all() -> N
 def test_an_expression_of_rows_is_evaluated_like_a_row_s_input() -> None:
     a, b = normal(6, 2, 1, 1), normal(6, 2, 1, 1, seed=2)
     assert torch.equal(evaluate_input(parse_input("a + b", {}), {"a": a, "b": b}), a + b)
+    assert torch.equal(evaluate_input(parse_input("a * b + a", {}), {"a": a, "b": b}), a * b + a)
     assert torch.equal(
         evaluate_input(parse_input("zeros(3)", {}), {"a": a}), torch.zeros(6, 3, 1, 1, dtype=torch.float64)
     )
