@@ -80,6 +80,14 @@ def _contradictions(spec: Spec, path: tuple[str, ...], row: Row, operation: str 
             expected="one of them",
             hint="`batchnorm: null` removes it if it is inherited",
         )
+    if row.pool is not None and row.upsample is not None:
+        yield Diagnostic(
+            "conflicting-keys",
+            f"row `{path[-1]}` has `pool` and `upsample`",
+            spec.source.key(*path, "upsample"),
+            expected="one of them, or two rows",
+            hint="`pool: null` removes it if it is inherited",
+        )
     if row.shape is not None and row.channels is not None:
         yield Diagnostic(
             "conflicting-keys",

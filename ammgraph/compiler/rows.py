@@ -140,6 +140,7 @@ def _infer_row(
         noise=row.noise or 0.0,
         weight_norm="".join(row.weight_norms),
         norm=row.norm,
+        upsample=row.upsample,
         choose="" if row.choose is None else row.choose.name,
     )
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
@@ -276,6 +277,9 @@ def _operation_shape(
 
 
 def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:
+    if row.upsample is not None:
+        down, right = pair(row.upsample.size)
+        return (inner[0], inner[1] * down, inner[2] * right)
     if row.pool is None:
         return inner
     high, wide = pair(row.pool.size)
@@ -343,7 +347,7 @@ def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
     if _removes_constants(row):
         return False
     readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.names)]
-    plain = row.activation is None and row.pool is None and name not in outputs
+    plain = row.activation is None and row.pool is None and row.upsample is None and name not in outputs
     normalised = [
         _removes_constants(reader) and reader.width is None and reader.op is None and not reader.dropout
         for reader in readers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ammgraph.diagnostics import counted
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
-from ammgraph.layers.operations import POOLS, UNSAID, Linear
+from ammgraph.layers.operations import POOLS, UNSAID, UPSAMPLES, Linear
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Named, Times, Zeros, factors_of
@@ -160,6 +160,8 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap(*_activation(row.name, row.activation))
     if row.pool is not None:
         wrap(f"{POOLS[row.pool.kind]}(", f", {row.pool.size})")
+    if row.upsample is not None:
+        wrap(f"{UPSAMPLES[row.upsample.kind]}(", f", scale_factor={row.upsample.size})")
     *before, last = [*lines, f"{_INDENT}{target} = {value}"]
     if len(last) > WIDTH:
         return [*before, f"{_INDENT}# {shape_text(row.out_shape)}", *_long(target, value)]

@@ -171,3 +171,5 @@ UNSAID = {"width": 1, "stride": 1, "padding": 0}  # columns where nothing is sai
 
 # Kind of a pooling -> what computes it, from x and the size of its windows.
 POOLS: dict[str, str] = {"max": "F.max_pool2d", "avg": "F.avg_pool2d"}
+# Kind of an enlargement -> what computes it, from x and how often each position is repeated, as `scale_factor`.
+UPSAMPLES: dict[str, str] = {"nearest": "F.interpolate"}

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.norms import EPSILON
-from ammgraph.layers.operations import POOLS
+from ammgraph.layers.operations import POOLS, UPSAMPLES
 from ammgraph.nn.functions import chosen, function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.columns import Activation
@@ -208,6 +208,8 @@ class Network(nn.Module):
             x = _activate(plan.activation, x, noise, site, mode)
         if plan.pool is not None:
             x = function(POOLS[plan.pool.kind])(x, plan.pool.size)
+        if plan.upsample is not None:
+            x = function(UPSAMPLES[plan.upsample.kind])(x, scale_factor=plan.upsample.size)
         values[plan.name] = x
 
 
@@ -263,7 +265,7 @@ def _folded(plan: NetworkPlan) -> dict[str, str]:
     folded = {}
     for row in plan.rows:
         found = readers.get(row.name, [])
-        leaky = row.activation is not None and row.activation.name == "leaky_relu" and row.pool is None
+        leaky = row.activation is not None and row.activation.name == "leaky_relu" and not row.resized
         reader = found[0] if leaky and len(found) == 1 else None
         if reader and reader.dropout and not reader.noise and reader.op and len(reader.input.names) == 1:
             folded[row.name] = reader.name

@@ -166,4 +166,4 @@ def _kept(row: RowPlan) -> int:
     combines = not row.input.single
     steps = (row.op is not None or bool(row.choose)) + row.normalised + (row.activation is not None)
     copies = combines + bool(row.noise) + 2 * bool(row.dropout)
-    return before * copies + inner * steps + (after if row.pool is not None else 0)
+    return before * copies + inner * steps + (after if row.resized else 0)

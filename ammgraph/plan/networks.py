@@ -6,7 +6,7 @@ from typing import Literal
 
 from ammgraph.layers.operations import OPERATIONS, Linear, Operation, Shape, Sides, kernels, pair
 from ammgraph.layers.weights import WEIGHT_NORMS, Sizes, WeightNorm
-from ammgraph.spec.columns import Activation, Norm, Pool
+from ammgraph.spec.columns import Activation, Norm, Pool, Upsample
 from ammgraph.spec.notation import Input
 from ammgraph.spec.training import Optimizer, Weights
 
@@ -47,7 +47,7 @@ class RowPlan:
     name: str
     input: Input
     in_shape: Shape
-    inner_shape: Shape  # before the pool
+    inner_shape: Shape  # before pool or upsample
     out_shape: Shape
     op: str | None  # of `layers.operations`
     width: Sides
@@ -65,6 +65,7 @@ class RowPlan:
     noise: float = 0.0  # standard deviation of what is added to its input in training
     weight_norm: str = ""  # of `layers.weights`
     norm: Norm | None = None
+    upsample: Upsample | None = None
     choose: str = ""  # what chooses one of the runs of channels that it reads
 
     @property
@@ -115,6 +116,11 @@ class RowPlan:
     def units(self) -> int:
         """Numbers of its output with weights and a bias of their own: channels, or all of a vector."""
         return math.prod(self.inner_shape) if self.shaped else self.inner_shape[0]
+
+    @property
+    def resized(self) -> bool:
+        """Whether something changes height and width after its activation."""
+        return self.pool is not None or self.upsample is not None
 
     @property
     def normalised(self) -> bool:

@@ -87,7 +87,7 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
         number_text(row.dropout) if row.dropout else "",
         "batch" if row.batchnorm else str(row.norm or ""),
         "" if row.activation is None else str(row.activation),
-        "" if row.pool is None else str(row.pool),
+        f"upsample {row.upsample}" if row.upsample is not None else str(row.pool or ""),
         shape_text(row.out_shape),
         f"{row.parameters:,}" if row.parameters else "",
         f"{row.multiply_adds:,}" if row.multiply_adds else "",

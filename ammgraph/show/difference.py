@@ -219,7 +219,7 @@ def _columns(row: RowPlan) -> Values:
     values |= {"noise": number_text(row.noise), "dropout": number_text(row.dropout)}
     values |= {"batchnorm": _yes(row.batchnorm), "norm": str(row.norm or "none")}
     values |= {"activation": str(row.activation or "none")}
-    values |= {"pool": str(row.pool or "none")}
+    values |= {"pool": str(row.pool or "none"), "upsample": str(row.upsample or "none")}
     return values | {"output": shape_text(row.out_shape)}
 
 

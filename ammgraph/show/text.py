@@ -119,6 +119,7 @@ def layer_text(row: RowPlan) -> str:
     parts += [f"{row.norm} norm"] if row.norm is not None else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
+    parts += [f"upsample {row.upsample}"] if row.upsample is not None else []
     return " ".join(parts)
 
 

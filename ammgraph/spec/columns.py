@@ -1,6 +1,6 @@
 """The texts of columns of a row: activations, normalisations, poolings, each a word and perhaps a number."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, InstanceOf, ValidationInfo, WithJsonSchema
 
 from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
 from ammgraph.layers.norms import NORMS, NormKind
-from ammgraph.layers.operations import POOLS, Sides, sides_text
+from ammgraph.layers.operations import POOLS, UPSAMPLES, Sides, sides_text
 from ammgraph.spec.notation import LARGEST_COUNT, Named, number_text, parse_name
 from ammgraph.spec.values import (
     ARITHMETIC,
@@ -87,12 +87,31 @@ class Pool:
         return f"{self.kind} {sides_text(self.size, ' by ')}"
 
 
+@dataclass(frozen=True)
+class Upsample:
+    """`nearest 2`, `nearest 2 by 3`: every position repeated, down and to the right."""
+
+    kind: str  # of `layers.operations`
+    size: Sides
+
+    def __str__(self) -> str:
+        return f"{self.kind} {sides_text(self.size, ' by ')}"
+
+
 def _pool(value: object, info: ValidationInfo) -> Pool:
-    text = text_of(value, "a text, as in `max 2` or `avg 6`")
+    return Pool(*_kind_and_sides(text_of(value, "a text, as in `max 2` or `avg 6`"), info, POOLS, "a pooling"))
+
+
+def _upsample(value: object, info: ValidationInfo) -> Upsample:
+    return Upsample(*_kind_and_sides(text_of(value, "a text, as in `nearest 2`"), info, UPSAMPLES, "an upsampling"))
+
+
+def _kind_and_sides(text: str, info: ValidationInfo, known: Collection[str], what: str) -> tuple[str, Sides]:
+    """`max 2`, `avg 6 by 4` -> the word and the sides of its windows."""
     kind, size, offset = _word_and_number(text)
-    if kind not in POOLS:
-        expected = f"as in {' or '.join(f'`{name} 2`' for name in POOLS)}"
-        raise problem("unknown-value", f"`{kind}` is not a pooling", expected=expected)
+    if kind not in known:
+        expected = f"as in {' or '.join(f'`{name} 2`' for name in known)}"
+        raise problem("unknown-value", f"`{kind}` is not {what}", expected=expected)
     if not size:
         raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
     high, by, wide = size.partition(" by ")
@@ -102,7 +121,7 @@ def _pool(value: object, info: ValidationInfo) -> Pool:
         if not 1 <= number <= LARGEST_COUNT:
             message, found = f"the window of `{kind}` is out of range", f"`{number}`"
             raise problem("out-of-range", message, start=offset, end=len(text), found=found, expected="at least 1")
-    return Pool(kind, _as_sides(sides))
+    return kind, _as_sides(sides)
 
 
 def _as_sides(numbers: Sequence[int]) -> Sides:
@@ -185,8 +204,9 @@ _ACTIVATION_SCHEMA = text_schema(
     words=[_example(name) for name in ACTIVATIONS],
     meanings=[kind.meaning for kind in ACTIVATIONS.values()],
 )
-_POOL_SCHEMA = text_schema(
-    rf"^\s*(?:{'|'.join(POOLS)}) {ARITHMETIC}(?: by {ARITHMETIC})?$", words=[f"{kind} 2" for kind in POOLS]
+_POOL_SCHEMA, _UPSAMPLE_SCHEMA = (
+    text_schema(rf"^\s*(?:{'|'.join(kinds)}) {ARITHMETIC}(?: by {ARITHMETIC})?$", words=[f"{kind} 2" for kind in kinds])
+    for kinds in (POOLS, UPSAMPLES)
 )
 _NORM_SCHEMA = text_schema(
     rf"^\s*(?:(?:{'|'.join(name for name, kind in NORMS.items() if not kind.counted)})\s*"
@@ -201,3 +221,4 @@ NormText = Annotated[InstanceOf[Norm], BeforeValidator(_norm), _NORM_SCHEMA]
 PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
 AtLeastOne = Annotated[int | tuple[int, int], _sides(1), _sides_schema(1)]
 AtLeastZero = Annotated[int | tuple[int, int], _sides(0), _sides_schema(0)]
+UpsampleText = Annotated[InstanceOf[Upsample], BeforeValidator(_upsample), _UPSAMPLE_SCHEMA]

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, create_model
 from ammgraph.layers.norms import NORMS
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
-from ammgraph.spec.columns import ActivationText, AtLeastOne, AtLeastZero, NameText, NormText, PoolText
+from ammgraph.spec.columns import ActivationText, AtLeastOne, AtLeastZero, NameText, NormText, PoolText, UpsampleText
 from ammgraph.spec.notation import Named
 from ammgraph.spec.training import Weights
 from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, of_length
@@ -81,6 +81,12 @@ class _Columns(Model):
         description="`max 2`, `avg 6 by 4`: pooling after the activation over windows of that width, or height "
         "by width, which must tile.",
         examples=["max 2"],
+    )
+    upsample: UpsampleText | None = Field(
+        None,
+        description="`nearest 2`, `nearest 2 by 3`: every position repeated so often, down and to the right, after the "
+        "activation.",
+        examples=["nearest 2"],
     )
     noise: Positive | None = Field(
         None,

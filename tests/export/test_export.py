@@ -256,6 +256,11 @@ VARIANTS = {
         "networks.critic.layers.s={input: y, channels: 4, width: 1}",
         "networks.critic.layers.hx={input: c * s + s | s * s, op: linear, channels: 16}"),
     "products in densities": (TERMS, "networks.encoder.layers.z.input=z_mu * z_mu + z_sigma"),
+    "images that grow by repetition": (TINY, "networks.decoder.layers.u={input: h, op: linear, shape: [4, 2, 4], "
+        "activation: leaky_relu 0.2, upsample: nearest 4 by 2}", "networks.decoder.layers.x={input: u, channels: 1, "
+        "width: 3, padding: 1, dropout: 0.2, activation: sigmoid}",
+        "networks.critic.layers.u={input: x, upsample: nearest 2}",
+        "networks.critic.layers.hx={input: u, channels: 16, width: 16}"),
     "noise on inputs": (TINY, "networks.encoder.layers.h.noise=0.3", "networks.encoder.layers.y.noise=0.5",
         "networks.decoder.layers.x.noise=0.1", "networks.critic.layers.h.noise=0.2",
         "networks.critic.layers.p.noise=0.4"),

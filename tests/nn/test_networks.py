@@ -207,6 +207,17 @@ def test_pools_take_the_largest_and_the_mean_of_windows_that_tile_the_row() -> N
     assert mean.flatten().tolist() == [7.5, 23.5]
 
 
+def test_upsampling_repeats_every_position_and_has_two_derivatives() -> None:
+    x = normal(2, 2, 4, 4).requires_grad_()
+    found = compute(encoder("h: {input: x, activation: tanh, upsample: nearest 2 by 3}"), x)["h"]
+    expected = x.tanh().repeat_interleave(2, 2).repeat_interleave(3, 3)
+    assert torch.equal(found, expected)
+    slopes = [torch.autograd.grad(v.square().sum(), x, create_graph=True)[0] for v in (found, expected)]
+    seconds = [torch.autograd.grad(slope.square().sum(), x)[0] for slope in slopes]
+    assert close(*slopes)
+    assert close(*seconds)
+
+
 # --------------------------------------------------------------------------------------------------------- operations
 
 OPERATIONS = {

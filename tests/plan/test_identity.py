@@ -57,6 +57,7 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), POOLED % "width: [3, 2], pool: max 6 by 7", POOLED % "width: [2, 3], pool: max 7 by 6"),
     ((), POOLED % "width: [8, 1], stride: [1, 8]", POOLED % "width: [8, 2], stride: [1, 8]"),
     ((), POOLED % "width: 2, stride: [6, 2], pool: max 2 by 4", POOLED % "width: 2, stride: [2, 6], pool: max 4 by 2"),
+    ((), POOLED % "width: 8", POOLED % "width: 8, upsample: nearest 1"),
     ((FLAT,), LINEAR % "2, 2, 1", LINEAR % "4, 1, 1"),
     (CHOICES, COMPONENTS + "z_mu={input: m, choose: y}", COMPONENTS + "z_mu={input: m, choose: k}"),
     ((), ENCODER + "h.weightnorm=false", ENCODER + "h.weightnorm=true"),
