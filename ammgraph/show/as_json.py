@@ -3,7 +3,7 @@
 version, title, plan_hash
 variables        [{name, kind, shape [C, H, W], range}]
 networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows}]; a row has the columns of a layer
-                 table as they take effect, `in_shape`, `inner_shape` (before pool or upsample), `out_shape`, `parameters`,
+                 table as they take effect, `in_shape`, `inner_shape` (before `pool`), `out_shape`, `parameters`,
                  `multiply_adds` of one example, and `memory`, its bytes in one step
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
                  `needed`, and `origin`, whose `kind` is data, prior, draw or network
