@@ -8,7 +8,7 @@ from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.spec.schema import Row, Spec
 
-LAYER_COLUMNS = ("shape", "stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
+LAYER_COLUMNS = ("shape", "heads", "stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
 
 
 def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:

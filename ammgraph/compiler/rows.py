@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ammgraph.compiler.order import in_order
-from ammgraph.diagnostics import Diagnostic, Problems
+from ammgraph.diagnostics import Diagnostic, Problems, counted
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.operations import OPERATIONS, Shape, kernels, pair, sides_text
 from ammgraph.plan.networks import RowPlan, shape_text
@@ -141,6 +141,7 @@ def _infer_row(
         weight_norm="".join(row.weight_norms),
         norm=row.norm,
         upsample=row.upsample,
+        heads=row.heads or 1,
         choose="" if row.choose is None else row.choose.name,
     )
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
@@ -154,8 +155,9 @@ def _counted(row: RowPlan) -> RowPlan:
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
     own = sum(map(math.prod, row.learned.values())) + row.units * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
-    chosen = math.prod(row.in_shape) if row.choose else 0
-    return replace(row, parameters=weights + own, multiply_adds=weights * uses + chosen)
+    other = math.prod(row.in_shape) if row.choose else 0
+    other += 0 if row.operation is None else row.operation.multiply_adds(row.in_shape, row.inner_shape)
+    return replace(row, parameters=weights + own, multiply_adds=weights * uses + other)
 
 
 def _chosen_shape(
@@ -249,13 +251,22 @@ def _operation_shape(
         return found
     channels, height, width = in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
-    if does.weights is None and channels % out:
+    if does.weights is None and does.runs is None and channels % out:
         return Diagnostic(
             "channels-mismatch",
             f"row `{name}` has {out} groups of channels, which do not divide the {channels} that it reads",
             spec.source.value(*path, "channels"),
             found=f"{channels}, from `{row.input}`",
             expected=f"a divisor of {channels}",
+        )
+    heads = row.heads or 1
+    if does.runs is not None and (channels != does.runs * out or out % heads):
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{name}` takes {does.runs} runs of {out} channels, in {counted(heads, 'head')} of one size",
+            spec.source.value(*path, "channels"),
+            found=f"{channels}, from `{row.input}`",
+            expected=f"{does.runs} times `channels`, and `channels` a multiple of `heads`",
         )
     if does.size is None:
         return row.shape or (out, 1, 1)

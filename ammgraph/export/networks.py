@@ -133,7 +133,10 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
     if row.choose:
         wrap("chosen(", f", {table.local.of(row.choose)})")
-    if row.operation is not None and row.linear is None:
+    if row.operation is not None and row.linear is None and row.columns:
+        columns = ", ".join(str(value) for value in row.columns.values())
+        wrap(f"{row.operation.torch}(", f", {columns})")
+    elif row.operation is not None and row.linear is None:
         wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
     elif row.shaped:
         wrap(f"self.{own[row.name]}(torch.flatten(", f", 1)).unflatten(1, {row.inner_shape})")

@@ -2,7 +2,8 @@
 
 An operation has weights, or it reduces groups of channels to one each. `torch` is `F.`, `torch.` or a function of
 `nn.functions`. With weights it is called with x, the weight, the bias or None, and by name with the operation's columns
-less the width; without, with the groups, B x n x C/n x H x W for n channels, and `dim=2`.
+less the width; without, with x and its columns, or, where it has none, with the groups, B x n x C/n x H x W for n
+channels, and `dim=2`.
 """
 
 import math
@@ -80,12 +81,15 @@ class Operation:
     Args:
         torch: what computes it.
         meaning: what it is, for the language reference.
-        weights: those of a linear map; without any, channel k is a function of the k-th of as many groups of
-            consecutive channels, at every position, and nothing learns.
+        weights: those of a linear map; without any, and without columns, channel k is a function of the k-th of as
+            many groups of consecutive channels, at every position, and nothing learns.
         size: of an axis of the input, kernel -> of the output; None where the output is one vector.
         formula: `size` as a hint.
         columns: those of a kernel that it has.
         adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
+        runs: how many times the channels of its output its input has; any multiple unless given.
+        multiply_adds: input, output -> of one example, where it has no weights.
+        held: output, heads -> numbers that its backward pass needs beside its input and output.
         shaped: its output may be given a `shape`, each number of which has weights of its own.
     """
 
@@ -96,6 +100,9 @@ class Operation:
     formula: str = "in"
     columns: tuple[str, ...] = ()
     adds_padding: bool = True
+    runs: int | None = None
+    multiply_adds: Callable[[Shape, Shape], int] = lambda inside, outside: 0
+    held: Callable[[Shape, int], int] = lambda outside, heads: 0
     shaped: bool = False
 
 
@@ -163,11 +170,20 @@ OPERATIONS: dict[str, Operation] = {
         formula="1",
         shaped=True,
     ),
+    "attention": Operation(
+        "attention",
+        "of q, k and v, the thirds of the input's channels: softmax(q^T k / sqrt(d)) v over positions, for each of "
+        "`heads` groups of d channels (Vaswani et al. 2017)",
+        columns=("heads",),
+        runs=3,
+        multiply_adds=lambda inside, outside: 2 * outside[0] * (outside[1] * outside[2]) ** 2,
+        held=lambda outside, heads: 2 * heads * (outside[1] * outside[2]) ** 2,
+    ),
     "lse": Operation("lse", "log(sum(exp(x))) over each of `channels` groups of consecutive channels"),
     "max": Operation("torch.amax", "the largest of each of `channels` groups of consecutive channels"),
 }
 
-UNSAID = {"width": 1, "stride": 1, "padding": 0}  # columns where nothing is said
+UNSAID = {"width": 1, "stride": 1, "padding": 0, "heads": 1}  # columns where nothing is said
 
 # Kind of a pooling -> what computes it, from x and the size of its windows.
 POOLS: dict[str, str] = {"max": "F.max_pool2d", "avg": "F.avg_pool2d"}

@@ -103,6 +103,18 @@ def lse(x: Tensor, dim: int) -> Tensor:
     return torch.logsumexp(x.to(torch.promote_types(x.dtype, torch.float32)), dim)
 
 
+def attention(x: Tensor, heads: int) -> Tensor:
+    """softmax(q^T k / sqrt(d)) v over positions, q, k, v thirds of the channels of x; d channels to a head.
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, arXiv:1706.03762.
+    """
+    # Not `F.scaled_dot_product_attention`: its fast forms have one derivative, and a penalty takes two.
+    q, k, v = x.flatten(2).unflatten(1, (3, heads, -1)).unbind(1)
+    weights = torch.softmax(q.transpose(2, 3) @ k / math.sqrt(q.shape[2]), dim=3)
+    return (v @ weights.transpose(2, 3)).flatten(1, 2).unflatten(2, x.shape[2:])
+
+
 def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
     """Give exp(x / 2) eps, eps ~ N(0, 1): noise of log-variance x; 0 without eps."""
     if eps is None:

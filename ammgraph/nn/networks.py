@@ -181,7 +181,8 @@ class Network(nn.Module):
         if plan.choose:
             x = chosen(x, values[plan.choose])
         if plan.operation is not None and plan.linear is None:
-            x = function(plan.operation.torch)(groups(x, plan.inner_shape[0]), dim=2)
+            of = function(plan.operation.torch)
+            x = of(x, **plan.columns) if plan.columns else of(groups(x, plan.inner_shape[0]), dim=2)
         elif plan.operation is not None:
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
             x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)

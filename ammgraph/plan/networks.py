@@ -66,6 +66,7 @@ class RowPlan:
     weight_norm: str = ""  # of `layers.weights`
     norm: Norm | None = None
     upsample: Upsample | None = None
+    heads: int = 1
     choose: str = ""  # what chooses one of the runs of channels that it reads
 
     @property

@@ -2,6 +2,7 @@
 
 from markupsafe import Markup
 
+from ammgraph.diagnostics import counted
 from ammgraph.layers.operations import Sides, sides_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
@@ -70,6 +71,11 @@ def _layers(network: NetworkPlan) -> Table:
     return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right, kind="layers")
 
 
+def _layer_name(row: RowPlan) -> str:
+    name = (row.op or "").replace("_", " ")
+    return f"{name}, {counted(row.heads, 'head')}" if "heads" in row.columns else name
+
+
 def _sides(sides: Sides | None) -> str:
     return "" if sides is None else sides_text(sides)
 
@@ -78,7 +84,7 @@ def _layer(row: RowPlan) -> tuple[str, ...]:
     return (
         row.name,
         str(row.input),
-        f"chosen by {row.choose}" if row.choose else (row.op or "").replace("_", " "),
+        f"chosen by {row.choose}" if row.choose else _layer_name(row),
         "" if row.op is None else str(row.inner_shape[0]),
         *(_sides(row.columns.get(name)) for name in ("width", "stride")),
         _sides(row.columns.get("padding") or None),

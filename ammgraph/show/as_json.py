@@ -120,7 +120,7 @@ def _row(row: RowPlan, share: int) -> Json:
         **_fields(row, "name", "input", "op"),
         "choose": row.choose or None,
         "channels": row.inner_shape[0],
-        **{name: _plain(row.columns.get(name)) for name in ("width", "stride", "padding")},
+        **{name: _plain(row.columns.get(name)) for name in ("width", "stride", "padding", "heads")},
         **_fields(row, "bias", "noise", "dropout", "batchnorm", "norm", "activation", "pool", "upsample"),
         "initializer": _fields(row, "weights", "biases") if row.linear is not None else None,
         "weight_norm": row.weight_norm or None,

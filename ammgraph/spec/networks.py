@@ -76,6 +76,9 @@ class _Columns(Model):
         "`conv_transpose`: taken away); 0 unless given.",
         examples=[1],
     )
+    heads: Count | None = Field(
+        None, description="Heads of `attention`, which divide its channels; 1 unless given.", examples=[4]
+    )
     pool: PoolText | None = Field(
         None,
         description="`max 2`, `avg 6 by 4`: pooling after the activation over windows of that width, or height "

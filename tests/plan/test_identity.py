@@ -12,6 +12,10 @@ from ammgraph.spec.load import load_spec
 
 LOGIT = "networks.critic.layers.p={input: h, op: %s, channels: 1}"
 ENCODER = "networks.encoder.layers."
+ATTENTION = (
+    "networks.critic.layers={hx: {input: x, channels: 12, width: 8}, p: {input: h | y | z, channels: 1, width: 1}, "
+    "h: {input: hx, op: attention, channels: 4, heads: %s}}"
+)
 FLAT = ENCODER + "h={input: v, op: linear, channels: 16}"
 LINEAR = ENCODER + "v={input: x, op: linear, shape: [%s]}"
 COMPONENTS = "networks.components.layers."
@@ -58,6 +62,7 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), POOLED % "width: [8, 1], stride: [1, 8]", POOLED % "width: [8, 2], stride: [1, 8]"),
     ((), POOLED % "width: 2, stride: [6, 2], pool: max 2 by 4", POOLED % "width: 2, stride: [2, 6], pool: max 4 by 2"),
     ((), POOLED % "width: 8", POOLED % "width: 8, upsample: nearest 1"),
+    ((), ATTENTION % 1, ATTENTION % 2),
     ((FLAT,), LINEAR % "2, 2, 1", LINEAR % "4, 1, 1"),
     (CHOICES, COMPONENTS + "z_mu={input: m, choose: y}", COMPONENTS + "z_mu={input: m, choose: k}"),
     ((), ENCODER + "h.weightnorm=false", ENCODER + "h.weightnorm=true"),

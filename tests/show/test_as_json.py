@@ -12,7 +12,7 @@ from ammgraph.show.as_json import as_json
 from ammgraph.spec.shipped import shipped_specs
 
 ROW = (
-    *("name", "input", "op", "choose", "channels", "width", "stride", "padding"),
+    *("name", "input", "op", "choose", "channels", "width", "stride", "padding", "heads"),
     *("bias", "noise", "dropout"),
     *("batchnorm", "norm", "activation", "pool", "upsample", "initializer", "weight_norm"),
     *("in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds", "memory"),
