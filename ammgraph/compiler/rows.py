@@ -195,10 +195,10 @@ def _weights_of_length_zero(spec: Spec, path: tuple[str, ...], row: RowPlan) -> 
 def _input_shape(spec: Spec, path: tuple[str, ...], read: Input, shapes: Mapping[str, Shape]) -> Shape | Diagnostic:
     parts = []
     for part in read.parts:
-        read = [atom for summand in part for atom in factors_of(summand)]
-        atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in read]
+        all_read = [atom for summand in part for atom in factors_of(summand)]
+        atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in all_read]
         if len({shape[0] for shape in atoms}) > 1 or _extent(atoms) is None:
-            texts = {str(atom): f"`{atom}` {shape_text(shape)}" for atom, shape in zip(read, atoms, strict=True)}
+            texts = {str(atom): f"`{atom}` {shape_text(shape)}" for atom, shape in zip(all_read, atoms, strict=True)}
             found = [" * ".join(texts[str(atom)] for atom in factors_of(summand)) for summand in part]
             does = "adds" if len(part) > 1 else "multiplies"
             return Diagnostic(

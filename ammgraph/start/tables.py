@@ -150,10 +150,10 @@ def _shrinking(image: str, shape: tuple[int, int, int], fresh: Callable[[str], s
 
 def _growing(image: str, last: str, shape: tuple[int, int, int], fresh: Callable[[str], str]) -> Rows:
     """Transposed convolutions from 1x1 to the image: first to at most 7x7, then n -> 2n, or 2n + 1 to an odd size."""
-    kernels, sizes = [], shape[1:]
+    kernels, sizes = [], list(shape[1:])
     while max(sizes) > SMALLEST:
         kernels.append(_kernel(*map(_doubling, sizes)))
-        sizes = tuple(size // 2 if size > SMALLEST else size for size in sizes)
+        sizes = [size // 2 if size > SMALLEST else size for size in sizes]
     kernels.append(_kernel(*((size, 1, 0) for size in sizes)))
     rows: Rows = []
     for depth in reversed(range(len(kernels))):
