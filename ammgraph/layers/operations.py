@@ -67,7 +67,8 @@ class Linear:
         """
         if self.fan_in is not None:
             return self.fan_in(inside, outside, kernel)
-        return math.prod(self.shape(inside, outside[0], (kernel[0].width, kernel[1].width))) // outside[0]
+        high, wide = (along.width for along in kernel)
+        return math.prod(self.shape(inside, outside[0], high if high == wide else (high, wide))) // outside[0]
 
 
 def _same_size(size: int, kernel: Kernel) -> int:
