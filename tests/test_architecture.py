@@ -257,8 +257,8 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         network.compute(["r"], values, 2, noise, "e", Mode.TRAIN)
         return values["r"]
 
-    for operation in OPERATIONS:
-        shape = (3, 1, 1) if operation == "linear" else (3, 4, 4)
+    for operation, does in OPERATIONS.items():
+        shape = (3, 1, 1) if operation == "linear" else (3 // (does.runs or 1), 4, 4)
         assert output(op=operation, inner_shape=shape, out_shape=shape).shape == (2, *shape)
     for name, kind in ACTIVATIONS.items():
         assert output(activation=Activation(name, None if kind.parameter is None else 0.5)).shape == (2, 3, 4, 4)

@@ -8,7 +8,7 @@ from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.spec.schema import Row, Spec
 
-LAYER_COLUMNS = ("shape", "stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
+LAYER_COLUMNS = ("shape", "heads", "stride", "padding", "bias", "initializer", *WEIGHT_NORMS)
 
 
 def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
@@ -79,6 +79,14 @@ def _contradictions(spec: Spec, path: tuple[str, ...], row: Row, operation: str 
             spec.source.key(*path, "norm"),
             expected="one of them",
             hint="`batchnorm: null` removes it if it is inherited",
+        )
+    if row.pool is not None and row.upsample is not None:
+        yield Diagnostic(
+            "conflicting-keys",
+            f"row `{path[-1]}` has `pool` and `upsample`",
+            spec.source.key(*path, "upsample"),
+            expected="one of them, or two rows",
+            hint="`pool: null` removes it if it is inherited",
         )
     if row.shape is not None and row.channels is not None:
         yield Diagnostic(

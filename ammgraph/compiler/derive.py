@@ -18,12 +18,12 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
     """
     row = rows[name]
     kind = None if row.activation is None else row.activation.kind.density
-    plain = row.passes_on and row.pool is None
+    plain = row.passes_on and not row.resized
     noisy = [atom for atom in row.input.names if _is_noise(atom, rows)]
     mean = _without_noise(row.input, rows, row.in_shape[0])
     if kind == "categorical":
         return Density("categorical", mean=mean if plain else None)
-    if kind == "bernoulli" and row.pool is None:
+    if kind == "bernoulli" and not row.resized:
         return Density("bernoulli")
     if plain and row.activation is None and len(noisy) == 1 and mean is not None:
         noise = rows[noisy[0].name]

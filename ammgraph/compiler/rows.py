@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ammgraph.compiler.order import in_order
-from ammgraph.diagnostics import Diagnostic, Problems
+from ammgraph.diagnostics import Diagnostic, Problems, counted
 from ammgraph.layers.initializers import INITIALIZERS
-from ammgraph.layers.operations import OPERATIONS, Kernel, Shape
+from ammgraph.layers.operations import OPERATIONS, Shape, kernels, pair, sides_text
 from ammgraph.plan.networks import RowPlan, shape_text
-from ammgraph.spec.notation import Input, Zeros
+from ammgraph.spec.notation import Input, Zeros, factors_of
 from ammgraph.spec.schema import Row, Spec
 
 
@@ -140,6 +140,8 @@ def _infer_row(
         noise=row.noise or 0.0,
         weight_norm="".join(row.weight_norms),
         norm=row.norm,
+        upsample=row.upsample,
+        heads=row.heads or 1,
         choose="" if row.choose is None else row.choose.name,
     )
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
@@ -153,8 +155,9 @@ def _counted(row: RowPlan) -> RowPlan:
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
     own = sum(map(math.prod, row.learned.values())) + row.units * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
-    chosen = math.prod(row.in_shape) if row.choose else 0
-    return replace(row, parameters=weights + own, multiply_adds=weights * uses + chosen)
+    other = math.prod(row.in_shape) if row.choose else 0
+    other += 0 if row.operation is None else row.operation.multiply_adds(row.in_shape, row.inner_shape)
+    return replace(row, parameters=weights + own, multiply_adds=weights * uses + other)
 
 
 def _chosen_shape(
@@ -192,14 +195,17 @@ def _weights_of_length_zero(spec: Spec, path: tuple[str, ...], row: RowPlan) -> 
 def _input_shape(spec: Spec, path: tuple[str, ...], read: Input, shapes: Mapping[str, Shape]) -> Shape | Diagnostic:
     parts = []
     for part in read.parts:
-        atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in part]
-        texts = [f"`{atom}` {shape_text(shape)}" for atom, shape in zip(part, atoms, strict=True)]
+        all_read = [atom for summand in part for atom in factors_of(summand)]
+        atoms = [((atom.channels, 1, 1) if isinstance(atom, Zeros) else shapes[atom.name]) for atom in all_read]
         if len({shape[0] for shape in atoms}) > 1 or _extent(atoms) is None:
+            texts = {str(atom): f"`{atom}` {shape_text(shape)}" for atom, shape in zip(all_read, atoms, strict=True)}
+            found = [" * ".join(texts[str(atom)] for atom in factors_of(summand)) for summand in part]
+            does = "adds" if len(part) > 1 else "multiplies"
             return Diagnostic(
                 "shape-mismatch",
-                f"row `{path[-1]}` adds things of different shapes",
+                f"row `{path[-1]}` {does} things of different shapes",
                 spec.source.value(*path, "input"),
-                found=" + ".join(texts),
+                found=" + ".join(found),
                 expected="equal channels, and equal height and width or 1x1",
             )
         parts.append((atoms[0][0], *(_extent(atoms) or (1, 1))))
@@ -245,7 +251,7 @@ def _operation_shape(
         return found
     channels, height, width = in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
-    if does.weights is None and channels % out:
+    if does.weights is None and does.runs is None and channels % out:
         return Diagnostic(
             "channels-mismatch",
             f"row `{name}` has {out} groups of channels, which do not divide the {channels} that it reads",
@@ -253,19 +259,28 @@ def _operation_shape(
             found=f"{channels}, from `{row.input}`",
             expected=f"a divisor of {channels}",
         )
+    heads = row.heads or 1
+    if does.runs is not None and (channels != does.runs * out or out % heads):
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{name}` takes {does.runs} runs of {out} channels, in {counted(heads, 'head')} of one size",
+            spec.source.value(*path, "channels"),
+            found=f"{channels}, from `{row.input}`",
+            expected=f"{does.runs} times `channels`, and `channels` a multiple of `heads`",
+        )
     if does.size is None:
         return row.shape or (out, 1, 1)
-    kernel = Kernel(row.width or 1, row.stride or 1, row.padding or 0)
-    result = (out, does.size(height, kernel), does.size(width, kernel))
+    columns = {"width": row.width or 1, "stride": row.stride or 1, "padding": row.padding or 0}
+    down, right = kernels(**columns)
+    result = (out, does.size(height, down), does.size(width, right))
     fits = min(result[1:]) >= 1
-    too_much = does.adds_padding and kernel.padding >= kernel.width
+    too_much = does.adds_padding and any(kernel.padding >= kernel.width for kernel in (down, right))
     if not fits or too_much:
         return Diagnostic(
             "kernel-mismatch",
             f"the kernel of row `{name}` does not fit its input",
             spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
-            found=f"input {shape_text(in_shape)}, width {kernel.width}, stride {kernel.stride}, "
-            f"padding {kernel.padding}",
+            found=", ".join([f"input {shape_text(in_shape)}", *(f"{n} {sides_text(v)}" for n, v in columns.items())]),
             expected="padding below the width" if fits else "at least one output position",
             hint=f"output size: {does.formula}",
         )
@@ -273,18 +288,21 @@ def _operation_shape(
 
 
 def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:
+    if row.upsample is not None:
+        down, right = pair(row.upsample.size)
+        return (inner[0], inner[1] * down, inner[2] * right)
     if row.pool is None:
         return inner
-    size = row.pool.size
-    if inner[1] % size or inner[2] % size:
+    high, wide = pair(row.pool.size)
+    if inner[1] % high or inner[2] % wide:
         return Diagnostic(
             "pool-mismatch",
             f"the windows of `{row.pool}` do not tile row `{path[-1]}`",
             spec.source.value(*path, "pool"),
             found=f"{inner[1]}x{inner[2]} positions",
-            expected=f"height and width divisible by {size}",
+            expected=f"height and width divisible by {sides_text(row.pool.size, ' and ')}",
         )
-    return (inner[0], inner[1] // size, inner[2] // size)
+    return (inner[0], inner[1] // high, inner[2] // wide)
 
 
 def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Diagnostic | None:
@@ -340,7 +358,7 @@ def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
     if _removes_constants(row):
         return False
     readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.names)]
-    plain = row.activation is None and row.pool is None and name not in outputs
+    plain = row.activation is None and row.pool is None and row.upsample is None and name not in outputs
     normalised = [
         _removes_constants(reader) and reader.width is None and reader.op is None and not reader.dropout
         for reader in readers

@@ -11,7 +11,7 @@ from ammgraph.plan.draws import FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ScorePlan
 from ammgraph.show.text import formula_text
-from ammgraph.spec.notation import Input, Named
+from ammgraph.spec.notation import Input, Named, factors_of
 
 
 class Densities:
@@ -108,7 +108,7 @@ class Densities:
                 return self._result(variable)
             return f"{self._samples(score.draw)}[{text(variable)}]" if given else own
 
-        sums = [" + ".join(map(atom, part)) for part in read.parts]
+        sums = [" + ".join(" * ".join(map(atom, factors_of(summand))) for summand in part) for part in read.parts]
         return sums[0] if len(sums) == 1 else f"torch.cat([{', '.join(sums)}], dim=1)"
 
     def _like(self, draw: str) -> str:

@@ -77,6 +77,9 @@ class SpectralNorm(nn.Module):
     every step of training.
     """
 
+    left: Tensor
+    right: Tensor
+
     def __init__(self, v: Tensor, dim: int) -> None:
         super().__init__()
         self.dim = dim
@@ -95,7 +98,7 @@ class SpectralNorm(nn.Module):
 
 def spectral_norm(layer: nn.Module, dim: int) -> nn.Module:
     """The layer with normalised weights; `dim` is the axis of its output channels."""
-    norm = SpectralNorm(layer.weight, dim)
+    norm = SpectralNorm(layer.get_parameter("weight"), dim)
     nn.utils.parametrize.register_parametrization(layer, "weight", norm)
     return layer
 

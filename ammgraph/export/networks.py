@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ammgraph.diagnostics import counted
 from ammgraph.export.calls import Function, shape_of
 from ammgraph.export.code import ATTRIBUTES, TAKEN, WIDTH, Names, call, commented, docstring, number
-from ammgraph.layers.operations import POOLS, UNSAID, Linear
+from ammgraph.layers.operations import POOLS, UNSAID, UPSAMPLES, Linear
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.spec.columns import Activation
-from ammgraph.spec.notation import Named, Zeros
+from ammgraph.spec.notation import Named, Times, Zeros, factors_of
 
 _INDENT = " " * 8
 
@@ -133,7 +133,10 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
     if row.choose:
         wrap("chosen(", f", {table.local.of(row.choose)})")
-    if row.operation is not None and row.linear is None:
+    if row.operation is not None and row.linear is None and row.columns:
+        columns = ", ".join(str(value) for value in row.columns.values())
+        wrap(f"{row.operation.torch}(", f", {columns})")
+    elif row.operation is not None and row.linear is None:
         wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
     elif row.shaped:
         wrap(f"self.{own[row.name]}(torch.flatten(", f", 1)).unflatten(1, {row.inner_shape})")
@@ -160,6 +163,8 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap(*_activation(row.name, row.activation))
     if row.pool is not None:
         wrap(f"{POOLS[row.pool.kind]}(", f", {row.pool.size})")
+    if row.upsample is not None:
+        wrap(f"{UPSAMPLES[row.upsample.kind]}(", f", scale_factor={row.upsample.size})")
     *before, last = [*lines, f"{_INDENT}{target} = {value}"]
     if len(last) > WIDTH:
         return [*before, f"{_INDENT}# {shape_text(row.out_shape)}", *_long(target, value)]
@@ -169,7 +174,7 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
 def _logits(table: _Table, row: str) -> str:
     """The name of what a categorical row's activation acts on: the row that it reads, if it does nothing else to it."""
     plan = table.network.row(row)
-    if plan.passes_on and len(plan.input.parts) == 1 and len(plan.input.parts[0]) == 1 and plan.reads:
+    if plan.passes_on and plan.input.single and plan.reads:
         return table.local.of(plan.reads[0])
     return table.local.of(f"{row}/logits", f"{row}_logits")
 
@@ -185,17 +190,22 @@ def _long(target: str, value: str) -> list[str]:
 
 
 def _input(table: _Table, row: RowPlan, like: str) -> str:
-    """Sums, then concatenation along channels, for which a vector is repeated over height and width."""
-    sums = [" + ".join(_atom(table, atom, like) for atom in part) for part in row.input.parts]
+    """Products, sums, then concatenation along channels, for which a vector is repeated over height and width."""
+    sums = [" + ".join(_product(table, summand, like) for summand in part) for part in row.input.parts]
     if len(sums) == 1:
         return sums[0]
     height, width = row.in_shape[1:]
     parts = []
     for part, value in zip(row.input.parts, sums, strict=True):
-        small = (height, width) != (1, 1) and all(_is_vector(table.network, atom) for atom in part)
-        value = f"({value})" if small and len(part) > 1 else value
+        atoms = [atom for summand in part for atom in factors_of(summand)]
+        small = (height, width) != (1, 1) and all(_is_vector(table.network, atom) for atom in atoms)
+        value = f"({value})" if small and len(atoms) > 1 else value
         parts.append(f"{value}.expand(-1, -1, {height}, {width})" if small else value)
     return f"torch.cat([{', '.join(parts)}], dim=1)"
+
+
+def _product(table: _Table, summand: Named | Zeros | Times, like: str) -> str:
+    return " * ".join(_atom(table, atom, like) for atom in factors_of(summand))
 
 
 def _atom(table: _Table, atom: Named | Zeros, like: str) -> str:

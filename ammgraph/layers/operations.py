@@ -2,7 +2,8 @@
 
 An operation has weights, or it reduces groups of channels to one each. `torch` is `F.`, `torch.` or a function of
 `nn.functions`. With weights it is called with x, the weight, the bias or None, and by name with the operation's columns
-less the width; without, with the groups, B x n x C/n x H x W for n channels, and `dim=2`.
+less the width; without, with x and its columns, or, where it has none, with the groups, B x n x C/n x H x W for n
+channels, and `dim=2`.
 """
 
 import math
@@ -11,15 +12,32 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)
+Sides: TypeAlias = int | tuple[int, int]  # of a square, or down and to the right
+
+
+def pair(sides: Sides) -> tuple[int, int]:
+    """Down and to the right."""
+    return (sides, sides) if isinstance(sides, int) else sides
+
+
+def sides_text(sides: Sides, between: str = "x") -> str:
+    """3 or 3x5."""
+    return str(sides) if isinstance(sides, int) else between.join(map(str, sides))
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The columns of a row that moves a window over its input."""
+    """The columns of a row that moves a window over its input, along one of its axes."""
 
     width: int
     stride: int
     padding: int
+
+
+def kernels(width: Sides, stride: Sides, padding: Sides) -> tuple[Kernel, Kernel]:
+    """Down and to the right."""
+    down, right = zip(pair(width), pair(stride), pair(padding), strict=True)
+    return Kernel(*down), Kernel(*right)
 
 
 @dataclass(frozen=True)
@@ -36,12 +54,12 @@ class Linear:
     """
 
     module: str
-    shape: Callable[[Shape, int, int], tuple[int, ...]]
+    shape: Callable[[Shape, int, Sides], tuple[int, ...]]
     positions: Callable[[Shape, Shape], int]
-    fan_in: Callable[[Shape, Shape, Kernel], float] | None = None
+    fan_in: Callable[[Shape, Shape, tuple[Kernel, Kernel]], float] | None = None
     axis: int = 0
 
-    def mean_fan_in(self, inside: Shape, outside: Shape, kernel: Kernel) -> float:
+    def mean_fan_in(self, inside: Shape, outside: Shape, kernel: tuple[Kernel, Kernel]) -> float:
         """Numbers of its input that reach one number of its output, He's fan-in; padding counts, as is usual.
 
         Reference:
@@ -49,7 +67,8 @@ class Linear:
         """
         if self.fan_in is not None:
             return self.fan_in(inside, outside, kernel)
-        return math.prod(self.shape(inside, outside[0], kernel.width)) // outside[0]
+        high, wide = (along.width for along in kernel)
+        return math.prod(self.shape(inside, outside[0], high if high == wide else (high, wide))) // outside[0]
 
 
 def _same_size(size: int, kernel: Kernel) -> int:
@@ -63,12 +82,15 @@ class Operation:
     Args:
         torch: what computes it.
         meaning: what it is, for the language reference.
-        weights: those of a linear map; without any, channel k is a function of the k-th of as many groups of
-            consecutive channels, at every position, and nothing learns.
+        weights: those of a linear map; without any, and without columns, channel k is a function of the k-th of as
+            many groups of consecutive channels, at every position, and nothing learns.
         size: of an axis of the input, kernel -> of the output; None where the output is one vector.
         formula: `size` as a hint.
         columns: those of a kernel that it has.
         adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
+        runs: how many times the channels of its output its input has; any multiple unless given.
+        multiply_adds: input, output -> of one example, where it has no weights.
+        held: output, heads -> numbers that its backward pass needs beside its input and output.
         shaped: its output may be given a `shape`, each number of which has weights of its own.
     """
 
@@ -79,6 +101,9 @@ class Operation:
     formula: str = "in"
     columns: tuple[str, ...] = ()
     adds_padding: bool = True
+    runs: int | None = None
+    multiply_adds: Callable[[Shape, Shape], int] = lambda inside, outside: 0
+    held: Callable[[Shape, int], int] = lambda outside, heads: 0
     shaped: bool = False
 
 
@@ -92,18 +117,18 @@ def conv_transpose_size(size: int, kernel: Kernel) -> int:
     return (size - 1) * kernel.stride - 2 * kernel.padding + kernel.width
 
 
-def _conv_transpose_fan_in(inside: Shape, outside: Shape, kernel: Kernel) -> float:
+def _conv_transpose_fan_in(inside: Shape, outside: Shape, kernel: tuple[Kernel, Kernel]) -> float:
     """The mean over positions, some of which are reached by more of the kernel than others.
 
     C (W / stride)^2 far from borders, C where it starts from 1x1. PyTorch takes the output's channels times W^2.
     """
 
-    def reaching(size: int, out: int) -> float:
+    def reaching(size: int, out: int, kernel: Kernel) -> float:
         """The mean number of inputs that reach one of `out` positions along an axis."""
         starts = [place * kernel.stride - kernel.padding for place in range(size)]
         return max(1, sum(max(0, min(start + kernel.width, out) - max(start, 0)) for start in starts)) / out
 
-    return inside[0] * math.prod(map(reaching, inside[1:], outside[1:]))
+    return inside[0] * math.prod(map(reaching, inside[1:], outside[1:], kernel))
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -112,7 +137,7 @@ OPERATIONS: dict[str, Operation] = {
         "a convolution",
         Linear(
             "Conv2d",
-            shape=lambda inside, channels, width: (channels, inside[0], width, width),
+            shape=lambda inside, channels, width: (channels, inside[0], *pair(width)),
             positions=lambda inside, outside: outside[1] * outside[2],
         ),
         size=conv_size,
@@ -124,7 +149,7 @@ OPERATIONS: dict[str, Operation] = {
         "its transpose",
         Linear(
             "ConvTranspose2d",
-            shape=lambda inside, channels, width: (inside[0], channels, width, width),
+            shape=lambda inside, channels, width: (inside[0], channels, *pair(width)),
             positions=lambda inside, outside: inside[1] * inside[2],
             fan_in=_conv_transpose_fan_in,
             axis=1,
@@ -146,11 +171,22 @@ OPERATIONS: dict[str, Operation] = {
         formula="1",
         shaped=True,
     ),
+    "attention": Operation(
+        "attention",
+        "of q, k and v, the thirds of the input's channels: softmax(q^T k / sqrt(d)) v over positions, for each of "
+        "`heads` groups of d channels (Vaswani et al. 2017)",
+        columns=("heads",),
+        runs=3,
+        multiply_adds=lambda inside, outside: 2 * outside[0] * (outside[1] * outside[2]) ** 2,
+        held=lambda outside, heads: 2 * heads * (outside[1] * outside[2]) ** 2,
+    ),
     "lse": Operation("lse", "log(sum(exp(x))) over each of `channels` groups of consecutive channels"),
     "max": Operation("torch.amax", "the largest of each of `channels` groups of consecutive channels"),
 }
 
-UNSAID = {"width": 1, "stride": 1, "padding": 0}  # columns where nothing is said
+UNSAID = {"width": 1, "stride": 1, "padding": 0, "heads": 1}  # columns where nothing is said
 
 # Kind of a pooling -> what computes it, from x and the size of its windows.
 POOLS: dict[str, str] = {"max": "F.max_pool2d", "avg": "F.avg_pool2d"}
+# Kind of an enlargement -> what computes it, from x and how often each position is repeated, as `scale_factor`.
+UPSAMPLES: dict[str, str] = {"nearest": "F.interpolate"}

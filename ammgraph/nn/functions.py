@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ammgraph.layers.operations import Sides
+
 _ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init}
 
 
@@ -27,14 +29,14 @@ def function(name: str) -> Callable[..., Any]:
 # derivative that a penalty takes.
 
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
     """A convolution."""
     if not padding and x.shape[2:] == weight.shape[2:]:
         return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
     return F.conv2d(x, weight, bias, stride=stride, padding=padding)
 
 
-def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
     """The transpose of a convolution."""
     if not padding and x.shape[2:] == (1, 1):
         out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
@@ -99,6 +101,18 @@ def groups(x: Tensor, n: int) -> Tensor:
 def lse(x: Tensor, dim: int) -> Tensor:
     """log(sum(exp(x))) along an axis, of numbers of 32 bits or more."""
     return torch.logsumexp(x.to(torch.promote_types(x.dtype, torch.float32)), dim)
+
+
+def attention(x: Tensor, heads: int) -> Tensor:
+    """softmax(q^T k / sqrt(d)) v over positions, q, k, v thirds of the channels of x; d channels to a head.
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, arXiv:1706.03762.
+    """
+    # Not `F.scaled_dot_product_attention`: its fast forms have one derivative, and a penalty takes two.
+    q, k, v = x.flatten(2).unflatten(1, (3, heads, -1)).unbind(1)
+    weights = torch.softmax(q.transpose(2, 3) @ k / math.sqrt(q.shape[2]), dim=3)
+    return (v @ weights.transpose(2, 3)).flatten(1, 2).unflatten(2, x.shape[2:])
 
 
 def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.norms import EPSILON
-from ammgraph.layers.operations import POOLS
+from ammgraph.layers.operations import POOLS, UPSAMPLES
 from ammgraph.nn.functions import chosen, function, groups
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.columns import Activation
-from ammgraph.spec.notation import Input, Named, Zeros
+from ammgraph.spec.notation import Input, Named, Times, Zeros, factors_of
 
 
 class Mode(Enum):
@@ -181,7 +181,8 @@ class Network(nn.Module):
         if plan.choose:
             x = chosen(x, values[plan.choose])
         if plan.operation is not None and plan.linear is None:
-            x = function(plan.operation.torch)(groups(x, plan.inner_shape[0]), dim=2)
+            of = function(plan.operation.torch)
+            x = of(x, **plan.columns) if plan.columns else of(groups(x, plan.inner_shape[0]), dim=2)
         elif plan.operation is not None:
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
             x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)
@@ -208,6 +209,8 @@ class Network(nn.Module):
             x = _activate(plan.activation, x, noise, site, mode)
         if plan.pool is not None:
             x = function(POOLS[plan.pool.kind])(x, plan.pool.size)
+        if plan.upsample is not None:
+            x = function(UPSAMPLES[plan.upsample.kind])(x, scale_factor=plan.upsample.size)
         values[plan.name] = x
 
 
@@ -223,7 +226,7 @@ def evaluate_input(read: Input, values: Mapping[str, Tensor]) -> Tensor:
 
 
 def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, int], zero: Tensor) -> Tensor:
-    """Sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width.
+    """Products, then sums, then concatenation along channels; a B x C x 1 x 1 tensor is repeated over height and width.
 
     Args:
         read: the expression.
@@ -233,13 +236,21 @@ def _combine(read: Input, values: Mapping[str, Tensor], shape: tuple[int, int, i
     """
     parts = []
     for part in read.parts:
-        total = _atom(part[0], values, zero)
-        for atom in part[1:]:
-            total = total + _atom(atom, values, zero)
+        total = _summand(part[0], values, zero)
+        for summand in part[1:]:
+            total = total + _summand(summand, values, zero)
         parts.append(total)
     if len(parts) == 1:
         return parts[0]
     return torch.cat([part.expand(-1, -1, *shape[1:]) for part in parts], dim=1)
+
+
+def _summand(summand: Named | Zeros | Times, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:
+    first, *others = factors_of(summand)
+    product = _atom(first, values, zero)
+    for factor in others:
+        product = product * _atom(factor, values, zero)
+    return product
 
 
 def _atom(atom: Named | Zeros, values: Mapping[str, Tensor], zero: Tensor) -> Tensor:
@@ -255,7 +266,7 @@ def _folded(plan: NetworkPlan) -> dict[str, str]:
     folded = {}
     for row in plan.rows:
         found = readers.get(row.name, [])
-        leaky = row.activation is not None and row.activation.name == "leaky_relu" and row.pool is None
+        leaky = row.activation is not None and row.activation.name == "leaky_relu" and not row.resized
         reader = found[0] if leaky and len(found) == 1 else None
         if reader and reader.dropout and not reader.noise and reader.op and len(reader.input.names) == 1:
             folded[row.name] = reader.name

@@ -163,7 +163,8 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
 def _kept(row: RowPlan) -> int:
     """Numbers of one example that a row keeps for its backward pass."""
     before, inner, after = math.prod(row.in_shape), math.prod(row.inner_shape), math.prod(row.out_shape)
-    combines = len(row.input.parts) > 1 or len(row.input.parts[0]) > 1
+    combines = not row.input.single
     steps = (row.op is not None or bool(row.choose)) + row.normalised + (row.activation is not None)
     copies = combines + bool(row.noise) + 2 * bool(row.dropout)
-    return before * copies + inner * steps + (after if row.pool is not None else 0)
+    inside = 0 if row.operation is None else row.operation.held(row.inner_shape, row.heads)
+    return before * copies + inside + inner * steps + (after if row.resized else 0)

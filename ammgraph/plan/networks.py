@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ammgraph.layers.operations import OPERATIONS, Kernel, Linear, Operation, Shape
+from ammgraph.layers.operations import OPERATIONS, Linear, Operation, Shape, Sides, kernels, pair
 from ammgraph.layers.weights import WEIGHT_NORMS, Sizes, WeightNorm
-from ammgraph.spec.columns import Activation, Norm, Pool
+from ammgraph.spec.columns import Activation, Norm, Pool, Upsample
 from ammgraph.spec.notation import Input
 from ammgraph.spec.training import Optimizer, Weights
 
@@ -47,12 +47,12 @@ class RowPlan:
     name: str
     input: Input
     in_shape: Shape
-    inner_shape: Shape  # before the pool
+    inner_shape: Shape  # before pool or upsample
     out_shape: Shape
     op: str | None  # of `layers.operations`
-    width: int
-    stride: int
-    padding: int
+    width: Sides
+    stride: Sides
+    padding: Sides
     bias: bool
     dropout: float
     batchnorm: bool
@@ -65,6 +65,8 @@ class RowPlan:
     noise: float = 0.0  # standard deviation of what is added to its input in training
     weight_norm: str = ""  # of `layers.weights`
     norm: Norm | None = None
+    upsample: Upsample | None = None
+    heads: int = 1
     choose: str = ""  # what chooses one of the runs of channels that it reads
 
     @property
@@ -97,7 +99,7 @@ class RowPlan:
         return None if self.operation is None else self.operation.weights
 
     @property
-    def columns(self) -> dict[str, int]:
+    def columns(self) -> dict[str, Sides]:
         """Width, stride and padding, as far as its operation has such."""
         return {} if self.op is None else {name: getattr(self, name) for name in OPERATIONS[self.op].columns}
 
@@ -115,6 +117,11 @@ class RowPlan:
     def units(self) -> int:
         """Numbers of its output with weights and a bias of their own: channels, or all of a vector."""
         return math.prod(self.inner_shape) if self.shaped else self.inner_shape[0]
+
+    @property
+    def resized(self) -> bool:
+        """Whether something changes height and width after its activation."""
+        return self.pool is not None or self.upsample is not None
 
     @property
     def normalised(self) -> bool:
@@ -149,14 +156,14 @@ class RowPlan:
     @property
     def is_product(self) -> bool:
         """Whether its kernel meets the input at one position, so that it is a product with its weight as a matrix."""
-        beside = (1, 1) if self.op == "conv_transpose" else (self.width, self.width)
+        beside = (1, 1) if self.op == "conv_transpose" else pair(self.width)
         return self.linear is not None and bool(self.columns) and not self.padding and self.in_shape[1:] == beside
 
     @property
     def fan_in(self) -> float:
         """Numbers of its input that reach one number of its output through its weights."""
         assert self.linear is not None
-        kernel = Kernel(self.width, self.stride, self.padding)
+        kernel = kernels(self.width, self.stride, self.padding)
         return self.linear.mean_fan_in(self.in_shape, self.inner_shape, kernel)
 
     @property

@@ -2,6 +2,8 @@
 
 from markupsafe import Markup
 
+from ammgraph.diagnostics import counted
+from ammgraph.layers.operations import Sides, sides_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.networks import NetworkPlan, RowPlan, shape_text
 from ammgraph.plan.plan import Plan
@@ -69,21 +71,29 @@ def _layers(network: NetworkPlan) -> Table:
     return Table(head, tuple(tuple(row[index] for index in kept) for row in rows), right=right, kind="layers")
 
 
+def _layer_name(row: RowPlan) -> str:
+    name = (row.op or "").replace("_", " ")
+    return f"{name}, {counted(row.heads, 'head')}" if "heads" in row.columns else name
+
+
+def _sides(sides: Sides | None) -> str:
+    return "" if sides is None else sides_text(sides)
+
+
 def _layer(row: RowPlan) -> tuple[str, ...]:
     return (
         row.name,
         str(row.input),
-        f"chosen by {row.choose}" if row.choose else (row.op or "").replace("_", " "),
+        f"chosen by {row.choose}" if row.choose else _layer_name(row),
         "" if row.op is None else str(row.inner_shape[0]),
-        str(row.columns.get("width", "")),
-        str(row.columns.get("stride", "")),
-        str(row.columns.get("padding", "") or ""),
+        *(_sides(row.columns.get(name)) for name in ("width", "stride")),
+        _sides(row.columns.get("padding") or None),
         row.weight_norm,
         number_text(row.noise) if row.noise else "",
         number_text(row.dropout) if row.dropout else "",
         "batch" if row.batchnorm else str(row.norm or ""),
         "" if row.activation is None else str(row.activation),
-        "" if row.pool is None else str(row.pool),
+        f"upsample {row.upsample}" if row.upsample is not None else str(row.pool or ""),
         shape_text(row.out_shape),
         f"{row.parameters:,}" if row.parameters else "",
         f"{row.multiply_adds:,}" if row.multiply_adds else "",

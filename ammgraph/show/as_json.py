@@ -3,7 +3,7 @@
 version, title, plan_hash
 variables        [{name, kind, shape [C, H, W], range}]
 networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows}]; a row has the columns of a layer
-                 table as they take effect, `in_shape`, `inner_shape` (before the pool), `out_shape`, `parameters`,
+                 table as they take effect, `in_shape`, `inner_shape` (before `pool`), `out_shape`, `parameters`,
                  `multiply_adds` of one example, and `memory`, its bytes in one step
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
                  `needed`, and `origin`, whose `kind` is data, prior, draw or network
@@ -51,7 +51,7 @@ from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, PhasePlan, ScorePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
-from ammgraph.spec.columns import Activation, Pool
+from ammgraph.spec.columns import Activation, Norm, Pool, Upsample
 from ammgraph.spec.notation import Input, Reference
 from ammgraph.spec.schema import Schedule
 
@@ -120,8 +120,8 @@ def _row(row: RowPlan, share: int) -> Json:
         **_fields(row, "name", "input", "op"),
         "choose": row.choose or None,
         "channels": row.inner_shape[0],
-        **{name: row.columns.get(name) for name in ("width", "stride", "padding")},
-        **_fields(row, "bias", "noise", "dropout", "batchnorm", "norm", "activation", "pool"),
+        **{name: _plain(row.columns.get(name)) for name in ("width", "stride", "padding", "heads")},
+        **_fields(row, "bias", "noise", "dropout", "batchnorm", "norm", "activation", "pool", "upsample"),
         "initializer": _fields(row, "weights", "biases") if row.linear is not None else None,
         "weight_norm": row.weight_norm or None,
         **_fields(row, "in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds"),
@@ -268,4 +268,4 @@ def _plain(value: object) -> Any:
         return [_plain(entry) for entry in value]
     if isinstance(value, Expression):
         return formula_text(value)
-    return str(value) if isinstance(value, Input | Reference | Activation | Pool) else value
+    return str(value) if isinstance(value, Input | Reference | Activation | Norm | Pool | Upsample) else value

@@ -12,12 +12,13 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from ammgraph.diagnostics import counted
+from ammgraph.layers.operations import sides_text
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, TurnPlan
 from ammgraph.show.text import formula_text, layer_text, range_text
-from ammgraph.spec.notation import Input, number_text, side_text
+from ammgraph.spec.notation import Input, factors_of, number_text, side_text
 from ammgraph.spec.schema import Spec
 
 K = TypeVar("K")
@@ -214,17 +215,18 @@ def _columns(row: RowPlan) -> Values:
     if row.linear is not None:
         values |= {"bias": _yes(row.bias), "weights": str(row.weights), "weight norm": row.weight_norm or "none"}
         values |= {"biases": number_text(row.biases)} if row.bias else {}
-    values |= {name: str(value) for name, value in row.columns.items()}
+    values |= {name: sides_text(value) for name, value in row.columns.items()}
     values |= {"noise": number_text(row.noise), "dropout": number_text(row.dropout)}
     values |= {"batchnorm": _yes(row.batchnorm), "norm": str(row.norm or "none")}
     values |= {"activation": str(row.activation or "none")}
-    values |= {"pool": str(row.pool or "none")}
+    values |= {"pool": str(row.pool or "none"), "upsample": str(row.upsample or "none")}
     return values | {"output": shape_text(row.out_shape)}
 
 
 def _input(read: Input) -> str:
-    """The input with its sums in one order: `b + a` is `a + b`."""
-    return " | ".join(" + ".join(sorted(map(str, part))) for part in read.parts)
+    """The input with its products and sums in one order: `b + a` is `a + b`."""
+    parts = [[" * ".join(sorted(map(str, factors_of(summand)))) for summand in part] for part in read.parts]
+    return " | ".join(" + ".join(sorted(part)) for part in parts)
 
 
 def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:

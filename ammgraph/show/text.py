@@ -7,6 +7,7 @@ from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope,
 from ammgraph.formulas.functions import FUNCTIONS, functional_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
+from ammgraph.layers.operations import sides_text
 from ammgraph.plan.draws import Density, FactorPlan, FromData, FromDraw, FromPrior
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
@@ -106,11 +107,13 @@ def layer_text(row: RowPlan) -> str:
     parts = [f"noise {number_text(row.noise)}"] if row.noise else []
     parts += [f"dropout {number_text(row.dropout)}"] if row.dropout else []
     parts += [f"chosen by {row.choose}"] if row.choose else []
-    if row.op is not None and row.linear is None:
+    if row.op is not None and row.linear is None and row.columns:
+        parts += [row.op, str(row.inner_shape[0]), *(f"{name} {value}" for name, value in row.columns.items())]
+    elif row.op is not None and row.linear is None:
         parts.append(f"{row.op} of {counted(row.inner_shape[0], 'group')}")
     elif row.op is not None:
         size = shape_text(row.inner_shape) if row.shaped else str(row.inner_shape[0])
-        parts += [row.op, size, *(f"{name[0]}{value}" for name, value in row.columns.items())]
+        parts += [row.op, size, *(f"{name[0]}{sides_text(value)}" for name, value in row.columns.items())]
         parts += [] if row.bias else ["no bias"]
         parts.append(f"({row.weights}" + (f", biases {number_text(row.biases)})" if row.bias else ")"))
     parts += [row.weight_norm] if row.weight_norm else []
@@ -118,6 +121,7 @@ def layer_text(row: RowPlan) -> str:
     parts += [f"{row.norm} norm"] if row.norm is not None else []
     parts += [str(row.activation)] if row.activation is not None else []
     parts += [str(row.pool)] if row.pool is not None else []
+    parts += [f"upsample {row.upsample}"] if row.upsample is not None else []
     return " ".join(parts)
 
 

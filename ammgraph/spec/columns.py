@@ -1,17 +1,21 @@
 """The texts of columns of a row: activations, normalisations, poolings, each a word and perhaps a number."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, InstanceOf, ValidationInfo
+from pydantic import BeforeValidator, InstanceOf, ValidationInfo, WithJsonSchema
 
 from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
 from ammgraph.layers.norms import NORMS, NormKind
-from ammgraph.layers.operations import POOLS
+from ammgraph.layers.operations import POOLS, UPSAMPLES, Sides, sides_text
 from ammgraph.spec.notation import LARGEST_COUNT, Named, number_text, parse_name
 from ammgraph.spec.values import (
     ARITHMETIC,
+    ARITHMETIC_SCHEMA,
     IDENTIFIER_PATTERN,
+    describe,
+    entries_of,
     in_notation,
     integer_of,
     number_of,
@@ -74,28 +78,82 @@ def _word_and_number(text: str) -> tuple[str, str, int]:
 
 @dataclass(frozen=True)
 class Pool:
-    """`max 2`, `avg 6`: pooling over windows of size x size that do not overlap."""
+    """`max 2`, `avg 6 by 4`: pooling over windows that do not overlap."""
 
     kind: str  # of `layers.operations`
-    size: int
+    size: Sides
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.size}"
+        return f"{self.kind} {sides_text(self.size, ' by ')}"
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """`nearest 2`, `nearest 2 by 3`: every position repeated, down and to the right."""
+
+    kind: str  # of `layers.operations`
+    size: Sides
+
+    def __str__(self) -> str:
+        return f"{self.kind} {sides_text(self.size, ' by ')}"
 
 
 def _pool(value: object, info: ValidationInfo) -> Pool:
-    text = text_of(value, "a text, as in `max 2` or `avg 6`")
+    return Pool(*_kind_and_sides(text_of(value, "a text, as in `max 2` or `avg 6`"), info, POOLS, "a pooling"))
+
+
+def _upsample(value: object, info: ValidationInfo) -> Upsample:
+    return Upsample(*_kind_and_sides(text_of(value, "a text, as in `nearest 2`"), info, UPSAMPLES, "an upsampling"))
+
+
+def _kind_and_sides(text: str, info: ValidationInfo, known: Collection[str], what: str) -> tuple[str, Sides]:
+    """`max 2`, `avg 6 by 4` -> the word and the sides of its windows."""
     kind, size, offset = _word_and_number(text)
-    if kind not in POOLS:
-        expected = f"as in {' or '.join(f'`{name} 2`' for name in POOLS)}"
-        raise problem("unknown-value", f"`{kind}` is not a pooling", expected=expected)
+    if kind not in known:
+        expected = f"as in {' or '.join(f'`{name} 2`' for name in known)}"
+        raise problem("unknown-value", f"`{kind}` is not {what}", expected=expected)
     if not size:
         raise problem("notation", f"`{kind}` needs the window's width", expected=f"as in `{kind} 2`")
-    number = integer_of(size, info, offset)
-    if not 1 <= number <= LARGEST_COUNT:
-        message = f"the window of `{kind}` is out of range"
-        raise problem("out-of-range", message, start=offset, end=len(text), found=f"`{number}`", expected="at least 1")
-    return Pool(kind, number)
+    high, by, wide = size.partition(" by ")
+    texts = [(high, offset), (wide, offset + len(high) + len(by)) if by else (high, offset)]
+    sides = [integer_of(side, info, start) for side, start in texts]
+    for number in sides:
+        if not 1 <= number <= LARGEST_COUNT:
+            message, found = f"the window of `{kind}` is out of range", f"`{number}`"
+            raise problem("out-of-range", message, start=offset, end=len(text), found=found, expected="at least 1")
+    return kind, _as_sides(sides)
+
+
+def _as_sides(numbers: Sequence[int]) -> Sides:
+    """One number where both are the same."""
+    down, right = numbers
+    return down if down == right else (down, right)
+
+
+def _sides(least: int) -> BeforeValidator:
+    """A whole number, or two: down and to the right."""
+
+    def side(value: object, info: ValidationInfo) -> int:
+        number = integer_of(value, info)
+        if not least <= number <= LARGEST_COUNT:
+            expected = f"at least {least}" if number < least else f"at most {LARGEST_COUNT}"
+            raise problem("out-of-range", "{place} is out of range", found=f"`{number}`", expected=expected)
+        return number
+
+    def check(value: object, info: ValidationInfo) -> Sides:
+        if not isinstance(value, list):
+            return side(value, info)
+        if len(value) != 2:
+            raise problem("wrong-type", "{place} is not a whole number or [down, right]", found=describe(value))
+        return _as_sides(entries_of(value, lambda number: side(number, info)))
+
+    return BeforeValidator(check)
+
+
+def _sides_schema(least: int) -> WithJsonSchema:
+    number = {"type": "integer", "minimum": least, "maximum": LARGEST_COUNT}
+    two = {"type": "array", "items": {"anyOf": [number, ARITHMETIC_SCHEMA]}, "minItems": 2, "maxItems": 2}
+    return WithJsonSchema({"anyOf": [number, ARITHMETIC_SCHEMA, two]})
 
 
 @dataclass(frozen=True)
@@ -146,7 +204,10 @@ _ACTIVATION_SCHEMA = text_schema(
     words=[_example(name) for name in ACTIVATIONS],
     meanings=[kind.meaning for kind in ACTIVATIONS.values()],
 )
-_POOL_SCHEMA = text_schema(rf"^\s*(?:{'|'.join(POOLS)}) {ARITHMETIC}$", words=[f"{kind} 2" for kind in POOLS])
+_POOL_SCHEMA, _UPSAMPLE_SCHEMA = (
+    text_schema(rf"^\s*(?:{'|'.join(kinds)}) {ARITHMETIC}(?: by {ARITHMETIC})?$", words=[f"{kind} 2" for kind in kinds])
+    for kinds in (POOLS, UPSAMPLES)
+)
 _NORM_SCHEMA = text_schema(
     rf"^\s*(?:(?:{'|'.join(name for name, kind in NORMS.items() if not kind.counted)})\s*"
     rf"|(?:{'|'.join(name for name, kind in NORMS.items() if kind.counted)}) {ARITHMETIC})$",
@@ -158,3 +219,6 @@ ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation),
 NameText = Annotated[InstanceOf[Named], BeforeValidator(_name), text_schema(IDENTIFIER_PATTERN)]
 NormText = Annotated[InstanceOf[Norm], BeforeValidator(_norm), _NORM_SCHEMA]
 PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
+AtLeastOne = Annotated[int | tuple[int, int], _sides(1), _sides_schema(1)]
+AtLeastZero = Annotated[int | tuple[int, int], _sides(0), _sides_schema(0)]
+UpsampleText = Annotated[InstanceOf[Upsample], BeforeValidator(_upsample), _UPSAMPLE_SCHEMA]

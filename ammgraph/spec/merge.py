@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Problems, Span, did_you_mean, nearest
-from ammgraph.spec.notation import Factor, NotationError, parse_factor
+from ammgraph.spec.notation import Factor, parse_factor
 from ammgraph.spec.source import LARGEST_FILE, Entry, Items, Node, Scalar, Table, decode, parse, printable
+from ammgraph.spec.tokens import NotationError
 
 OVERRIDES = "--set"  # the name of the file whose lines are the overrides
 LONGEST_CHAIN = 20

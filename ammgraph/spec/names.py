@@ -10,9 +10,10 @@ from fractions import Fraction
 
 from ammgraph.diagnostics import Diagnostic, Note, Problems, did_you_mean
 from ammgraph.formulas.functions import FUNCTIONALS
-from ammgraph.spec.notation import Factor, NotationError, head_and_rest, parse_factor, parse_number
+from ammgraph.spec.notation import Factor, head_and_rest, parse_factor, parse_number
 from ammgraph.spec.priors import prior_words
 from ammgraph.spec.source import Entry, Node, Scalar, Table, part_of, plain
+from ammgraph.spec.tokens import NotationError
 
 RESERVED = (
     *("data", *prior_words(), "mixture", "bayes", "zeros", "parameter"),

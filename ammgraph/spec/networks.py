@@ -7,10 +7,10 @@ from pydantic import Field, StrictBool, create_model
 from ammgraph.layers.norms import NORMS
 from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
-from ammgraph.spec.columns import ActivationText, NameText, NormText, PoolText
+from ammgraph.spec.columns import ActivationText, AtLeastOne, AtLeastZero, NameText, NormText, PoolText, UpsampleText
 from ammgraph.spec.notation import Named
 from ammgraph.spec.training import Weights
-from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, Whole, of_length
+from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, of_length
 
 if TYPE_CHECKING:
     OperationName = str
@@ -33,8 +33,8 @@ class _Columns(Model):
     """The columns of a row that stand in no table."""
 
     input: Expression = Field(
-        description="What it reads, rows and variables by name: `y1 + z1` adds, `x5 | y2 | z2` joins channels (`+` "
-        "binds tighter), `zeros(64)` is 64 channels of zeros.",
+        description="What it reads, rows and variables by name: `y1 + z1` adds, `gate * h` multiplies, `x5 | y2 | z2` "
+        "joins channels (`*` binds tighter than `+`, and that than `|`), `zeros(64)` is 64 channels of zeros.",
         examples=["h | y | z"],
     )
     op: OperationName | None = Field(
@@ -62,19 +62,34 @@ class _Columns(Model):
         "weights of its own.",
         examples=[[1, 28, 28]],
     )
-    width: Count | None = Field(
-        None, description="Kernel width in pixels (square). A row with a width is a layer.", examples=[3]
-    )
-    stride: Count | None = Field(None, description="Stride of the kernel in pixels; 1 unless given.", examples=[2])
-    padding: Whole | None = Field(
+    width: AtLeastOne | None = Field(
         None,
-        description="Rows of zeros added on every side, in pixels (of `conv_transpose`: taken away); 0 unless given.",
+        description="Kernel width in pixels, of a square or [down, right]. A row with a width is a layer.",
+        examples=[3],
+    )
+    stride: AtLeastOne | None = Field(
+        None, description="Stride of the kernel in pixels, or [down, right]; 1 unless given.", examples=[2]
+    )
+    padding: AtLeastZero | None = Field(
+        None,
+        description="Rows of zeros added on every side, in pixels, or [above and below, left and right] (of "
+        "`conv_transpose`: taken away); 0 unless given.",
         examples=[1],
+    )
+    heads: Count | None = Field(
+        None, description="Heads of `attention`, which divide its channels; 1 unless given.", examples=[4]
     )
     pool: PoolText | None = Field(
         None,
-        description="`max 2`, `avg 6`: pooling after the activation over windows of that width, which must tile.",
+        description="`max 2`, `avg 6 by 4`: pooling after the activation over windows of that width, or height "
+        "by width, which must tile.",
         examples=["max 2"],
+    )
+    upsample: UpsampleText | None = Field(
+        None,
+        description="`nearest 2`, `nearest 2 by 3`: every position repeated so often, down and to the right, after the "
+        "activation.",
+        examples=["nearest 2"],
     )
     noise: Positive | None = Field(
         None,

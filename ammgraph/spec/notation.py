@@ -2,36 +2,22 @@
 
     factor      q(z,y|x)                         keys of a distribution
     reference   encoder(x=x2).z                  a row of a network under a binding, or a variable of a distribution
-    input       y1 + z1        x5 | y2 | z2      what a row reads: `+` sums and binds tighter, `|` joins channels
+    input       y1 + z1        x5 | y2 | z2      what a row reads: `*`, then `+`, then `|`, which joins channels
     side        1/2 p + 1/2 r                    one side of a game
     number      2 * (K + 1)                      arithmetic of constants, exact
 
 All are LL(1) over one list of tokens. Errors are `NotationError` with the columns they mean; nothing here knows a file.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)|(?P<mark>[-+*/|(),.=]))"
-)
+from ammgraph.spec.tokens import NUMBERS, NotationError, Tokens
+
 LARGEST_NUMBER, _SMALLEST = 10**37, Fraction(1, 10**300)  # single precision ends at 3.4e38, and doubles what it draws
-NUMBERS = "a number from -1e37 to 1e37, as single precision holds"
 _LARGEST_PART = 10**1000  # of an exact fraction's numerator and denominator: a bound on the work of arithmetic
 LARGEST_COUNT = 10**15  # what a model could never hold is refused by its memory, with the number
-_LONGEST = 200  # characters: far beyond any notation a person writes, and a bound on recursion
-
-
-class NotationError(ValueError):
-    """Text that is not in the notation; [start, end) are columns of that text, from 0."""
-
-    code = "notation"
-
-    def __init__(self, message: str, start: int, end: int, expected: str = "", hint: str = "") -> None:
-        super().__init__(message)
-        self.message, self.start, self.end, self.expected, self.hint = message, start, end, expected, hint
 
 
 @dataclass(frozen=True)
@@ -100,10 +86,20 @@ class Zeros:
 
 
 @dataclass(frozen=True)
+class Times:
+    """`a * b`, element by element."""
+
+    factors: tuple[Named | Zeros, ...]
+
+    def __str__(self) -> str:
+        return " * ".join(map(str, self.factors))
+
+
+@dataclass(frozen=True)
 class Input:
     """What a row reads: the concatenation along channels of sums. `((a, b), (c,))` is `a + b | c`."""
 
-    parts: tuple[tuple[Named | Zeros, ...], ...]
+    parts: tuple[tuple[Named | Zeros | Times, ...], ...]
 
     def __str__(self) -> str:
         return " | ".join(" + ".join(str(atom) for atom in part) for part in self.parts)
@@ -111,7 +107,18 @@ class Input:
     @property
     def names(self) -> tuple[Named, ...]:
         """The names read, in order of reading, each as often as it is read."""
-        return tuple(atom for part in self.parts for atom in part if isinstance(atom, Named))
+        atoms = [atom for part in self.parts for summand in part for atom in factors_of(summand)]
+        return tuple(atom for atom in atoms if isinstance(atom, Named))
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one thing as it is."""
+        return len(self.parts) == 1 and len(self.parts[0]) == 1 and not isinstance(self.parts[0][0], Times)
+
+
+def factors_of(summand: Named | Zeros | Times) -> tuple[Named | Zeros, ...]:
+    """What is multiplied, or the one thing that stands alone."""
+    return summand.factors if isinstance(summand, Times) else (summand,)
 
 
 @dataclass(frozen=True)
@@ -193,14 +200,14 @@ def parse_source(text: str, constants: Mapping[str, Fraction]) -> Reference | Ca
 
 
 def parse_input(text: str, constants: Mapping[str, Fraction]) -> Input:
-    """`y1 + z1`, `x5 | y2 | z2`, `z_mu + z_sigma`, `zeros(64)` -> Input."""
+    """`y1 + z1`, `x5 | y2 | z2`, `gate * h`, `zeros(64)` -> Input."""
     tokens = Tokens(text)
     parts = []
     while True:
-        atoms = [_atom(tokens, constants)]
+        summands = [_summand(tokens, constants)]
         while tokens.accept("+"):
-            atoms.append(_atom(tokens, constants))
-        parts.append(tuple(atoms))
+            summands.append(_summand(tokens, constants))
+        parts.append(tuple(summands))
         if not tokens.accept("|"):
             break
     tokens.end()
@@ -247,7 +254,7 @@ def parse_number(text: str, constants: Mapping[str, Fraction]) -> Fraction:
     return value
 
 
-def reference_after(tokens: "Tokens", owner: str) -> Reference:
+def reference_after(tokens: Tokens, owner: str) -> Reference:
     """The rest of a reference whose owner has been taken."""
     bindings = []
     if tokens.accept("("):
@@ -263,7 +270,14 @@ def reference_after(tokens: "Tokens", owner: str) -> Reference:
     return Reference(owner, tokens.name("a row"), tuple(bindings))
 
 
-def _atom(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros:
+def _summand(tokens: Tokens, constants: Mapping[str, Fraction]) -> Named | Zeros | Times:
+    factors = [_atom(tokens, constants)]
+    while tokens.accept("*"):
+        factors.append(_atom(tokens, constants))
+    return Times(tuple(factors)) if len(factors) > 1 else factors[0]
+
+
+def _atom(tokens: Tokens, constants: Mapping[str, Fraction]) -> Named | Zeros:
     start = tokens.start
     name = tokens.name("a row, a variable or `zeros(n)`")
     if name != "zeros":
@@ -278,7 +292,7 @@ def _atom(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Named | Zeros:
     return Zeros(int(channels))
 
 
-def _sum(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+def _sum(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
     start = tokens.start
     value = _product(tokens, constants)
     while tokens.peek() in ("+", "-"):
@@ -287,7 +301,7 @@ def _sum(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     return _in_range(value, tokens, start)
 
 
-def _in_range(value: Fraction, tokens: "Tokens", start: int) -> Fraction:
+def _in_range(value: Fraction, tokens: Tokens, start: int) -> Fraction:
     """The value, if a float holds it."""
     if abs(value) > LARGEST_NUMBER:
         raise NotationError("the number is too large", start, tokens.last_end, expected=NUMBERS)
@@ -296,7 +310,7 @@ def _in_range(value: Fraction, tokens: "Tokens", start: int) -> Fraction:
     return value
 
 
-def _bounded(value: Fraction, tokens: "Tokens", start: int) -> Fraction:
+def _bounded(value: Fraction, tokens: Tokens, start: int) -> Fraction:
     """The value, if it has not more digits than anyone needs: exact fractions double theirs with every product."""
     if max(abs(value.numerator), value.denominator) > _LARGEST_PART:
         message = "the exact value has more than 1,000 digits"
@@ -305,7 +319,7 @@ def _bounded(value: Fraction, tokens: "Tokens", start: int) -> Fraction:
     return value
 
 
-def _product(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+def _product(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
     first = tokens.start
     value = _operand(tokens, constants)
     while tokens.peek() in ("*", "/"):
@@ -317,7 +331,7 @@ def _product(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
     return value
 
 
-def _operand(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
+def _operand(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
     if tokens.accept("-"):
         return -_operand(tokens, constants)
     if tokens.accept("("):
@@ -334,107 +348,3 @@ def _operand(tokens: "Tokens", constants: Mapping[str, Fraction]) -> Fraction:
             f"`{name}` is not a constant", start, tokens.last_end, expected=f"a number or a constant ({known})"
         )
     return constants[name]
-
-
-class Tokens:
-    """The tokens of one text, read from left to right."""
-
-    def __init__(self, text: str, token: re.Pattern[str] = _TOKEN) -> None:
-        self.text, self.position = text, 0
-        self.tokens: list[tuple[str, str, int, int]] = []  # kind, text, and columns [start, end)
-        if len(text) > _LONGEST:
-            raise NotationError(
-                f"{len(text)} characters are too many here", 0, len(text), expected=f"at most {_LONGEST}"
-            )
-        column = 0
-        while text[column:].strip():
-            match = token.match(text, column)
-            if match is None:
-                column += len(text[column:]) - len(text[column:].lstrip())
-                raise NotationError(f"unexpected character `{text[column]}`", column, column + 1)
-            kind = str(match.lastgroup)
-            self.tokens.append((kind, match.group(kind), match.start(kind), match.end(kind)))
-            column = match.end()
-
-    @property
-    def at_end(self) -> bool:
-        """Whether nothing is left."""
-        return self.position == len(self.tokens)
-
-    @property
-    def start(self) -> int:
-        """The column of the next token."""
-        return len(self.text) if self.at_end else self.tokens[self.position][2]
-
-    @property
-    def last_end(self) -> int:
-        """The column after the last one taken."""
-        return self.tokens[self.position - 1][3] if self.position else 0
-
-    def peek(self, ahead: int = 0) -> str:
-        """The next token, or the one `ahead` of it."""
-        index = self.position + ahead
-        return self.tokens[index][1] if index < len(self.tokens) else ""
-
-    def kind(self) -> str:
-        """name, number, mark, or nothing."""
-        return "" if self.at_end else self.tokens[self.position][0]
-
-    def take(self) -> str:
-        """The next token, which is then taken."""
-        text = self.peek()
-        self.position += 1
-        return text
-
-    def accept(self, mark: str) -> bool:
-        """Take a mark, if it is next."""
-        if self.kind() == "mark" and self.peek() == mark:
-            self.position += 1
-            return True
-        return False
-
-    def expect(self, mark: str) -> None:
-        """Take a mark, which must be next."""
-        if not self.accept(mark):
-            self.fail(self.unexpected(), expected=f"`{mark}`")
-
-    def name(self, expected: str) -> str:
-        """Take a name, which must be next."""
-        if self.kind() != "name":
-            self.fail(self.unexpected(), expected=expected)
-        return self.take()
-
-    def number(self) -> Fraction:
-        """Take a number, which must be next."""
-        if self.kind() != "number":
-            self.fail(self.unexpected(), expected="a number")
-        digits, _, exponent = self.peek().lower().partition("e")
-        if len(exponent.lstrip("+-")) > 3:
-            self.fail(f"the exponent {exponent} is too large", expected=NUMBERS)
-        if len(digits) > 1 and digits[0] == "0" and digits[1] != ".":
-            self.fail("a number has no leading zero", expected=f"`{self.peek().lstrip('0') or '0'}`")
-        return Fraction(self.take())
-
-    def names(self, taken: set[str]) -> tuple[str, ...]:
-        """Variables between commas, none of them taken; they are then."""
-        names: list[str] = []
-        while not names or self.accept(","):
-            if self.peek() in taken:
-                self.fail(f"`{self.peek()}` stands twice in one factor", expected="each variable once")
-            names.append(self.name("a variable"))
-            taken.add(names[-1])
-        return tuple(names)
-
-    def end(self) -> None:
-        """Nothing may be left."""
-        if not self.at_end:
-            self.fail(self.unexpected(), expected="nothing more")
-
-    def fail(self, message: str, expected: str = "", hint: str = "") -> None:
-        """Raise at the next token."""
-        end = self.start + 1 if self.at_end else self.tokens[self.position][3]
-        raise NotationError(message, self.start, end, expected, hint)
-
-    def unexpected(self) -> str:
-        """What is said of the next token."""
-        return "the text ends too early" if self.at_end else f"unexpected `{self.peek()}`"

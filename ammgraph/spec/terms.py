@@ -22,8 +22,9 @@ from typing import TypeVar
 
 from ammgraph.diagnostics import alternatives, nearest
 from ammgraph.formulas.functions import FUNCTIONALS, FunctionalKind, functional_text
-from ammgraph.spec.notation import NotationError, Reference, Tokens, number_text, reference_after
+from ammgraph.spec.notation import Reference, number_text, reference_after
 from ammgraph.spec.said import said_as
+from ammgraph.spec.tokens import NotationError, Tokens
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"

@@ -31,9 +31,7 @@ from ammgraph.diagnostics import counted
 from ammgraph.spec.notation import (
     LARGEST_COUNT,
     LARGEST_NUMBER,
-    NUMBERS,
     Input,
-    NotationError,
     Reference,
     number_text,
     parse_input,
@@ -44,6 +42,7 @@ from ammgraph.spec.notation import (
 )
 from ammgraph.spec.said import hint_of_section
 from ammgraph.spec.terms import Term, parse_term
+from ammgraph.spec.tokens import NUMBERS, NotationError
 
 T = TypeVar("T")
 
@@ -274,7 +273,7 @@ def text_schema(pattern: str, *, words: Sequence[str] = (), meanings: Sequence[s
     return WithJsonSchema({"anyOf": [proposed, any_text]})
 
 
-_INPUT_SCHEMA = text_schema(rf"^{_ATOM}(?:[+|]{_ATOM})*$")
+_INPUT_SCHEMA = text_schema(rf"^{_ATOM}(?:[*+|]{_ATOM})*$")
 _SIDE_SCHEMA = text_schema(rf"^{_SUMMAND}(?:\+{_SUMMAND})*$")
 
 Expression = Annotated[InstanceOf[Input], BeforeValidator(_input), _INPUT_SCHEMA]

@@ -150,11 +150,11 @@ def _shrinking(image: str, shape: tuple[int, int, int], fresh: Callable[[str], s
 
 def _growing(image: str, last: str, shape: tuple[int, int, int], fresh: Callable[[str], str]) -> Rows:
     """Transposed convolutions from 1x1 to the image: first to at most 7x7, then n -> 2n, or 2n + 1 to an odd size."""
-    kernels, size = [], shape[1]
-    while size > SMALLEST:
-        kernels.append("width: 4, stride: 2, padding: 1" if size % 2 == 0 else "width: 3, stride: 2")
-        size //= 2
-    kernels.append(f"width: {size}")
+    kernels, sizes = [], list(shape[1:])
+    while max(sizes) > SMALLEST:
+        kernels.append(_kernel(*map(_doubling, sizes)))
+        sizes = [size // 2 if size > SMALLEST else size for size in sizes]
+    kernels.append(_kernel(*((size, 1, 0) for size in sizes)))
     rows: Rows = []
     for depth in reversed(range(len(kernels))):
         opening = f"input: {last}, op: conv_transpose"
@@ -165,6 +165,23 @@ def _growing(image: str, last: str, shape: tuple[int, int, int], fresh: Callable
             last = fresh(f"{image}{len(kernels) - depth}")
             rows.append((last, f"{opening}, channels: {channels}, {kernels[depth]}, {NORMED}"))
     return rows
+
+
+def _doubling(size: int) -> tuple[int, int, int]:
+    """Width, stride and padding that lead to a size from about half of it, or from itself where it is small."""
+    if size <= SMALLEST:
+        return (3, 1, 1)
+    return (4, 2, 1) if size % 2 == 0 else (3, 2, 0)
+
+
+def _kernel(*sides: tuple[int, int, int]) -> str:
+    """Columns of a kernel, of a square or down and to the right, without what goes without saying."""
+    said = []
+    unsaid = {"width": 0, "stride": 1, "padding": 0}
+    for (name, nothing), (down, right) in zip(unsaid.items(), zip(*sides, strict=True), strict=True):
+        if (down, right) != (nothing, nothing):
+            said.append(f"{name}: {down if down == right else [down, right]}")
+    return ", ".join(said)
 
 
 def _value(text: str) -> str:

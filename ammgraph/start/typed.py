@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean, stop_if
 from ammgraph.spec.data_sets import DATA_SETS
-from ammgraph.spec.notation import Factor, NotationError, parse_factor
+from ammgraph.spec.notation import Factor, parse_factor
+from ammgraph.spec.tokens import NotationError
 from ammgraph.start.tables import Size, size_text
 
 # A variable whose name begins so is one of these, unless an option says otherwise; any other one is real.
@@ -107,7 +108,7 @@ def read_factorizations(typed: Typed) -> Factorizations:
     sizes = {name: size for kind in kinds for name, size in sizes.items() if size.kind == kind}
     problems += _options_name_variables(typed, names)
     problems += _deterministic_ones_are_real(typed, sizes)
-    problems += _factors_can_be_drawn(sides, sizes)
+    problems += _factors_can_be_drawn(sides)
     problems += _data_are_read(sides, sizes)
     stop_if(problems, typed.texts)
     order = {name: index for index, name in enumerate(sizes)}
@@ -198,8 +199,8 @@ def _deterministic_ones_are_real(typed: Typed, sizes: Mapping[str, Size]) -> Ite
             )
 
 
-def _factors_can_be_drawn(sides: Sides, sizes: Mapping[str, Size]) -> Iterator[Diagnostic]:
-    """A network draws one variable; an image that grows out of a vector is square, for kernels and strides are."""
+def _factors_can_be_drawn(sides: Sides) -> Iterator[Diagnostic]:
+    """A network draws one variable."""
     for placed in [placed for side in sides.values() for placed in side]:
         head, variables, given = placed.factor.head, placed.factor.variables, placed.factor.given
         if len(variables) > 1 and given:
@@ -210,16 +211,6 @@ def _factors_can_be_drawn(sides: Sides, sizes: Mapping[str, Size]) -> Iterator[D
                 placed.span,
                 expected="one factor for each variable",
                 hint=f"as in `{' '.join(map(str, chain))}`",
-            )
-        channels, height, width = sizes[variables[0]].shape
-        if len(variables) == 1 and given and height != width:
-            yield Diagnostic(
-                "shape-mismatch",
-                f"no network draws `{variables[0]}`, which is not square: kernels are",
-                placed.span,
-                found=size_text((channels, height, width)),
-                expected="as high as wide",
-                hint=f"with a border they are {size_text((channels, max(height, width), max(height, width)))}",
             )
 
 

@@ -381,3 +381,25 @@ def test_a_weight_norm_learns_a_length_for_each_output_channel_or_nothing_more(n
         plain, normed = (row_of(4, 2, columns + text) for text in ("", f", {norm}: true"))
         assert normed.parameters == plain.parameters + more
         assert normed.multiply_adds == plain.multiply_adds
+
+
+def test_a_rectangle_has_the_shape_parameters_and_fan_in_of_torch() -> None:
+    for op, kind in (("conv", nn.Conv2d), ("conv_transpose", nn.ConvTranspose2d)):
+        columns = f"op: {op}, channels: 3, width: [3, 2], stride: [2, 3], padding: [1, 0]"
+        row, layer = row_of(6, 2, columns), kind(2, 3, (3, 2), (2, 3), (1, 0))
+        assert row.out_shape == layer(torch.empty(1, 2, 6, 6)).shape[1:]
+        assert row.weight_shape == layer.weight.shape
+        assert row.parameters == sum(parameter.numel() for parameter in layer.parameters())
+        places = row.inner_shape if op == "conv" else row.in_shape
+        assert row.multiply_adds == 3 * 2 * 3 * 2 * places[1] * places[2]
+    assert row_of(6, 2, "channels: 3, width: [3, 3], stride: [2, 2]") == row_of(
+        6, 2, "channels: 3, width: 3, stride: 2"
+    )
+    assert row_of(6, 2, "channels: 3, width: 1, pool: avg 2 by 3").out_shape == (3, 3, 2)
+
+
+def test_the_mean_fan_in_of_a_rectangle_counts_what_reaches_an_output() -> None:
+    row = row_of(6, 2, "op: conv_transpose, channels: 3, width: [3, 2], stride: [2, 3], padding: [1, 0]")
+    layer = nn.ConvTranspose2d(2, 3, (3, 2), (2, 3), (1, 0), bias=False)
+    nn.init.ones_(layer.weight)
+    assert row.fan_in == pytest.approx(float(layer(torch.ones(1, 2, 6, 6)).detach().mean()))

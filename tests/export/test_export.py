@@ -243,6 +243,27 @@ VARIANTS = {
         "networks.critic.layers.v={input: x, activation: flip}", "networks.critic.layers.hx.input=v",
         "networks.critic.layers.c={input: hx | z, choose: z, activation: tanh}",
         "networks.critic.layers.h.input=hx | c | y"),
+    "rectangles": (TINY, "networks.critic.layers.c={input: x, channels: 4, width: [3, 2], stride: [1, 2], "
+        "padding: [1, 0], pool: avg 2 by 4}", "networks.critic.layers.hx={input: c, channels: 16, width: [4, 1]}",
+        "networks.decoder.layers.h2={input: h, op: conv_transpose, channels: 4, width: [4, 2]}",
+        "networks.decoder.layers.x={input: h2, op: conv_transpose, channels: 1, width: [4, 4], stride: [2, 4], "
+        "padding: [1, 0], activation: sigmoid}"),
+    "products": (TINY, "networks.decoder.layers.g={input: z, channels: 16, width: 1, activation: sigmoid}",
+        "networks.decoder.layers.x.input=g * h + g",
+        "networks.components.layers.z_mu={input: y, channels: 4, width: 1}",
+        "networks.components.layers.z={input: z_mu * z_mu + z_sigma}",
+        "networks.critic.layers.c={input: x, channels: 4, width: 3}",
+        "networks.critic.layers.s={input: y, channels: 4, width: 1}",
+        "networks.critic.layers.hx={input: c * s + s | s * s, op: linear, channels: 16}"),
+    "products in densities": (TERMS, "networks.encoder.layers.z.input=z_mu * z_mu + z_sigma"),
+    "images that grow by repetition": (TINY, "networks.decoder.layers.u={input: h, op: linear, shape: [4, 2, 4], "
+        "activation: leaky_relu 0.2, upsample: nearest 4 by 2}", "networks.decoder.layers.x={input: u, channels: 1, "
+        "width: 3, padding: 1, dropout: 0.2, activation: sigmoid}",
+        "networks.critic.layers.u={input: x, upsample: nearest 2}",
+        "networks.critic.layers.hx={input: u, channels: 16, width: 16}"),
+    "attention": (TINY, "networks.critic.layers.c={input: x, channels: 12, width: 4, stride: 2}",
+        "networks.critic.layers.a={input: c, op: attention, channels: 4, heads: 2, activation: tanh}",
+        "networks.critic.layers.hx={input: a, channels: 16, width: 3}"),
     "noise on inputs": (TINY, "networks.encoder.layers.h.noise=0.3", "networks.encoder.layers.y.noise=0.5",
         "networks.decoder.layers.x.noise=0.1", "networks.critic.layers.h.noise=0.2",
         "networks.critic.layers.p.noise=0.4"),

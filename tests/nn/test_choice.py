@@ -1,4 +1,4 @@
-"""Rows that choose, turn and mirror: by hand and against torch, values and gradients."""
+"""Rows that choose, multiply, turn and mirror: by hand and against torch, values and gradients."""
 
 import pytest
 import torch
@@ -50,3 +50,30 @@ def test_flip_mirrors_left_for_right() -> None:
     x = normal(5, 2, 4, 4)
     found = compute(encoder("h: {input: x, activation: flip}"), x)["h"]
     assert torch.equal(found, x[..., [3, 2, 1, 0]])
+
+
+def test_a_product_of_an_image_and_a_vector_is_a_gain_for_each_channel() -> None:
+    rows = ("c: {input: x, channels: 3, width: 2}", "g: {input: x, op: linear, channels: 3}")
+    network, x = encoder(*rows, "f: {input: c * g + g | c}"), normal(5, 2, 4, 4)
+    values = compute(network, x)
+    gain = values["g"].reshape(5, 3, 1, 1)
+    expected = torch.cat([values["c"] * gain + gain, values["c"]], 1)
+    assert close(values["f"], expected)
+    weights = list(network.parameters())[:4]
+    pairs = [torch.autograd.grad(v.square().sum(), weights, retain_graph=True) for v in (values["f"], expected)]
+    assert all(close(a, b) for a, b in zip(*pairs, strict=True))
+
+
+def test_a_product_of_vectors_is_repeated_beside_an_image() -> None:
+    rows = ("c: {input: x, channels: 3, width: 2}", "g: {input: x, op: linear, channels: 3}")
+    values = compute(encoder(*rows, "f: {input: c | g * g}"), normal(5, 2, 4, 4))
+    assert close(values["f"][:, 3:], (values["g"] ** 2).expand(-1, -1, 3, 3))
+
+
+def test_the_square_of_a_row_is_not_folded_into_a_dropout() -> None:
+    rows = ("h: {input: x, activation: leaky_relu 0.3}", "g: {input: h * h, channels: 2, width: 2, dropout: 0.2}")
+    network, x = encoder(*rows), normal(5, 2, 4, 4)
+    found = compute(network, x, {"e/g.mask": torch.ones(5, 2, 4, 4, dtype=torch.bool)})
+    expected = torch.where(x > 0, x, 0.3 * x) ** 2 / 0.8
+    own = network.row("g")
+    assert close(found["g"], torch.nn.functional.conv2d(expected, own.weight, own.bias))

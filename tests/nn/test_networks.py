@@ -207,6 +207,17 @@ def test_pools_take_the_largest_and_the_mean_of_windows_that_tile_the_row() -> N
     assert mean.flatten().tolist() == [7.5, 23.5]
 
 
+def test_upsampling_repeats_every_position_and_has_two_derivatives() -> None:
+    x = normal(2, 2, 4, 4).requires_grad_()
+    found = compute(encoder("h: {input: x, activation: tanh, upsample: nearest 2 by 3}"), x)["h"]
+    expected = x.tanh().repeat_interleave(2, 2).repeat_interleave(3, 3)
+    assert torch.equal(found, expected)
+    slopes = [torch.autograd.grad(v.square().sum(), x, create_graph=True)[0] for v in (found, expected)]
+    seconds = [torch.autograd.grad(slope.square().sum(), x)[0] for slope in slopes]
+    assert close(*slopes)
+    assert close(*seconds)
+
+
 # --------------------------------------------------------------------------------------------------------- operations
 
 OPERATIONS = {
@@ -232,6 +243,14 @@ OPERATIONS = {
     "linear": (
         "op: linear, channels: 3",
         lambda x, w, b: (x.flatten(1) @ w.T + (0 if b is None else b))[..., None, None],
+    ),
+    "conv of rectangles": (
+        "channels: 3, width: [3, 2], stride: [2, 1], padding: [1, 0]",
+        lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(1, 0)),
+    ),
+    "conv_transpose of rectangles": (
+        "op: conv_transpose, channels: 3, width: [3, 2], stride: [2, 1], padding: [1, 0]",
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=(2, 1), padding=(1, 0)),
     ),
     "linear of a shape": (
         "op: linear, shape: [3, 2, 5]",
@@ -362,6 +381,7 @@ def test_an_input_sums_first_then_joins_and_repeats_one_position_over_all() -> N
 def test_an_expression_of_rows_is_evaluated_like_a_row_s_input() -> None:
     a, b = normal(6, 2, 1, 1), normal(6, 2, 1, 1, seed=2)
     assert torch.equal(evaluate_input(parse_input("a + b", {}), {"a": a, "b": b}), a + b)
+    assert torch.equal(evaluate_input(parse_input("a * b + a", {}), {"a": a, "b": b}), a * b + a)
     assert torch.equal(
         evaluate_input(parse_input("zeros(3)", {}), {"a": a}), torch.zeros(6, 3, 1, 1, dtype=torch.float64)
     )

@@ -12,6 +12,10 @@ from ammgraph.spec.load import load_spec
 
 LOGIT = "networks.critic.layers.p={input: h, op: %s, channels: 1}"
 ENCODER = "networks.encoder.layers."
+ATTENTION = (
+    "networks.critic.layers={hx: {input: x, channels: 12, width: 8}, p: {input: h | y | z, channels: 1, width: 1}, "
+    "h: {input: hx, op: attention, channels: 4, heads: %s}}"
+)
 FLAT = ENCODER + "h={input: v, op: linear, channels: 16}"
 LINEAR = ENCODER + "v={input: x, op: linear, shape: [%s]}"
 COMPONENTS = "networks.components.layers."
@@ -42,6 +46,7 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), "variables.x.range=[0, 1]", "variables.x.range=[0, 2]"),
     # the columns of a row
     ((), ENCODER + "h.input=x", ENCODER + "h.input=x + x"),
+    ((), ENCODER + "h.input=x + x", ENCODER + "h.input=x * x"),
     ((), ENCODER + "h.op=conv", ENCODER + "h={input: x, channels: 16, op: linear, dropout: 0.2, activation: elu}"),
     ((), ENCODER + "h.channels=16", ENCODER + "h.channels=17"),
     ((), ENCODER + "h.dropout=0.2", ENCODER + "h.dropout=0.3"),
@@ -53,6 +58,11 @@ CHANGES: list[tuple[tuple[str, ...], str, str]] = [
     ((), ENCODER + "h.norm=layer", ENCODER + "h.norm=group 1"),
     ((), ENCODER + "h.norm=group 2", ENCODER + "h.norm=group 4"),
     ((), ENCODER + "h.batchnorm=false", ENCODER + "h.norm=layer"),
+    ((), POOLED % "width: [3, 2], pool: max 6 by 7", POOLED % "width: [2, 3], pool: max 7 by 6"),
+    ((), POOLED % "width: [8, 1], stride: [1, 8]", POOLED % "width: [8, 2], stride: [1, 8]"),
+    ((), POOLED % "width: 2, stride: [6, 2], pool: max 2 by 4", POOLED % "width: 2, stride: [2, 6], pool: max 4 by 2"),
+    ((), POOLED % "width: 8", POOLED % "width: 8, upsample: nearest 1"),
+    ((), ATTENTION % 1, ATTENTION % 2),
     ((FLAT,), LINEAR % "2, 2, 1", LINEAR % "4, 1, 1"),
     (CHOICES, COMPONENTS + "z_mu={input: m, choose: y}", COMPONENTS + "z_mu={input: m, choose: k}"),
     ((), ENCODER + "h.weightnorm=false", ENCODER + "h.weightnorm=true"),

@@ -12,9 +12,10 @@ from ammgraph.show.as_json import as_json
 from ammgraph.spec.shipped import shipped_specs
 
 ROW = (
-    *("name", "input", "op", "channels", "width", "stride", "padding", "bias", "noise", "dropout"),
-    *("batchnorm", "activation"),
-    *("pool", "initializer", "in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds", "memory"),
+    *("name", "input", "op", "choose", "channels", "width", "stride", "padding", "heads"),
+    *("bias", "noise", "dropout"),
+    *("batchnorm", "norm", "activation", "pool", "upsample", "initializer", "weight_norm"),
+    *("in_shape", "inner_shape", "out_shape", "parameters", "multiply_adds", "memory"),
 )
 KEYS = {
     "": (
@@ -85,7 +86,11 @@ def test_it_is_json_and_adds_up(path: Path, overrides: tuple[str, ...]) -> None:
     rows = at(found, "networks.rows")
     assert sum(row["parameters"] for row in rows) == found["cost"]["parameters"] == plan.parameters
     weights = [row["in_shape"][0] * row["channels"] * row["width"] ** 2 for row in rows if row["op"] == "conv"]
-    biases = [row["channels"] * (row["bias"] + 2 * row["batchnorm"]) for row in rows if row["op"] == "conv"]
+    biases = [
+        row["channels"] * (row["bias"] + 2 * row["batchnorm"] + (row["weight_norm"] == "weightnorm"))
+        for row in rows
+        if row["op"] == "conv"
+    ]
     assert [row["parameters"] for row in rows if row["op"] == "conv"] == [
         sum(p) for p in zip(weights, biases, strict=True)
     ]
@@ -131,3 +136,22 @@ def test_what_changes_with_the_epoch_is_a_list_of_breakpoints() -> None:
     found = as_json(plan_of(TINY, "training.optimizers.default.learning_rate=[[0, 1e-3], [10, 0]]"))
     assert found["networks"][0]["optimizer"]["learning_rate"] == [[0, 0.001], [10, 0]]
     assert found["games"][0]["weight"] == 1
+
+
+def test_a_row_says_what_normalises_resizes_and_chooses() -> None:
+    rows = {
+        "c": "{input: x, channels: 4, width: [3, 2], stride: [1, 2], norm: group 2, weightnorm: true, "
+        "pool: avg 2 by 4}",
+        "u": "{input: c, upsample: nearest 2 by 3}",
+        "m": "{input: u | u, choose: k}",
+        "k": "{input: y, channels: 2, width: 1, activation: softmax}",
+        "hx": "{input: m, op: linear, channels: 16}",
+    }
+    plan = plan_of(TINY, *(f"networks.critic.layers.{name}={row}" for name, row in rows.items()))
+    network = next(network for network in as_json(plan)["networks"] if network["name"] == "critic")
+    found = {row["name"]: row for row in json.loads(json.dumps(network["rows"]))}
+    assert {name: found["c"][name] for name in ("width", "stride", "padding", "norm", "weight_norm", "pool")} == {
+        "width": [3, 2], "stride": [1, 2], "padding": 0, "norm": "group 2", "weight_norm": "weightnorm",
+        "pool": "avg 2 by 4",
+    }  # fmt: skip
+    assert (found["u"]["upsample"], found["m"]["choose"], found["u"]["choose"]) == ("nearest 2 by 3", "k", None)

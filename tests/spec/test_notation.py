@@ -9,8 +9,8 @@ from ammgraph.spec.notation import (
     Factor,
     Input,
     Named,
-    NotationError,
     Reference,
+    Times,
     Zeros,
     number_text,
     parse_factor,
@@ -20,6 +20,7 @@ from ammgraph.spec.notation import (
     parse_side,
     parse_source,
 )
+from ammgraph.spec.tokens import NotationError
 
 K = {"K": Fraction(10)}
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,6}", fullmatch=True)
@@ -93,6 +94,9 @@ def test_source_is_a_word_or_a_reference():
 
 def test_sum_binds_tighter_than_joining_channels():
     assert parse_input("a + b | c", {}) == Input(((Named("a", 0), Named("b", 4)), (Named("c", 8),)))
+    product = Times((Named("a", 0), Named("b", 4)))
+    assert parse_input("a * b + c | d", {}) == Input(((product, Named("c", 8)), (Named("d", 12),)))
+    assert [name.name for name in parse_input("a * b * a + c", {}).names] == ["a", "b", "a", "c"]
     assert parse_input("zeros(2 * K + 4)", K) == Input(((Zeros(24),),))
     assert [name.start for name in parse_input("y1+z1|zeros(3)|x", {}).names] == [0, 3, 15]
 

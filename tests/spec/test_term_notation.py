@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.spec.names import RESERVED
-from ammgraph.spec.notation import NotationError, Reference, number_text
+from ammgraph.spec.notation import Reference, number_text
 from ammgraph.spec.terms import Expected, FactorUse, Move, NeedsExpectation, Of, Term, ValueUse, parse_term
+from ammgraph.spec.tokens import NotationError
 
 CONSTANTS = {"K": Fraction(10), "beta": Fraction(1, 2), "nothing": Fraction(0)}
 

@@ -95,7 +95,10 @@ def test_wrong_activation_is_marked_by_its_columns():
 def test_pool_has_a_kind_and_a_window():
     assert read(PoolText, "max 2") == Pool("max", 2)
     assert str(read(PoolText, "avg  K - 4")) == "avg 6"
-    for text in ("max", "min 2", "avg 0", "avg 1/2", "avg L", "", 2):
+    assert read(PoolText, "avg 2 by K / 2") == Pool("avg", (2, 5))
+    assert str(read(PoolText, "avg 2 by 5")) == "avg 2 by 5"
+    assert read(PoolText, "max 3 by 3") == Pool("max", 3)
+    for text in ("max", "max 2 by", "max 2 by 0", "max 2x3", "min 2", "avg 0", "avg 1/2", "avg L", "", 2):
         assert refused(PoolText, text)["code"] in ("notation", "out-of-range", "unknown-value", "wrong-type")
 
 
