@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     "unknown-factor": "A term names a factor that its distribution does not have.",
     "no-density": "A term scores a factor that has no density: of data, of a deterministic row, of a flat prior.",
     "impossible-term": "A term asks for what has no closed form, compares two kinds, or draws what it can only score.",
+    "impossible-enumeration": "A variable that has every value is a category, sampled nowhere, and has probabilities.",
     "needs-expectation": "A term does not say at whose samples a factor or a value is taken: an `E[...]` is missing.",
     # games and training
     "unknown-game": "A game is named that is not declared.",

@@ -28,7 +28,7 @@ SECTIONS: dict[str, str] = {
     "TableDefaults": "`networks.NAME.defaults`",
     "Row": "`networks.NAME.layers.NAME`, a row",
     "RowInitializer": "`networks.NAME.layers.NAME.initializer`",
-    "MixtureSource": "a factor's value, if a mapping",
+    "SourceMapping": "a factor's value, if a mapping",
     "Mixture": "`mixture`",
     "RandomMeans": "`mixture.means`",
     "Game": "`games.NAME`",

@@ -115,7 +115,7 @@ STANDS: dict[str, tuple[str | int, ...]] = {
     "TableDefaults": ("networks", "encoder", "defaults"),
     "Row": ("networks", "encoder", "layers", "h"),
     "RowInitializer": ("networks", "encoder", "layers", "h", "initializer"),
-    "MixtureSource": ("distributions", "p", "p(z|y)"),
+    "SourceMapping": ("distributions", "p", "p(z|y)"),
     "Mixture": ("distributions", "p", "p(z|y)", "mixture"),
     "RandomMeans": ("distributions", "p", "p(z|y)", "mixture", "means"),
     "Game": ("games", "joint"),
@@ -154,7 +154,8 @@ def test_the_example_of_a_key_stands_in_a_spec_that_loads(section: str) -> None:
             stands = (*STANDS[section][:-1], 1) if key in ("fit", "to") else STANDS[section]  # the entry that fits
             for step in stands:
                 place = place[step]
-            removed = [name for name in place if name != key] if section == "Weights" else EXCLUDED.get(key, ())
+            one = section in ("Weights", "SourceMapping")
+            removed = [name for name in place if name != key] if one else EXCLUDED.get(key, ())
             for name in removed:
                 place.pop(name, None)
             place[key] = example

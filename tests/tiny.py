@@ -21,6 +21,7 @@ LABELED = FOLDER / "tiny_labeled.yaml"
 TERMS = FOLDER / "tiny_terms.yaml"  # without a game
 PHASES = FOLDER / "tiny_phases.yaml"  # two phases, a fit and a third one
 INFORMED = FOLDER / "tiny_informed.yaml"  # a game and terms
+ENUMERATED = FOLDER / "tiny_enumerated.yaml"  # a game and terms at every value of a category
 CPU = torch.device("cpu")
 HERE = Place(CPU)
 PATIENCE = 600.0  # seconds until a process counts as hanging: one that waits its turn on a busy machine does not hang

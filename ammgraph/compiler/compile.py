@@ -9,6 +9,7 @@ from ammgraph.compiler.calls import check_calls, check_conditions, check_inputs
 from ammgraph.compiler.derive import plan_readouts, plan_reconstructions
 from ammgraph.compiler.draws import needed_by, plan_draw
 from ammgraph.compiler.effect import check_rows_learn, check_samples_differ, data_are_read, without_effect
+from ammgraph.compiler.enumeration import check_enumerations
 from ammgraph.compiler.extent import check_extent
 from ammgraph.compiler.factors import check_draws, check_factors, draw_order
 from ammgraph.compiler.features import check_feature_names, check_features, plan_features
@@ -35,6 +36,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_tables, check_factors, check_origins, check_sides, check_settings, check_draws, check_feature_names),
     (check_calls, check_inputs, check_names),
     (check_shapes, check_variable_rows, check_conditions),
+    (check_enumerations,),
     (check_objectives, check_games, check_terms),
     (check_unused,),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
+from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromBayes, FromData, FromNetwork, FromPrior
 from ammgraph.plan.networks import RowPlan, VariablePlan
 from ammgraph.plan.plan import BayesPlan, ReadoutPlan, ReconstructionPlan
 from ammgraph.spec.notation import Input, Named, Zeros
@@ -100,15 +100,15 @@ def _reads_noise(names: Sequence[str], rows: Mapping[str, RowPlan], stops: froze
 
 
 def _infers(draw: DrawPlan, variable: str) -> bool:
-    """The variable is drawn by a network, and the distribution starts from data."""
-    return isinstance(draw.factor_of(variable).origin, FromNetwork) and any(
+    """The variable is drawn by a network, or has a posterior, and the distribution starts from data."""
+    return isinstance(draw.factor_of(variable).origin, FromNetwork | FromBayes) and any(
         isinstance(factor.origin, FromData) for factor in draw.factors
     )
 
 
 def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPlan | None:
     for draw in draws:
-        if not draw.produces(variable) or not isinstance(draw.factor_of(variable).origin, FromPrior):
+        if not draw.produces(variable) or not _is_prior(draw.factor_of(variable)):
             continue
         evidence = [
             factor.variables[0]
@@ -120,6 +120,12 @@ def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPl
         if evidence:
             return BayesPlan(variable, draw.name, tuple(evidence))
     return None
+
+
+def _is_prior(factor: FactorPlan) -> bool:
+    """The factor has probabilities without conditions: by a prior, or by a network that reads no variable."""
+    learned = isinstance(factor.origin, FromNetwork) and factor.density.kind == "categorical" and not factor.given
+    return learned or isinstance(factor.origin, FromPrior)
 
 
 def _is_evidence(factor: FactorPlan) -> bool:

@@ -1,18 +1,26 @@
 """Draws: what draws each factor of a distribution, in which order, and which rows that computes."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from ammgraph.compiler.derive import density_of
 from ammgraph.compiler.factors import sampling_order
 from ammgraph.compiler.games import needed_variables
-from ammgraph.compiler.origins import field_of
+from ammgraph.compiler.origins import field_of, prior_origin
 from ammgraph.compiler.resolved import Call, Declared, Resolved
-from ammgraph.compiler.terms import uses_of, wanted_by
-from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
-from ammgraph.plan.networks import VariablePlan
-from ammgraph.spec.notation import Factor, Reference
-from ammgraph.spec.priors import Prior
-from ammgraph.spec.schema import DataSource
+from ammgraph.compiler.terms import bayes_score, uses_of, wanted_by
+from ammgraph.plan.draws import (
+    Density,
+    DrawPlan,
+    FactorPlan,
+    FromBayes,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    Origin,
+)
+from ammgraph.spec.notation import Factor
+from ammgraph.spec.sources import BayesRule, DataSource
 
 
 def needed_by(resolved: Resolved, games: Iterable[str], terms: Iterable[str]) -> dict[str, set[str]]:
@@ -62,25 +70,23 @@ def _implied(resolved: Resolved, draw: str) -> Iterator[FactorPlan]:
             yield FactorPlan(text, (name,), (), "data", origin, Density("data"), needed=False, implied=True)
 
 
-def _origin(
-    resolved: Resolved, declared: Declared, computed: dict[str, set[str]]
-) -> tuple[FromData | FromPrior | FromDraw | FromNetwork, Density]:
+def _origin(resolved: Resolved, declared: Declared, computed: dict[str, set[str]]) -> tuple[Origin, Density]:
     """What draws a factor; the rows that it computes are added to those of its evaluation."""
-    source, factor, draw = declared.source, declared.factor, declared.draw
+    source, factor, draw, reference = declared.source, declared.factor, declared.draw, declared.reference
     if isinstance(source, DataSource):
         fields = tuple((name, field_of(resolved.spec, resolved.variables[name]) or "") for name in factor.variables)
         return FromData(source, fields), Density("data")
-    if isinstance(source, Reference) and source.owner in resolved.networks:
-        call = resolved.call(draw, source)
-        stops = frozenset(call.bound) - {source.name}
-        rows = {row.name: row for row in resolved.networks[source.owner].rows}
-        return _from_network(call, computed), density_of(source.name, rows, stops)
-    if isinstance(source, Reference):
-        return FromDraw(source.owner, source.name), Density("deterministic")
-    given = factor.given[0] if source.kind.means is not None else ""
-    variable = resolved.variables[factor.variables[0]]
-    site = _prior_site(f"{draw}/{variable.name}", source, variable, resolved.batch_size(draw))
-    return FromPrior(source, site, given), Density("prior")
+    if isinstance(source, BayesRule):
+        return FromBayes(source.distribution, bayes_score(resolved, declared, draw)), Density("categorical")
+    if reference is not None and reference.owner in resolved.networks:
+        call = resolved.call(draw, reference)
+        stops = frozenset(call.bound) - {reference.name}
+        rows = {row.name: row for row in resolved.networks[reference.owner].rows}
+        found = replace(_from_network(call, computed), enumerated=declared.enumerated)
+        return found, density_of(reference.name, rows, stops)
+    if reference is not None:
+        return FromDraw(reference.owner, reference.name), Density("deterministic")
+    return prior_origin(resolved, declared), Density("prior")
 
 
 def _from_network(call: Call, computed: dict[str, set[str]]) -> FromNetwork:
@@ -88,10 +94,3 @@ def _from_network(call: Call, computed: dict[str, set[str]]) -> FromNetwork:
     rows = tuple(row for row in call.rows if row not in done)
     computed[call.evaluation.name] = done | set(rows)
     return FromNetwork(call.evaluation, call.reference.name, rows, call.rows)
-
-
-def _prior_site(name: str, prior: Prior, variable: VariablePlan, batch_size: int) -> Site:
-    """A categorical draw takes one uniform number, by inverse distribution function; a real one takes one each."""
-    if variable.kind == "categorical":
-        return Site(name, "uniform", "prior", batch_size, ())
-    return Site(name, prior.kind.noise, "prior", batch_size, variable.shape)

@@ -7,7 +7,7 @@ from typing import Literal
 from ammgraph.compiler.turns import turns_with_places
 from ammgraph.diagnostics import Diagnostic, Note, counted
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.draws import FromData, FromDraw, FromNetwork
+from ammgraph.plan.draws import FromBayes, FromData, FromDraw, FromNetwork, ScorePlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
@@ -123,13 +123,22 @@ def _learning_rows(plan: Plan) -> set[tuple[str, str]]:
             if not samples:  # the network itself is evaluated
                 found |= {(network, row) for name in loss.passes for row in rows[name]}
             scores = plan.term(loss.owner).scores if loss.owner in turn.terms else ()
-            found |= {(network, row) for s in scores if s.network == network and s.name in samples for row in s.rows}
+            found |= _scoring(network, [score for score in scores if score.name in samples])
             drawn = [sample for sample in samples if all(sample != score.name for score in scores)]
             for draw, _, variable in (sample.partition(".") for sample in drawn):
                 origin = plan.draw(draw).factor_of(variable).origin
+                if isinstance(origin, FromBayes):
+                    found |= _scoring(network, [origin.score])
+                    continue
                 assert isinstance(origin, FromNetwork), "a path leads through samples of the network"
                 found |= {(network, row) for row in origin.closure}
     return found
+
+
+def _scoring(network: str, scores: Sequence[ScorePlan]) -> set[tuple[str, str]]:
+    """The rows of a network by which these scores are computed."""
+    parts = [part for score in scores for part in score.computed if part.network == network]
+    return {(network, row) for part in parts for row in part.rows}
 
 
 def _minimised(plan: Plan) -> set[tuple[str, str, str]]:
@@ -227,12 +236,15 @@ def _idle_factors(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """What data or a prior draws and no step needs; a network's row may be there to be read off."""
     terms = [term.minimize for term in spec.terms.values()]
     scored = {(use.draw, use.variables) for term in terms for use in factors_of(term)}
+    posteriors = [f.origin for draw in plan.draws for f in draw.factors if isinstance(f.origin, FromBayes)]
+    scored |= {(origin.distribution, (name,)) for origin in posteriors for name, _ in origin.score.parts}
     for draw in plan.draws:
         if isinstance(spec.distributions[draw.name], str):
             continue
         given = {variable for factor in draw.factors for variable in factor.given}
         for factor in draw.written:
-            idle = not factor.needed and not isinstance(factor.origin, FromNetwork) and not given & {*factor.variables}
+            inferred = isinstance(factor.origin, FromNetwork | FromBayes)
+            idle = not factor.needed and not inferred and not given & {*factor.variables}
             idle = idle and (draw.name, factor.variables) not in scored
             if idle and not _is_taken(plan, draw.name, factor.variables):
                 yield Diagnostic(

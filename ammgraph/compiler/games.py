@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ammgraph.compiler.resolved import Call, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
+from ammgraph.formulas.expression import Support
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.draws import DrawPlan, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.draws import DrawPlan, FromBayes, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.networks import shape_text
 from ammgraph.plan.turns import GamePlan, PenaltyPlan
 from ammgraph.spec.merge import OVERRIDES
-from ammgraph.spec.notation import head_and_rest
+from ammgraph.spec.notation import Factor, head_and_rest
 from ammgraph.spec.schema import Game, Side, Spec
 
 
@@ -149,14 +150,22 @@ def gradient_paths(
             continue
         seen.add((draw, variable))
         factor = draws[draw].factor_of(variable)
-        if isinstance(factor.origin, FromNetwork):
-            paths.setdefault(factor.origin.evaluation.network, []).append(f"{draw}.{variable}")
+        if isinstance(factor.origin, FromNetwork | FromBayes):
+            for network in _networks_of(factor.origin):
+                paths.setdefault(network, []).append(f"{draw}.{variable}")
             open_pairs += [(draw, given) for given in factor.given]
         elif isinstance(factor.origin, FromPrior):  # a mixture's mean is linear in the one-hot that chooses it
             open_pairs += [(draw, given) for given in factor.given]
         elif isinstance(factor.origin, FromDraw):
             open_pairs.append((factor.origin.draw, factor.origin.variable))
     return {network: tuple(samples) for network, samples in paths.items() if resolved.networks[network].parameters}
+
+
+def _networks_of(origin: FromNetwork | FromBayes) -> tuple[str, ...]:
+    """The networks that draw a variable, or give the densities by which its values are weighed."""
+    if isinstance(origin, FromNetwork):
+        return (origin.evaluation.network,)
+    return tuple(dict.fromkeys(part.network for part in origin.score.computed if part.network))
 
 
 def plan_game(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> GamePlan:
@@ -176,7 +185,18 @@ def plan_game(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> G
         reads=tuple(reads.items()),
         penalties=tuple(penalties),
         paths=tuple(paths.items()),
+        enumerated=tuple(
+            support_of(resolved, draw)
+            for draw in dict.fromkeys(draw for side in game.match for _, draw in side.summands)
+            if resolved.enumerated(draw) in reads.values()
+        ),
     )
+
+
+def support_of(resolved: Resolved, draw: str) -> Support:
+    """The probabilities of the values that a distribution enumerates."""
+    factor = next(found.factor for found in resolved.declared[draw] if found.enumerated)
+    return Support(factor.variables[0], str(Factor(draw, factor.variables, factor.given)), draw)
 
 
 def _side_can_be_drawn(resolved: Resolved, draw: str, call: Call, index: int) -> Iterator[Diagnostic]:
@@ -201,6 +221,7 @@ def _side_can_be_drawn(resolved: Resolved, draw: str, call: Call, index: int) ->
 
 
 def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterator[Diagnostic]:
+    read = resolved.call(name, game.discriminator).reads.values()
     for kind in game.penalties:
         if not PENALTIES[kind].between:
             continue
@@ -214,6 +235,18 @@ def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterat
                 f"{pairs}, and a weighted sum has no i-th example",
                 span,
                 expected="one distribution on each side",
+            )
+            continue
+        over = [resolved.enumerated(side.summands[0][1]) for side in game.match]
+        if any(name in read for name in over):
+            yield Diagnostic(
+                "impossible-enumeration",
+                f"{pairs}, and an enumerated variable has every value in each",
+                span,
+                found=", ".join(
+                    f"`{side}` enumerates `{name}`" for side, name in zip(game.match, over, strict=True) if name
+                ),
+                expected="no penalty, `roth_penalty` or `r1_penalty`, which are means over each side",
             )
             continue
         sizes = [resolved.batch_size(side.summands[0][1]) for side in game.match]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
-from ammgraph.plan.draws import FromData, FromDraw, FromNetwork, FromPrior
+from ammgraph.plan.draws import FromData, FromNetwork, FromPrior, Origin
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.data_sets import held_out
 from ammgraph.spec.measures import MEASURES
@@ -31,7 +31,7 @@ def _idle(message: str, span: Span, found: str = "") -> Diagnostic:
     return Diagnostic("no-effect", message, span, found=found)
 
 
-def _origins(plan: Plan) -> list[FromData | FromPrior | FromDraw | FromNetwork]:
+def _origins(plan: Plan) -> list[Origin]:
     return [factor.origin for draw in plan.draws for factor in draw.factors]
 
 

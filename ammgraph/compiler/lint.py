@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ammgraph.compiler.resolved import Resolved
-from ammgraph.compiler.terms import plan_score, uses_of
+from ammgraph.compiler.terms import bayes_score, plan_score, uses_of
 from ammgraph.diagnostics import Diagnostic, did_you_mean
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
 from ammgraph.plan.draws import FromNetwork, FromPrior
@@ -11,6 +11,7 @@ from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.schema import Spec
+from ammgraph.spec.sources import BayesRule
 from ammgraph.spec.terms import FactorUse
 
 
@@ -69,7 +70,10 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
     """Every row, network, variable and distribution serves something."""
     spec, factors = resolved.spec, [factor for factors in resolved.declared.values() for factor in factors]
     uses = [use for term in spec.terms for use in uses_of(resolved, term)]
-    scored = [score for score in (plan_score(resolved, use) for use in uses) if score is not None]
+    found = [score for score in (plan_score(resolved, use) for use in uses) if score is not None]
+    posteriors = [factor for factor in factors if isinstance(factor.source, BayesRule)]
+    found += [bayes_score(resolved, factor, factor.draw) for factor in posteriors]
+    scored = [part for score in found for part in score.computed]
     for name, table in resolved.tables.items():
         calls = resolved.calls_of(name)
         scores = [score for score in scored if score.network == name]
@@ -95,6 +99,7 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
     taken = {factor.reference.owner for factor in factors if factor.reference is not None}
     taken |= {name for use in uses for name in (use.draw, use.of.draw if isinstance(use.of, FactorUse) else "")}
     fitted = {name for phase in spec.training.phases or () if phase.fit for name in (phase.fit.head, phase.to)}
+    taken |= {factor.source.distribution for factor in posteriors if isinstance(factor.source, BayesRule)}
     for name in resolved.declared:
         if name not in matched | taken | fitted:
             yield Diagnostic(

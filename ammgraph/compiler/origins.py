@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
+from ammgraph.plan.draws import FromPrior, Site
 from ammgraph.plan.networks import VariablePlan, shape_text
 from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, RandomMeans, forms_on
 from ammgraph.spec.schema import DataSource, Spec
+from ammgraph.spec.sources import BayesRule, Enumeration
 
 FIELD_KINDS = {"image": "image", "label": "categorical"}
 
@@ -41,7 +43,9 @@ def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
             expected="one factor for each variable",
         )
         return
-    if isinstance(source, Reference) and source.owner in resolved.declared:
+    if isinstance(source, Enumeration | BayesRule):
+        yield from _enumeration_fits(resolved, factor)
+    elif isinstance(source, Reference) and source.owner in resolved.declared:
         yield from _sample_fits(resolved, factor, source)
     elif isinstance(source, Reference):
         yield from _row_fits(resolved, factor, source)
@@ -170,8 +174,37 @@ def _sample_fits(resolved: Resolved, factor: Declared, source: Reference) -> Ite
         )
 
 
+def _enumeration_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
+    """What weighs the values is there; that it can is a matter of `enumeration.py`."""
+    source, spec = factor.source, resolved.spec
+    if isinstance(source, Enumeration):
+        yield from _row_fits(resolved, factor, source.row)
+    elif isinstance(source, BayesRule) and source.distribution not in resolved.declared:
+        yield Diagnostic(
+            "unknown-distribution",
+            f"`{source.distribution}` is not a distribution",
+            spec.source.value(*factor.path, "bayes"),
+            hint=did_you_mean(source.distribution, resolved.declared),
+        )
+
+
+def prior_origin(resolved: Resolved, declared: Declared) -> FromPrior:
+    """A factor that a prior draws: the prior, its noise, the category that chooses a component of a mixture."""
+    source = declared.source
+    assert isinstance(source, Prior), "asked of priors alone"
+    variable = resolved.variables[declared.factor.variables[0]]
+    given = declared.factor.given[0] if source.kind.means is not None else ""
+    name, size = f"{declared.draw}/{variable.name}", resolved.batch_size(declared.draw)
+    if (
+        variable.kind == "categorical"
+    ):  # one uniform number, by inverse distribution function; a real one takes one each
+        return FromPrior(source, Site(name, "uniform", "prior", size, ()), given)
+    return FromPrior(source, Site(name, source.kind.noise, "prior", size, variable.shape), given)
+
+
 def _row_fits(resolved: Resolved, factor: Declared, source: Reference) -> Iterator[Diagnostic]:
-    spec, head, span = resolved.spec, factor.factor, resolved.spec.source.value(*factor.path)
+    spec, head = resolved.spec, factor.factor
+    span = spec.source.value(*factor.path, *(("enumerate",) if factor.enumerated else ()))
     if source.owner not in spec.networks:
         yield Diagnostic(
             "unknown-network",

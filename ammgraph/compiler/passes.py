@@ -1,11 +1,12 @@
 """The passes of a turn: which rows every network computes, at whose samples, as one batch of how many; their noise."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.formulas.expression import Vat, parts
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork, FromPrior, Site, Stream
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, FromNetwork, FromPrior, ScorePlan, Site, Stream
 from ammgraph.plan.games import between_name
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan, direction_name
@@ -29,7 +30,10 @@ def plan_passes(
     """
     between = [found for game in games for found in _between(resolved, game, minimised)]
     drawn = tuple(_drawn(draws))
-    asked = (*_asked(resolved, terms, drawn), *_moved(resolved, terms))
+    needed = [factor.origin for draw in draws for factor in draw.factors if factor.needed]
+    weighing = [origin.score for origin in needed if isinstance(origin, FromBayes)]
+    scores = [*weighing, *(score for term in terms for score in term.scores)]
+    asked = (*_asked(resolved, _parts(scores), drawn), *_moved(resolved, terms))
     return (*drawn, *asked, *_scored(resolved, games), *between)
 
 
@@ -52,28 +56,45 @@ def _drawn(draws: Sequence[DrawPlan]) -> Iterator[PassPlan]:
         for factor in draw.factors:
             origin = factor.origin
             if factor.needed and isinstance(origin, FromNetwork):
-                yield PassPlan("drawn", origin.evaluation, origin.row, origin.rows, (draw.name,), draw.batch_size)
+                raw = (origin.row,) if origin.enumerated else ()
+                size = draw.batch_size
+                yield PassPlan("drawn", origin.evaluation, origin.row, origin.rows, (draw.name,), size, raw=raw)
 
 
-def _asked(resolved: Resolved, terms: Sequence[TermPlan], drawn: Sequence[PassPlan]) -> Iterator[PassPlan]:
-    """One pass for each evaluation of which a term needs rows that drawing has not computed."""
+def _parts(scores: Sequence[ScorePlan]) -> list[ScorePlan]:
+    """What networks and priors give of scores; the parts of a posterior are stopped and moved as it is."""
+    return [
+        replace(part, stopped=score.stopped, moved=score.moved) if score.rule else part
+        for score in scores
+        for part in score.computed
+    ]
+
+
+def _asked(resolved: Resolved, scores: Sequence[ScorePlan], drawn: Sequence[PassPlan]) -> Iterator[PassPlan]:
+    """One pass for each evaluation of which scores need rows that drawing has not computed.
+
+    An evaluation over a variable has K examples for each of the draw's, and K where it reads nothing else.
+    """
     done: dict[str, set[str]] = {}
+    stopped: dict[str, set[str]] = {}
     for found in drawn:
         done.setdefault(found.evaluation.name, set()).update(found.rows)
-    scores = [score for term in terms for score in term.scores if score.evaluation is not None]
-    for name in dict.fromkeys(score.evaluation.name for score in scores if score.evaluation is not None):
-        own = [score for score in scores if score.evaluation is not None and score.evaluation.name == name]
-        wanted = {row for score in own for row in score.rows} - done.get(name, set())
+        stopped.setdefault(found.evaluation.name, set()).update(found.raw)
+    for evaluation in dict.fromkeys(score.evaluation for score in scores if score.evaluation is not None):
+        own = [score for score in scores if score.evaluation == evaluation]
         whole = {row for score in own for row in score.rows if row not in score.raw}
+        computed = done.get(evaluation.name, set()) - (stopped.get(evaluation.name, set()) & whole)
+        wanted = {row for score in own for row in score.rows} - computed
         if wanted:
-            evaluation, draw = own[0].evaluation, own[0].draw
-            assert evaluation is not None
             rows = tuple(row for row in resolved.tables[evaluation.network].order if row in wanted)
             raw = tuple(row for row in rows if row not in whole)
+            alone = bool(evaluation.over) and all(score.reads == (evaluation.over,) for score in own)
+            draw = "" if alone else own[0].draw
             size = resolved.batch_size(draw) if draw else 1
-            stopped = all(score.stopped for score in own)
-            kept = stopped and not any(score.moved for score in own) and name not in done
-            yield PassPlan("asked", evaluation, "", rows, (draw,), size, raw=raw, stopped=stopped, kept=kept)
+            size *= resolved.variables[evaluation.over].shape[0] if evaluation.over else 1
+            still = all(score.stopped for score in own)
+            kept = still and not any(score.moved for score in own) and evaluation.name not in done
+            yield PassPlan("asked", evaluation, "", rows, (draw,), size, raw=raw, stopped=still, kept=kept)
 
 
 def _moved(resolved: Resolved, terms: Sequence[TermPlan]) -> Iterator[PassPlan]:
@@ -108,15 +129,22 @@ def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]
         name = "+".join(member.name for member, _ in members) + f"{suffix}/{game.discriminator.call}"
         summands = [getattr(member, side) for member, kinds in members for side in kinds]
         joined = tuple(dict.fromkeys(draw for side in summands for _, draw in side))
+        variables = [variable for _, variable in game.reads]
         yield PassPlan(
             kind="scored",
             evaluation=EvaluationPlan(name, game.discriminator.owner, game.reads),
             row=game.discriminator.name,
             rows=_rows(resolved, game),
             draws=joined,
-            batch=sum(map(resolved.batch_size, joined)),
+            batch=sum(_examples(resolved, draw, variables) for draw in joined),
             sides=tuple((member.name, side) for member, kinds in members for side in kinds),
         )
+
+
+def _examples(resolved: Resolved, draw: str, variables: Collection[str]) -> int:
+    """How many examples of a draw a pass has that reads these variables: each with every value of one enumerated."""
+    over = resolved.enumerated(draw)
+    return resolved.batch_size(draw) * (resolved.variables[over].shape[0] if over in variables else 1)
 
 
 def _between(resolved: Resolved, game: GamePlan, minimised: Collection[str]) -> Iterator[PassPlan]:

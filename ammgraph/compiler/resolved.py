@@ -10,7 +10,8 @@ from ammgraph.layers.operations import Shape
 from ammgraph.plan.draws import EvaluationPlan
 from ammgraph.plan.networks import NetworkPlan, VariablePlan
 from ammgraph.spec.notation import Factor, Reference, parse_factor
-from ammgraph.spec.schema import ImageVariable, Source, Spec
+from ammgraph.spec.schema import ImageVariable, Spec
+from ammgraph.spec.sources import BayesRule, Enumeration, Source
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,14 @@ class Declared:
 
     @property
     def reference(self) -> Reference | None:
-        """The row, or another distribution's sample, that draws the factor, if one does."""
-        return self.source if isinstance(self.source, Reference) else None
+        """The row, or another distribution's sample, that draws the factor or enumerates its variable, if one does."""
+        source = self.source.row if isinstance(self.source, Enumeration) else self.source
+        return source if isinstance(source, Reference) else None
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether its variable is not sampled, and has every value."""
+        return isinstance(self.source, Enumeration | BayesRule)
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,11 @@ class Resolved:
                 for text, source in factors.items()
             )
         return declared
+
+    def enumerated(self, draw: str) -> str:
+        """The variable that a distribution enumerates, or nothing."""
+        found = (f.factor.variables[0] for f in self.declared.get(draw, ()) if f.enumerated)
+        return next(found, "")
 
     @property
     def written(self) -> dict[str, tuple[Declared, ...]]:

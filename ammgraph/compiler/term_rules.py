@@ -14,6 +14,7 @@ from ammgraph.compiler.terms import (
     kind_of,
     learns_from,
     plan_score,
+    reads_enumerated,
     shape_of,
     uses_of,
     wanted_by,
@@ -21,10 +22,11 @@ from ammgraph.compiler.terms import (
 from ammgraph.diagnostics import Diagnostic, Note, Span, counted, did_you_mean
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
-from ammgraph.plan.draws import FromDraw, FromNetwork
+from ammgraph.plan.draws import FromBayes, FromDraw, FromNetwork
 from ammgraph.plan.networks import shape_text
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
+from ammgraph.spec.sources import BayesRule
 from ammgraph.spec.terms import Expected, FactorUse, Move, Of, Term, ValueUse
 
 Part: TypeAlias = FactorUse | ValueUse | Of | Expected | Move
@@ -87,6 +89,7 @@ def _use_fits(resolved: Resolved, use: Use) -> Iterator[Diagnostic]:
         yield from problems
     if not problems and use.draw:
         yield from _is_drawn(resolved, use, span)
+        yield from _can_be_weighed(resolved, use, span)
 
 
 def _is_only_scored(resolved: Resolved, draw: str, span: Span) -> Diagnostic:
@@ -260,6 +263,36 @@ def _is_moved(resolved: Resolved, use: Use, move: Move) -> Iterator[Diagnostic]:
         yield Diagnostic("shape-mismatch", message, span, found=found, expected="1x1x1")
 
 
+def _can_be_weighed(resolved: Resolved, use: Use, span: Span) -> Iterator[Diagnostic]:
+    """What reads an enumerated variable is of each example; and a posterior is at its own conditions."""
+    if (use.pooled or FUNCTIONALS[use.function].of_batch) and reads_enumerated(resolved, use):
+        over = resolved.enumerated(use.draw)
+        yield Diagnostic(
+            "impossible-enumeration",
+            f"`{use.of}` reads `{over}`, of which `{use.draw}` has every value; of that no mean of a batch is taken",
+            span,
+            expected=f"what does not read `{over}`, or a distribution that samples it",
+        )
+    factor = _declared(resolved, use)
+    by_bayes = factor is not None and isinstance(factor.source, BayesRule)
+    if use.move is not None and (by_bayes or reads_enumerated(resolved, use)):
+        yield Diagnostic(
+            "impossible-enumeration",
+            f"`{use.of}` {'is a posterior' if by_bayes else 'reads an enumerated variable'}, and cannot be moved",
+            span,
+            expected="a factor drawn by a row that reads what is sampled",
+        )
+    elif by_bayes and isinstance(use.of, FactorUse):
+        own = FactorUse(use.of.draw, use.of.variables, tuple((name, name) for name, _ in use.of.given))
+        if use.of.given != own.given:
+            yield Diagnostic(
+                "impossible-enumeration",
+                f"`{use.of}` is a posterior, whose conditions are what it scores: none stands for another",
+                span,
+                expected=f"`{own}`",
+            )
+
+
 def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
     """Two distributions of a divergence are of one kind and variable; two values of a distance have one shape."""
     for _, item, own in items_of(resolved, term):
@@ -354,7 +387,7 @@ def _is_entropy(plan: Plan, use: Use) -> bool:
     assert isinstance(use.of, FactorUse)
     own = all(name == other for name, other in use.of.given)
     origin = plan.draw(use.draw).factor_of(use.of.variables[0]).origin if use.of.draw == use.draw else None
-    return own and isinstance(origin, FromNetwork)
+    return own and isinstance(origin, FromNetwork | FromBayes)
 
 
 def _sample_of(resolved: Resolved, plan: Plan, use: Use) -> str:
@@ -368,6 +401,6 @@ def _sample_of(resolved: Resolved, plan: Plan, use: Use) -> str:
     draw, variable = use.draw, str(use.of.name)  # type: ignore[union-attr]
     while isinstance(origin := plan.draw(draw).factor_of(variable).origin, FromDraw):
         draw, variable = origin.draw, origin.variable
-    if isinstance(origin, FromNetwork):
+    if isinstance(origin, FromNetwork) and not origin.enumerated:
         return f"`{origin.row}` of `{origin.evaluation.name}`"
     return f"`{variable}` of `{draw}`"

@@ -6,7 +6,8 @@ from fractions import Fraction
 from typing import cast
 
 from ammgraph.compiler.derive import density_of
-from ammgraph.compiler.games import gradient_paths
+from ammgraph.compiler.games import gradient_paths, support_of
+from ammgraph.compiler.origins import prior_origin
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.formulas.expression import (
     Batch,
@@ -18,16 +19,18 @@ from ammgraph.formulas.expression import (
     Scored,
     Value,
     Vat,
+    Weighted,
     minus,
     plus,
     times,
 )
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.operations import Shape
-from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, FromPrior
-from ammgraph.plan.turns import ScorePlan, TermPlan
+from ammgraph.plan.draws import Density, DensityKind, DrawPlan, EvaluationPlan, ScorePlan
+from ammgraph.plan.turns import TermPlan
 from ammgraph.spec.notation import Reference
-from ammgraph.spec.schema import DataSource
+from ammgraph.spec.priors import Prior
+from ammgraph.spec.sources import BayesRule, DataSource
 from ammgraph.spec.terms import Expected, FactorUse, Move, Of, ValueUse
 
 
@@ -73,11 +76,14 @@ def factor_of(resolved: Resolved, use: FactorUse) -> Declared | None:
 
 def kind_of(resolved: Resolved, factor: Declared) -> str:
     """What is known of a factor's distribution: the kind of its density, or why it has none."""
-    source = factor.source
+    source, reference = factor.source, factor.reference
     if isinstance(source, DataSource):
         return "data"
-    if isinstance(source, Reference):
-        return _density(resolved, factor, source).kind if source.owner in resolved.networks else "a sample"
+    if isinstance(source, BayesRule):
+        return "categorical"
+    if reference is not None:
+        return _density(resolved, factor, reference).kind if reference.owner in resolved.networks else "a sample"
+    assert isinstance(source, Prior)
     return source.density
 
 
@@ -114,8 +120,9 @@ def learns_from(resolved: Resolved, use: Use, draws: Mapping[str, DrawPlan]) -> 
     names = [name for _, name in wanted_by(resolved, use) if use.move is None or name != use.move.times]
     if use.of.stopped:
         names = _sampled(use)
-    elif score is not None and score.network and resolved.networks[score.network].parameters:
-        paths[score.network] = (score.name,)
+    elif score is not None:
+        networks = [part.network for part in score.computed if part.network]
+        paths = {name: (score.name,) for name in networks if resolved.networks[name].parameters}
     for network, samples in gradient_paths(resolved, [(use.draw, name) for name in names], draws).items():
         paths[network] = (*paths.get(network, ()), *samples)
     return paths
@@ -129,6 +136,7 @@ def _sampled(use: Use) -> list[str]:
 
 def plan_score(resolved: Resolved, use: Use) -> ScorePlan | None:
     """What a factor or a row needs of its network; nothing for a variable's sample."""
+    over = resolved.enumerated(use.draw)
     if isinstance(use.of, ValueUse):
         if isinstance(use.of.name, str):
             return None
@@ -136,28 +144,77 @@ def plan_score(resolved: Resolved, use: Use) -> ScorePlan | None:
         network, row = use.of.name.owner, use.of.name.name
         rows = resolved.tables[network].needed(row, given)
         reads = _reads(resolved, evaluation, (row,), given)
-        return ScorePlan(str(use.of.name), use.draw, network, evaluation, row, rows, (), reads)
+        return _over(ScorePlan(str(use.of.name), use.draw, network, evaluation, row, rows, (), reads), over)
     factor = factor_of(resolved, use.of)
     assert factor is not None, "checked before"
-    name = _canonical(factor, use.of)
-    if not isinstance(factor.source, Reference):
-        return ScorePlan(
-            name,
-            use.draw if use.of.given else "",
-            reads=tuple(v for _, v in use.of.given),
-            density=Density(cast(DensityKind, kind_of(resolved, factor))),
-        )
-    rebound = dict(use.of.given)
-    reference = factor.source
+    if isinstance(factor.source, BayesRule):
+        return bayes_score(resolved, factor, use.draw)
+    return _over(_factor_score(resolved, factor, use.of, use.draw), over)
+
+
+def bayes_score(resolved: Resolved, factor: Declared, draw: str) -> ScorePlan:
+    """A posterior p(y|..) at a draw's samples: what a distribution says of y, and of all that depends on y in it."""
+    assert isinstance(factor.source, BayesRule)
+    (variable,) = factor.factor.variables
+    parts = []
+    for own in blanket_factors(resolved, factor.source.distribution, variable):
+        of = FactorUse(own.draw, own.factor.variables, tuple((v, v) for v in own.factor.given))
+        parts.append((own.factor.variables[0], _over(_factor_score(resolved, own, of, draw), variable)))
+    name = str(FactorUse(factor.draw, factor.factor.variables, tuple((v, v) for v in factor.factor.given)))
+    density = Density("categorical")
+    return ScorePlan(name, draw, reads=factor.factor.given, density=density, rule=variable, parts=tuple(parts))
+
+
+def blanket_factors(resolved: Resolved, draw: str, variable: str) -> list[Declared]:
+    """The factors of a distribution in which a variable stands: its own, and those that read it."""
+    factors = resolved.declared[draw]
+    return [f for f in factors if variable in (*f.factor.variables, *f.factor.given)]
+
+
+def reads_enumerated(resolved: Resolved, use: Use) -> bool:
+    """Whether a use reads the variable that its draw enumerates: as a condition, as a sample, through a row."""
+    over = resolved.enumerated(use.draw)
+    if not over:
+        return False
+    score = plan_score(resolved, use)
+    if FUNCTIONALS[use.function].at_sample:
+        assert isinstance(use.of, FactorUse)
+        return over in use.of.variables or (score is not None and bool(score.over))
+    if score is None:
+        return isinstance(use.of, ValueUse) and use.of.name == over
+    return bool(score.over)
+
+
+def _over(score: ScorePlan, variable: str) -> ScorePlan:
+    """The score at every value of a variable, if it reads it: in an evaluation of its own."""
+    if not variable or variable not in score.reads:
+        return score
+    evaluation = score.evaluation
+    if evaluation is not None:
+        _, _, call = evaluation.name.partition("/")
+        evaluation = replace(evaluation, name=f"{score.draw}.{variable}/{call}", over=variable)
+    return replace(score, evaluation=evaluation, over=variable)
+
+
+def _factor_score(resolved: Resolved, factor: Declared, use: FactorUse, draw: str) -> ScorePlan:
+    """What a factor of a prior or a network needs at a draw's samples."""
+    name = _canonical(factor, use)
+    reference = factor.reference
+    if reference is None:
+        prior = prior_origin(resolved, factor)
+        density = Density(cast(DensityKind, kind_of(resolved, factor)))
+        reads = tuple(v for _, v in use.given)
+        return ScorePlan(name, draw if use.given else "", reads=reads, density=density, prior=prior)
+    rebound = dict(use.given)
     call = resolved.call(factor.draw, reference)
     moved = [(local, rebound[v]) for local, v in call.reads.items() if rebound.get(v, v) != v]
     kept = [(local, v) for local, v in reference.bindings if local not in dict(moved)]
     reference = Reference(reference.owner, reference.name, (*kept, *moved))
-    evaluation, given = _evaluation(resolved, use.draw, reference)
-    density = _density(resolved, factor, factor.source)
+    evaluation, given = _evaluation(resolved, draw, reference)
+    density = _density(resolved, factor, call.reference)
     rows, raw = _scored_rows(resolved, reference, density, given)
     reads = _reads(resolved, evaluation, rows, given)
-    return ScorePlan(name, use.draw, reference.owner, evaluation, reference.name, rows, raw, reads, density)
+    return ScorePlan(name, draw, reference.owner, evaluation, reference.name, rows, raw, reads, density)
 
 
 def plan_term(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> TermPlan:
@@ -169,8 +226,7 @@ def plan_term(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> T
         score = plan_score(resolved, use)
         if score is not None:
             key = score.name, score.draw
-            prior = _prior(use, draws) if not score.network else None
-            held = scores.get(key, replace(score, prior=prior, stopped=True))
+            held = scores.get(key, replace(score, stopped=True))
             scores[key] = replace(held, stopped=held.stopped and use.stopped, moved=held.moved or use.move is not None)
         for network, found in learns_from(resolved, use, draws).items():
             paths.setdefault(network, []).extend(found)
@@ -210,7 +266,9 @@ def _value(resolved: Resolved, term: str) -> Expression:
 
 def _function(resolved: Resolved, function: Of, uses: Sequence[Use]) -> Expression:
     """What a function takes is named as its scores are."""
-    found, first = [_leaf(resolved, use) for use in uses], uses[0]
+    first = uses[0]
+    over = resolved.enumerated(first.draw) if any(reads_enumerated(resolved, use) for use in uses) else ""
+    found = [_leaf(resolved, use, over) for use in uses]
     value: Expression
     if FUNCTIONALS[function.function].of_batch:
         assert isinstance(found[0], Value)
@@ -221,20 +279,23 @@ def _function(resolved: Resolved, function: Of, uses: Sequence[Use]) -> Expressi
     else:
         pairs = zip(uses, found, strict=True)
         leaves = [Pooled(use.draw, leaf) if use.pooled else leaf for use, leaf in pairs]
-        value = Functional(function.function, (*leaves, *(Value(name, first.draw) for name in _sampled(first))))
-    return _floored(value, function.least)
+        value = Functional(
+            function.function, (*leaves, *(Value(name, first.draw, over=over) for name in _sampled(first)))
+        )
+    value = _floored(value, function.least)
+    return Weighted(support_of(resolved, first.draw), value) if over else value
 
 
 def _floored(value: Expression, least: Fraction | None) -> Expression:
     return value if least is None else Floor(value, float(least))
 
 
-def _leaf(resolved: Resolved, use: Use) -> Scored | Value:
+def _leaf(resolved: Resolved, use: Use, over: str) -> Scored | Value:
     score = plan_score(resolved, use)
     if isinstance(use.of, ValueUse):
-        return Value(str(use.of.name), use.draw, use.of.stopped)
+        return Value(str(use.of.name), use.draw, use.of.stopped, over)
     assert score is not None
-    return Scored(score.name, score.draw, use.of.stopped)
+    return Scored(score.name, score.draw, use.of.stopped, over)
 
 
 def _moved(leaf: Scored, move: Move) -> Vat:
@@ -286,10 +347,3 @@ def _reads(
     table, bound = resolved.tables[evaluation.network], dict(evaluation.bindings)
     names = {name for row in rows for name in table.reads(row, given)}
     return tuple(dict.fromkeys(bound[name] for name in [*table.free, *table.rows] if name in names and name in bound))
-
-
-def _prior(use: Use, draws: Mapping[str, DrawPlan]) -> FromPrior:
-    assert isinstance(use.of, FactorUse)
-    origin = draws[use.of.draw].factor_of(use.of.variables[0]).origin
-    assert isinstance(origin, FromPrior)
-    return origin

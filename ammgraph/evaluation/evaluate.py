@@ -15,6 +15,7 @@ from ammgraph.data.records import Split
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
+from ammgraph.nn.enumeration import in_evaluation
 from ammgraph.nn.model import Draw, Model, record_tensors, sample_draw
 from ammgraph.nn.networks import Mode, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
@@ -204,7 +205,9 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Te
     needed = frozenset(name for factor in factors for name in factor.variables)
     others = {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in elsewhere.items()}
     data = record_tensors(plan, fields_of(factors), Split(images, labels), _dtype(model))
-    return sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=needed)
+    found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=needed)
+    enumerated = draw.enumerated is not None and needed.issuperset(draw.enumerated.variables)
+    return in_evaluation(model, plan, draw, found) if enumerated else found
 
 
 def components_of(plan: Plan, readout: ReadoutPlan) -> tuple[FactorPlan, ...]:

@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 from ammgraph.export.code import ATTRIBUTES, Names
 from ammgraph.formulas.expression import Vat
-from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FactorPlan, FromNetwork
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FactorPlan, FromBayes, FromNetwork, ScorePlan
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import PassPlan, ScorePlan, TermPlan, TurnPlan
+from ammgraph.plan.turns import PassPlan, TermPlan, TurnPlan
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def draw_steps(plan: Plan, factors: Sequence[FactorPlan]) -> tuple[Step, ...]:
     """What draws these factors, in their order."""
     groups: list[tuple[EvaluationPlan, list[FactorPlan]] | FactorPlan] = []
     for factor in factors:
+        if isinstance(factor.origin, FromBayes):  # its probabilities are told with the losses
+            continue
         if not isinstance(factor.origin, FromNetwork):
             groups.append(factor)
             continue
@@ -77,10 +79,12 @@ def draw_steps(plan: Plan, factors: Sequence[FactorPlan]) -> tuple[Step, ...]:
             if name not in variables:
                 _also_return(steps, computed[evaluation.name, name], name)
         computed |= {(evaluation.name, row): len(steps) for row in rows}
-        returns = tuple(_origin(factor).row for factor in drawn)
-        function = Function(evaluation.network, given, rows, returns)
+        sampled, weighed = ([f for f in drawn if f.enumerated == told] for told in (False, True))
+        returns, told = (tuple(_origin(factor).row for factor in part) for part in (sampled, weighed))
+        function = Function(evaluation.network, given, rows, returns, told)
         arguments = tuple(variables.get(name, f"{evaluation.name}/{name}") for name in given)
-        steps.append(Call(function, evaluation.name, arguments, tuple(factor.variables[0] for factor in drawn)))
+        results = tuple(factor.variables[0] for factor in (*sampled, *weighed))
+        steps.append(Call(function, evaluation.name, arguments, results))
     return tuple(steps)
 
 
@@ -97,10 +101,16 @@ def score_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
 
     Rows that drawing has computed are computed once more, from the same noise.
     """
+    wanted = [*posteriors(plan, turn), *(score for name in turn.terms for score in plan.term(name).scores)]
+    return scoring_calls(plan, wanted)
+
+
+def scoring_calls(plan: Plan, wanted: Iterable[ScorePlan]) -> tuple[Call, ...]:
+    """What computes these scores, a call for each evaluation."""
     scores: dict[EvaluationPlan, list[ScorePlan]] = {}
-    for score in (score for name in turn.terms for score in plan.term(name).scores):
-        if score.evaluation is not None:
-            scores.setdefault(score.evaluation, []).append(score)
+    for part in (part for score in wanted for part in score.computed):
+        if part.evaluation is not None:
+            scores.setdefault(part.evaluation, []).append(part)
     return tuple(_score_call(plan, evaluation, found) for evaluation, found in scores.items())
 
 
@@ -122,11 +132,20 @@ def moved_call(plan: Plan, term: TermPlan, leaf: Vat) -> Call:
     return _score_call(plan, score.evaluation, [score])
 
 
+def posteriors(plan: Plan, turn: TurnPlan) -> tuple[ScorePlan, ...]:
+    """The scores by Bayes' rule that a turn needs, each once: of what its draws enumerate, and of its terms."""
+    factors = [factor for name in turn.draws for factor in turn.drawn(plan.draw(name)).factors if factor.needed]
+    found = [factor.origin.score for factor in factors if isinstance(factor.origin, FromBayes)]
+    found += [score for name in turn.terms for score in plan.term(name).scores if score.rule]
+    return tuple(dict.fromkeys(found))
+
+
 def _score_call(plan: Plan, evaluation: EvaluationPlan, scores: Sequence[ScorePlan]) -> Call:
     draw, network = scores[0].draw, plan.network(evaluation.network)
     wanted = {row for score in scores for row in score.rows}
     rows = tuple(row.name for row in network.rows if row.name in wanted)
-    variables = {local: v for local, v in evaluation.bindings if draw and plan.draw(draw).produces(v)}
+    over = evaluation.over
+    variables = {local: v for local, v in evaluation.bindings if draw and (v == over or plan.draw(draw).produces(v))}
     given = tuple(dict.fromkeys(name for row in rows for name in network.row(row).reads if name in variables))
     whole = {score.row for score in scores if score.density is None}
     for mean in (score.density.mean for score in scores if score.density is not None):

@@ -71,6 +71,7 @@ def spelling(
         number=number,
         leaf=leaf,
         function=lambda name, argument: f"{FUNCTIONS[name].torch}({argument})",
+        weighted=lambda support, argument: f"weighted({leaf(support)}, {argument})",
         mean=lambda _, argument: mean(argument),
         functional=functional,
         batch=lambda name, _, arguments: f"{FUNCTIONALS[name].torch}({', '.join(arguments)})",

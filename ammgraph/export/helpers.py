@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ammgraph.nn.functions import as_matrix, over_largest_singular_value, power_iteration
+from ammgraph.nn.functions import as_matrix, each, every_value, over_largest_singular_value, power_iteration
 
 Noise = dict[str, Tensor]
 NOISE: dict[str, tuple[str, int, tuple[int, ...], float]] = {}
@@ -110,6 +110,18 @@ def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:
     affine = torch.eye(2, 3) + scale * eps
     places = F.affine_grid(affine, list(x.shape), align_corners=False)
     return F.grid_sample(x, places, padding_mode="border", align_corners=False)
+
+
+def with_every(samples: Noise, variable: str, size: int) -> Noise:
+    """Every example with every value of a categorical variable, by turns."""
+    found = {n: each(x, size) for n, x in samples.items() if n != variable}
+    first = next(iter(samples.values()))
+    return {**found, variable: every_value(size, len(first), first)}
+
+
+def repeated(x: Tensor, like: Tensor) -> Tensor:
+    """What was computed at every value once, for as many examples as `like` has."""
+    return x.repeat(len(like) // len(x), 1, 1, 1)
 
 
 def categorical(probabilities: Tensor, uniform: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from ammgraph.export.calls import Call, Function, moved_call, pass_call, score_calls
+from ammgraph.export.calls import Call, Function, moved_call, pass_call, posteriors, score_calls, scoring_calls
 from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, spelling, text
 from ammgraph.export.densities import Densities
-from ammgraph.export.model import turn_names
+from ammgraph.export.enumeration import Every
+from ammgraph.export.model import Posterior, turn_names
 from ammgraph.export.networks import attributes
 from ammgraph.formulas.expression import (
     Batch,
@@ -22,11 +23,13 @@ from ammgraph.formulas.expression import (
     Product,
     Slope,
     Sum,
+    Support,
     Vat,
     times,
 )
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.notation import PRODUCT, written
+from ammgraph.plan.draws import ScorePlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan, direction_name
 from ammgraph.show.text import formula_text
@@ -56,6 +59,17 @@ class _Scope:
         """The samples of a distribution."""
         return self.local.of(draw)
 
+    @property
+    def every(self) -> Every:
+        """What has every value of an enumerated variable."""
+        return Every(self.plan, self.turn, self.local, self.samples)
+
+    def read(self, draw: str, variables: Sequence[str]) -> str:
+        """The samples of a distribution for a pass that reads these variables."""
+        factor = self.plan.draw(draw).enumerated
+        over = next((name for name in variables if factor is not None and name in factor.variables), "")
+        return self.every.samples(draw, over) if over else self.samples(draw)
+
     def of(self, what: str, evaluation: str, draw: str = "") -> str:
         """What belongs to a pass, or to the samples of one distribution in it: `d`, `d_q`, `slope_q_joint`."""
         index = next(index for index, found in enumerate(self.passes) if found.evaluation.name == evaluation)
@@ -64,7 +78,9 @@ class _Scope:
         return self.local.of(f"{what} of {draw} in {index}", name)
 
     def leaf(self, leaf: Leaf) -> str:
-        """A logit or a norm of slopes."""
+        """A logit or a norm of slopes; the probabilities of enumerated values."""
+        if isinstance(leaf, Support):
+            return self.every.probabilities(leaf)
         assert isinstance(leaf, Logit | Slope), "games read logits"
         return self.of("d" if isinstance(leaf, Logit) else "slope", leaf.evaluation, leaf.draw)
 
@@ -99,6 +115,32 @@ def losses_code(
     return lines
 
 
+def posterior_code(
+    plan: Plan, names: Mapping[Function, str], networks: Mapping[str, str], constants: Mapping[str, str]
+) -> Posterior:
+    """How a posterior is written beside the losses, at samples that are called by the names of their variables."""
+
+    def written_posterior(score: ScorePlan, given: Sequence[str], local: Names) -> tuple[list[str], str]:
+        whole = plan.draw(score.draw)
+        factors = tuple(replace(f, needed=set(f.variables) <= set(given)) for f in whole.factors)
+        drawn = replace(whole, factors=factors)
+        turn = replace(plan.turns[0], passes=(), draws=(score.draw,), partial=(drawn,))
+        scope = _Scope(plan, turn, names, networks, constants, local)
+        samples = ", ".join(f"{text(name)}: {local.of(name)}" for name in given)
+        lines = [f"{_INDENT}{scope.samples(score.draw)} = {{{samples}}}", *_every(scope, score.draw, score.rule)]
+        for step in scoring_calls(plan, [score]):
+            lines += _scores(scope, step)
+        return [*lines, *_posterior(scope, score)], scope.every.logits(score.name, score.draw)
+
+    return written_posterior
+
+
+def _every(scope: _Scope, draw: str, over: str) -> list[str]:
+    """The samples of a draw with every value of a variable."""
+    arguments = [scope.samples(draw), text(over), str(scope.every.size(over))]
+    return call(f"{scope.every.samples(draw, over)} = with_every", arguments, _INDENT)
+
+
 def _turn(scope: _Scope, name: str) -> list[str]:
     turn = scope.turn
     changing = not all(_is_constant(weight) for loss in turn.losses for weight in loss.weights)
@@ -112,8 +154,12 @@ def _turn(scope: _Scope, name: str) -> list[str]:
     draws = ", ".join(f"`{draw}`" for draw in turn.draws)
     lines += docstring(f"The losses at the samples of {draws}. Each network minimises:\n\n{who}", _INDENT)
     lines.append(f"{_INDENT}losses: dict[str, Tensor] = {{}}")
+    for draw, over in scope.every.needed:
+        lines += _every(scope, draw, over)
     for step in score_calls(scope.plan, turn):
         lines += ["", *_scores(scope, step)]
+    for score in posteriors(scope.plan, turn):
+        lines += ["", *_posterior(scope, score)]
     for found in scope.passes:
         lines += ["", *(_scored(scope, found) if found.kind == "scored" else _between(scope, found))]
     for game in map(scope.plan.game, turn.games):
@@ -135,7 +181,7 @@ def _scored(scope: _Scope, found: PassPlan) -> list[str]:
     step, name = pass_call(scope.plan, found), found.evaluation.name
     sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
     sloped = _is_sloped(scope, found)
-    draws = [scope.samples(draw) for draw in found.draws]
+    draws = [scope.read(draw, step.arguments) for draw in found.draws]
     value = f"{draws[0]}[v]" if len(draws) == 1 else f"torch.cat([{', '.join(f'{draw}[v]' for draw in draws)}])"
     at, d = scope.of("at", name), scope.of("d", name)
     lines = [f"{_INDENT}# d = {found.evaluation.network}.{found.row}({', '.join(step.arguments)}) of {sides}"]
@@ -175,9 +221,12 @@ def _between(scope: _Scope, found: PassPlan) -> list[str]:
 
 def _scores(scope: _Scope, step: Call) -> list[str]:
     """What terms score of one evaluation of a network."""
-    draw = step.evaluation.partition("/")[0]
+    draw, _, over = step.evaluation.partition("/")[0].partition(".")
     results = ", ".join(_result(scope, name) for name in step.results)
-    inputs = [f"{scope.samples(draw)}[{text(name)}]" for name in step.arguments]
+    samples = scope.every.samples(draw, over) if over else scope.samples(draw)
+    inputs = [f"{samples}[{text(name)}]" for name in step.arguments]
+    if scope.every.is_alone(step.evaluation):
+        inputs = [scope.every.values(draw, over) for _ in step.arguments]
     inputs = inputs or [f"examples(self, {_count(scope, draw)})"]
     lines = _method(scope, step, results, inputs)
     if len(lines[0]) > WIDTH:
@@ -201,8 +250,8 @@ def _moved(scope: _Scope, loss: LossPlan, leaf: Vat) -> list[str]:
     assert score.density is not None
     argument = scope.local.of(f"{leaf.variable} of {place}", f"{leaf.variable}_moved")
     own = {name: _result(scope, f"{name}.moved") for name in step.results} | {leaf.variable: argument}
-    spoken = Densities(scope.plan, loss, scope.constants, scope.samples, lambda name: _result(scope, name))
-    moved = Densities(scope.plan, loss, scope.constants, scope.samples, own.__getitem__, leaf.variable)
+    spoken = _densities(scope, loss)
+    moved = Densities(scope.plan, loss, scope.constants, own.__getitem__, scope.every, leaf.variable)
     inputs = [
         argument if name == leaf.variable else f"{scope.samples(leaf.draw)}[{text(name)}]" for name in step.arguments
     ]
@@ -221,6 +270,28 @@ def _moved(scope: _Scope, loss: LossPlan, leaf: Vat) -> list[str]:
         f"{_result(scope, f'{formula_text(leaf)} {leaf.draw}')} = {FUNCTIONALS['vat'].torch}", arguments, _INDENT
     )
     return ["", *lines, "", *_with_statistics_kept(_norms(scope, step), end)]
+
+
+def _posterior(scope: _Scope, score: ScorePlan) -> list[str]:
+    """The logits of Bayes' rule: log densities of all parts, added; an example a row, a value a column."""
+    spoken = _densities(scope, scope.turn.losses[0])
+    target = scope.every.logits(score.name, score.draw)
+    parts = " ".join(part.name for part in score.computed)
+    lines = [f"{_INDENT}# {score.name} is proportional to {parts}"]
+    for index, (variable, part) in enumerate(score.parts):
+        before = f"{target} = " if index == 0 else f"{target} = {target} + "
+        lines += _closed_call(f"{_INDENT}{before}", spoken.log_density(variable, part, score))
+    return [*lines, f"{_INDENT}{target} = {target}.view(-1, {scope.every.size(score.rule)})"]
+
+
+def _closed_call(head: str, inner: str) -> list[str]:
+    """`head` and a call, on one line or with an argument a line."""
+    helper, _, rest = inner.partition("(")
+    return [head + inner] if len(head + inner) <= WIDTH else call(f"{head.strip()} {helper}", _arguments(rest), _INDENT)
+
+
+def _densities(scope: _Scope, loss: LossPlan) -> Densities:
+    return Densities(scope.plan, loss, scope.constants, lambda name: _result(scope, name), scope.every)
 
 
 def _repeated_norms(scope: _Scope, step: Call) -> list[str]:
@@ -244,10 +315,7 @@ def _result(scope: _Scope, name: str) -> str:
 
 def _count(scope: _Scope, draw: str) -> str:
     """How many examples a draw has; one of no draw."""
-    if draw not in scope.turn.draws:
-        return "1"
-    factor = next(factor for factor in scope.plan.draw(draw).factors if factor.needed)
-    return f"len({scope.samples(draw)}[{text(factor.variables[0])}])"
+    return f"len({scope.every.some(draw)})" if draw in scope.turn.draws else "1"
 
 
 def _is_sloped(scope: _Scope, found: PassPlan) -> bool:
@@ -276,7 +344,7 @@ def _method(scope: _Scope, step: Call, target: str, inputs: Sequence[str], tail:
 
 def _loss(scope: _Scope, loss: LossPlan) -> list[str]:
     """`losses["joint/discriminator"] = ...`, on one line if it fits, else summand by summand."""
-    spoken = Densities(scope.plan, loss, scope.constants, scope.samples, lambda name: _result(scope, name))
+    spoken = _densities(scope, loss)
     python = spelling(scope.leaf if loss.owner in scope.turn.games else spoken.leaf, spoken.mean, spoken.functional)
     changing = [_scheduled(weight) for weight in loss.weights if not _is_constant(weight)]
     value = loss.value

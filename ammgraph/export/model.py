@@ -1,8 +1,9 @@
 """The model as a class: its networks, what its distributions draw, and what can be asked of it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from ammgraph.evaluation.synthesis import sampling_sites
 from ammgraph.export.calls import Call, Function, Step, draw_steps, needed_factors
@@ -11,7 +12,17 @@ from ammgraph.export.networks import has_hidden_probabilities
 from ammgraph.formulas.expression import Leaf
 from ammgraph.formulas.notation import written
 from ammgraph.nn.model import Model
-from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
+from ammgraph.plan.draws import (
+    DrawPlan,
+    FactorPlan,
+    FromBayes,
+    FromData,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    ScorePlan,
+    Site,
+)
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import (
     ancestry,
@@ -44,6 +55,11 @@ class Asking:
     given: tuple[str, ...]
     steps: tuple[Step, ...]
     results: tuple[str, ...]
+    posterior: ScorePlan | None = None  # of a result that Bayes' rule gives
+
+
+# How a posterior at samples that are called by the names of their variables is written, and its logits are called.
+Posterior: TypeAlias = Callable[[ScorePlan, Sequence[str], Names], tuple[list[str], str]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class _Code:
     networks: Mapping[str, str]
     constants: Mapping[str, str]
     local: Names
+    posterior: Posterior
 
     def variable(self, name: str) -> str:
         """A variable of the model, or another result of a call, as `y/probabilities`."""
@@ -107,20 +124,22 @@ def askings(plan: Plan) -> list[Asking]:
         if (
             variable.kind != "image"
             and draw is not None
-            and (drawn_by_network(draw, variable.name) and from_image_alone(draw, variable.name))
+            and (_is_inferred(draw, variable.name) and from_image_alone(draw, variable.name))
         ):
             wanted.setdefault(draw.name, []).append(variable.name)
     found = []
     for name, variables in wanted.items():
         draw = plan.draw(name)
         factors = ancestry(draw, *variables)
-        drawn = [factor for factor in factors if not isinstance(factor.origin, FromData)]
+        drawn = [factor for factor in factors if not isinstance(factor.origin, FromData | FromBayes)]
+        scores = [factor.origin.score for factor in factors if isinstance(factor.origin, FromBayes)]
         given = tuple(fields_of(factors))
         if any(not isinstance(factor.origin, FromNetwork) for factor in drawn):
             continue
         steps = _with_probabilities(plan, draw_steps(plan, drawn), variables)
         results = tuple(v.name for v in plan.variables if v.name in variables)
-        found.append(Asking("infer" if len(wanted) == 1 else f"infer_{name}", draw, given, steps, results))
+        verb = "infer" if len(wanted) == 1 else f"infer_{name}"
+        found.append(Asking(verb, draw, given, steps, results, next(iter(scores), None)))
     for variable in plan.variables:
         draw = generating_draw(plan, variable.name) if variable.kind == "image" else None
         if draw is not None and draw.factor_of(variable.name).given:
@@ -130,7 +149,13 @@ def askings(plan: Plan) -> list[Asking]:
     return found
 
 
-def model_code(plan: Plan, model: Model, names: Mapping[Function, str], losses: Sequence[str]) -> list[str]:
+def _is_inferred(draw: DrawPlan, variable: str) -> bool:
+    return drawn_by_network(draw, variable) or isinstance(draw.factor_of(variable).origin, FromBayes)
+
+
+def model_code(
+    plan: Plan, model: Model, names: Mapping[Function, str], losses: Sequence[str], posterior: Posterior
+) -> list[str]:
     """The class `Model`; `losses` are the lines of its functions of losses."""
     networks = network_attributes(plan)
     lines = ["class Model(nn.Module):"]
@@ -143,7 +168,9 @@ def model_code(plan: Plan, model: Model, names: Mapping[Function, str], losses: 
         size = ", ".join(map(str, shape))
         lines += call("self.register_buffer", [text(attribute), f"torch.zeros({size})"], _INDENT)
     local = Names({*TAKEN, "self", "noise"}, [variable.name for variable in plan.variables])
-    code = _Code(plan, names, networks, {site: attribute for site, (attribute, _) in constants.items()}, local)
+    code = _Code(
+        plan, names, networks, {site: attribute for site, (attribute, _) in constants.items()}, local, posterior
+    )
     for drawing in drawings(plan):
         lines += ["", *_drawing_code(code, drawing)]
     for asking in askings(plan):
@@ -251,7 +278,15 @@ def _asking_code(code: _Code, asking: Asking) -> list[str]:
         lines += _call_code(code, step, code.variable(asking.given[0]))
     told = {name for step in asking.steps if isinstance(step, Call) for name in step.results}
     values = {}
+    if asking.posterior is not None:
+        lines_of, logits = code.posterior(
+            asking.posterior, asking.draw.factor_of(asking.posterior.rule).given, code.local
+        )
+        lines += lines_of
     for name in asking.results:
+        if asking.posterior is not None and name == asking.posterior.rule:
+            values[name] = f"torch.softmax({logits}, dim=1)"
+            continue
         value = code.variable(probabilities_of(name) if probabilities_of(name) in told else name)
         values[name] = value if plan.variable(name).kind == "image" else f"{value}.flatten(1)"
     return [*lines, *returned(values, _INDENT)]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ammgraph import __version__
 from ammgraph.export import helpers
-from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls
+from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls, scoring_calls
 from ammgraph.export.code import class_names, docstring, number, text
-from ammgraph.export.losses import critic_calls, losses_code
+from ammgraph.export.losses import critic_calls, losses_code, posterior_code
 from ammgraph.export.model import (
     askings,
     constant_attributes,
@@ -43,7 +43,8 @@ def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
         own = {function: name for function, name in names.items() if function.network == network.name}
         body += ["", "", *network_code(network, classes[network.name], own, plan.momentum, plan.epsilon)]
     constants = {site: attribute for site, (attribute, _) in constant_attributes(plan, model).items()}
-    body += ["", "", *model_code(plan, model, names, losses_code(plan, names, networks, constants))]
+    spoken = (plan, names, networks, constants)
+    body += ["", "", *model_code(plan, model, names, losses_code(*spoken), posterior_code(*spoken))]
     end = [*_noise_code(plan), "", "", *_LOAD, "", "", *_main(plan)]
     used = _helpers("\n".join([*body, *end]))
     head = _head(plan, title, origin)
@@ -55,6 +56,8 @@ def _function_names(plan: Plan) -> dict[Function, str]:
     steps += [step for asking in askings(plan) for step in asking.steps]
     critics = critic_calls(plan)
     steps += [call for turn in plan.turns for call in (*score_calls(plan, turn), *moved_calls(plan, turn))]
+    asked = [asking.posterior for asking in askings(plan) if asking.posterior is not None]
+    steps += scoring_calls(plan, asked)
     functions = [step.function for step in [*steps, *critics] if isinstance(step, Call)]
     rows = {network.name: attributes(network).values() for network in plan.networks}
     return names_of(functions, [call.function.network for call in critics], rows)

@@ -1,11 +1,11 @@
 """Expressions: what is minimised, as trees of frozen values. No torch, no text.
 
 A leaf names something that a step has: a discriminator's logit at a draw's samples, the norm of its gradient there, the
-distribution that a factor gives each example of a draw, a sample, a row.
+distribution that a factor gives each example of a draw, a sample, a row, the probabilities of enumerated values.
 `nn.losses` evaluates a tree; `formulas.notation` prints it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
@@ -35,20 +35,25 @@ class Slope:
 
 @dataclass(frozen=True)
 class Scored:
-    """The distribution that a factor gives each example of a draw; one for all where it has no conditions."""
+    """The distribution that a factor gives each example of a draw; one for all where it has no conditions.
+
+    `over` a variable that the draw enumerates, of each example with every value of it, (B K, ...).
+    """
 
     factor: str
     draw: str = ""
     stopped: bool = False  # a constant
+    over: str = ""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A variable's sample, or a row, of each example of a draw; B x C x H x W."""
+    """A variable's sample, or a row, of each example of a draw; B x C x H x W. `over` as in `Scored`."""
 
     name: str
     draw: str
     stopped: bool = False  # a constant
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,15 @@ class Vat:
     radius: float
     times: str  # a variable of size 1 that the radius is multiplied by, or nothing
     xi: float
+
+
+@dataclass(frozen=True)
+class Support:
+    """The probabilities that a factor gives the K values of the variable that a draw enumerates; (B, K)."""
+
+    variable: str
+    factor: str
+    draw: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,14 @@ class Floor:
 
     argument: "Expression"
     least: float
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """sum_y c(y|x) a(y), (B,), over the values of an enumerated variable; a is of each example with every value."""
+
+    support: Support
+    argument: "Expression"
 
 
 @dataclass(frozen=True)
@@ -141,7 +163,7 @@ class Mean:
     argument: "Expression"
 
 
-Leaf: TypeAlias = Logit | Slope | Scored | Value | Vat
+Leaf: TypeAlias = Logit | Slope | Scored | Value | Vat | Support
 Expression: TypeAlias = (
     Number
     | Logit
@@ -149,10 +171,12 @@ Expression: TypeAlias = (
     | Scored
     | Value
     | Vat
+    | Support
     | Pooled
     | Functional
     | Batch
     | Floor
+    | Weighted
     | Minus
     | Sum
     | Product
@@ -204,8 +228,10 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
     match expression:
         case Logit() | Slope():
             return leaf(expression)
-        case Number() | Scored() | Value() | Vat() | Pooled() | Functional() | Batch():
+        case Number() | Scored() | Value() | Vat() | Support() | Pooled() | Functional() | Batch():
             return expression
+        case Weighted(support, argument):
+            return Weighted(support, replaced(argument, leaf))
         case Sum(terms):
             return Sum(tuple(replaced(term, leaf) for term in terms))
         case Product(factors):
@@ -220,3 +246,18 @@ def replaced(expression: Expression, leaf: Callable[[Logit | Slope], Expression]
             return Apply(function, replaced(argument, leaf))
         case Mean(draw, argument):
             return mean(draw, replaced(argument, leaf))
+
+
+def enumerated(expression: Expression, supports: Mapping[str, Support]) -> Expression:
+    """The same, the mean over a draw that enumerates a variable being of the weighted sum over its values."""
+    match expression:
+        case Mean(draw, argument) if draw in supports:
+            return Mean(draw, Weighted(supports[draw], argument))
+        case Sum(terms):
+            return Sum(tuple(enumerated(term, supports) for term in terms))
+        case Product(factors):
+            return Product(tuple(enumerated(factor, supports) for factor in factors))
+        case Minus(argument):
+            return minus(enumerated(argument, supports))
+        case _:
+            return expression

@@ -24,8 +24,10 @@ from ammgraph.formulas.expression import (
     Slope,
     Square,
     Sum,
+    Support,
     Value,
     Vat,
+    Weighted,
 )
 from ammgraph.formulas.functions import functional_text
 
@@ -40,6 +42,7 @@ class Spelling:
     number: Callable[[float], str]
     leaf: Callable[[Leaf], str]
     function: Callable[[str, str], str]  # name, argument
+    weighted: Callable[[Support, str], str]  # over the values of a variable, argument
     mean: Callable[[str, str], str]  # draw, argument
     functional: Callable[[str, Sequence[str]], str]  # name, arguments
     times: str  # between factors
@@ -61,8 +64,10 @@ def _written(expression: Expression, spelling: Spelling) -> tuple[str, int]:
     match expression:
         case Number(value):
             return (spelling.number(value), ATOM) if value >= 0 else (f"-{spelling.number(-value)}", SUM)
-        case Logit() | Slope() | Scored() | Value() | Vat():
+        case Logit() | Slope() | Scored() | Value() | Vat() | Support():
             return spelling.leaf(expression), ATOM
+        case Weighted(support, argument):
+            return spelling.weighted(support, _within(argument, spelling, PRODUCT)), PRODUCT
         case Pooled(draw, argument):
             return spelling.mean(draw, _within(argument, spelling, spelling.mean_holds)), ATOM
         case Functional(function, arguments):

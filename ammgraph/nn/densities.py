@@ -11,10 +11,9 @@ from ammgraph.nn.distributions import Distribution
 from ammgraph.nn.functions import normal_log
 from ammgraph.nn.model import Model, Tensors, given_means, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input, raw
-from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior, Origin, ScorePlan
 from ammgraph.plan.evaluation_cost import COMPONENTS
 from ammgraph.plan.plan import BayesPlan, Plan
-from ammgraph.plan.turns import ScorePlan
 
 
 def factor_distribution(model: Model, score: ScorePlan, values: Tensors, samples: Tensors) -> Distribution:
@@ -63,18 +62,21 @@ def factor_parameters(
         found = _prior_distribution(model, origin, given)
         assert found.second is not None
         return found.first, found.second
-    assert isinstance(origin, FromNetwork)
     assert factor.density.mean is not None
-    network = model.network(origin.evaluation.network)
-    values = {local: given[variable] for local, variable in origin.evaluation.bindings if variable in given}
-    rows = [
-        row.name
-        for row in network.plan.rows
-        if row.name not in values and row.name in _below(network, origin.row, values)
-    ]
-    network.compute(rows, values, batch, {}, origin.evaluation.name, Mode.EVAL)
+    values = _rows_below(model, origin, given, batch)
     mean = evaluate_input(factor.density.mean, values).flatten(1)
     return mean, values[raw(factor.density.log_variance)].flatten(1).expand_as(mean)
+
+
+def _rows_below(model: Model, origin: Origin, given: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
+    """The row that a factor draws and all before it, given its conditions; in eval mode."""
+    assert isinstance(origin, FromNetwork)
+    network = model.network(origin.evaluation.network)
+    values = {local: given[variable] for local, variable in origin.evaluation.bindings if variable in given}
+    below = _below(network, origin.row, values)
+    rows = [row.name for row in network.plan.rows if row.name not in values and row.name in below]
+    network.compute(rows, values, batch, {}, origin.evaluation.name, Mode.EVAL)
+    return values
 
 
 def component_parameters(
@@ -107,10 +109,14 @@ def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str,
 
 
 def log_prior(model: Model, draw: DrawPlan, variable: str) -> Tensor:
-    """Log p(y = k), shape (K,)."""
-    origin = draw.factor_of(variable).origin
-    assert isinstance(origin, FromPrior)
-    return torch.log(model.constant(origin.site.name))
+    """Log p(y = k), shape (K,); of learned weights in eval mode."""
+    factor = draw.factor_of(variable)
+    if isinstance(factor.origin, FromPrior):
+        return torch.log(model.constant(factor.origin.site.name))
+    assert isinstance(factor.origin, FromNetwork)
+    values, mean = _rows_below(model, factor.origin, {}, 1), factor.density.mean
+    logits = values[raw(factor.origin.row)] if mean is None else evaluate_input(mean, values)
+    return torch.log_softmax(logits.flatten(), dim=0)
 
 
 def _log_evidence(model: Model, factor: FactorPlan, category: str, inferred: Mapping[str, Tensor], size: int) -> Tensor:

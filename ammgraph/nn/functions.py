@@ -201,6 +201,24 @@ def pooled(logits: Tensor) -> Tensor:
     return torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny))
 
 
+# Every value of an enumerated variable: example b with the k-th of K values stands at place b K + k.
+
+
+def each(x: Tensor, size: int) -> Tensor:
+    """Every example so often as there are values, (B K, ...)."""
+    return x.repeat_interleave(size, 0)
+
+
+def every_value(size: int, examples: int, like: Tensor) -> Tensor:
+    """All K one-hot vectors for each of B examples, (B K, K, 1, 1), of the kind of `like`."""
+    return torch.eye(size, dtype=like.dtype, device=like.device).repeat(examples, 1)[:, :, None, None]
+
+
+def weighted(probabilities: Tensor, x: Tensor) -> Tensor:
+    """sum_k p_k x_k, (B,), of probabilities (B, K) and numbers (B K,)."""
+    return (probabilities * x.view_as(probabilities)).sum(1)
+
+
 def distance_1(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
     """Sum |x - y|."""
     return (x - y).flatten(1).abs().sum(1)

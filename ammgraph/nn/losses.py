@@ -24,12 +24,14 @@ from ammgraph.formulas.expression import (
     Slope,
     Square,
     Sum,
+    Support,
     Value,
     Vat,
+    Weighted,
 )
 from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
 from ammgraph.nn.distributions import Distribution
-from ammgraph.nn.functions import at_least, function
+from ammgraph.nn.functions import at_least, function, weighted
 
 # Logits and norms of slopes of each example, shape (B,); a squared norm by the `Square` of its slope.
 # Distributions and values of terms, (B, ...); what moves a sample, (B,).
@@ -57,8 +59,10 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
     match expression:
         case Number(number):
             return number
-        case Logit() | Slope() | Scored() | Value() | Vat() | Square(Slope()):
+        case Logit() | Slope() | Scored() | Value() | Vat() | Support() | Square(Slope()):
             return leaves[expression]
+        case Weighted(support, argument):
+            return weighted(_tensor(leaves[support]), _tensor(_value(argument, leaves)))
         case Pooled(_, argument):
             found = leaves[argument]
             return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)

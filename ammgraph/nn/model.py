@@ -3,7 +3,7 @@
 Everything random is handed in by name (R8): the same noise gives the same numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ammgraph.data.records import Split, scale_images
 from ammgraph.formulas.expression import Leaf, Square
 from ammgraph.nn.distributions import Distribution
+from ammgraph.nn.functions import each, every_value
 from ammgraph.nn.losses import value
 from ammgraph.nn.networks import Mode, Network, evaluate_input, raw
-from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior, Site
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromBayes, FromData, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.networks import VariablePlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
@@ -55,15 +56,52 @@ class Model(nn.Module):
 
 
 @dataclass(frozen=True)
+class Enumerated:
+    """A variable that has every value, and the logits of their probabilities, (B, K)."""
+
+    variable: str
+    logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of the values, (B, K)."""
+        return torch.softmax(self.logits, dim=1)
+
+
+@dataclass(frozen=True)
 class Draw:
-    """One draw of a distribution: a sample of each variable, and every row computed on the way, by evaluation."""
+    """One draw of a distribution: a sample of each variable, and every row computed on the way, by evaluation.
+
+    A variable that is enumerated has no sample: of `enumerated` every value is taken with each example.
+    """
 
     samples: dict[str, Tensor]
     rows: dict[str, dict[str, Tensor]]
     batch: int
+    enumerated: Enumerated | None = None
+
+    def over(self, variable: str, size: int, names: Iterable[str], like: Tensor) -> dict[str, Tensor]:
+        """Samples of each example with each of the K values of a variable, (B K, ...), and those values."""
+        found = {name: each(self.samples[name], size) for name in names if name in self.samples and name != variable}
+        return found | {variable: every_value(size, self.batch, like)}
+
+    def read(self, variables: Collection[str]) -> dict[str, Tensor]:
+        """Samples of variables; where one of them is enumerated, with every value of it."""
+        if self.enumerated is None or self.enumerated.variable not in variables:
+            return {name: self.samples[name] for name in variables}
+        logits = self.enumerated.logits
+        return self.over(self.enumerated.variable, logits.shape[1], variables, logits)
+
+    def examples(self, variables: Collection[str]) -> int:
+        """How many examples `read` gives."""
+        if self.enumerated is None or self.enumerated.variable not in variables:
+            return self.batch
+        return self.enumerated.logits.numel()
 
     def logits(self, factor: FactorPlan) -> Tensor:
-        """Those of a category that a network draws, without noise, (B, K)."""
+        """Those of a category that a network draws, without noise, or that is enumerated; (B, K)."""
+        if self.enumerated is not None and self.enumerated.variable in factor.variables:
+            return self.enumerated.logits
         assert isinstance(factor.origin, FromNetwork)
         rows, mean = self.rows[factor.origin.evaluation.name], factor.density.mean
         return (rows[raw(factor.origin.row)] if mean is None else evaluate_input(mean, rows)).flatten(1)
@@ -122,6 +160,8 @@ def sample_draw(
         if not wanted or all(variable in samples for variable in factor.variables):
             continue
         origin = factor.origin
+        if isinstance(origin, FromBayes):
+            continue  # its probabilities follow from samples, see `nn.enumeration`
         if isinstance(origin, FromData):
             samples |= {variable: data[variable] for variable in factor.variables if variable not in samples}
         elif isinstance(origin, FromDraw):
@@ -137,7 +177,10 @@ def sample_draw(
             for local, variable in origin.evaluation.bindings:
                 if variable in samples:
                     values.setdefault(local, samples[variable])
-            samples[factor.variables[0]] = _draw_row(model, origin, values, size, noise, mode)
+            if origin.enumerated:
+                _compute_row(model, origin, values, size, noise, mode)
+            else:
+                samples[factor.variables[0]] = _draw_row(model, origin, values, size, noise, mode)
     return Draw(samples, rows, size)
 
 
@@ -152,10 +195,9 @@ def critic_logits(model: Model, found: PassPlan, inputs: Tensors, noise: Tensors
 
 def critic_inputs(critic: PassPlan, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
     """The samples that a discriminator reads, of all its draws, joined along the batch; by local name."""
-    return {
-        local: torch.cat([draws[name].samples[variable] for name in critic.draws])
-        for local, variable in critic.evaluation.bindings
-    }
+    bindings = dict(critic.evaluation.bindings)
+    read = [draws[name].read(bindings.values()) for name in critic.draws]
+    return {local: torch.cat([samples[variable] for samples in read]) for local, variable in bindings.items()}
 
 
 def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors) -> Tensor:
@@ -237,11 +279,19 @@ def _mask(shape: tuple[int, ...], dropout: float, generator: torch.Generator, de
 def _draw_row(
     model: Model, origin: FromNetwork, values: dict[str, Tensor], batch: int, noise: Tensors, mode: Mode
 ) -> Tensor:
+    _compute_row(model, origin, values, batch, noise, mode)
+    return values[origin.row]
+
+
+def _compute_row(
+    model: Model, origin: FromNetwork, values: dict[str, Tensor], batch: int, noise: Tensors, mode: Mode
+) -> None:
+    """Compute the row that a factor draws and all before it; one that is enumerated up to its activation."""
     evaluation = origin.evaluation
     # Factors before this one may not have been drawn; a row that is folded into its reader leaves its raw value alone.
     rows = [row for row in origin.closure if row not in values and raw(row) not in values]
-    model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode)
-    return values[origin.row]
+    stops = (origin.row,) if origin.enumerated else ()
+    model.network(evaluation.network).compute(rows, values, batch, noise, evaluation.name, mode, stops)
 
 
 def _constant(origin: FromPrior, variable: VariablePlan, frequencies: Tensor | None, plan: Plan) -> Tensor | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ammgraph.nn.enumeration import in_evaluation
 from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, FromData, FromDraw
@@ -30,6 +31,8 @@ def not_finite(plan: Plan, model: Model) -> str:
     draws: dict[str, Draw] = {}
     for draw in sorted(plan.draws, key=lambda draw: _reads_data(plan, draw)):
         drawn = sample_draw(model, draw, _stand_in(plan, draw, draws, like), noise, Mode.EVAL, draws, batch=EXAMPLES)
+        if draw.enumerated is not None and draw.enumerated.needed:
+            drawn = in_evaluation(model, plan, draw, drawn)
         for variable, sample in drawn.samples.items():
             if not sample.isfinite().all():
                 return f"`{variable}` of `{draw.factor_of(variable).text}`"

@@ -41,6 +41,7 @@ class EvaluationPlan:
     name: str  # as in `q/encoder`; the first part of the names of its random tensors
     network: str
     bindings: Bindings  # every local name that stands for a variable
+    over: str = ""  # the variable whose every value it takes, each with every example, as `q.y/components`
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class FromNetwork:
     row: str
     rows: tuple[str, ...]  # computed now in a step: those that no needed factor of the same evaluation computes earlier
     closure: tuple[str, ...]  # every row that the sample depends on, stopping at variables; the last one is the sample
+    enumerated: bool = False  # not sampled: every value, with the probabilities of the row
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,49 @@ class Density:
 
 
 @dataclass(frozen=True)
+class ScorePlan:
+    """A factor's distribution, or a row's value, at the samples of a draw, as a term uses it.
+
+    `rows` are what its network computes for it, stopping at variables; those in `raw` only up to the activation. One
+    that is `over` a variable is taken at every value of it. A posterior by Bayes' rule, whose `rule` is the variable,
+    has `parts`, each a variable and the distribution of it whose log density is added. `stopped` where the term gives
+    it no gradient, `moved` where it is compared with what it is at a moved sample.
+    """
+
+    name: str  # `c(y|x)`, `decoder.x`
+    draw: str  # "" where a factor has no conditions
+    network: str = ""  # nothing for a prior
+    evaluation: EvaluationPlan | None = None
+    row: str = ""
+    rows: tuple[str, ...] = ()
+    raw: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()  # the variables it depends on
+    density: Density | None = None  # nothing for a value
+    prior: FromPrior | None = None
+    stopped: bool = False
+    moved: bool = False
+    over: str = ""
+    rule: str = ""
+    parts: tuple[tuple[str, "ScorePlan"], ...] = ()
+
+    @property
+    def computed(self) -> tuple["ScorePlan", ...]:
+        """Those that a network or a prior gives: itself, or its parts."""
+        return tuple(score for _, score in self.parts) or (self,)
+
+
+@dataclass(frozen=True)
+class FromBayes:
+    """The factor's variable is not sampled: every value, with its posterior probability in a distribution."""
+
+    distribution: str
+    score: ScorePlan
+
+
+Origin: TypeAlias = FromData | FromPrior | FromDraw | FromNetwork | FromBayes
+
+
+@dataclass(frozen=True)
 class FactorPlan:
     """A factor of a distribution: what it draws, from what, and whether a step needs it."""
 
@@ -101,10 +146,15 @@ class FactorPlan:
     variables: tuple[str, ...]
     given: tuple[str, ...]
     value: str
-    origin: FromData | FromPrior | FromDraw | FromNetwork
+    origin: Origin
     density: Density
     needed: bool
     implied: bool = False  # the data of a distribution that is conditional on them, where it is asked in evaluation
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether its variable is not sampled, and has every value."""
+        return isinstance(self.origin, FromBayes) or (isinstance(self.origin, FromNetwork) and self.origin.enumerated)
 
 
 @dataclass(frozen=True)
@@ -123,6 +173,11 @@ class DrawPlan:
     def factor_of(self, variable: str) -> FactorPlan:
         """The factor that produces a variable."""
         return next(factor for factor in self.factors if variable in factor.variables)
+
+    @property
+    def enumerated(self) -> FactorPlan | None:
+        """The factor whose variable has every value, if one has."""
+        return next((factor for factor in self.factors if factor.enumerated), None)
 
     def produces(self, variable: str) -> bool:
         """Whether some factor produces the variable."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ammgraph.formulas.expression import Expression, Logit, times
+from ammgraph.formulas.expression import Expression, Logit, enumerated, times
 from ammgraph.formulas.objectives import Role, Share, loss
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.turns import GamePlan, PenaltyPlan, SideName
@@ -13,12 +13,12 @@ Sides = tuple[list[Share], list[Share]]
 
 def game_value(game: GamePlan, role: Role, sides: Sides | None = None) -> Expression:
     """What a role minimises in a game, before its weight: a function of the logits of both sides."""
-    return loss(game.objective, role, *(sides or shares(game)))
+    return enumerated(loss(game.objective, role, *(sides or shares(game))), game.supports)
 
 
 def penalty_value(game: GamePlan, penalty: PenaltyPlan, sides: Sides | None = None) -> Expression:
     """A penalty before its weight: a function of logits and of their slopes."""
-    return PENALTIES[penalty.kind].value(*(sides or shares(game)), between_name(game))
+    return enumerated(PENALTIES[penalty.kind].value(*(sides or shares(game)), between_name(game)), game.supports)
 
 
 def weighed(weight: Schedule, value: Expression) -> tuple[bool, Expression]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan
 
 
 def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
@@ -61,7 +62,23 @@ def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
     return min(found, key=lambda item: item[0])[1] if found else None
 
 
+def examples_of(plan: Plan, found: PassPlan) -> list[int]:
+    """How many examples of each of its draws a pass takes: each with every value of one enumerated, if it reads it."""
+    read = [variable for _, variable in found.evaluation.bindings]
+    counts = []
+    for draw in (plan.draw(name) for name in found.draws):
+        over = [] if draw.enumerated is None else [name for name in draw.enumerated.variables if name in read]
+        counts.append(draw.batch_size * (plan.variable(over[0]).shape[0] if over else 1))
+    return counts
+
+
+def _is_prior(factor: FactorPlan) -> bool:
+    """Whether a factor is drawn by a prior, or by learned weights."""
+    learned = isinstance(factor.origin, FromNetwork) and factor.density.kind == "categorical" and not factor.given
+    return learned or isinstance(factor.origin, FromPrior)
+
+
 def prior_category(plan: Plan, draw: DrawPlan, variable: str) -> str:
-    """The first categorical variable that a prior draws and the variable depends on; "" where there is none."""
-    names = [factor.variables[0] for factor in ancestry(draw, variable) if isinstance(factor.origin, FromPrior)]
+    """The first categorical variable that a prior or learned weights draw and the variable depends on, or ""."""
+    names = [factor.variables[0] for factor in ancestry(draw, variable) if _is_prior(factor)]
     return next((name for name in names if plan.variable(name).kind == "categorical"), "")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, Vat, parts
-from ammgraph.plan.draws import Density, DrawPlan, EvaluationPlan, FromPrior, Site
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Support, Value, Vat, parts
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, ScorePlan, Site
 from ammgraph.plan.metric import Metric
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schema import Schedule
@@ -78,33 +78,17 @@ class GamePlan:
     paths: tuple[
         tuple[str, tuple[str, ...]], ...
     ]  # network -> the samples through which the game's gradient reaches it
+    enumerated: tuple[Support, ...] = ()  # of the sides' draws that have every value of what the discriminator reads
+
+    @property
+    def supports(self) -> dict[str, Support]:
+        """Draw -> the probabilities of the values that it enumerates."""
+        return {support.draw: support for support in self.enumerated}
 
     @property
     def draws(self) -> tuple[str, ...]:
         """The distributions on both sides, each once."""
         return tuple(dict.fromkeys(draw for _, draw in self.real + self.fake))
-
-
-@dataclass(frozen=True)
-class ScorePlan:
-    """A factor's distribution, or a row's value, at the samples of a draw, as a term uses it.
-
-    `rows` are what its network computes for it, stopping at variables; those in `raw` only up to the activation.
-    `stopped` where the term gives it no gradient, `moved` where it is compared with what it is at a moved sample.
-    """
-
-    name: str  # `c(y|x)`, `decoder.x`
-    draw: str  # "" where a factor has no conditions
-    network: str = ""  # nothing for a prior
-    evaluation: EvaluationPlan | None = None
-    row: str = ""
-    rows: tuple[str, ...] = ()
-    raw: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()  # the variables it depends on
-    density: Density | None = None  # nothing for a value
-    prior: FromPrior | None = None
-    stopped: bool = False
-    moved: bool = False
 
 
 @dataclass(frozen=True)

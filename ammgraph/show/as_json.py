@@ -6,12 +6,14 @@ networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows
                  table as they take effect, `in_shape`, `inner_shape` (before `pool`), `out_shape`, `parameters`,
                  `multiply_adds` of one example, and `memory`, its bytes in one step
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
-                 `needed`, and `origin`, whose `kind` is data, prior, draw or network
+                 `needed`, and `origin`, whose `kind` is data, prior, draw, network or bayes; `enumerated` says that
+                 its variable has every value
 games            [{name, real, fake, objective, weight, discriminator, reads, penalties, gradients, latex}]; those
                  penalties that are taken, gradients of the networks that learn from the game, null for a loss that
                  nobody minimises
 terms            [{name, value, weight, scores, gradients, latex}]; a score is what a factor or a row needs of its
-                 network at a draw's samples, in `raw` what is computed up to its activation alone
+                 network at a draw's samples, in `raw` what is computed up to its activation alone; one `over` a
+                 variable at every value of it; a posterior has `parts`
 turns            [{update, steps, redraw, draws, needs, passes, games, terms, losses, objectives, noise}], in the order
                  of one step; `needs` has the variables of those draws of which other turns draw more; a pass is `drawn`
                  within a draw, `asked` for by terms at a draw's samples (`stopped`: without gradient, `kept`: without
@@ -39,16 +41,18 @@ from ammgraph.plan.draws import (
     DrawPlan,
     EvaluationPlan,
     FactorPlan,
+    FromBayes,
     FromData,
     FromDraw,
-    FromNetwork,
     FromPrior,
+    Origin,
+    ScorePlan,
     Site,
 )
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, PhasePlan, ScorePlan, TermPlan, TurnPlan
+from ammgraph.plan.turns import GamePlan, LossPlan, PassPlan, PhasePlan, TermPlan, TurnPlan
 from ammgraph.show import latex
 from ammgraph.show.text import formula_text
 from ammgraph.spec.columns import Activation, Norm, Pool, Upsample
@@ -140,6 +144,7 @@ def _factor(factor: FactorPlan) -> Json:
         "origin": _origin(factor.origin),
         "density": _density(factor.density),
         "needed": factor.needed,
+        "enumerated": factor.enumerated,
     }
 
 
@@ -147,7 +152,7 @@ def _density(density: Density) -> Json:
     return {**_fields(density, "kind", "mean"), "log_variance": density.log_variance or None}
 
 
-def _origin(origin: FromData | FromPrior | FromDraw | FromNetwork) -> Json:
+def _origin(origin: Origin) -> Json:
     if isinstance(origin, FromData):
         return {"kind": "data", "source": str(origin.source), "fields": dict(origin.fields)}
     if isinstance(origin, FromPrior):
@@ -155,6 +160,8 @@ def _origin(origin: FromData | FromPrior | FromDraw | FromNetwork) -> Json:
         return {"kind": "prior", "prior": prior, "given": origin.given or None, "noise": _site(origin.site)}
     if isinstance(origin, FromDraw):
         return {"kind": "draw", "distribution": origin.draw, "variable": origin.variable}
+    if isinstance(origin, FromBayes):
+        return {"kind": "bayes", "distribution": origin.distribution, "score": _score(origin.score)}
     return {"kind": "network", **_evaluation(origin.evaluation), **_fields(origin, "row", "rows", "closure")}
 
 
@@ -195,6 +202,8 @@ def _score(score: ScorePlan) -> Json:
         **_fields(score, "rows", "raw", "reads", "stopped"),
         "density": _density(score.density) if score.density else None,
         "prior": _origin(score.prior) if score.prior else None,
+        "over": score.over or None,
+        "parts": [{"variable": variable, **_score(part)} for variable, part in score.parts],
     }
 
 

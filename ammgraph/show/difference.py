@@ -144,7 +144,7 @@ def _product(draw: DrawPlan) -> str:
 
 
 def _source(factor: FactorPlan) -> str:
-    if isinstance(factor.origin, FromNetwork):
+    if isinstance(factor.origin, FromNetwork) and not factor.enumerated:
         return f"network {factor.value}"
     if isinstance(factor.origin, FromDraw):
         return f"sample {factor.value}"

@@ -9,6 +9,7 @@ from ammgraph.formulas.expression import (
     Scored,
     Slope,
     Sum,
+    Support,
     Value,
     Vat,
     mean,
@@ -19,7 +20,7 @@ from ammgraph.formulas.expression import (
 from ammgraph.formulas.functions import FUNCTIONS, functional_latex
 from ammgraph.formulas.notation import Spelling, written
 from ammgraph.formulas.objectives import OBJECTIVES
-from ammgraph.plan.draws import DrawPlan
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromBayes
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import ancestry, fields_of
@@ -32,6 +33,9 @@ def latex(plan: Plan) -> str:
     r"""Lines of LaTeX (amsmath), one formula a line; \zeta is softplus, d the logit, \sigma the sigmoid."""
     lines = ["% factorizations"]
     lines += [factorization(draw) for draw in plan.draws]
+    lines += [
+        posterior(factor) for draw in plan.draws for factor in draw.written if isinstance(factor.origin, FromBayes)
+    ]
     for game in plan.games:
         formulas = [formula for formula in game_formulas(plan, game) if formula is not None]
         lines += ["", f"% game {game.name}{'' if formulas else ', which no turn plays'}", *formulas]
@@ -76,6 +80,14 @@ def factorization(draw: DrawPlan) -> str:
     return f"{_density(draw.name, list(variables), list(given))} = " + r" \, ".join(
         _density(draw.name, parse_factor(factor.text).variables, factor.given) for factor in draw.written
     )
+
+
+def posterior(factor: FactorPlan) -> str:
+    r"""q(y \mid z) = \frac{p(y) \, p(z \mid y)}{\sum_{y} p(y) \, p(z \mid y)}, Bayes' rule."""
+    assert isinstance(factor.origin, FromBayes)
+    score = factor.origin.score
+    product = r" \, ".join(_factor(part.name) for part in score.computed)
+    return rf"{_factor(score.name)} = \frac{{{product}}}{{\sum_{{{_variable(score.rule)}}} {product}}}"
 
 
 def value_function(game: GamePlan) -> str:
@@ -147,6 +159,8 @@ def formula(game: GamePlan, expression: Expression) -> str:
     r"""An expression of a game: d, \nabla d with what the discriminator reads, with hats at points between samples."""
 
     def leaf(found: Leaf) -> str:
+        if isinstance(found, Support):
+            return _factor(found.factor)
         between = isinstance(found, Slope) and not found.draw
         names = [rf"\hat{{{_variable(v)}}}" if between else _variable(v) for _, v in game.reads]
         logit = f"d({', '.join(names)})"
@@ -159,6 +173,8 @@ def term_formula(term: TermPlan) -> str:
     """What a term is, before its weight."""
 
     def leaf(found: Leaf) -> str:
+        if isinstance(found, Support):
+            return _factor(found.factor)
         assert isinstance(found, Scored | Value | Vat), "a term reads no logits"
         if isinstance(found, Vat):
             return _vat(found)
@@ -180,6 +196,9 @@ def _spelling(leaf: Callable[[Leaf], str]) -> Spelling:
         number=lambda value: r"\tfrac{1}{2}" if value == 0.5 else _number(value),
         leaf=leaf,
         function=lambda name, argument: FUNCTIONS[name].latex.format(argument),
+        weighted=lambda support, argument: (
+            rf"\sum_{{{_variable(support.variable)}}} {_factor(support.factor)} \, {argument}"
+        ),
         mean=lambda draw, argument: rf"{_mean_of(draw)}\left[{argument}\right]",
         functional=functional_latex,
         batch=lambda name, draw, arguments: functional_latex(name, arguments, _letter(draw)),

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ammgraph.diagnostics import counted
-from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Value, Vat
+from ammgraph.formulas.expression import Expression, Leaf, Logit, Scored, Slope, Support, Value, Vat
 from ammgraph.formulas.functions import FUNCTIONS, functional_text
 from ammgraph.formulas.notation import PRODUCT, SUM, Spelling, written
 from ammgraph.formulas.objectives import Role
 from ammgraph.layers.operations import sides_text
-from ammgraph.plan.draws import Density, FactorPlan, FromData, FromDraw, FromPrior
+from ammgraph.plan.draws import Density, FactorPlan, FromBayes, FromData, FromDraw, FromPrior
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
 from ammgraph.plan.plan import Plan
@@ -189,12 +189,15 @@ def _leaf_text(leaf: Leaf) -> str:
         case Vat():
             move = f"{leaf.variable}, {scaled_text(leaf.radius, leaf.times)}, {number_text(leaf.xi)}"
             return functional_text("vat", [leaf.factor, move])
+        case Support(_, factor, _):
+            return factor
 
 
 _TEXT = Spelling(
     number=lambda value: "1/2" if value == 0.5 else number_text(value),
     leaf=lambda leaf: _leaf_text(leaf),
     function=lambda name, argument: FUNCTIONS[name].text.format(argument),
+    weighted=lambda support, argument: f"sum_{support.variable} {support.factor} {argument}",
     mean=lambda draw, argument: f"E_{draw or 'between'} {argument}",
     functional=functional_text,
     mean_holds=PRODUCT,
@@ -242,9 +245,14 @@ def fit_text(fit: FitPlan) -> str:
 
 
 def asked_text(found: PassPlan) -> str:
-    """The rows that terms ask for, as `h y.raw`; a raw one up to its activation."""
+    """The rows that terms ask for, as `h y.raw`; a raw one up to its activation; and at how many values, if at all."""
     told = ("; no gradient" if found.stopped else "") + (", statistics kept" if found.kept else "")
-    return _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows]) + told
+    rows, over = _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows]), found.evaluation.over
+    if over and not any(found.draws):
+        rows += f", at {counted(found.batch, 'value')} of {over}"
+    elif over:
+        rows += f", at every {over}, {counted(found.batch, 'example')}"
+    return rows + told
 
 
 def moved_text(found: PassPlan) -> str:
@@ -294,7 +302,11 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     rows = []
     for name in turn.draws:
         draw = turn.drawn(plan.draw(name))
-        rows += [("draw", factor.text, _origin_text(factor)) for factor in draw.written if factor.needed]
+        rows += [
+            ("weigh" if factor.enumerated else "draw", factor.text, _origin_text(factor))
+            for factor in draw.written
+            if factor.needed
+        ]
     for found in turn.passes_of("asked"):
         rows.append(("ask", found.evaluation.name, asked_text(found)))
     rows += [("move", found.evaluation.name, moved_text(found)) for found in turn.passes_of("moved")]
@@ -334,9 +346,13 @@ def _origin_text(factor: FactorPlan) -> str:
         return f"{origin.prior}"
     if isinstance(origin, FromDraw):
         return f"{origin.variable} of {origin.draw}"
+    every = f"every {factor.variables[0]}, by " if factor.enumerated else ""
+    if isinstance(origin, FromBayes):
+        return f"{every}{' '.join(score.name for score in origin.score.computed)} at samples of {origin.score.draw}"
     given = {variable: local for local, variable in origin.evaluation.bindings}
     taken = [name for name in factor.given if given.get(name) is not None]
-    return f"{origin.evaluation.name}, given {', '.join(taken) or 'nothing'}: {_rows_text(origin.rows)}"
+    rows = [f"{row}.raw" if origin.enumerated and row == origin.row else row for row in origin.rows]
+    return f"{every}{origin.evaluation.name}, given {', '.join(taken) or 'nothing'}: {_rows_text(rows)}"
 
 
 def _rows_text(rows: Sequence[str]) -> str:

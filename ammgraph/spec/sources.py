@@ -1,12 +1,12 @@
-"""What draws a factor: data, a prior, a row of a network, a sample of another distribution.
+"""What draws a factor: data, a prior, a row of a network, a sample of another distribution; or what enumerates it.
 
 The value behind a factor comes in (`data.labeled`, `uniform(-1, 1)`, `[0.2, 0.8]`, `encoder.z`), a frozen one goes out.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, InstanceOf, ValidationInfo
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, InstanceOf, ValidationInfo, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -18,12 +18,14 @@ from ammgraph.spec.values import (
     ARITHMETIC_SCHEMA,
     REFERENCE_PATTERN,
     Model,
+    ReferenceText,
     at_least_zero,
     constants_of,
     entries_of,
     in_notation,
     number_of,
     problem,
+    require_one_of,
     text_of,
 )
 
@@ -38,16 +40,64 @@ class DataSource:
         return "data" if self.part == "all" else f"data.{self.part}"
 
 
-class MixtureSource(Model):
-    """`{mixture: {means: ..., scale: ...}}`."""
+@dataclass(frozen=True)
+class Enumeration:
+    """`{enumerate: NETWORK.ROW}`: every value of a categorical variable, weighed by a row's probabilities."""
 
-    mixture: Mixture = Field(
+    row: Reference
+
+    def __str__(self) -> str:
+        return f"{{enumerate: {self.row}}}"
+
+
+@dataclass(frozen=True)
+class BayesRule:
+    """`{bayes: DISTRIBUTION}`: every value of a categorical variable, weighed by its posterior in a distribution."""
+
+    distribution: str
+
+    def __str__(self) -> str:
+        return f"{{bayes: {self.distribution}}}"
+
+
+class SourceMapping(Model):
+    """What stands behind a factor as a mapping: exactly one of the keys."""
+
+    mixture: Mixture | None = Field(
+        None,
         description="A fixed mixture: N(mu_k, scale^2) in every dimension, k the factor's one categorical condition.",
         examples=[{"means": {"normal": 2}}],
     )
+    enumerate: ReferenceText | None = Field(
+        None,
+        description="A categorical row. The variable is not sampled: a step has all of its values, each with its "
+        "probability.",
+        examples=["encoder.y"],
+    )
+    bayes: str | None = Field(
+        None,
+        description="A distribution with densities. The variable is not sampled: a step has all of its values, each "
+        "with its posterior probability in that distribution.",
+        examples=["p"],
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        require_one_of(tuple(type(self).model_fields), dict(self))
+        return self
+
+    @property
+    def source(self) -> Mixture | Enumeration | BayesRule:
+        """What the one key says."""
+        if self.enumerate is not None:
+            return Enumeration(self.enumerate)
+        if self.bayes is not None:
+            return BayesRule(self.bayes)
+        assert self.mixture is not None, "one of the keys is there"
+        return self.mixture
 
 
-Source = DataSource | Prior | Reference
+Source = DataSource | Prior | Reference | Enumeration | BayesRule
 SOURCE_MEANINGS: dict[str, str] = {
     "data": "a training example",
     "data.labeled": "an example of the labelled subset",
@@ -61,7 +111,7 @@ def _source(value: object, info: ValidationInfo) -> Source:
     if isinstance(value, list):
         return Probabilities(entries_of(value, lambda item: at_least_zero(number_of(item, info))))
     if isinstance(value, dict):
-        return MixtureSource.model_validate(value, context=info.context).mixture
+        return SourceMapping.model_validate(value, context=info.context).source
     text = text_of(value, "`data`, a prior, or a row as in `encoder.z`")
     parsed = in_notation(lambda: parse_source(text, constants_of(info)))
     return parsed if isinstance(parsed, Reference) else _word(parsed)
@@ -106,7 +156,7 @@ def _with_numbers() -> list[JsonSchemaValue]:
 
 
 class _SourceSchema:
-    """In the JSON schema: a word, a prior with numbers, a row, a list of probabilities or a mixture."""
+    """In the JSON schema: a word, a prior with numbers, a row, a list of probabilities or a mapping."""
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         probability = {"anyOf": [{"type": "number", "minimum": 0}, ARITHMETIC_SCHEMA]}
@@ -120,13 +170,17 @@ class _SourceSchema:
                     "description": "`network.row`, or `distribution.variable`: that distribution's sample.",
                 },
                 {"type": "array", "items": probability, "description": "Probabilities of the categories, sum 1."},
-                handler(MixtureSource.__pydantic_core_schema__),
+                handler(SourceMapping.__pydantic_core_schema__),
             ]
         }
 
 
 SourceValue = Annotated[
-    InstanceOf[DataSource] | InstanceOf[Prior] | InstanceOf[Reference],
+    InstanceOf[DataSource]
+    | InstanceOf[Prior]
+    | InstanceOf[Reference]
+    | InstanceOf[Enumeration]
+    | InstanceOf[BayesRule],
     BeforeValidator(_source),
     _SourceSchema(),
 ]

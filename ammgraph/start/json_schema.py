@@ -128,7 +128,8 @@ def _name_the_names(definitions: Schema) -> None:
 
 def _relate_keys(definitions: Schema) -> None:
     """What a spec that stands alone says exactly once, and the path that only a user's own data have."""
-    definitions["Weights"] |= {"minProperties": 1, "maxProperties": 1}
+    for name in ("Weights", "SourceMapping"):
+        definitions[name] |= {"minProperties": 1, "maxProperties": 1}
     definitions["Training"]["oneOf"] = [{"required": [key]} for key in ("epochs", "steps", "phases")]
     definitions["Phase"]["oneOf"] = [{"required": keys} for keys in (["epochs"], ["steps"], ["fit", "to"])]
     own = {"properties": {"dataset": {"enum": list(OWN_DATA)}}}

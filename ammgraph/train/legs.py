@@ -50,7 +50,7 @@ def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise
     moved = any(value.requires_grad for value in samples.values())
     inputs = {name: value.detach().requires_grad_(sloped or moved) for name, value in samples.items()}
     joint = critic_logits(model, critic, inputs, noise, Mode.TRAIN)
-    leaves = tuple(inputs.values())
+    leaves, variables = tuple(inputs.values()), dict(critic.evaluation.bindings).values()
     network = model.network(critic.evaluation.network).plan
     return Pass(
         plan=critic,
@@ -59,7 +59,7 @@ def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise
         joint=joint,
         logits=joint.detach().to(torch.promote_types(joint.dtype, torch.float32)).requires_grad_(),
         slopes=torch.autograd.grad(joint.sum(), leaves, create_graph=True) if sloped else (),
-        sizes=tuple(draws[name].batch for name in critic.draws),
+        sizes=tuple(draws[name].examples(variables) for name in critic.draws),
         independent=not any(network.row(row).batchnorm for row in critic.rows),
     )
 
@@ -121,7 +121,8 @@ def _one_by_one(passes: Sequence[Pass], others: Sequence[Sequence[Tensor]]) -> l
     """One backward pass to the samples for every loss."""
     reached = []
     for index, other in enumerate(others):
-        pulled = _backward(passes, _leaves(passes), other, retain=index < len(others) - 1)
+        leaves = _leaves(passes)  # none where the sides learn by the probabilities of enumerated values alone
+        pulled = _backward(passes, leaves, other, retain=index < len(others) - 1) if leaves else ()
         reached.append(_reached(passes, pulled, None))
     return reached
 

@@ -7,19 +7,21 @@ and the discriminator's parameters (`ammgraph.train.legs`), samples -> the param
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Value, Vat
+from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Support, Value, Vat
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.nn.densities import Distribution, factor_distribution
-from ammgraph.nn.functions import function
+from ammgraph.nn.enumeration import aligned, aligned_distribution, bayes_distribution, inputs_over, with_probabilities
+from ammgraph.nn.functions import function, weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode, raw
-from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromNetwork
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, FromNetwork, ScorePlan
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import (
@@ -27,7 +29,6 @@ from ammgraph.plan.turns import (
     LossPlan,
     ObjectivePlan,
     PassPlan,
-    ScorePlan,
     TermPlan,
     TurnPlan,
     direction_name,
@@ -35,6 +36,7 @@ from ammgraph.plan.turns import (
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
 
 Gradients = dict[str, list[Tensor]]
+Asked = dict[str, dict[str, Tensor]]  # rows that are computed beyond what drawing needs, by evaluation
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,11 @@ def take_turn(
     """
     now = _Moment(model, plan, turn, noise, epoch, step)
     values: dict[str, Tensor] = {}
-    draws = _draw(now, data, values)
+    asked: Asked = {}
+    draws = _draw(now, data, asked, values)
     gradients: Gradients = {}
     reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("samples")}
-    terms = _terms(now, draws, values) if turn.terms else {}
+    terms = _terms(now, draws, asked, values) if turn.terms else {}
     for owner in dict.fromkeys(found.evaluation.network for found in turn.passes_of("scored")):
         _play(now, owner, draws, gradients, reached, values)
     for objective, ends in reached.items():
@@ -115,24 +118,28 @@ def _still(now: _Moment, gradients: Gradients) -> dict[str, Tensor]:
     return {str(Metric(name, GRADIENT)): zero for name in sorted(names - set(gradients))}
 
 
-def _draw(now: _Moment, data: Mapping[str, Tensors], values: dict[str, Tensor]) -> dict[str, Draw]:
+def _draw(now: _Moment, data: Mapping[str, Tensors], asked: Asked, values: dict[str, Tensor]) -> dict[str, Draw]:
     """Every draw of the turn, without the rows that it computed on the way: what no gradient needs is freed."""
     draws: dict[str, Draw] = {}
-    scores = [score for name in now.turn.terms for score in now.plan.term(name).scores]
+    scores = [part for name in now.turn.terms for score in now.plan.term(name).scores for part in score.computed]
     kept = {score.evaluation.name for score in scores if score.evaluation is not None}
     with torch.set_grad_enabled(bool(now.objectives("samples"))):
         for name in now.turn.draws:
             plan = now.turn.drawn(now.plan.draw(name))
             draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
+            if plan.enumerated is not None and plan.enumerated.needed:
+                rows = partial(_rows, now, draw, asked)
+                draw = with_probabilities(now.model, now.plan, plan, draw, rows)
             values |= _uses(plan, draw)
             draws[name] = replace(draw, rows={key: rows for key, rows in draw.rows.items() if key in kept})
     return draws
 
 
-def _terms(now: _Moment, draws: Mapping[str, Draw], values: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _terms(
+    now: _Moment, draws: Mapping[str, Draw], asked: Asked, values: dict[str, Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Each term that a turn takes, and its weight; one of weight 0 is not computed."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    asked: dict[str, dict[str, Tensor]] = {}
     for term in map(now.plan.term, now.turn.terms):
         loss = now.turn.loss(f"{term.name}/value")
         weight = loss.weight(now.epoch)
@@ -145,29 +152,58 @@ def _terms(now: _Moment, draws: Mapping[str, Draw], values: dict[str, Tensor]) -
     return found
 
 
-def _leaf(
-    now: _Moment, term: TermPlan, leaf: Leaf, draws: Mapping[str, Draw], asked: dict[str, dict[str, Tensor]]
-) -> Tensor | Distribution:
+def _leaf(now: _Moment, term: TermPlan, leaf: Leaf, draws: Mapping[str, Draw], asked: Asked) -> Tensor | Distribution:
     """A sample, a row or a distribution; what it needs of its evaluation is computed once for all terms."""
+    draw = draws.get(leaf.draw)
+    if isinstance(leaf, Support):
+        assert draw is not None
+        assert draw.enumerated is not None
+        return draw.enumerated.probabilities
     assert isinstance(leaf, Scored | Value | Vat), "a term reads no logits"
-    samples = draws[leaf.draw].samples if leaf.draw else {}
     score = term.score(leaf)
     if score is None:
         assert isinstance(leaf, Value), "every factor has a score"
-        return samples[leaf.name].detach() if leaf.stopped else samples[leaf.name]
-    rows: dict[str, Tensor] = {}
-    if score.evaluation is not None:
-        name = score.evaluation.name
-        if name not in asked:
-            asked[name] = _ask(now, score.evaluation, draws.get(leaf.draw))
-        rows = asked[name]
-    if isinstance(leaf, Value):
-        found = now.model.network(score.network).value_of(score.row, rows)
-        return found.detach() if leaf.stopped else found
-    distribution = factor_distribution(now.model, score, rows, samples)
+        assert draw is not None
+        sample = draw.read({leaf.name, leaf.over} - {""})[leaf.name]
+        return sample.detach() if leaf.stopped else sample
+    found = _scored(now, leaf, score, draw, asked)
     if isinstance(leaf, Vat):
-        return _moved(now, leaf, score, distribution.stopped(), draws[leaf.draw])
-    return distribution.stopped() if leaf.stopped else distribution
+        assert draw is not None
+        assert isinstance(found, Distribution)
+        return _moved(now, leaf, score, found.stopped(), draw)
+    if leaf.stopped:
+        found = found.stopped() if isinstance(found, Distribution) else found.detach()
+    if not leaf.over:
+        return found
+    assert draw is not None
+    size = now.plan.variable(leaf.over).shape[0]
+    if isinstance(found, Distribution):
+        return aligned_distribution(found, score, size, draw.batch)
+    return aligned(found, score, size, draw.batch)
+
+
+def _scored(
+    now: _Moment, leaf: Scored | Value | Vat, score: ScorePlan, draw: Draw | None, asked: Asked
+) -> Tensor | Distribution:
+    """A row or a distribution, of as many examples as its evaluation has."""
+    if score.parts:
+        assert draw is not None
+        size = now.plan.variable(score.rule).shape[0]
+        return bayes_distribution(now.model, score, draw, size, partial(_rows, now, draw, asked))
+    rows = _rows(now, draw, asked, score.evaluation) if score.evaluation is not None else {}
+    if isinstance(leaf, Value):
+        return now.model.network(score.network).value_of(score.row, rows)
+    samples: Tensors = {} if draw is None else draw.samples
+    if score.over and draw is not None:
+        samples = draw.read(score.reads)
+    return factor_distribution(now.model, score, rows, samples)
+
+
+def _rows(now: _Moment, draw: Draw | None, asked: Asked, evaluation: EvaluationPlan) -> dict[str, Tensor]:
+    """What an evaluation has computed, once for all that ask."""
+    if evaluation.name not in asked:
+        asked[evaluation.name] = _ask(now, evaluation, draw)
+    return asked[evaluation.name]
 
 
 def _moved(now: _Moment, leaf: Vat, score: ScorePlan, clean: Distribution, draw: Draw) -> Tensor:
@@ -203,6 +239,11 @@ def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[st
     for found in now.turn.passes_of("asked"):
         if found.evaluation.name != evaluation.name:
             continue
+        if evaluation.over:
+            assert draw is not None
+            size = now.plan.variable(evaluation.over).shape[0]
+            values = inputs_over(draw, evaluation, size, not any(found.draws), next(now.model.parameters()))
+            batch = size * draw.batch if any(found.draws) else size
         given = [row for row in found.rows if row in values]
         rest = [row for row in found.rows if row not in given]
         mode = Mode.FROZEN if found.kept else Mode.TRAIN
@@ -240,14 +281,16 @@ def _play(
     due = {name for name, loss in losses.items() if now.step % loss.every == 0}
     sloped = any(losses[name].sloped for name in due)  # then of all passes: the slopes serve the other losses too
     passes = [pass_critic(now.model, found, draws, now.noise, sloped) for found in scored]
-    cut, whole = _leaves(passes, False), _leaves(passes, True) if sloped else {}
+    games = [game for game in map(now.plan.game, now.turn.games) if game.discriminator.owner == owner]
+    supports = _supports(games, draws)
+    weights = {support: found.detach().requires_grad_() for support, found in supports.items()}
+    cut, whole = _leaves(passes, weights, False), _leaves(passes, weights, True) if sloped else {}
     weighted = {
         name: _weighted(loss, None if name not in due else whole if loss.sloped else cut, now, values)
         for name, loss in losses.items()
     }
-    for game in (now.plan.game(name) for name in now.turn.games):
-        if game.discriminator.owner == owner:
-            values[str(Metric(game.name, ACCURACY))] = _accuracy(game, passes)
+    for game in games:
+        values[str(Metric(game.name, ACCURACY))] = _accuracy(game, passes, supports)
     learns = next((found for found in now.objectives("passes") if owner in found.networks), None)
     own = [] if learns is None else [losses[name] for name in learns.losses if name in losses]
     against = [weighted[loss.name] for loss in own if not loss.sloped]
@@ -260,15 +303,38 @@ def _play(
     parameters = [] if learns is None else now.parameters([owner])
     total = torch.stack(against).sum() if against else None
     found, ends = pull_back(passes, parameters, total, list(sides.values()), penalties)
+    weighed = [_weighing(side, supports, weights) for side in sides.values()]
     if learns is not None:
         _add(now, gradients, learns, found)
-    for objective, more in zip(sides, ends, strict=True):
-        reached[objective].extend(more)
+    for objective, more, others in zip(sides, ends, weighed, strict=True):
+        reached[objective].extend([*more, *others])
 
 
-def _leaves(passes: Sequence[Pass], sloped: bool) -> Leaves:
-    """Logits of every draw in every pass: cut off from what they depend on, or whole with the norms of their slopes."""
-    leaves: dict[Leaf | Square, Tensor | Distribution] = {}
+def _supports(games: Sequence[GamePlan], draws: Mapping[str, Draw]) -> dict[Support, Tensor]:
+    """The probabilities of the values that sides of games enumerate."""
+    found: dict[Support, Tensor] = {}
+    for support in (support for game in games for support in game.enumerated):
+        enumerated = draws[support.draw].enumerated
+        assert enumerated is not None
+        found[support] = enumerated.probabilities
+    return found
+
+
+def _weighing(side: Tensor, supports: Mapping[Support, Tensor], weights: Mapping[Support, Tensor]) -> Reached:
+    """What the probabilities of enumerated values get from a loss of the sides, whose `weights` they are."""
+    if not weights:
+        return []
+    found = torch.autograd.grad(side, list(weights.values()), retain_graph=True, allow_unused=True)
+    pairs = zip(supports.values(), found, strict=True)
+    return [(support, gradient) for support, gradient in pairs if gradient is not None and support.requires_grad]
+
+
+def _leaves(passes: Sequence[Pass], weights: Mapping[Support, Tensor], sloped: bool) -> Leaves:
+    """Logits of every draw in every pass: cut off from what they depend on, or whole with the norms of their slopes.
+
+    Beside them the `weights` of enumerated values.
+    """
+    leaves: dict[Leaf | Square, Tensor | Distribution] = dict(weights.items())
     for found in passes:
         name = found.plan.evaluation.name
         leaves |= {
@@ -290,12 +356,14 @@ def _weighted(loss: LossPlan, leaves: Leaves | None, now: _Moment, values: dict[
     return loss.weight(now.epoch) * found
 
 
-def _accuracy(game: GamePlan, passes: Sequence[Pass]) -> Tensor:
+def _accuracy(game: GamePlan, passes: Sequence[Pass], supports: Mapping[Support, Tensor]) -> Tensor:
     """The share of logits on their side of 0, the distributions of both sides counted alike."""
     at = {side: found.split(found.logits) for found in passes for name, side in found.plan.sides if name == game.name}
-    hits = [(at["real"][draw] > 0).float().mean() for _, draw in game.real]
-    hits += [(at["fake"][draw] < 0).float().mean() for _, draw in game.fake]
-    return torch.stack(hits).mean()
+    hits = [(draw, (at["real"][draw] > 0).float()) for _, draw in game.real]
+    hits += [(draw, (at["fake"][draw] < 0).float()) for _, draw in game.fake]
+    of = game.supports
+    shares = [weighted(supports[of[draw]].detach(), hit) if draw in of else hit for draw, hit in hits]
+    return torch.stack([share.mean() for share in shares]).mean()
 
 
 def _between(
@@ -353,7 +421,8 @@ def _uses(plan: DrawPlan, draw: Draw) -> dict[str, Tensor]:
     """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn."""
     values = {}
     for factor in plan.factors:
-        if not (isinstance(factor.origin, FromNetwork) and factor.needed and factor.density.kind == "categorical"):
+        drawn = isinstance(factor.origin, FromNetwork | FromBayes) and factor.needed
+        if not (drawn and factor.density.kind == "categorical"):
             continue
         logits = draw.logits(factor).detach().float()
         log_probabilities = torch.log_softmax(logits, dim=1)

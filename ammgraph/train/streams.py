@@ -17,7 +17,7 @@ from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import fields_of
+from ammgraph.plan.queries import examples_of, fields_of
 from ammgraph.plan.turns import TurnPlan
 from ammgraph.train.ranks import ALONE, Ranks
 
@@ -133,17 +133,16 @@ class Noise:
 
     def of(self, turn: TurnPlan, step: int = 0, known: Collection[str] = ()) -> dict[str, Tensor]:
         """New random tensors, by name, for every site of a turn that is due at `step` and not `known` already."""
-        joined = {
-            found.evaluation.name: [self._plan.draw(name).batch_size for name in found.draws]
-            for found in turn.passes_of("scored")
-        }
+        joined = {found.evaluation.name: examples_of(self._plan, found) for found in turn.passes_of("scored")}
+        whole = {found.evaluation.name for found in turn.passes_of("asked") if not any(found.draws)}
         found = {}
         for site in turn.sites:
             if step % site.every or site.name in known:
                 continue
             drawn = draw_noise(site, self._generators[site.stream], self._device, self._dtype)
-            if site.batch > 1:  # that of one example is at no draw's samples, and every process's own
-                drawn = self._ranks.part(drawn, joined.get(site.name.rpartition("/")[0], [site.batch]))
+            evaluation = site.name.rpartition("/")[0]
+            if evaluation not in whole:  # what is at no draw's samples is every process's own
+                drawn = self._ranks.part(drawn, joined.get(evaluation, [site.batch]))
             found[site.name] = drawn
         return found
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from answers import generated, generating, inferred, untrained
-from tiny import ALTERNATING, INFORMED, LABELED, PATIENCE, PHASES, TERMS, TINY
+from tiny import ALTERNATING, ENUMERATED, INFORMED, LABELED, PATIENCE, PHASES, TERMS, TINY
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
@@ -305,6 +305,12 @@ VARIANTS = {
         "terms.batch.minimize=0.8 * pull_away[p](classifier.h) - balance[q](classifier.h, 2) "
         "+ max(affinity[p](stop classifier.h, 4), -1) + affinity[q](encoder.z_mu)",
         "terms.spread.minimize=pull_away[p](classifier.h)"),
+    "every value of a category": (ENUMERATED,),
+    "every value, with batch norm and fixed components": (ENUMERATED, "networks.critic.layers.h.batchnorm=true",
+        "games.pairs={match: [l, c], discriminator: critic.d, objective: least_squares}",
+        "networks.weights=null", "networks.components=null", "distributions.p={'p(y)': empirical, "
+        "'p(z|y)': {mixture: {means: {normal: 2}, scale: 0.5}}, 'p(x|z)': decoder.x}",
+        "terms.more.minimize=E[q] log q(y|z) - E[q] log p(z|y) + H(E[q] q(y|z)) - E[c] log c(y|x)"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip

@@ -25,6 +25,7 @@ SPELLING = Spelling(
     number=lambda value: f"{value:g}",
     leaf=lambda leaf: "d" if isinstance(leaf, Logit) else "|g|",
     function=lambda name, argument: f"{name}({argument})",
+    weighted=lambda support, argument: f"sum_{support.variable} {argument}",
     mean=lambda draw, argument: f"E_{draw}[{argument}]",
     functional=lambda name, arguments: f"{name}({', '.join(arguments)})",
     times=" ",

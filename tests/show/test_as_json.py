@@ -27,7 +27,7 @@ KEYS = {
     "networks.inputs": ("name", "shape"),
     "networks.rows": ROW,
     "distributions": ("name", "batch_size", "factors", "latex"),
-    "distributions.factors": ("text", "variables", "given", "value", "origin", "density", "needed"),
+    "distributions.factors": ("text", "variables", "given", "value", "origin", "density", "needed", "enumerated"),
     "games": (
         *("name", "real", "fake", "objective", "weight", "discriminator", "reads", "penalties", "gradients"),
         "latex",

@@ -1,0 +1,130 @@
+"""Variables that have every value: the probabilities of the values, and what is computed at each of them.
+
+Example b with the k-th of K values stands at place b K + k of B K examples. What reads the variable alone is computed
+at its K values, and repeated.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from ammgraph.nn.densities import factor_distribution
+from ammgraph.nn.distributions import Distribution
+from ammgraph.nn.functions import each, every_value, function
+from ammgraph.nn.model import Draw, Enumerated, Model, one_hot
+from ammgraph.nn.networks import Mode
+from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, ScorePlan
+from ammgraph.plan.plan import Plan
+
+Rows: TypeAlias = Callable[[EvaluationPlan], Mapping[str, Tensor]]  # what an evaluation of a network has computed
+
+
+def inputs_over(draw: Draw, evaluation: EvaluationPlan, size: int, alone: bool, like: Tensor) -> dict[str, Tensor]:
+    """What an evaluation reads: each example with each of K values, (B K, ...); the values `alone`, (K, ...).
+
+    Args:
+        draw: the samples.
+        evaluation: over a variable.
+        size: K.
+        alone: whether it reads nothing but the variable.
+        like: of whose kind the values are.
+    """
+    if alone:
+        return {
+            local: every_value(size, 1, like) for local, variable in evaluation.bindings if variable == evaluation.over
+        }
+    samples = draw.over(evaluation.over, size, [variable for _, variable in evaluation.bindings], like)
+    return {local: samples[variable] for local, variable in evaluation.bindings if variable in samples}
+
+
+def aligned_distribution(found: Distribution, score: ScorePlan, size: int, examples: int) -> Distribution:
+    """Distributions of each example with each value; see `aligned`."""
+    second = None if found.second is None else aligned(found.second, score, size, examples)
+    return replace(found, first=aligned(found.first, score, size, examples), second=second)
+
+
+def aligned(found: Tensor, score: ScorePlan, size: int, examples: int) -> Tensor:
+    """What is of each example, or of each value, or of neither, as of each example with each value: (B K, ...)."""
+    if score.over or score.prior is not None:
+        return found.repeat(size * examples // len(found), *[1] * (found.ndim - 1))
+    return each(found, size)
+
+
+def bayes_distribution(model: Model, score: ScorePlan, draw: Draw, size: int, rows: Rows) -> Distribution:
+    """p(y|..) = p(y) prod_v p(v|.., y) / sum_y p(y) prod_v p(v|.., y), categorical; its logits are the log numerators.
+
+    Args:
+        model: the networks, and the constants of priors.
+        score: of a factor by Bayes' rule.
+        draw: the samples at which the parts are scored.
+        size: the number K of values of y.
+        rows: gives what the evaluations of its parts have computed.
+    """
+    like = next(model.parameters())
+    total: list[Tensor] = []
+    for variable, part in score.parts:
+        samples = draw.over(score.rule, size, {variable, *part.reads}, like)
+        values = {} if part.evaluation is None else rows(part.evaluation)
+        given = factor_distribution(model, part, values, samples)
+        given = aligned_distribution(given, part, size, draw.batch)
+        log_density = function(f"{given.kind}_log")(*given.parameters, samples[variable].to(given.first.dtype))
+        total.append(log_density.view(draw.batch, size))
+    return Distribution("categorical", torch.stack(total).sum(0))
+
+
+def with_probabilities(model: Model, plan: Plan, draw_plan: DrawPlan, draw: Draw, rows: Rows) -> Draw:
+    """The draw with the probabilities of the values of what it enumerates, where that is needed."""
+    factor = draw_plan.enumerated
+    assert factor is not None
+    (variable,) = factor.variables
+    if isinstance(factor.origin, FromBayes):
+        size = plan.variable(variable).shape[0]
+        logits = bayes_distribution(model, factor.origin.score, draw, size, rows).first
+    else:
+        logits = draw.logits(factor)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return replace(draw, enumerated=Enumerated(variable, logits))
+
+
+def in_evaluation(model: Model, plan: Plan, draw_plan: DrawPlan, draw: Draw) -> Draw:
+    """The same in eval mode, with the most probable value as the variable's sample."""
+    factor = draw_plan.enumerated
+    assert factor is not None
+    score = factor.origin.score if isinstance(factor.origin, FromBayes) else None
+    rows = _rows_in_evaluation(model, plan, draw, score) if score is not None else _no_rows
+    found = with_probabilities(model, plan, draw_plan, draw, rows)
+    assert found.enumerated is not None
+    logits = found.enumerated.logits
+    like = next(model.parameters())
+    sample = one_hot(logits.argmax(1), logits.shape[1], like.dtype)
+    return replace(found, samples={**draw.samples, found.enumerated.variable: sample})
+
+
+def _no_rows(_: EvaluationPlan) -> Mapping[str, Tensor]:
+    return {}
+
+
+def _rows_in_evaluation(model: Model, plan: Plan, draw: Draw, score: ScorePlan) -> Rows:
+    """Rows of the parts of a posterior, computed in eval mode at a draw's samples."""
+
+    def rows(evaluation: EvaluationPlan) -> Mapping[str, Tensor]:
+        parts = [part for _, part in score.parts if part.evaluation == evaluation]
+        network, like = model.network(evaluation.network), next(model.parameters())
+        wanted = {row for part in parts for row in part.rows}
+        names = [row.name for row in network.plan.rows if row.name in wanted]
+        raw = {row for part in parts for row in part.raw}
+        if evaluation.over:
+            alone = all(part.reads == (evaluation.over,) for part in parts)
+            size = plan.variable(evaluation.over).shape[0]
+            values = inputs_over(draw, evaluation, size, alone, like)
+            batch = size * (1 if alone else draw.batch)
+        else:
+            values = {local: draw.samples[v] for local, v in evaluation.bindings if v in draw.samples}
+            batch = draw.batch
+        network.compute(names, values, batch, {}, evaluation.name, Mode.EVAL, raw)
+        return values
+
+    return rows
