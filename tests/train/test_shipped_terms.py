@@ -301,6 +301,49 @@ def amm_info(world: World) -> tuple[Losses, Values]:
     return losses, {"information": information}
 
 
+@paper("amm_mnist_smooth")
+def amm_smooth(world: World) -> tuple[Losses, Values]:
+    """Algorithm 1 on (x, y, z), on x alone and on labels inferred again, and IMSAT's terms, eqs. 3, 4, 8, of q(y|x).
+
+    REAL of the third game is a label twice, FAKE the label and what q(y|x) makes of its image; Roth's penalty, gamma 1.
+    """
+    x = world.x("q")
+    on_data = world.rows("classifier", "q/classifier", x=x)
+    z = world.rows("encoder", "q/encoder", x=x, y=on_data["y"])["z"]
+    y_p = world.category()
+    z_p = world.rows("components", "p/components", y=y_p)["z"]
+    x_p = world.rows("decoder", "p/decoder", y=y_p, z=z_p)["x"]
+    y_r = world.rows("classifier", "", x=x_p)["y"]
+    both = {"x": torch.cat([x, x_p]), "y": torch.cat([on_data["y"], y_p]), "z": torch.cat([z, z_p])}
+    real, fake = halves(world.rows("critic", "joint/critic", **both)["p"])
+    image_fake = world.rows("image_critic", "", x=x_p)["p"]
+    if world.index == 0:
+        pairs = {
+            "y": torch.cat([y_p, y_p]).requires_grad_(),
+            "y_again": torch.cat([y_p, y_r]).detach().requires_grad_(),
+        }
+        logits = world.rows("pair_critic", "", **pairs)["p"].flatten()
+        slopes = torch.autograd.grad(logits.sum(), list(pairs.values()), create_graph=True)
+        norms = torch.stack([slope.flatten(1).square().sum(1) for slope in slopes]).sum(0)
+        same, inferred = halves(logits)
+        at_same, at_inferred = halves(norms)
+        roth = ((1 - same.sigmoid()) ** 2 * at_same).mean() + (inferred.sigmoid() ** 2 * at_inferred).mean()
+        image_real = world.rows("image_critic", "", x=x)["p"]
+        return {
+            "critic": called_real(real) + called_fake(fake),
+            "image_critic": called_real(image_real) + called_fake(image_fake),
+            "pair_critic": called_real(same) + called_fake(inferred) + roth / 2,
+        }, {}
+    u = world.noise["q/classifier/vat/x"]
+    smooth = smoothness(lambda image: world.rows("classifier", "q/classifier", x=image).raw("y"), x, u, 1.2, 5)
+    information = entropy(on_data.raw("y")).mean() - 4 * entropy_of_mean(on_data.raw("y"))
+    joint = called_fake(real) + called_real(fake)
+    again = called_real(world.rows("pair_critic", "", y=y_p, y_again=y_r)["p"])
+    synthesis = joint + called_real(image_fake) + again
+    losses = {"classifier": joint + again + 2 * smooth + 0.2 * information, "encoder": joint}
+    return losses | {"components": synthesis, "decoder": synthesis}, {"smooth": smooth, "information": information}
+
+
 @paper("aae_mnist", "aae_ssl_mnist", "aae_ssl_svhn")
 def aae(world: World) -> tuple[Losses, Values]:
     """Makhzani et al., sections 2, 4 and 5, phase by phase: squared error; a GAN on y and one on z, whose
