@@ -164,7 +164,8 @@ def test_specs_lists_what_ships_with_its_published_numbers(ammgraph: Run) -> Non
     ) in out
     assert "published: classification error 5.60 +- 0.45 %, 10 trials (Table 2)\n" in out
     assert (  # a mean and a standard deviation with n - 1 of 1.43, 1.44, 2.76, 1.76, 2.58
-        "measured: clustering error 1.99 +- 0.63 %, 5 seeds, 13 minutes each, augmented images (--precision bfloat16)\n"
+        "measured: clustering error 1.99 +- 0.63 %, 5 seeds, 13 minutes each, augmented or moved images"
+        " (--precision bfloat16)\n"
     ) in out
     code, out, err = ammgraph("specs", "--format", "markdown")
     assert (code, err) == (0, "")
