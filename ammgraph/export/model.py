@@ -323,15 +323,15 @@ def _with_probabilities(plan: Plan, steps: Sequence[Step], wanted: Sequence[str]
     for index, step in enumerate(steps):
         assert isinstance(step, Call)
         function, network = step.function, plan.network(step.function.network)
-        soft = {
-            row
-            for row, name in zip(function.returns, step.results, strict=True)
-            if name in wanted and has_hidden_probabilities(network, row)
-        }
+        count = len(function.returns)
+        pairs = list(zip(function.returns, step.results[:count], strict=True))
+        weighed = list(
+            zip(function.probabilities, step.results[count:], strict=True)
+        )  # have every value, and no sample
+        soft = {row for row, name in pairs if name in wanted and has_hidden_probabilities(network, row)}
         read = {name for later in steps[index + 1 :] if isinstance(later, Call) for name in later.arguments}
-        pairs = list(zip(function.returns, step.results, strict=True))
         kept = [(row, name) for row, name in pairs if row not in soft or name in read]
-        more = [(row, probabilities_of(name)) for row, name in pairs if row in soft]
+        more = [*weighed, *((row, probabilities_of(name)) for row, name in pairs if row in soft)]
         function = replace(function, returns=tuple(row for row, _ in kept), probabilities=tuple(row for row, _ in more))
         told.append(replace(step, function=function, results=tuple(name for _, name in [*kept, *more])))
     return tuple(told)

@@ -46,8 +46,8 @@ class _Columns(Model):
     )
     choose: NameText | None = Field(
         None,
-        description="Of a row without `op`: a one-hot vector of K, which chooses one of K runs of consecutive channels "
-        "of the input: sum_k y_k x_k. What is named is read, as the input is.",
+        description="Of a row without `op`: a vector of K that weighs K runs of consecutive channels of the input, "
+        "sum_k y_k x_k; a one-hot chooses one of them. What is named is read, as the input is.",
         examples=["y"],
     )
     channels: Count | None = Field(

@@ -243,6 +243,9 @@ VARIANTS = {
         "networks.critic.layers.v={input: x, activation: flip}", "networks.critic.layers.hx.input=v",
         "networks.critic.layers.c={input: hx | z, choose: z, activation: tanh}",
         "networks.critic.layers.h.input=hx | c | y"),
+    "a category with every value beside a vector from one network": (TINY,
+        "distributions.q={q(x): data, 'q(y|x)': {enumerate: encoder.y}, 'q(z|x)': encoder.z}",
+        "games.joint={match: [q, p], discriminator: critic.p, objective: hinge}"),
     "rectangles": (TINY, "networks.critic.layers.c={input: x, channels: 4, width: [3, 2], stride: [1, 2], "
         "padding: [1, 0], pool: avg 2 by 4}", "networks.critic.layers.hx={input: c, channels: 16, width: [4, 1]}",
         "networks.decoder.layers.h2={input: h, op: conv_transpose, channels: 4, width: [4, 2]}",
