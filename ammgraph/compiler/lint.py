@@ -154,9 +154,7 @@ def _bounds(row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], pla
     if bounds != "input" or not replace(row, choose="").passes_on or len(names) != len(row.input.parts):
         return None
     found = {
-        plan.variable(bindings[name]).range
-        if name in bindings
-        else _bounds(network.row(name), network, bindings, plan)
+        plan.variable(bindings[name]).range if name in bindings else _bounds(network.row(name), network, bindings, plan)
         for name in names
     }
     return found.pop() if len(found) == 1 else None
