@@ -541,7 +541,7 @@ def vat(world: World) -> tuple[Losses, Values]:
     return {"classifier": torch.stack([*values.values()]).sum()}, values
 
 
-def mixture(world: World, z: Tensor, mu: Tensor, log_variance: Tensor, over: tuple[Tensor, Tensor, Tensor]) -> Losses:
+def mixture(z: Tensor, mu: Tensor, log_variance: Tensor, over: tuple[Tensor, Tensor, Tensor]) -> Losses:
     """The losses of a code z ~ N(mu, s^2) under sum_y pi_y N(mu_y, s_y^2), by VaDE's eqs. 12 and 16.
 
     gamma_y = pi_y N(z; mu_y, s_y^2) / sum; code 1/2 sum_y gamma_y sum_j [log s_yj^2 + s_j^2 / s_yj^2 + (mu_j - mu_yj)^2
@@ -576,7 +576,7 @@ def vade(world: World) -> tuple[Losses, Values]:
     bias = world.model.network("weights").row("logits").bias
     assert bias is not None
     over = (bias.exp() / bias.exp().sum(), components["z_mu"].flatten(1)[None], components.raw("z_sigma")[None])
-    values |= mixture(world, z, mu, log_variance, over)
+    values |= mixture(z, mu, log_variance, over)
     loss = torch.stack([*values.values()]).sum()
     return dict.fromkeys(("encoder", "decoder", "components", "weights"), loss), values
 
@@ -591,7 +591,7 @@ def gmvae(world: World) -> tuple[Losses, Values]:
     w_mu, w_log_variance = encoder["w_mu"].flatten(1), encoder.raw("w_sigma")
     own = world.rows("components", "", w=encoder["w"])
     means, log_variances = (own[name].view(len(z), 30, -1) for name in ("means", "variances"))
-    values = mixture(world, z, mu, log_variance, (torch.full((30,), 1 / 30, dtype=torch.float64), means, log_variances))
+    values = mixture(z, mu, log_variance, (torch.full((30,), 1 / 30, dtype=torch.float64), means, log_variances))
     values["category"] = values["category"].clamp(min=0.5)
     values["style"] = -(1 + w_log_variance - w_mu**2 - w_log_variance.exp()).sum(1).mean() / 2
     values["reconstruction"] = likelihood(world, z)
