@@ -724,7 +724,8 @@ def lalnets(world: World) -> tuple[Losses, Values]:
     v = torch.where((t < 4)[:, None, None, None], turned, turned.flip(3))
     nodes = world.rows("classifier", "q/classifier(x=v)", x=v)["nodes"].flatten(1)
     of_answer = nodes.softmax(1).view(len(x), 8, 20).sum(2)
-    affinities, balances = [], []
+    affinities: list[Tensor] = []
+    balances: list[Tensor] = []
     for twenty in nodes.relu().split(20, 1):
         n = twenty.T @ twenty
         outer = torch.outer(n.diag(), n.diag())
