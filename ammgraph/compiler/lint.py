@@ -1,6 +1,7 @@
 """Rules about a spec as a whole: nothing is written in vain, settings name what there is; and warnings."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.compiler.terms import bayes_score, plan_score, uses_of
@@ -9,7 +10,7 @@ from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
 from ammgraph.plan.draws import FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan
-from ammgraph.spec.notation import number_text
+from ammgraph.spec.notation import Named, number_text
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.sources import BayesRule
 from ammgraph.spec.terms import FactorUse
@@ -145,15 +146,18 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _bounds(row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], plan: Plan) -> tuple[float, float] | None:
-    """Between what the values of a row lie: its activation says it, or the one thing that it passes on or moves."""
+    """Between what the values of a row lie: its activation says it, or all that it passes on, moves or chooses from."""
     bounds = "input" if row.activation is None else row.activation.kind.range
     if isinstance(bounds, tuple):
         return bounds
-    if not (row.passes_on and bounds == "input") or [str(row.input)] != list(row.reads):
+    names = [str(part[0]) for part in row.input.parts if len(part) == 1 and isinstance(part[0], Named)]
+    if bounds != "input" or not replace(row, choose="").passes_on or len(names) != len(row.input.parts):
         return None
-    if str(row.input) in bindings:
-        return plan.variable(bindings[str(row.input)]).range
-    return _bounds(network.row(str(row.input)), network, bindings, plan)
+    found = {
+        plan.variable(bindings[name]).range if name in bindings else _bounds(network.row(name), network, bindings, plan)
+        for name in names
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _bounded_prior(spec: Spec, variable: str, place: tuple[str, ...], plan: Plan) -> Iterator[Diagnostic]:

@@ -217,6 +217,13 @@ def _coefficient(tokens: Tokens, constants: Mapping[str, Fraction]) -> Fraction:
     return value
 
 
+def _number(tokens: Tokens, constants: Mapping[str, Fraction], expected: str, hint: str = "") -> Fraction:
+    """`0.1`, `1/3`, or a constant."""
+    if tokens.kind() != "number" and tokens.peek() not in constants:
+        tokens.fail(tokens.unexpected(), expected, nearest(tokens.peek(), constants) or hint)
+    return _quotient(tokens) if tokens.kind() == "number" else constants[tokens.take()]
+
+
 def _quotient(tokens: Tokens) -> Fraction:
     """`0.1`, `1/3`."""
     start, value = tokens.start, tokens.number()
@@ -250,7 +257,7 @@ def _item(tokens: Tokens, constants: Mapping[str, Fraction]) -> Expected | Of:
         message = f"nothing says at whose samples `{inner.arguments[0]}` is scored"
         raise NeedsExpectation(message, start, tokens.last_end, "`E[...]`", hint)
     if kind.of_batch:
-        return _of_batch(tokens, kind)
+        return _of_batch(tokens, constants, kind)
     tokens.take()
     tokens.expect("(")
     arguments: list[FactorUse | ValueUse | Expected] = []
@@ -274,14 +281,12 @@ def _max(
     if not tokens.accept(","):
         tokens.fail(tokens.unexpected(), "`,`", "as in `max(E[q] KL(q(z|x) || p(z)), 0.5)`")
     sign = -1 if tokens.accept("-") else 1
-    if tokens.kind() != "number" and tokens.peek() not in constants:
-        tokens.fail(tokens.unexpected(), "a number", nearest(tokens.peek(), constants))
-    least = _quotient(tokens) if tokens.kind() == "number" else constants[tokens.take()]
+    least = _number(tokens, constants, "a number")
     tokens.expect(")")
     return replace(found, least=sign * least)
 
 
-def _of_batch(tokens: Tokens, kind: FunctionalKind) -> Of:
+def _of_batch(tokens: Tokens, constants: Mapping[str, Fraction], kind: FunctionalKind) -> Of:
     """`pull_away[p](classifier.h)`, `affinity[q](classifier.h, 10)`."""
     start, word = tokens.start, tokens.peek()
     if tokens.peek(1) != "[":
@@ -291,7 +296,7 @@ def _of_batch(tokens: Tokens, kind: FunctionalKind) -> Of:
     tokens.expect("(")
     value, groups = _value(tokens), 1
     if kind.shown > 1 and tokens.accept(","):
-        place, number = tokens.start, tokens.number()
+        place, number = tokens.start, _number(tokens, constants, "a number")
         if number.denominator != 1 or number < 1:
             message = f"{number_text(number)} is no number of groups"
             raise NotationError(message, place, tokens.last_end, "a whole number, 1 or more")
@@ -386,10 +391,7 @@ def _comma(tokens: Tokens) -> None:
 def _positive(tokens: Tokens, constants: Mapping[str, Fraction], what: str, other: str) -> Fraction:
     """A number above 0, or a constant."""
     start = tokens.start
-    if tokens.kind() != "number" and tokens.peek() not in constants:
-        hint = nearest(tokens.peek(), constants) if tokens.kind() == "name" else ""
-        tokens.fail(tokens.unexpected(), f"a number above 0{other}", hint or _AS_VAT)
-    value = _quotient(tokens) if tokens.kind() == "number" else constants[tokens.take()]
+    value = _number(tokens, constants, f"a number above 0{other}", _AS_VAT)
     if value <= 0:
         message = f"{what} is {number_text(value)}" + (": nothing is moved" if not value else "")
         raise NotationError(message, start, tokens.last_end, "a number above 0", _AS_VAT)

@@ -232,6 +232,21 @@ def test_a_row_that_moves_an_image_keeps_its_range(row: str, warned: bool) -> No
     assert [warning.code for warning in plan_of(text).warnings] == ["support-mismatch"] * warned
 
 
+@pytest.mark.parametrize(("other", "warned"), [("flip", False), ("softplus", True)])
+def test_what_is_chosen_from_images_of_one_range_has_it(other: str, warned: bool) -> None:
+    text = f"""
+        variables: {{w: {{type: image, shape: [1, 8, 8]}}, t: {{type: categorical, size: 2}}}}
+        networks:
+          mover: {{layers: {{f: {{input: x, activation: {other}}}, w: {{input: x | f, choose: t}}}}}}
+          other: {{layers: {{d: {{input: w, op: linear, channels: 1}}}}}}
+        distributions:
+          r: {{r(x): q.x, r(t): uniform, "r(w|x,t)": mover.w}}
+          s: {{s(w): p.x}}
+        games: {{moved: {{match: [r, s], discriminator: other.d, objective: jensen_shannon}}}}
+        """
+    assert [warning.code for warning in plan_of(text).warnings] == ["support-mismatch"] * warned
+
+
 # ------------------------------------------------------------------------------------------------ all problems at once
 
 

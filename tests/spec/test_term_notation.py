@@ -97,6 +97,18 @@ def test_a_number_is_exact(written: str, value: Fraction) -> None:
     assert coefficient == value
 
 
+@pytest.mark.parametrize(
+    ("by_name", "written"),
+    [
+        ("affinity[p](classifier.h, K)", "affinity[p](classifier.h, 10)"),
+        ("max(E[q] H(c(y|x)), beta)", "max(E[q] H(c(y|x)), 0.5)"),
+        ("E[q] vat(c(y|x), x, beta, K)", "E[q] vat(c(y|x), x, 1/2, 10)"),
+    ],
+)
+def test_a_constant_stands_wherever_a_number_does(by_name: str, written: str) -> None:
+    assert str(parse_term(by_name, CONSTANTS)) == str(parse_term(written, CONSTANTS))
+
+
 def test_a_name_of_a_constant_is_a_name_behind_the_star() -> None:
     (_, first), (_, second) = parse_term("K * E[K] H(K(y|x)) - E[q] l2(K, beta.K)", CONSTANTS).parts
     assert str(first) == "E[K] H(K(y|x))"

@@ -1,5 +1,7 @@
 """What is fitted between phases, against scikit-learn on codes of a formula of its own."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,15 @@ from torch.nn import functional as F
 
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.nn.enumeration import in_evaluation
+from ammgraph.nn.model import sample_draw
+from ammgraph.nn.networks import Mode
 from ammgraph.plan.turns import FitPlan
 from ammgraph.train.fitting import mixture_columns
 from ammgraph.train.streams import stream_seed
 from ammgraph.train.trainer import Trainer
 
+ROOT = Path(__file__).parents[2]
 FIT = FitPlan("p(z|y)", "components", "z_mu", "z_sigma", "z", 3, "q")
 
 
@@ -85,6 +91,35 @@ def test_the_seed_of_a_run_is_the_seed_of_its_fits() -> None:
     first, second = mixture_columns(FIT, values, 1), mixture_columns(FIT, values, 1)
     assert torch.equal(first["z_mu"], second["z_mu"])
     assert stream_seed(0, "fit") != stream_seed(1, "fit") != stream_seed(1, "fit", 1)
+
+
+def test_a_posterior_by_bayes_rule_is_that_of_the_fitted_components_and_the_learned_weights() -> None:
+    """VaDE: gamma_k = pi_k N(mu; mu_k, s_k^2) over its sum, where the fit leaves pi as it was learned."""
+    small = [f"networks.{of}.layers.h{n}.channels={6 - n}" for of in ("encoder", "decoder") for n in (1, 2, 3)]
+    small += ["data={dataset: digits, validation: 197}", "variables.x.shape=[1, 8, 8]", "constants.Z=2"]
+    small += ["networks.decoder.layers.x.shape=[1, 8, 8]", "training.phases.1={steps: 6}"]
+    it = trainer_of(ROOT / "specs" / "vade_mnist.yaml", *small, precision="float64")
+    while not it.between_phases:
+        it.advance()
+    learned = [parameter.clone() for parameter in it.model.network("weights").parameters()]
+    it.begin_phase()
+    assert all(torch.equal(a, b) for a, b in zip(learned, it.model.network("weights").parameters(), strict=True))
+
+    images = data_of(ROOT / "specs" / "vade_mnist.yaml", *small).train.images
+    x = images.double() / 255
+    q = it.plan.draw("q")
+    with torch.no_grad():
+        drawn = sample_draw(it.model, q, {"x": x}, {}, Mode.EVAL, batch=len(x))
+        found = in_evaluation(it.model, it.plan, q, drawn).enumerated
+    assert found is not None
+    codes = drawn.samples["z"].flatten(1)
+    mixture = GaussianMixture(10, covariance_type="diag", n_init=10, random_state=stream_seed(0, "fit") % 2**32)
+    mixture.fit(codes.numpy())
+    bias = it.model.network("weights").row("logits").bias
+    assert bias is not None
+    assert bias.abs().max() > 1e-3
+    mixture.weights_ = bias.softmax(0).detach().numpy()
+    assert np.allclose(found.probabilities.numpy(), mixture.predict_proba(codes.numpy()), rtol=0, atol=1e-8)
 
 
 def test_three_clouds_are_found() -> None:
