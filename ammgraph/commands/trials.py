@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ammgraph.api import STOPPING, self_contained, stop_signals
 from ammgraph.commands.arguments import spelled
-from ammgraph.commands.session import new_settings, say, train_run
+from ammgraph.commands.session import new_settings, train_run
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
@@ -35,7 +35,7 @@ from ammgraph.runs.run import (
     spec_text,
 )
 from ammgraph.spec.load import load_spec
-from ammgraph.terminal import command, print_lines
+from ammgraph.terminal import command, print_lines, say
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.trainer import Trainer
 
