@@ -112,7 +112,7 @@ def test_an_interrupt_between_two_steps_of_training_says_how_to_go_on(
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trials, "train_run", interrupted)
+    monkeypatch.setattr(trials, "train_trial", interrupted)
     code, out, err = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", "--device", "cpu")
     assert (code, out) == (130, "")
     assert err.endswith("\n  ammgraph train --resume t --device cpu\n")

@@ -5,7 +5,7 @@ Between the command line and `api`, which does the work.
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ammgraph.commands.progress import clock, display
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted, render
-from ammgraph.evaluation import health, results
+from ammgraph.evaluation import chief, health, results
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.folders import SPEC
 from ammgraph.plan.identity import plan_hash
@@ -26,13 +26,22 @@ from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import spec_path
 from ammgraph.spec.source import printable
 from ammgraph.start.listing import published_text
-from ammgraph.terminal import print_lines, say
+from ammgraph.terminal import command, print_lines, say
 from ammgraph.train.ranks import ALONE, Ranks, divided_means, joined
 from ammgraph.train.trainer import Trainer
 
 
 def train_run(options: TrainOptions) -> int:
     """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
+    return _train(options, lambda folder: [f"Next: {command('report', folder)}"])
+
+
+def train_trial(options: TrainOptions) -> int:
+    """The same of one of several, after which others come."""
+    return _train(options, lambda _: [])
+
+
+def _train(options: TrainOptions, advice: Callable[[Path], list[str]]) -> int:
     with joined() as ranks, _opened(options, ranks) as training:
         if not ranks.first:
             return _follow(training)
@@ -51,7 +60,7 @@ def train_run(options: TrainOptions) -> int:
     say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate_training(training, options.device)
-    print_lines(score_lines(folder, found))
+    print_lines([*result_lines(folder, found), f"run: {folder}", *advice(folder)])
     return 0
 
 
@@ -106,6 +115,12 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
     published = [f"  {published_text(number)}" for number in plan.published]
     verdict = health.lines(health.health_of_run(folder, found))
     return [*results.lines(found), *(["published:", *published] if published else []), *verdict]
+
+
+def result_lines(folder: Path, found: Evaluation) -> list[str]:
+    """The number that one looks for first, k-means and what was published beside it; *Health*."""
+    plan = compile_spec(load_spec(folder / SPEC, ()))
+    return [*chief.lines(plan, found), *health.lines(health.health_of_run(folder, found))]
 
 
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:

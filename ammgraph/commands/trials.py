@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ammgraph.api import STOPPING, self_contained, stop_signals
 from ammgraph.commands.arguments import spelled
-from ammgraph.commands.session import new_settings, train_run
+from ammgraph.commands.session import new_settings, train_trial
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
@@ -162,7 +162,7 @@ def _one_after_another(options: TrainOptions, folder: Path, trials: Trials) -> i
     for place, seed in enumerate(trials.seeds):
         say(f"trial {place + 1} of {len(trials.seeds)}, seed {seed}")
         try:
-            code = train_run(_trial(options, folder, trials, seed))
+            code = train_trial(_trial(options, folder, trials, seed))
         except RunError as error:
             failed = 1
             say(f"error: seed {seed}: {error}")
