@@ -25,11 +25,12 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where they are written."""
+    from ammgraph.commands.run_folders import one_run
     from ammgraph.evaluation.sample import sample_run
     from ammgraph.runs.run import choose_device
 
     sample_run(
-        options.run_dir,
+        one_run(options.run_dir),
         options.output,
         choose_device(options.device),
         component=options.component,

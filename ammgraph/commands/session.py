@@ -33,15 +33,15 @@ from ammgraph.train.trainer import Trainer
 
 def train_run(options: TrainOptions) -> int:
     """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
-    return _train(options, lambda folder: [f"Next: {command('report', folder)}"])
+    return _train(options, result_lines)
 
 
 def train_trial(options: TrainOptions) -> int:
-    """The same of one of several, after which others come."""
-    return _train(options, lambda _: [])
+    """The same of one of several, which are told of together at their end."""
+    return _train(options, trial_lines)
 
 
-def _train(options: TrainOptions, advice: Callable[[Path], list[str]]) -> int:
+def _train(options: TrainOptions, ending: Callable[[Path, Evaluation], list[str]]) -> int:
     with joined() as ranks, _opened(options, ranks) as training:
         if not ranks.first:
             return _follow(training)
@@ -60,7 +60,7 @@ def _train(options: TrainOptions, advice: Callable[[Path], list[str]]) -> int:
     say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate_training(training, options.device)
-    print_lines([*result_lines(folder, found), f"run: {folder}", *advice(folder)])
+    print_lines(ending(folder, found))
     return 0
 
 
@@ -118,9 +118,16 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
 
 
 def result_lines(folder: Path, found: Evaluation) -> list[str]:
-    """The number that one looks for first, k-means and what was published beside it; *Health*."""
+    """The number that one looks for first, k-means and what was published beside it; *Health*; what to type next."""
     plan = compile_spec(load_spec(folder / SPEC, ()))
-    return [*chief.lines(plan, found), *health.lines(health.health_of_run(folder, found))]
+    told = [*chief.lines(plan, found), *health.lines(health.health_of_run(folder, found))]
+    return [*told, f"run: {folder}", f"Next: {command('report', folder)}"]
+
+
+def trial_lines(folder: Path, found: Evaluation) -> list[str]:
+    """The same of one of several runs, without what can be said of all together."""
+    plan = compile_spec(load_spec(folder / SPEC, ()))
+    return [*chief.lines(plan, found), *health.verdict(health.health_of_run(folder, found)), f"run: {folder}"]
 
 
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:

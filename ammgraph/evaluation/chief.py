@@ -50,7 +50,7 @@ def lines(plan: Plan, evaluation: Evaluation) -> list[str]:
     )
     width = max(len(label) for label, _ in rows)
     told = [f"{label:<{width}}  {value}" for label, value in rows]
-    return told + ([f"{'':<{width}}  ({result.void})"] if result.value is None and result.void else [])
+    return told + ([f"  void: {result.void}"] if result.value is None and result.void else [])
 
 
 def _is_own(result: Result) -> bool:

@@ -73,7 +73,7 @@ def test_a_number_that_the_images_could_not_give_says_why() -> None:
     void = replace(error(None), void="no image has a label")
     assert lines(compile_spec(load_spec(TINY)), found(void)) == [
         "clustering error of y, one-to-one, by q(y|x)  void, on 500 test images",
-        "                                              (no image has a label)",
+        "  void: no image has a label",
     ]
 
 
