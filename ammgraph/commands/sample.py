@@ -14,11 +14,17 @@ class Options:
     """What is typed."""
 
     run_dir: Path = arguments.run()
-    output: Path = arguments.output(".png or .npz (default: samples.png)", "samples.png")
+    output: Path = arguments.output(
+        ".png, a row for each component with its number, or .npz (default: samples.png)", "samples.png"
+    )
     force: bool = arguments.force()
     component: int | None = option("only this component, counted from 0", type=kinds.count, metavar="K")
     count: int | None = option("images of each component (default: 10)", type=kinds.positive, metavar="N")
-    interpolate: int | None = option("N images on a line between two draws of z", type=kinds.positive, metavar="N")
+    interpolate: int | None = option(
+        "a row of N images between two draws of z, on a straight line, of each component; --count: so many rows",
+        type=kinds.positive,
+        metavar="N",
+    )
     seed: int = option("seed of the noise (default: 0)", type=kinds.seed, default=0)
     device: str = option(DEVICE, default="auto")
 
