@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ammgraph import __version__
 from ammgraph.diagnostics import counted
 from ammgraph.evaluation import compare
+from ammgraph.evaluation.chief import ASKED_FIRST, ONE_TO_ONE
 from ammgraph.evaluation.compare import Group, faults, is_chief, measure_of, rows, spread_of, unit_of
 from ammgraph.evaluation.results import number
 from ammgraph.folders import REPORT
@@ -69,9 +70,10 @@ def comparison_page(groups: Sequence[Group], links: Mapping[Path, str] | None = 
 
 
 def _headline(group: Group) -> list[tuple[str, str]]:
-    """The numbers that one looks for first."""
-    chief = [row for row in rows(group) if is_chief(row.result)]
-    return [(_cell(row), ", ".join(filter(None, measure_of(row.result)))) for row in chief[:4]]
+    """The numbers that one looks for first, of clusters by a one-to-one assignment, and k-means' beside them."""
+    chief = [row for row in rows(group) if row.result.name in ASKED_FIRST and row.result.protocol in ("", ONE_TO_ONE)]
+    in_use = [row for row in rows(group) if row.result.name == "components_in_use" and row.result.rule == "posterior"]
+    return [(_cell(row), ", ".join(filter(None, measure_of(row.result)))) for row in (*chief, *in_use)]
 
 
 def _cell(row: compare.Row) -> str:
@@ -103,7 +105,8 @@ def _table(group: Group) -> Table:
     return Table(("Measure", "Rule", "Mean", "Runs"), found, right=(2, 3), kind="how")
 
 
-def _health(group: Group) -> list[tuple[str, str]]:
+def _health(group: Group) -> Table:
     """Each fault, and in how many of the runs."""
     judged = sum(run.faults is not None for run in group.runs)
-    return [(code, f"{count} of {counted(judged, 'run')}") for code, count in faults(group).items()]
+    found = tuple((code, f"{count} of {counted(judged, 'run')}") for code, count in faults(group).items())
+    return Table(("Fault", "In"), found, right=(1,))

@@ -1,10 +1,11 @@
 """`report.html`: a run directory comes in, one page that holds everything goes out, and asks no network for anything.
 
-health        what is wrong, and what to try
-the model     what was decided: factorizations, graphs, games, layer tables
-the results   every number with its protocol, beside what was published
+the headline  the number that one looks for, k-means and what was published beside it, a verdict
 the figures   what a model of this kind can show
+health        what is wrong, and what to try
+the results   every number with its protocol, beside what was published
 the training  its curves
+the model     what was decided: factorizations, graphs, games, layer tables; folded
 the run       how it came about, and how to repeat it
 """
 
