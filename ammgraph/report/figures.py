@@ -288,11 +288,11 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     for index, name in enumerate(classes.texts):
         chosen = view.points[view.labels == index]
         colour, marker = POINTS[index % len(POINTS)], MARKERS[index // len(POINTS) % len(MARKERS)]
-        plain = {"color": colour, "marker": marker, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+        plain: dict[str, Any] = {"color": colour, "marker": marker, "alpha": 0.75, "linewidths": 0, "rasterized": True}
         axes.scatter(chosen[:, 0], chosen[:, 1], s=7, label=name, **plain)
     for index, (x, y) in zip(view.components, view.means, strict=True):
         axes.scatter(x, y, s=135, color="#111111", edgecolors="white", linewidths=1, zorder=3)
-        middle = {"ha": "center", "va": "center_baseline", "weight": "bold", "zorder": 4}
+        middle: dict[str, Any] = {"ha": "center", "va": "center_baseline", "weight": "bold", "zorder": 4}
         axes.text(x, y, str(index), color="white", fontsize=SMALLEST, **middle)
     axes.set_xticks([])
     axes.set_yticks([])
