@@ -320,8 +320,8 @@ def _refuse_without_checkpoints(folder: Path, settings: RunOptions) -> None:
         )
 
 
-def train(training: Training, report: Report | None, stop: Callable[[], bool]) -> bool:
-    """Take the steps that are left, or those until `stop`; whether the end was reached."""
+def train(training: Training, report: Report | None, stop: Callable[[], bool], glimpse: Report | None = None) -> bool:
+    """Take the steps that are left, or those until `stop`; whether the end was reached. See `trainer.fit`."""
     plan, dataset = training.trainer.plan, training.dataset
     if not training.trainer.ranks.first:
         return follow(training.trainer, stop, training.settings.log_every)
@@ -331,6 +331,7 @@ def train(training: Training, report: Report | None, stop: Callable[[], bool]) -
         training.folder,
         evaluate=lambda model: evaluate_weights(model, plan, glance),
         report=report,
+        glimpse=glimpse,
         stop=stop,
         log_every=training.settings.log_every,
         checkpoint_seconds=training.settings.checkpoint_seconds,

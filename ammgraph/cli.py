@@ -8,6 +8,7 @@ import argparse
 import errno
 import json
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -19,27 +20,13 @@ from typing import Any, NoReturn
 from ammgraph import __version__
 from ammgraph.commands import arguments
 from ammgraph.commands.compiled import more
-from ammgraph.diagnostics import RunError, SpecError, as_json, counted, is_out_of_memory
-from ammgraph.folders import EVALUATION
+from ammgraph.commands.verbs import VERBS
+from ammgraph.diagnostics import RunError, SpecError, as_json, counted, is_out_of_memory, nearest
 from ammgraph.terminal import close_output, guarded, one_line, open_streams
 
-VERBS = {
-    "train": "train a spec, or go on with a run",
-    "validate": "check specs and say what is wrong, and where",
-    "show": "print or draw what a spec means: factorizations, layer tables, games, step, LaTeX, cost",
-    "diff": "what changes from one spec, or run, to another, as a model and not as text",
-    "evaluate": f"score the newest checkpoint of a run, and write its {EVALUATION}",
-    "report": "write one HTML page of a run: model, results, figures, how to reproduce it",
-    "compare": "a table of runs: mean and standard deviation over the seeds of each model",
-    "sample": "draw images from the synthesis side of a run",
-    "encode": "labels, posteriors and embeddings of your own images",
-    "export": "write a run as a program that needs PyTorch alone: model.py and weights.pt",
-    "specs": "list the specs that ship, with what was published; `ammgraph copy` copies one",
-    "copy": "copy a spec that ships, and what it extends; nothing is overwritten",
-    "new": "write a spec with comments from two factorizations, ready to train",
-    "schema": "print the JSON Schema of specs, by which editors complete and explain keys",
-    "explain": "say what a diagnostic means, with a wrong and a right example; without a code list all",
-}
+# What argparse says, with the word that was typed and, where there are some, those that it could be.
+_CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (?:.* )??(--[\w-]+)")
 TUTORIAL = Path(__file__).parent / "docs" / "tutorial.md"
 
 
@@ -76,6 +63,7 @@ def parsed(words: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
         if module is not None and verb == asked:
             found.epilog = f"Example: {module.EXAMPLE}"
             arguments.add_arguments(found, module.Options)
+            parser.known = [*arguments.flags(module.Options), "--help"]
     namespace = parser.parse_args(words, argparse.Namespace(typed=list(words)))
     assert module is not None  # without a verb that is known the parser has left
     return module.run, arguments.read(module.Options, namespace)
@@ -84,14 +72,25 @@ def parsed(words: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
 class _Parser(argparse.ArgumentParser):
     """Keeps examples as they are written, at a width that does not depend on the terminal.
 
-    Says what was typed wrong without sending it to the terminal: names of files may be a stranger's.
+    Says what was typed wrong without sending it to the terminal: names of files may be a stranger's. A word that is
+    near one that is known is told with that one.
     """
+
+    known: Sequence[str] = ()  # options, of which one may be meant where another was typed
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Formatter, **settings)
 
     def error(self, message: str) -> NoReturn:
-        super().error(one_line(message))
+        hint = self._meant(message)
+        super().error(one_line(f"{message}; {hint}" if hint else message))
+
+    def _meant(self, message: str) -> str:
+        if found := _CHOICE.search(message):
+            return nearest(found[1], re.findall(r"'?([^\s',]+)'?", found[2]))
+        if found := _UNKNOWN.search(message):
+            return nearest(found[1], self.known)
+        return ""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

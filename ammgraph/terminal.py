@@ -35,6 +35,11 @@ def print_lines(lines: Iterable[str]) -> None:
     print("\n".join(one_line(line) for line in lines))
 
 
+def say(text: str) -> None:
+    """A line to stderr, if anyone still reads it: training goes on without."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def command(*words: object) -> str:
     """An `ammgraph` command as a shell takes it."""
     return shlex.join(["ammgraph", *map(str, words)])

@@ -48,6 +48,9 @@ def test_the_version(ammgraph: Run) -> None:
     [
         ((), "the following arguments are required: COMMAND"),
         (("fly",), "invalid choice: 'fly'"),
+        (("trian", "a.yaml"), "; did you mean `train`?\n"),
+        (("train", "a.yaml", "--trails", "5"), "unrecognized arguments: --trails 5; did you mean `--trials`?\n"),
+        (("show", "a.yaml", "--section", "gmes"), "; did you mean `games`?\n"),
         (("train",), "one of the arguments SPEC --resume is required"),
         (("train", "a.yaml", "--resume", "runs/a-1"), "not allowed with argument"),
         (("train", "a.yaml", "--seed", "-1"), "`-1` is no seed: expected a whole number from 0 to 2^63 - 1"),

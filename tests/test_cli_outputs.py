@@ -14,6 +14,9 @@ from PIL import Image
 from tiny import TINY
 from tiny_runs import Run, files_of
 
+from ammgraph.api import evaluate
+from ammgraph.diagnostics import RunError
+
 OUTPUTS = (
     ("encode", "{run}", "one.png", "--output", "out.csv"),
     ("encode", "{run}", "one.png", "--output", "out.npz"),
@@ -339,22 +342,30 @@ def test_a_pipe_or_a_socket_among_images_is_told(ammgraph: Run, finished: Path) 
 # ------------------------------------------------------------------------------------------------ what misleads
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "report", "compare", "sample"])
-def test_a_folder_of_trials_says_how_to_name_its_runs(verb: str, ammgraph: Run, finished: Path) -> None:
+@pytest.mark.usefixtures("ammgraph")
+def test_where_one_run_is_meant_a_folder_of_trials_says_how_to_name_its_runs(finished: Path) -> None:
     Path("five").mkdir()
     Path("five/trials.json").write_text("{}")
-    code, out, err = ammgraph(verb, "five")
-    assert (code, out) == (1, "")
-    assert err == "error: five holds trials, of which none has begun; `ammgraph train --resume five` trains them\n"
+    with pytest.raises(RunError) as error:
+        evaluate("five")
+    assert str(error.value) == "five holds trials, of which none has begun; `ammgraph train --resume five` trains them"
     for seed in (10, 9):
         shutil.copytree(finished, f"five/seed-{seed}")
-    code, out, err = ammgraph(verb, "five")
-    assert (code, out) == (1, "")
-    assert err == (
-        "error: five holds trials, a run directory each: name one, as five/seed-9, or give all of them to "
-        "`ammgraph compare five/seed-*`\n"
+    with pytest.raises(RunError) as error:
+        evaluate("five")
+    assert str(error.value) == (
+        "five holds trials, a run directory each: name one, as five/seed-9, or give all of them to "
+        "`ammgraph compare five`"
     )
-    assert ammgraph("compare", *sorted(Path("five").glob("seed-*")))[0] == 0
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "report", "compare", "sample", "encode", "export"])
+def test_damaged_trials_are_told_by_their_file(verb: str, ammgraph: Run, finished: Path) -> None:
+    shutil.copytree(finished, "five/seed-9")
+    Path("five/trials.json").write_text("{}")
+    words = (verb, "five", "one.png") if verb == "encode" else (verb, "five")
+    code, out, err = ammgraph(*words)
+    assert (code, out, err) == (1, "", "error: five/trials.json is damaged: `seeds`: Field required\n")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from ammgraph import __version__, cli
 from ammgraph.commands import show
 from ammgraph.runs import checkpoint, run
 
+READOUT = "clustering error of y, one-to-one"
+
 # ------------------------------------------------------------------------------------------------ train
 
 
@@ -23,19 +25,15 @@ def test_training_writes_a_run_directory_and_prints_its_results(ammgraph: Run, t
     assert code == 0
     folder = tmp_path / "runs" / "tiny-1"
     assert {"spec.json", "plan.txt", "run.json", "environment.json", "metrics.jsonl"} <= set(files_of(folder))
-    first, *rest = out.splitlines()
-    assert first == "on 1,600 training images:"
-    shown = [re.split(r"  +", line.strip())[:-1] for line in rest]
-    assert shown[:4] == [
-        ["clustering error of y, one-to-one", "q(y|x)"],
-        ["clustering error of y, one-to-one", "p(y|z)"],
-        ["clustering error of y, one-to-one", "k-means"],
-        ["clustering error of y, one-to-one, fitted on validation images", "q(y|x)"],
-    ]
-    assert ["reconstruction error of x"] in shown
+    result, baseline, *verdict, where, following = out.splitlines()
+    assert re.fullmatch(r"clustering error of y, one-to-one, by q\(y\|x\)  [\d.]+ %, on 1,600 training images", result)
+    assert re.fullmatch(r"k-means +[\d.]+ %", baseline)
+    assert verdict[0].startswith("health: ")
+    assert where == f"run: {Path('runs/tiny-1')}"
+    assert following == f"Next: ammgraph report {Path('runs/tiny-1')}"
     assert "model   q = q(x) q(y|x) q(z|x)   p = p(y) p(z|y) p(x|y,z)" in err
     assert f"run     {Path('runs/tiny-1')}, seed 0, cpu, float32, steps 0 to 13 (40 an epoch)" in err
-    assert "\nstep 5/13  epoch 0.1  joint: D " in err
+    assert re.search(r"\nstep 1/13  .*\nstep 5/13  epoch 0\.1  q\.y: \d+/10 in use  joint: D ", err)
     assert "trained 13 steps; this session took 0:0" in err
     assert ammgraph("train", TINY)[0] == 0
     assert (tmp_path / "runs" / "tiny-2").is_dir()
@@ -50,10 +48,20 @@ def test_the_same_command_gives_the_same_bits_and_another_seed_others(ammgraph: 
 
 
 def test_the_numbers_printed_at_the_end_are_those_of_evaluate(ammgraph: Run) -> None:
-    _, trained, _ = ammgraph("train", TINY, "--run-dir", "run")
-    code, out, err = ammgraph("evaluate", "run")
+    _, trained, _ = ammgraph("train", TINY, "--run-dir", "my run")
+    code, out, err = ammgraph("evaluate", "my run")
     assert (code, err) == (0, "")
-    assert out == f"run at step 13\n{trained}"
+    first, *scored = out.splitlines()
+    assert (first, scored[0]) == ("my run at step 13", "on 1,600 training images:")
+    shown = [re.split(r"  +", line.strip()) for line in scored]
+    values = {rule: value for label, rule, value in (line for line in shown if len(line) == 3) if label == READOUT}
+    assert set(values) == {"q(y|x)", "p(y|z)", "k-means"}
+    lines = trained.splitlines()
+    assert lines[0] == f"{READOUT}, by q(y|x)  {values['q(y|x)']}, on 1,600 training images"
+    assert lines[1].startswith("k-means  ")
+    assert lines[1].endswith(f"  {values['k-means']}")
+    health = scored.index(next(line for line in scored if line.startswith("health: ")))
+    assert lines[2:] == [*scored[health:], "run: my run", "Next: ammgraph report 'my run'"]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
@@ -70,7 +78,7 @@ def test_other_precisions_train_are_resumed_and_evaluated(precision: str, ammgra
 
 def test_labels_give_a_classification_error(ammgraph: Run) -> None:
     _, out, _ = ammgraph("train", LABELED, "--set", "training.steps=2")
-    assert "classification error of y " in out
+    assert out.startswith("classification error of y, by q(y|x)  ")
     assert "clustering" not in out
     assert "k-means" not in out
 

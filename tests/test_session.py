@@ -1,20 +1,17 @@
-"""What a run shows: results with their protocol, progress in lines or as a bar, the command that goes on."""
+"""What a run shows at its beginning and end: results with their protocol, the command that goes on."""
 
-import io
 import signal
 from pathlib import Path
 
 import pytest
-from tiny import ALTERNATING, LABELED, TINY, data_of, trainer_of
+from tiny import TINY
 
 from ammgraph import api, cli
 from ammgraph.commands import session
 from ammgraph.commands.train_options import TrainOptions
-from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.evaluation.results import Evaluation, Result, lines
 from ammgraph.runs.run import spec_text
 from ammgraph.spec.load import load_spec
-from ammgraph.train.trainer import fit
 
 
 def asked(*words: str) -> TrainOptions:
@@ -39,49 +36,6 @@ def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
     ]
     (tmp_path / "spec.json").write_bytes(spec_text(load_spec(TINY).written))
     assert session.score_lines(tmp_path, found) == lines(found)
-
-
-def test_a_clock() -> None:
-    assert [session.clock(seconds) for seconds in (0, 59.4, 59.6, 3599, 3600, 36061)] == [
-        "0:00",
-        "0:59",
-        "1:00",
-        "59:59",
-        "1:00:00",
-        "10:01:01",
-    ]
-
-
-@pytest.mark.parametrize(("path", "overrides"), [(TINY, ()), (TINY, (ALTERNATING,)), (LABELED, ())])
-@pytest.mark.parametrize("terminal", [False, True])
-def test_progress_is_shown_on_a_terminal_and_in_a_file(
-    path: Path, overrides: tuple[str, ...], terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Screen(io.StringIO):
-        def isatty(self) -> bool:
-            return terminal
-
-    screen = Screen()
-    monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERM", "xterm")
-    it = trainer_of(path, *overrides)
-    with session._display(it, tmp_path) as show:
-        fit(it, tmp_path, evaluate=lambda model: evaluate(model, it.plan, data_of(path).train), report=show)
-    text = screen.getvalue()
-    games = [game.name for game in it.plan.games]
-    assert all(f"{game}: D " in text for game in games)
-    assert "examples/s" in text
-    assert "entropy" in text
-    assert ("13/13" in text) == terminal or "step 13/13" in text
-    measure = "y/classification_error" if path == LABELED else "y/one_to_one_error"
-    assert f"  epoch {it.epoch:.1f}: {measure} " in text
-    assert ("y/components_in_use " in text) == (path == TINY)
-    assert "(1,600 images)" in text
-    if not terminal:
-        assert "\x1b" not in text
-        assert text.splitlines()[0].startswith(f"step 13/13  epoch {it.epoch:.1f}  ")
-        assert text.splitlines()[0].endswith("0:00 left")
 
 
 def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:

@@ -65,9 +65,11 @@ def test_seeds_one_after_another_end_with_mean_and_spread(ammgraph: Run) -> None
     table = out[out.index("[1] ") :].splitlines()
     assert table[0] == f"[1] {title}: 3 runs, seeds 4, 5, 6; step 3; 1,600 training images"
     cells = [re.split("  +", line) for line in table]
-    (shown,) = [line[2] for line in cells if line[:2] == ["clustering error of y, one-to-one", "posterior"]]
-    assert shown == f"{statistics.fmean(values):.2f} +- {statistics.stdev(values):.2f} %"
-    assert table[-1] == "mean +- standard deviation of the sample (n - 1)"
+    measure = ["clustering error of y, one-to-one", "posterior"]
+    shown, *each = [line[2:] for line in cells if line[:2] == measure]
+    assert shown == [f"{statistics.fmean(values):.2f} +- {statistics.stdev(values):.2f} %"]
+    assert each == [[f"{values[0]:.2f}", f"{values[1]:.2f}", f"{values[2]:.2f} %"]]
+    assert table[-2:] == ["mean +- standard deviation of the sample (n - 1)", "Next: ammgraph report t"]
     for path in (Path("t/spec/tiny.json"), *(folder / "spec.json" for folder in folders)):
         written = json.loads(path.read_text(encoding="utf-8"))
         assert (written["training"]["steps"], written["title"]) == (3, title)
@@ -112,7 +114,7 @@ def test_an_interrupt_between_two_steps_of_training_says_how_to_go_on(
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trials, "train_run", interrupted)
+    monkeypatch.setattr(trials, "train_trial", interrupted)
     code, out, err = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", "--device", "cpu")
     assert (code, out) == (130, "")
     assert err.endswith("\n  ammgraph train --resume t --device cpu\n")

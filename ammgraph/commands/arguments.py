@@ -78,6 +78,11 @@ def typed_fields(kind: type[Any]) -> list[Field[Any]]:
     return [found for found in fields(kind) if found.metadata]
 
 
+def flags(kind: type[Any]) -> list[str]:
+    """What can be typed with a dash."""
+    return [flag for found in typed_fields(kind) if "flags" in found.metadata for flag in _flags(found)]
+
+
 def _flags(found: Field[Any]) -> Sequence[str]:
     return found.metadata["flags"] or (f"--{found.name.replace('_', '-')}",)
 
@@ -122,6 +127,29 @@ class OfScores(OfData):
     """Options of the verbs that score a run."""
 
     split: str | None = option("images to score (default: test, else train)", choices=("test", "validation", "train"))
+
+
+@dataclass(frozen=True)
+class Word:
+    """What can be typed of a verb, for who completes it."""
+
+    flags: tuple[str, ...]  # none of what is typed without a name
+    help: str
+    takes: bool  # a value
+    choices: tuple[str, ...] = ()
+
+
+def words_of(kind: type[Any]) -> list[Word]:
+    """Everything that a verb can be given, but what helps itself alone."""
+    found = []
+    for one in typed_fields(kind):
+        how = one.metadata["how"]
+        if how["help"] == argparse.SUPPRESS:
+            continue
+        names = tuple(_flags(one)) if "flags" in one.metadata else ()
+        takes = not str(how.get("action", "")).startswith("store_")
+        found.append(Word(names, how["help"] or "", takes, tuple(how.get("choices", ()))))
+    return found
 
 
 def run() -> Any:

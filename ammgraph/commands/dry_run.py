@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ammgraph.api import PathLike, training_device
-from ammgraph.commands.session import clock, tell_warnings
+from ammgraph.commands.progress import clock
+from ammgraph.commands.session import tell_warnings
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data

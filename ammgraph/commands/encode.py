@@ -22,10 +22,11 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where they are written."""
+    from ammgraph.commands.run_folders import one_run
     from ammgraph.evaluation.encode import encode_run
     from ammgraph.runs.run import choose_device
 
     device = choose_device(options.device)
-    encode_run(options.run_dir, options.images, options.output, device, force=options.force)
+    encode_run(one_run(options.run_dir), options.images, options.output, device, force=options.force)
     print(options.output)
     return 0

@@ -3,11 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ammgraph.commands import arguments, kinds
 from ammgraph.commands.arguments import OfScores, form, option, switch
 from ammgraph.diagnostics import RunError
 from ammgraph.terminal import print_lines
+
+if TYPE_CHECKING:
+    from ammgraph.evaluation.quality import QualityOptions
+    from ammgraph.evaluation.results import Evaluation
 
 EXAMPLE = "ammgraph evaluate runs/amm_digits-1"
 
@@ -29,18 +34,45 @@ class Options(OfScores):
 def run(options: Options) -> int:
     """0 where it is scored."""
     from ammgraph.commands.session import score_lines
-    from ammgraph.evaluation import health, results
     from ammgraph.evaluation.quality import QualityOptions
     from ammgraph.evaluation.score import evaluate_run
+    from ammgraph.runs.trials import is_trials
 
     if options.weights and not options.quality:
         raise RunError("`--weights` serves `--quality`, which is not asked for")
     quality = QualityOptions(weights=options.weights) if options.quality else None
+    if is_trials(options.run_dir):
+        return _trials(options, quality)
     found = evaluate_run(options.run_dir, options.place(), options.split, quality=quality)
     if options.format == "json":
-        verdict = health.health_of_run(options.run_dir, found)
-        print(json.dumps(results.as_json(found) | {"health": health.as_json(verdict)}, indent=1))
+        print(json.dumps(_as_json(options.run_dir, found), indent=1))
     else:
-        print(f"{options.run_dir} at step {found.step:,}")
-        print_lines(score_lines(options.run_dir, found))
+        print_lines([f"{options.run_dir} at step {found.step:,}", *score_lines(options.run_dir, found)])
     return 0
+
+
+def _trials(options: Options, quality: "QualityOptions | None") -> int:
+    """Every trial, what it is chiefly about, and all numbers as mean and standard deviation."""
+    from ammgraph.commands.run_folders import all_trials
+    from ammgraph.commands.session import trial_lines
+    from ammgraph.evaluation import compare
+    from ammgraph.evaluation.score import evaluate_run
+
+    place, told = options.place(), []
+    folders = all_trials(options.run_dir)
+    found = {folder: evaluate_run(folder, place, options.split, quality=quality) for folder in folders}
+    groups = compare.compare_runs(folders, place, options.split)
+    if options.format == "json":
+        runs = [{"folder": str(folder)} | _as_json(folder, one) for folder, one in found.items()]
+        print(json.dumps({"runs": runs, "comparison": compare.as_json(groups)}, indent=1))
+        return 0
+    for folder, one in found.items():
+        told += [f"step {one.step:,}", *trial_lines(folder, one), ""]
+    print_lines([*told, *compare.lines(groups)])
+    return 0
+
+
+def _as_json(folder: Path, found: "Evaluation") -> dict[str, Any]:
+    from ammgraph.evaluation import health, results
+
+    return results.as_json(found) | {"health": health.as_json(health.health_of_run(folder, found))}

@@ -26,8 +26,10 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where it is written."""
+    from ammgraph.commands.run_folders import one_run
     from ammgraph.export.export import export_run
 
-    for path in export_run(options.run_dir, options.output or options.run_dir / "export", onnx=options.onnx):
+    folder = one_run(options.run_dir)
+    for path in export_run(folder, options.output or folder / "export", onnx=options.onnx):
         print(path)
     return 0

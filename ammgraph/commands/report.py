@@ -25,16 +25,18 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where it is written."""
+    from ammgraph.commands.run_folders import all_trials
+    from ammgraph.report.comparison import report_trials
     from ammgraph.report.report import ReportOptions, report_run
     from ammgraph.report.views import ViewOptions
+    from ammgraph.runs.trials import is_trials
 
     views = ViewOptions(seed=options.seed, embedded=0) if options.no_map else ViewOptions(seed=options.seed)
-    page = report_run(
-        options.run_dir,
-        options.place(),
-        options=ReportOptions(split=options.split, views=views),
-        output=options.output,
-        force=options.force,
-    )
-    print(page)
+    shown, place = ReportOptions(split=options.split, views=views), options.place()
+    if not is_trials(options.run_dir):
+        print(report_run(options.run_dir, place, options=shown, output=options.output, force=options.force))
+        return 0
+    folders, page = all_trials(options.run_dir), options.output or options.run_dir / REPORT
+    for path in report_trials(folders, page, place, shown, force=options.force):
+        print(path)
     return 0

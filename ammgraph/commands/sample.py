@@ -14,22 +14,29 @@ class Options:
     """What is typed."""
 
     run_dir: Path = arguments.run()
-    output: Path = arguments.output(".png or .npz (default: samples.png)", "samples.png")
+    output: Path = arguments.output(
+        ".png, a row for each component with its number, or .npz (default: samples.png)", "samples.png"
+    )
     force: bool = arguments.force()
     component: int | None = option("only this component, counted from 0", type=kinds.count, metavar="K")
     count: int | None = option("images of each component (default: 10)", type=kinds.positive, metavar="N")
-    interpolate: int | None = option("N images on a line between two draws of z", type=kinds.positive, metavar="N")
+    interpolate: int | None = option(
+        "a row of N images between two draws of z, on a straight line, of each component; --count: so many rows",
+        type=kinds.positive,
+        metavar="N",
+    )
     seed: int = option("seed of the noise (default: 0)", type=kinds.seed, default=0)
     device: str = option(DEVICE, default="auto")
 
 
 def run(options: Options) -> int:
     """0 where they are written."""
+    from ammgraph.commands.run_folders import one_run
     from ammgraph.evaluation.sample import sample_run
     from ammgraph.runs.run import choose_device
 
     sample_run(
-        options.run_dir,
+        one_run(options.run_dir),
         options.output,
         choose_device(options.device),
         component=options.component,

@@ -4,22 +4,21 @@ Between the command line and `api`, which does the work.
 """
 
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ammgraph import api
 from ammgraph.commands.arguments import spelled
+from ammgraph.commands.progress import clock, display
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted, render
-from ammgraph.evaluation import health, results
+from ammgraph.evaluation import chief, health, results
 from ammgraph.evaluation.results import Evaluation
-from ammgraph.folders import SPEC, TENSORBOARD
+from ammgraph.folders import SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.runs import run
 from ammgraph.spec.load import load_spec
@@ -27,13 +26,22 @@ from ammgraph.spec.schema import Spec
 from ammgraph.spec.shipped import spec_path
 from ammgraph.spec.source import printable
 from ammgraph.start.listing import published_text
-from ammgraph.terminal import print_lines, screen
+from ammgraph.terminal import command, print_lines, say
 from ammgraph.train.ranks import ALONE, Ranks, divided_means, joined
-from ammgraph.train.trainer import Report, Trainer
+from ammgraph.train.trainer import Trainer
 
 
 def train_run(options: TrainOptions) -> int:
     """`ammgraph train`: 0 at the end of the plan; 129, 130 or 143 where it was stopped and saved."""
+    return _train(options, result_lines)
+
+
+def train_trial(options: TrainOptions) -> int:
+    """The same of one of several, which are told of together at their end."""
+    return _train(options, trial_lines)
+
+
+def _train(options: TrainOptions, ending: Callable[[Path, Evaluation], list[str]]) -> int:
     with joined() as ranks, _opened(options, ranks) as training:
         if not ranks.first:
             return _follow(training)
@@ -41,8 +49,8 @@ def train_run(options: TrainOptions) -> int:
         say(_headline(training))
         started = time.monotonic()
         with api.stop_signals() as stopped:
-            with _display(trainer, folder) as show:
-                finished = api.train(training, show, stop=lambda: bool(stopped))
+            with display(trainer, folder) as (show, glimpse):
+                finished = api.train(training, show, lambda: bool(stopped), glimpse)
             if stopped or not finished:
                 where = "before the evaluation" if finished else f"at step {trainer.step:,}"
                 say(f"stopped {where}; go on with\n  {_resume_command(folder, options, ranks)}")
@@ -52,7 +60,7 @@ def train_run(options: TrainOptions) -> int:
     say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
     found = found or api.evaluate_training(training, options.device)
-    print_lines(score_lines(folder, found))
+    print_lines(ending(folder, found))
     return 0
 
 
@@ -109,6 +117,19 @@ def score_lines(folder: Path, found: Evaluation) -> list[str]:
     return [*results.lines(found), *(["published:", *published] if published else []), *verdict]
 
 
+def result_lines(folder: Path, found: Evaluation) -> list[str]:
+    """The number that one looks for first, k-means and what was published beside it; *Health*; what to type next."""
+    plan = compile_spec(load_spec(folder / SPEC, ()))
+    told = [*chief.lines(plan, found), *health.lines(health.health_of_run(folder, found))]
+    return [*told, f"run: {folder}", f"Next: {command('report', folder)}"]
+
+
+def trial_lines(folder: Path, found: Evaluation) -> list[str]:
+    """The same of one of several runs, without what can be said of all together."""
+    plan = compile_spec(load_spec(folder / SPEC, ()))
+    return [*chief.lines(plan, found), *health.verdict(health.health_of_run(folder, found)), f"run: {folder}"]
+
+
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:
     """What a new run of a spec is asked to be."""
     return run.RunOptions(
@@ -145,11 +166,6 @@ def tell_warnings(spec: Spec) -> None:
         say(render(warning, spec.source.texts))
 
 
-def say(text: str) -> None:
-    """A line to stderr, if anyone still reads it: training goes on without."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def _headline(training: api.Training) -> str:
     trainer, settings = training.trainer, training.settings
     plan = trainer.plan
@@ -176,95 +192,3 @@ def _range(trainer: Trainer) -> str:
     if trainer.step < trainer.last_step:
         return f"steps {trainer.step:,} to {trainer.last_step:,}"
     return f"finished: it has trained {counted(trainer.step, 'step')}, and {trainer.last_step:,} are asked for"
-
-
-@contextmanager
-def _display(trainer: Trainer, folder: Path) -> Iterator[Report]:
-    """A progress bar on a terminal, plain lines elsewhere; TensorBoard files where it is installed."""
-    board = _tensorboard(folder, trainer.step)
-    if not sys.stderr.isatty():
-        yield lambda line: _show_plain(trainer, line, board)
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(file=screen(sys.stderr))
-        columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, expand=True) as progress:
-            task = progress.add_task("", total=trainer.last_step, completed=trainer.step)
-
-            def show(line: dict[str, Any]) -> None:
-                if "evaluation" in line:
-                    progress.console.print(_evaluation_text(line), highlight=False)
-                else:
-                    progress.update(task, completed=line["step"], description=_losses_text(trainer, line))
-                _write_board(board, line)
-
-            yield show
-    if board is not None:
-        board.close()
-
-
-def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
-    if "evaluation" in line:
-        say(_evaluation_text(line))
-    else:
-        left = clock(trainer.steps_left * line["seconds_per_step"])
-        phase = f"  phase {line['phase']}/{len(trainer.stages)}" if "phase" in line else ""
-        head = f"step {line['step']:,}/{trainer.last_step:,}  epoch {line['epoch']:.1f}{phase}"
-        say(f"{head}  {_losses_text(trainer, line)}  {left} left")
-    _write_board(board, line)
-
-
-def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
-    games = [
-        f"{game.name}: D {line[f'{game.name}/discriminator']:.3f} G {line[f'{game.name}/generator']:.3f} "
-        f"accuracy {100 * line[f'{game.name}/accuracy']:.0f} %"
-        for game in trainer.plan.games
-        if f"{game.name}/discriminator" in line
-    ]
-    names = [(term.name, f"{term.name}/value") for term in trainer.plan.terms]
-    terms = [f"{name} {line[logged]:.3f}" for name, logged in names if logged in line]
-    rate = trainer.plan.epoch_batch / line["seconds_per_step"]
-    entropies = [
-        f"{name.removesuffix('/entropy')}: entropy {value:.2f}"
-        for name, value in line.items()
-        if name.endswith("/entropy")
-    ]
-    return "  ".join([*games, *terms, *entropies, f"{rate:,.0f} examples/s"])
-
-
-def _evaluation_text(line: dict[str, Any]) -> str:
-    shown = [
-        f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
-        for name, value in line["evaluation"].items()
-        if name.rpartition("/")[2] in ("one_to_one_error", "classification_error")
-    ]
-    shown += [
-        f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
-    ]
-    shown += [f"{name} {value:g}" for name, value in line["evaluation"].items() if name.endswith("components_in_use")]
-    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({counted(line['evaluation']['examples'], 'image')})"
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
-
-
-def _write_board(board: Any, line: dict[str, Any]) -> None:
-    if board is None:
-        return
-    for name, value in (line | line.get("evaluation", {})).items():
-        if isinstance(value, int | float):
-            board.add_scalar(name, value, line["step"])
-
-
-def clock(seconds: float) -> str:
-    """3661 -> `1:01:01`, 59.6 -> `1:00`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

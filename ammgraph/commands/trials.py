@@ -6,16 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field
 
 from ammgraph.api import STOPPING, self_contained, stop_signals
 from ammgraph.commands.arguments import spelled
-from ammgraph.commands.session import new_settings, say, train_run
+from ammgraph.commands.session import new_settings, train_trial
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
@@ -34,8 +32,9 @@ from ammgraph.runs.run import (
     refuse_foreign,
     spec_text,
 )
+from ammgraph.runs.trials import Trials, is_trials, read_trials
 from ammgraph.spec.load import load_spec
-from ammgraph.terminal import command, print_lines
+from ammgraph.terminal import command, print_lines, say
 from ammgraph.train.ranks import refuse_several
 from ammgraph.train.trainer import Trainer
 
@@ -43,20 +42,6 @@ MOST = 10_000
 # What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
 KEPT = ("precision", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Trials:
-    """The content of `trials.json`."""
-
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...]
-    options: RunOptions
-    force: bool = False  # the folders of trials may hold other files
-
-
-def is_trials(folder: Path) -> bool:
-    """Whether the folder holds trials, not a single run."""
-    return (folder / TRIALS).is_file()
 
 
 def train_trials(options: TrainOptions) -> int:
@@ -88,7 +73,7 @@ def train_trials(options: TrainOptions) -> int:
             return code
         folders = [trial_folder(folder, seed) for seed in trials.seeds]
         groups = compare.compare_runs(folders, Place(chosen[0], options.data_dir, options.download))
-    print_lines(compare.lines(groups))
+    print_lines([*compare.lines(groups), f"Next: {command('report', folder)}"])
     return 0
 
 
@@ -141,11 +126,9 @@ def _refuse_taken(folder: Path, force: bool) -> None:
 
 def _begun(options: TrainOptions, folder: Path) -> tuple[Path, Trials]:
     try:
-        trials = files.read_as(Trials, folder / TRIALS)
+        trials = read_trials(folder)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{folder} holds no trials: it has no {TRIALS}; `--resume` takes no `--trials`") from error
-    if not trials.seeds:
-        raise RunError(f"{folder / TRIALS} is damaged: it names no seed")
     if options.set or options.trials or options.seed is not None or options.run_dir:
         raise RunError(
             "trials keep their spec, number, seeds and directory; "
@@ -162,7 +145,7 @@ def _one_after_another(options: TrainOptions, folder: Path, trials: Trials) -> i
     for place, seed in enumerate(trials.seeds):
         say(f"trial {place + 1} of {len(trials.seeds)}, seed {seed}")
         try:
-            code = train_run(_trial(options, folder, trials, seed))
+            code = train_trial(_trial(options, folder, trials, seed))
         except RunError as error:
             failed = 1
             say(f"error: seed {seed}: {error}")

@@ -3,6 +3,7 @@
 The standard deviation is the sample's, divided by n - 1, as in the tables of papers over n trials; one run has none.
 """
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,9 @@ from ammgraph.evaluation.score import evaluate_run
 from ammgraph.folders import METRICS
 from ammgraph.runs import record
 from ammgraph.runs.run import Place, read_options
+from ammgraph.spec.measures import MEASURES
+
+MOST_PLACES = 6  # after the point
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ def as_json(groups: Sequence[Group]) -> dict[str, Any]:
 
 def lines(groups: Sequence[Group]) -> list[str]:
     """A table for a terminal: a row for each measure, a column for each group, mean +- standard deviation."""
-    columns = [{_place(row.result): row for row in rows(group)} for group in groups]
+    columns = [{measure_of(row.result): row for row in rows(group)} for group in groups]
     names = list(dict.fromkeys(place for column in columns for place in column))
     heads = [f"[{place}]" for place in range(1, len(groups) + 1)]
     table = [["", "", *heads]]
@@ -166,9 +170,36 @@ def lines(groups: Sequence[Group]) -> list[str]:
     legend = [line for place in range(len(groups)) for line in _legend(groups, place)]
     body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     spread = any(len(group.runs) > 1 for group in groups)
-    note = ["", "mean +- standard deviation of the sample (n - 1)"] if spread else []
+    note = [*_each(groups), "", "mean +- standard deviation of the sample (n - 1)"] if spread else []
     void = dict.fromkeys(row.result.void for column in columns for row in column.values() if row.result.void)
     return [*legend, "", *body, *note, *(f"void: {why}" for why in void)]
+
+
+def _each(groups: Sequence[Group]) -> list[str]:
+    """What each run reached by the measures that one looks for, in the order of the seeds that the legend names."""
+    told: list[str] = []
+    for place, group in enumerate(groups):
+        shown = [row for row in rows(group) if is_chief(row.result)]
+        if len(group.runs) < 2 or not shown:
+            continue
+        seeds = ", ".join(str(run.evaluation.seed) for run in group.runs)
+        cells = [[number(value, row.result.unit) for value in row.values] for row in shown]
+        widest = max(len(cell) for line in cells for cell in line)
+        first, second = (max(len(measure_of(row.result)[column]) for row in shown) for column in (0, 1))
+        told += ["", f"[{place + 1}] each run, seeds {seeds}"]
+        for row, line in zip(shown, cells, strict=True):
+            label, rule = measure_of(row.result)
+            values = "  ".join(f"{cell:>{widest}}" for cell in line)
+            told.append(f"{label:<{first}}  {rule:<{second}}  {values}{unit_of(row.result)}")
+    return told
+
+
+def is_chief(result: Result) -> bool:
+    """Whether it is a number of the model that one looks for run by run."""
+    if result.part != "model" or result.rule == "k-means":
+        return False
+    known = MEASURES.get(result.name)
+    return (known is not None and known.agreement) or result.name in ("components_in_use", "reconstruction_error")
 
 
 def _health_rows(groups: Sequence[Group]) -> list[list[str]]:
@@ -219,7 +250,7 @@ def _scalar(result: Result) -> float | None:
     return None if isinstance(result.value, tuple) else result.value
 
 
-def _place(result: Result) -> tuple[str, ...]:
+def measure_of(result: Result) -> tuple[str, ...]:
     """What makes two groups' measures one row. Of the rule only its kind: `q(y|x)` of one is `q_u(y|x)` of another."""
     rule = {"posterior": "posterior", "bayes": "Bayes rule, eq. 19"}.get(result.rule, result.rule)
     unit = "" if result.unit in ("", "fraction", "components") else f" ({result.unit})"
@@ -229,10 +260,27 @@ def _place(result: Result) -> tuple[str, ...]:
 def _cell(row: Row) -> str:
     if row.mean is None:
         return "void" if row.result.void else "-"
-    unit = " %" if row.result.unit == "fraction" else ""
-    spread = "" if row.std is None else f" +- {number(row.std, row.result.unit)}"
+    mean, std = spread_of(row)
+    spread = f" +- {std}" if std else ""
     fewer = f" (n = {len(row.known)})" if len(row.known) < len(row.values) else ""
-    return f"{number(row.mean, row.result.unit)}{spread}{unit}{fewer}"
+    return f"{mean}{spread}{unit_of(row.result)}{fewer}"
+
+
+def unit_of(result: Result) -> str:
+    """` %` of what is shown in percent."""
+    return " %" if result.unit == "fraction" else ""
+
+
+def spread_of(row: Row) -> tuple[str, str]:
+    """Mean and standard deviation as text, rounded to the same place: the second digit of the deviation."""
+    if row.mean is None or row.std is None:
+        return number(row.mean, row.result.unit), ""
+    if row.result.unit == "fraction":
+        return number(row.mean, "fraction"), number(row.std, "fraction")
+    if row.std == 0:
+        return number(row.mean, row.result.unit), "0"
+    places = min(max(0, 1 - math.floor(math.log10(row.std))), MOST_PLACES)
+    return f"{row.mean:.{places}f}", f"{row.std:.{places}f}"
 
 
 def _legend(groups: Sequence[Group], place: int) -> list[str]:

@@ -156,6 +156,11 @@ def lines(health: Health) -> list[str]:
     return [*found, f"  `ammgraph explain {health.codes[0]}` says more"]
 
 
+def verdict(health: Health) -> list[str]:
+    """The same in a line at most, of one of several runs."""
+    return [f"{line}: {', '.join(health.codes)}" if health.faults else line for line in lines(health)[:1]]
+
+
 def as_json(health: Health) -> list[dict[str, Any]]:
     """Every finding, for tools."""
     return [

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_outp
 PER_COMPONENT = 10
 GAP = 2
 GREY = 128
+TILE = 28  # least pixels of the longer side of an image in a `.png`
+LETTERS, SMALLEST, MARGIN = 14, 6, 6  # pixels: the height of a row's number at most and least, the space beside it
 SOFTWARE = b"ammgraph sample"  # what a `.png` says it was written by
 
 
@@ -39,6 +42,7 @@ class Samples:
         latents: variable -> real values (N, n), or the categories (N,) of a categorical one.
         columns: of the grid.
         by: the factorization that was sampled.
+        components: of each row; empty where the model has none.
     """
 
     variable: str
@@ -46,6 +50,7 @@ class Samples:
     latents: dict[str, Array]
     columns: int
     by: str
+    components: tuple[int, ...] = ()
 
 
 def sample_run(
@@ -110,17 +115,21 @@ def draw_samples(
         columns = interpolate
         drawn = _paths(model, plan, draw, name, fixed, each * len(rows), interpolate, seed)
     images = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)
+    latents = {other: _plain(plan, other, values) for other, values in drawn.items() if other != name}
     return Samples(
         variable=name,
         images=images.cpu().numpy(),
-        latents={other: _plain(plan, other, values) for other, values in drawn.items() if other != name},
+        latents=latents,
         columns=columns,
         by=" ".join(factor.text for factor in draw.factors),
+        components=tuple(np.repeat(rows, each * (interpolate or 1))[::columns].tolist()) if category else (),
     )
 
 
 def write_samples(samples: Samples, output: Path) -> None:
     """Write a grid (`.png`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
+
+    In the grid every pixel of small images is a square of pixels, and a row has the number of its component beside it.
 
     Raises:
         RunError: the file cannot be written, and what was there before is untouched; or the images are neither grey nor
@@ -149,6 +158,27 @@ def grid(images: Array, columns: int) -> Array:
         top, left = place // columns * (height + GAP), place % columns * (width + GAP)
         sheet[:, top : top + height, left : left + width] = image
     return sheet
+
+
+def enlarged(images: Array) -> Array:
+    """Images (N, C, H, W), each pixel a square of as few whole pixels as make the longer side at least `TILE`."""
+    factor = -(-TILE // max(images.shape[2:]))
+    return images.repeat(factor, axis=2).repeat(factor, axis=3)
+
+
+def numbered(sheet: Array, numbers: Sequence[int]) -> Array:
+    """A sheet (C, height, width) of rows of equal height, with the number of each in a white margin at its left."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    row = (sheet.shape[1] + GAP) / len(numbers)
+    font = ImageFont.load_default(max(SMALLEST, min(LETTERS, row - GAP)))
+    width = 2 * MARGIN + max(round(font.getlength(str(number))) for number in numbers)
+    margin = Image.new("L", (width, sheet.shape[1]), 255)
+    pen = ImageDraw.Draw(margin)
+    for place, number in enumerate(numbers):
+        pen.text((width - MARGIN, place * row + (row - GAP) / 2), str(number), fill=0, font=font, anchor="rm")
+    beside = np.broadcast_to(np.asarray(margin), (len(sheet), *np.asarray(margin).shape))
+    return np.concatenate([beside, sheet], axis=2)
 
 
 def _source(plan: Plan, wanted: str | None) -> tuple[str, DrawPlan]:
@@ -225,7 +255,9 @@ def _png(samples: Samples) -> bytes:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    sheet = grid(samples.images, samples.columns)
+    sheet = grid(enlarged(samples.images), samples.columns)
+    if samples.components:
+        sheet = numbered(sheet, samples.components)
     if len(sheet) not in (1, 3):
         raise RunError(f"a .png holds grey or RGB images, but `{samples.variable}` has {len(sheet)} channels; use .npz")
     origin = PngInfo()

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ammgraph.diagnostics import counted
 from ammgraph.plan.networks import shape_text
 from ammgraph.report.mathematics import formula
+from ammgraph.runs.outputs import head_of
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.terminal import escaped
 
@@ -30,9 +31,14 @@ class Table:
     kind: str = "plain"
 
 
-def rendered(**values: object) -> str:
+def rendered(template: str, **values: object) -> str:
     """The whole file."""
-    return _ENVIRONMENT.get_template("page.html.jinja").render(values)
+    return _ENVIRONMENT.get_template(template).render(values)
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that was made here."""
+    return GENERATOR.encode() in head_of(path, 4096)
 
 
 def _finalized(value: object) -> object:

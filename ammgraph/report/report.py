@@ -1,10 +1,11 @@
 """`report.html`: a run directory comes in, one page that holds everything goes out, and asks no network for anything.
 
-health        what is wrong, and what to try
-the model     what was decided: factorizations, graphs, games, layer tables
-the results   every number with its protocol, beside what was published
+the headline  the number that one looks for, k-means and what was published beside it, a verdict
 the figures   what a model of this kind can show
+health        what is wrong, and what to try
+the results   every number with its protocol, beside what was published
 the training  its curves
+the model     what was decided: factorizations, graphs, games, layer tables; folded
 the run       how it came about, and how to repeat it
 """
 
@@ -28,11 +29,11 @@ from ammgraph.report import views as views_module
 from ammgraph.report.curves import Record, collect_curves
 from ammgraph.report.figures import draw, draw_curves
 from ammgraph.report.model_section import model_section
-from ammgraph.report.page import GENERATOR, rendered
+from ammgraph.report.page import is_page, rendered
 from ammgraph.report.results_section import headline, result_tables
 from ammgraph.report.views import ViewOptions, collect_views
 from ammgraph.runs import record
-from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
+from ammgraph.runs.outputs import check_output, is_npz, npz, write_output
 from ammgraph.runs.run import Place, read_environment, read_options
 
 
@@ -84,17 +85,13 @@ def report_run(
     if page.suffix.lower() != ".html":
         raise RunError(f"`{page}`: expected a name that ends in .html")
     read_options(folder)  # a folder that is no run is told so first
-    check_output(page, _is_page, force)
-    check_output(arrays, lambda path: is_npz(path, "report") or _is_page(page), force)
+    check_output(page, is_page, force)
+    check_output(arrays, lambda path: is_npz(path, "report") or is_page(page), force)
     loaded = load_run(folder, place)
     report = build_report(loaded, evaluation_of(loaded, options), replace(options, arrays=arrays.name))
     write_output(arrays, npz(report.arrays, "report"))
     write_output(page, report.page.encode("utf-8"))
     return page
-
-
-def _is_page(path: Path) -> bool:
-    return GENERATOR.encode() in head_of(path, 4096)
 
 
 def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
@@ -124,6 +121,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     curves = collect_curves(loaded.plan, records)
     notes = loaded.spec.notes
     page = rendered(
+        "page.html.jinja",
         title=loaded.title,
         plan=loaded.plan,
         headline=headline(loaded.plan, results, name),

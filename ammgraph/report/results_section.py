@@ -13,7 +13,7 @@ from ammgraph.start.listing import published_value
 
 def headline(plan: Plan, results: Sequence[Result], split: str) -> list[tuple[str, str]]:
     """The few numbers that one looks for first, each with what it is a number of."""
-    errors, published, others = [], [], []
+    errors, compared, others = [], [], []
     clustered = {result.variable for result in results if result.name == "clustering_error"}
     for result in results:
         on = counted(result.examples, f"{SPLITS[result.split]} image")
@@ -21,14 +21,16 @@ def headline(plan: Plan, results: Sequence[Result], split: str) -> list[tuple[st
         if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
             parts = (f"{words(result.name)} by {result.by}", result.protocol, on)
             errors.append((result.shown, ", ".join(filter(None, parts))))
+        elif result.name == "clustering_error" and chief:
+            compared.append((result.shown, f"k-means on the same images, {result.protocol}"))
         elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
             others.append((result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {on}"))
         elif result.name == "reconstruction_error":
             others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
     for number in plan.published:
         trials = "" if number.trials is None else f", {counted(number.trials, 'trial')}"
-        published.append((_value(number), f"published {words(number.metric)}, {number.source}{trials}"))
-    return [*errors, *published, *others, (f"{plan.parameters:,}", "parameters")]
+        compared.append((_value(number), f"published {words(number.metric)}, {number.source}{trials}"))
+    return [*errors, *compared, *others]
 
 
 def result_tables(plan: Plan, results: Sequence[Result]) -> list[Table]:

@@ -67,16 +67,26 @@ class Recorder:
                 raise NotFinite(f"{_sentence(name)} is {value} at step {self._first_step + row}")
             column -= size
 
+    @property
+    def begun(self) -> bool:
+        """Whether there are steps that are not yet written."""
+        return bool(self._rows)
+
     def flush(self) -> dict[str, Any]:
-        """The means since the last flush, by name; waits for the device."""
+        """`means`, which begin anew."""
         self.check()
+        record = self.means()
+        self.clear()
+        return record
+
+    def means(self) -> dict[str, Any]:
+        """The means since the last flush, by name; waits for the device."""
         means = torch.stack(self._rows).double().mean(0).tolist()
         record, place = {}, 0
         for name, size in self._names:
             part = [float(f"{value:.6g}") for value in means[place : place + size]]
             record[name] = part[0] if size == 1 else part
             place += size
-        self.clear()
         return record
 
     def clear(self) -> None:

@@ -180,7 +180,7 @@ def _of_trials(folder: Path) -> str:
         return f"{folder} holds trials, of which none has begun; `{command('train', '--resume', folder)}` trains them"
     return (
         f"{folder} holds trials, a run directory each: name one, as {shlex.quote(str(found[0]))}, or give all of them "
-        f"to `{command('compare', folder)}/{ANY_TRIAL}`"
+        f"to `{command('compare', folder)}`"
     )
 
 

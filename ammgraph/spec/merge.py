@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Problems, Span, did_you_mean, nearest
 from ammgraph.spec.notation import Factor, parse_factor
+from ammgraph.spec.shipped import shipped_specs
 from ammgraph.spec.source import LARGEST_FILE, Entry, Items, Node, Scalar, Table, decode, parse, printable
 from ammgraph.spec.tokens import NotationError
 
@@ -96,6 +97,7 @@ def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
         message = f"`{printable(file)}` cannot be read: {reason}"
     hint = nearest(os.path.basename(file), _specs_beside(file))
     if place is None:
+        hint = hint or _shipped(file)
         return "", [Diagnostic("unreadable-spec", message, Span(file, 1, 1, 2), hint=hint)]
     return "", [Diagnostic("extends", message, place, hint=hint)]
 
@@ -103,6 +105,15 @@ def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:
 def _without_waiting(file: str, flags: int) -> int:
     """A named pipe that nobody writes to is empty."""
     return os.open(file, flags | os.O_NONBLOCK)
+
+
+def _shipped(file: str) -> str:
+    """A hint with the name of a spec that ships, as `amm_digits` for `specs/amm_digits.yaml`; one near it."""
+    name = os.path.basename(file).removesuffix(".yaml")
+    if name in shipped_specs():
+        return f"`{name}` ships with ammgraph: write its bare name, or `ammgraph copy {name}` for a copy of your own"
+    near = nearest(name, shipped_specs())
+    return f"{near} It ships with ammgraph" if near else ""
 
 
 def _specs_beside(file: str) -> list[str]:

@@ -106,8 +106,13 @@ def _row(spec: Listed) -> tuple[str, ...]:
 
 def published_text(number: Published) -> str:
     """`clustering error 3.32 +- 0.39 %, 10 trials (Table 1)`."""
+    return f"{words(number.metric)} {published_source(number)}"
+
+
+def published_source(number: Published) -> str:
+    """`3.32 +- 0.39 %, 10 trials (Table 1)`."""
     trials = "" if number.trials is None else f", {counted(number.trials, 'trial')}"
-    return f"{words(number.metric)} {published_value(number)}{trials} ({number.source})"
+    return f"{published_value(number)}{trials} ({number.source})"
 
 
 def measured_text(number: Measured, augmented: bool) -> str:

@@ -297,6 +297,7 @@ def fit(
     evaluate: Evaluate | None = None,
     *,
     report: Report | None = None,
+    glimpse: Report | None = None,
     stop: Callable[[], bool] = lambda: False,
     log_every: int = 50,
     checkpoint_seconds: float = 60.0,
@@ -308,6 +309,7 @@ def fit(
         folder: the run directory; gets `metrics.jsonl` and `checkpoints/`.
         evaluate: called with the evaluated weights every `evaluation.every_epochs` and at the end.
         report: called with every line of the metrics.
+        glimpse: called after the first step with what a line would say then; it is written nowhere.
         stop: asked after every step.
         log_every: steps between two lines.
         checkpoint_seconds: least time between two checkpoints; one is written at the end in any case.
@@ -316,11 +318,14 @@ def fit(
         RunError: a value is not finite, or the disk refuses. The last good checkpoint is untouched.
     """
     loop = _Loop(trainer, folder, evaluate, report, log_every)
+    first = trainer.step + 1
     checkpoints = folder / CHECKPOINTS
     saved = time.monotonic()
     while trainer.step < trainer.last_step:
         try:
             loop.advance()
+            if glimpse is not None and trainer.step == first and trainer.recorder.begun:
+                glimpse(loop.line(loop.timed() | trainer.recorder.means()))
             stopped = trainer.ranks.any(stop())
             if loop.ended or stopped or time.monotonic() - saved > checkpoint_seconds:
                 trainer.check()
@@ -360,8 +365,7 @@ class _Loop:
             trainer.advance()
         if trainer.step % self.log_every == 0 or self.ended:
             values = trainer.recorder.flush()
-            rate = (trainer.step - self.first) / (time.monotonic() - self.started)
-            self._write({"seconds_per_step": round(1 / rate, 5), **values})
+            self._write(self.timed() | values)
         between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
         if (trainer.step - trainer.stage.first) % between == 0 or self.ended:
             self._look()
@@ -383,10 +387,19 @@ class _Loop:
             found = self.evaluate(trainer.evaluated)
         self._write({"evaluation": found})
 
-    def _write(self, values: dict[str, Any]) -> None:
+    def timed(self) -> dict[str, Any]:
+        """The mean time of a step of this phase, in this session."""
+        rate = (self.trainer.step - self.first) / (time.monotonic() - self.started)
+        return {"seconds_per_step": round(1 / rate, 5)}
+
+    def line(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A line of the metrics at this step."""
         trainer = self.trainer
         phase = {"phase": trainer.phase + 1} if len(trainer.stages) > 1 else {}
-        line = {"step": trainer.step, "epoch": round(trainer.epoch, 4), **phase, **values}
+        return {"step": trainer.step, "epoch": round(trainer.epoch, 4), **phase, **values}
+
+    def _write(self, values: dict[str, Any]) -> None:
+        line = self.line(values)
         record.append(self.path, line)
         if self.report is not None:
             self.report(line)

@@ -25,6 +25,7 @@ WORDS = {
     "copy": "ali_mnist here.yaml",
     "schema": "",
     "explain": "condition-mismatch",
+    "completion": "zsh",
 }
 
 

@@ -13,7 +13,7 @@ from tiny_runs import make_run
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.loading import load_model
-from ammgraph.evaluation.sample import draw_samples, grid, sample_run, write_samples
+from ammgraph.evaluation.sample import draw_samples, enlarged, grid, numbered, sample_run, write_samples
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 
@@ -107,8 +107,9 @@ def test_images_of_three_channels_are_written_in_colour(tmp_path: Path) -> None:
     samples = draw_samples(model, plan, component=1, count=2)
     write_samples(samples, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
-        assert (image.mode, image.size) == ("RGB", (66, 32))
-        assert np.array_equal(np.asarray(image)[:, :32].transpose(2, 0, 1), samples.images[0])
+        assert (image.mode, image.size[1]) == ("RGB", 32)
+        left = image.size[0] - 66
+        assert np.array_equal(np.asarray(image)[:, left : left + 32].transpose(2, 0, 1), samples.images[0])
 
 
 def test_the_grid_by_hand() -> None:
@@ -122,12 +123,54 @@ def test_the_grid_by_hand() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("size", "factor"), [((8, 8), 4), ((28, 28), 1), ((27, 20), 2), ((32, 32), 1), ((1, 2), 14), ((100, 3), 1)]
+)
+def test_images_are_enlarged_by_whole_pixels(size: tuple[int, int], factor: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, *size), dtype=np.uint8)
+    expected = np.kron(images, np.ones((1, 1, factor, factor), np.uint8))
+    assert np.array_equal(enlarged(images), expected)
+
+
+def test_every_row_has_its_number_in_a_white_margin() -> None:
+    sheet = np.full((3, 2 * 30 - 2, 40), 7, np.uint8)
+    drawn = numbered(sheet, [3, 12])
+    width = drawn.shape[2] - 40
+    assert np.array_equal(drawn[:, :, width:], sheet)
+    margin = drawn[:, :, :width]
+    assert (margin == margin[:1]).all()
+    ink = margin[0] < 128
+    assert ink[:28].any()
+    assert ink[30:].sum() > ink[:28].sum()  # two digits
+    assert not ink[:, :3].any()
+    assert np.array_equal(numbered(sheet, [3, 3])[0, 1:27, :width], numbered(sheet, [3, 3])[0, 31:57, :width])
+
+
+@pytest.mark.parametrize(
+    ("asked", "components"),
+    [
+        ({}, tuple(range(10))),
+        ({"component": 7, "count": 11}, (7, 7, 7)),
+        ({"interpolate": 3, "count": 2}, tuple(k for k in range(10) for _ in range(2))),
+    ],
+)
+def test_the_component_of_each_row(asked: dict[str, int], components: tuple[int, ...], loaded) -> None:
+    samples = draw_samples(loaded.model, loaded.plan, **asked)
+    assert samples.components == components
+    assert samples.latents["y"][:: samples.columns].tolist() == list(components)
+
+
 def test_a_run_is_sampled_without_its_data_and_not_changed(tiny_run: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("ammgraph.data.dataset._read", lambda *_: pytest.fail("the data set was read"))
     before = fingerprint(tiny_run)
     samples = sample_run(tiny_run, tmp_path / "grid.png", CPU, count=3)
     with Image.open(tmp_path / "grid.png") as image:
-        assert (image.mode, image.size) == ("L", (3 * 10 - 2, 10 * 10 - 2))
+        # A pixel of an image of 8 x 8 is one of 4 x 4.
+        assert (image.mode, image.size[1]) == ("L", 10 * 34 - 2)
+        sheet = np.asarray(image)
+        left = image.size[0] - (3 * 34 - 2)
+        assert np.array_equal(sheet[34:66:4, left : left + 32 : 4], samples.images[3, 0])
+        assert np.array_equal(sheet[37:66:4, left + 3 : left + 32 : 4], samples.images[3, 0])
     sample_run(tiny_run, tmp_path / "arrays.NPZ", CPU, count=3)
     with np.load(tmp_path / "arrays.NPZ") as arrays:
         assert np.array_equal(arrays["x"], samples.images)

@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from shown import images, untrained, write_spec
 
 from ammgraph.report import figures
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
-from ammgraph.report.figures import STYLE, draw, draw_curves
+from ammgraph.report.figures import STYLE, Plate, draw, draw_curves
 from ammgraph.report.views import MatrixView, SamplesView, ViewOptions, collect_views
 
 STEPS = np.array([1.0, 2.0, 3.0])
@@ -36,7 +37,8 @@ def test_every_view_of_a_model_is_drawn_with_words_for_those_who_cannot_see_it(t
         assert plate.caption
         assert plate.alt
         assert "validation image" in plate.caption
-        assert data.startswith(b"\x89PNG" if plate.form == "png" else b"<?xml")
+        assert data.startswith(b"<?xml")
+        ElementTree.fromstring(data)
 
 
 def test_the_same_data_give_the_same_bytes() -> None:
@@ -57,7 +59,7 @@ def test_colours_with_three_channels_and_rows_without_members() -> None:
     generated = np.random.default_rng(0).random((3, 2, 3, 5, 7), dtype=np.float32)
     empty = np.zeros(3, np.int64)
     view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", generated, generated, empty, empty, 0, np.arange(3), 3)
-    assert draw(view).encoded().startswith(b"\x89PNG")
+    ElementTree.fromstring(draw(view).encoded())
 
 
 def test_of_many_categories_those_with_the_most_images_are_drawn(tmp_path: Path) -> None:
@@ -84,3 +86,45 @@ def test_a_matrix_of_any_shape_with_empty_clusters(shape: tuple[int, int]) -> No
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
     view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$\\x_{$", "_<b>"))
     ElementTree.fromstring(draw(view).encoded())
+
+
+def letters_of(plate: Plate) -> list[float]:
+    """The sizes of all its texts, in points."""
+    texts = [found for found in plate.figure.findobj(Text) if found.get_text().strip() and found.get_visible()]
+    return [found.get_fontsize() for found in texts]
+
+
+def test_letters_are_nine_pixels_high_where_a_figure_is_at_its_narrowest(tmp_path: Path) -> None:
+    model, plan = untrained(write_spec(tmp_path, "amm"))
+    split, classes = images()
+    views = collect_views(model, plan, split, classes, ViewOptions(columns=2, pairs=4, interpolations=2, embedded=20))
+    plates = [*map(draw, views), *draw_curves(CURVES)]
+    for plate in plates:
+        pixels = plate.narrowest / plate.figure.get_figwidth() / 72
+        assert all(size * pixels >= 9 for size in letters_of(plate)), plate.name
+    assert sum(bool(letters_of(plate)) for plate in plates) > 5
+    # A phone of 390 pixels has 358 beside its margins.
+    assert all(plate.narrowest <= 358 for plate in plates if not plate.name.startswith("matrix"))
+
+
+def test_a_figure_has_no_background_and_light_ink_on_a_dark_page() -> None:
+    svg = draw_curves(CURVES)[0].encoded().decode()
+    root = ElementTree.fromstring(svg)
+    style = next(found.text or "" for found in root.iter("{http://www.w3.org/2000/svg}style"))
+    assert style.startswith("@media (prefers-color-scheme:dark)")
+    drawn = svg.replace(style, "")
+    for colour in ("stroke: #000000", "stroke: #dddddd", "stroke: #666666"):  # what is exchanged is what is written
+        assert colour in drawn
+        assert colour in style
+    background = next(g for g in root.iter("{http://www.w3.org/2000/svg}g") if g.get("id") == "patch_1")
+    assert "fill: none" in str(background[0].get("style"))
+
+
+def test_where_a_row_has_fewer_images_nothing_is_drawn() -> None:
+    tiles = np.full((2, 2, 1, 28, 28), 0.5, np.float32)
+    tiles[1, 1] = np.nan
+    mosaic, _ = figures._mosaic(tiles, [False, False])
+    assert mosaic.shape == (58, 58, 4)
+    assert (mosaic[:28, :28] == [0.5, 0.5, 0.5, 1]).all()
+    assert (mosaic[30:, 30:] == 0).all()
+    assert (mosaic[28:30] == 0).all()

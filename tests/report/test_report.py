@@ -141,6 +141,19 @@ def test_numbers_stand_with_their_protocol_and_examples_beside_what_was_publishe
     assert "Table 1" in text
 
 
+def test_the_headline_and_figures_come_first_and_the_model_is_folded(pages: dict[str, Path]) -> None:
+    page = read(pages["amm"])
+    shown = [attributes["id"] for tag, attributes in page.tags if tag == "section" and attributes.get("id")]
+    assert shown == ["figures", "health", "results", "training", "model", "run"]
+    text = pages["amm"].read_text(encoding="utf-8")
+    head, _, rest = text.partition("</header>")
+    assert head.index("clustering error by q(y|x), one-to-one") < head.index("published clustering error, Table 1, 10")
+    assert re.search(r'<a href="#health">Health: (nothing is wrong|\d+ faults?)</a>', head)
+    model = rest[rest.index('<section id="model"') :]
+    assert model.index("<details") < model.index("<math")
+    assert "<details open" not in text
+
+
 def test_the_run_is_told_with_the_command_that_repeats_it(pages: dict[str, Path]) -> None:
     text = read(pages["amm"]).text
     assert "ammgraph train amm.yaml --set a.b='<c>'" in text

@@ -141,6 +141,11 @@ def test_file_that_cannot_be_read_is_a_diagnostic(tmp_path: Path):
     (tmp_path / "own.yaml").touch()
     assert read_chain(str(tmp_path / "OWN.yaml"), [])[1][0].hint == "did you mean `own.yaml`?"
     assert read_chain(str(tmp_path), [])[1][0].message == f"`{tmp_path}` is a folder"
+    assert read_chain(str(tmp_path / "specs" / "amm_digits.yaml"), [])[1][0].hint == (
+        "`amm_digits` ships with ammgraph: write its bare name, or `ammgraph copy amm_digits` for a copy of your own"
+    )
+    assert read_chain("amm_digts", [])[1][0].hint == "did you mean `amm_digits`? It ships with ammgraph"
+    assert read_chain("a.yaml", [], "extends: amm_digts.yaml\n")[1][0].hint == ""
     assert read_chain("a\0b", [])[1][0].code == "unreadable-spec"
     assert read_chain("a.yaml", [], 'extends: "a b/%s"\n' % ("c" * 300))[1][0].code == "extends"
 

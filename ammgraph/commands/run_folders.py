@@ -1,0 +1,69 @@
+"""Folders that are named where runs are asked for: a run directory, a folder of trials, or what is neither."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ammgraph.diagnostics import RunError, counted
+from ammgraph.runs.run import read_options
+from ammgraph.runs.trials import has_results, is_trials, runs_of
+from ammgraph.terminal import command, one_line, say
+
+
+def one_run(folder: Path) -> Path:
+    """The run directory itself; of trials the first one that has begun, which is told.
+
+    Raises:
+        RunError: none of the trials has anything to show yet.
+    """
+    if not is_trials(folder):
+        return folder
+    found = runs_of(folder)
+    count = len(found.begun) + len(found.waiting)
+    say(one_line(f"{folder} holds {counted(count, 'trial')}: this is of {found.begun[0]}; name another for its own"))
+    return found.begun[0]
+
+
+def all_trials(folder: Path) -> tuple[Path, ...]:
+    """The trials of a folder of trials that have something to show; which have not is told.
+
+    Raises:
+        RunError: none has.
+    """
+    found = runs_of(folder)
+    if found.waiting:
+        names = ", ".join(run.name for run in found.waiting)
+        were = "it was" if len(found.waiting) == 1 else "they were"
+        again = command("train", "--resume", folder)
+        stopped = f"{were} stopped before the first checkpoint; go on with `{again}`"
+        say(one_line(f"passed over {names} of {folder}: {stopped}"))
+    return found.begun
+
+
+def all_runs(folders: Sequence[Path]) -> list[Path]:
+    """The run directories that are named, or in folders of trials; what is no run is told and passed over.
+
+    Raises:
+        RunError: there is no run among them.
+    """
+    runs: list[Path] = []
+    refused: list[str] = []
+    for folder in folders:
+        if is_trials(folder):
+            runs += all_trials(folder)
+        elif has_results(folder) or len(folders) == 1:
+            runs.append(folder)
+        else:
+            refused.append(_why_not(folder))
+    if not runs and refused:
+        raise RunError(refused[0])
+    for reason in refused:
+        say(one_line(f"passed over: {reason}"))
+    return runs
+
+
+def _why_not(folder: Path) -> str:
+    try:
+        read_options(folder)
+    except RunError as error:
+        return str(error)
+    return f"{folder} has no checkpoint yet: it was stopped before the first one"

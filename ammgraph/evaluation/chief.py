@@ -1,0 +1,68 @@
+"""The number that one looks for first: what the spec's readout got wrong, k-means beside it, and what was published."""
+
+from dataclasses import dataclass
+
+from ammgraph.diagnostics import counted
+from ammgraph.evaluation.results import SPLITS, Evaluation, Result
+from ammgraph.plan.plan import Plan
+from ammgraph.spec.measures import words
+from ammgraph.spec.published import Published
+from ammgraph.start.listing import published_source
+
+# In this order, after what was published; of clusters by a one-to-one assignment.
+ASKED_FIRST = ("classification_error", "clustering_error", "knn_error", "probe_error", "reconstruction_error")
+ONE_TO_ONE = "one-to-one"
+
+
+@dataclass(frozen=True)
+class Chief:
+    """A number, what it is compared with on the same images, and what the literature has of the same measure."""
+
+    result: Result
+    baseline: Result | None
+    published: tuple[Published, ...]
+
+
+def chief(plan: Plan, evaluation: Evaluation) -> Chief | None:
+    """The chief number of an evaluation, on the split that was scored last; None where it has none of its kind."""
+    results = [result for result in evaluation.of(evaluation.split) if not isinstance(result.value, tuple)]
+    names = dict.fromkeys((*(number.metric for number in plan.published), *ASKED_FIRST))
+    found = next((r for name in names for r in results if r.name == name and _is_own(r)), None)
+    if found is None:
+        return None
+    published = tuple(number for number in plan.published if number.metric == found.name)
+    return Chief(found, next((r for r in results if _is_baseline(r, found)), None), published)
+
+
+def lines(plan: Plan, evaluation: Evaluation) -> list[str]:
+    """Three lines at most, for a terminal."""
+    found = chief(plan, evaluation)
+    if found is None:
+        return []
+    result, baseline = found.result, found.baseline
+    weights = ", averaged weights" if evaluation.weights == "ema" else ""
+    on = f"on {counted(result.examples, f'{SPLITS[result.split]} image')}{weights}"
+    rows = [(f"{result.label}, by {result.by}" if result.rule else result.label, f"{result.shown}, {on}")]
+    if baseline is not None:
+        rows.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))
+    rows += (
+        [("published", "; ".join(published_source(number) for number in found.published))] if found.published else []
+    )
+    width = max(len(label) for label, _ in rows)
+    told = [f"{label:<{width}}  {value}" for label, value in rows]
+    return told + ([f"  void: {result.void}"] if result.value is None and result.void else [])
+
+
+def _is_own(result: Result) -> bool:
+    """Whether the model decided, on the very images that are scored."""
+    if result.part != "model" or result.rule == "k-means" or result.fitted_on not in ("", result.split):
+        return False
+    return result.name != "clustering_error" or result.protocol == ONE_TO_ONE
+
+
+def _is_baseline(result: Result, of: Result) -> bool:
+    """Whether a result is what k-means, or the mean image, has in the place of another."""
+    if of.name == "reconstruction_error":
+        return result.name == "mean_image_error" and result.variable == of.variable
+    same = (result.name, result.variable, result.protocol) == (of.name, of.variable, of.protocol)
+    return same and result.rule == "k-means" and result.fitted_on in ("", result.split)

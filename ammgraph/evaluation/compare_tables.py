@@ -1,0 +1,71 @@
+"""What `compare` writes for other programs: a line for each number of each run, and a table for a paper."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from ammgraph.evaluation.compare import Group, Row, measure_of, rows, spread_of
+
+HEAD = ("model", "measure", "variable", "rule", "by", "protocol", "split", "fitted_on", "images", "unit")
+_LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"})
+_LATEX[ord("^")] = r"\textasciicircum{}"
+
+
+def as_csv(groups: Sequence[Group]) -> str:
+    """A line for each run and number, then one for their `mean` and one for their `std`, in the units of JSON.
+
+    Which line it is stands under `seed`; percentages are fractions, and nothing is rounded.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow((*HEAD, "run", "seed", "value"))
+    for group in groups:
+        for row in rows(group):
+            result = row.result
+            measured = (group.name, result.name, result.variable, result.rule, result.by, result.protocol)
+            head = (*measured, result.split, result.fitted_on, result.examples, result.unit)
+            for run, value in zip(group.runs, row.values, strict=True):
+                writer.writerow((*map(_cell, head), _cell(str(run.folder)), run.evaluation.seed, _number(value)))
+            if len(group.runs) > 1:
+                for name, value in (("mean", row.mean), ("std", row.std)):
+                    writer.writerow((*map(_cell, head), "", name, _number(value)))
+    return stream.getvalue()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _cell(value: object) -> object:
+    """A text that a spreadsheet takes for no formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
+def as_latex(groups: Sequence[Group]) -> str:
+    """A row for each measure, a column for each group; it needs the package booktabs."""
+    columns = [{measure_of(row.result): row for row in rows(group)} for group in groups]
+    lines = [
+        "% \\usepackage{booktabs}; mean and standard deviation of the sample (n - 1) over the seeds of each column",
+        f"\\begin{{tabular}}{{ll{'r' * len(groups)}}}",
+        "\\toprule",
+        " & ".join(["Measure", "Rule", *(_text(group.name) for group in groups)]) + " \\\\",
+        "\\midrule",
+    ]
+    for measure in dict.fromkeys(measure for column in columns for measure in column):
+        found = next(column[measure] for column in columns if measure in column)
+        label = measure[0] + (", %" if found.result.unit == "fraction" else "")
+        cells = [_value(column.get(measure)) for column in columns]
+        lines.append(" & ".join([_text(label), _text(measure[1]), *cells]) + " \\\\")
+    counts = " & ".join(str(len(group.runs)) for group in groups)
+    return "\n".join([*lines, "\\midrule", f"seeds & & {counts} \\\\", "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _value(row: Row | None) -> str:
+    if row is None or row.mean is None:
+        return "--"
+    mean, std = spread_of(row)
+    return f"${mean} \\pm {std}$" if std else f"${mean}$"
+
+
+def _text(text: str) -> str:
+    return " ".join(text.translate(_LATEX).split())

@@ -1,0 +1,82 @@
+"""The number that one looks for first, what it is compared with, and when there is none."""
+
+from dataclasses import replace
+
+import pytest
+from tiny import LABELED, TINY
+
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.evaluation.chief import chief, lines
+from ammgraph.evaluation.results import Evaluation, Result
+from ammgraph.spec.load import load_spec
+
+PUBLISHED = (
+    "published=[{metric: clustering_error, value: 3.32, std: 0.39, trials: 10, source: Table 1},"
+    " {metric: nmi, value: 0.9, unit: fraction, source: elsewhere}]"
+)
+
+
+def error(value: float | None, rule: str = "posterior", protocol: str = "one-to-one", on: str = "test") -> Result:
+    by = {"posterior": "q(y|x)", "bayes": "p(y|z)"}.get(rule, "k-means on pixels")
+    fraction = ("fraction", 500, "test")
+    return Result("clustering_error", "y", value, *fraction, rule, by, protocol, on, 500)
+
+
+REBUILT = Result("reconstruction_error", "x", 0.02, "squared intensity", 500, "test", by="q, then p")
+RESULTS = (
+    REBUILT,
+    replace(REBUILT, name="mean_image_error", value=0.07),
+    error(0.2, protocol="majority"),
+    error(0.4, on="validation"),
+    error(0.5, "k-means"),
+    error(0.3),
+    error(0.25, "bayes"),
+)
+
+
+def found(*results: Result, weights: str = "last") -> Evaluation:
+    return Evaluation("tiny", "tiny", "abc", 0, 3, weights, "digits", "test", results)
+
+
+def test_of_clusters_the_readout_stands_beside_k_means_and_what_was_published() -> None:
+    assert lines(compile_spec(load_spec(TINY, (PUBLISHED,))), found(*RESULTS, weights="ema")) == [
+        "clustering error of y, one-to-one, by q(y|x)  30.00 %, on 500 test images, averaged weights",
+        "k-means                                       50.00 %",
+        "published                                     3.32 +- 0.39 %, 10 trials (Table 1)",
+    ]
+
+
+def test_what_was_published_decides_which_number_is_chief() -> None:
+    published = "published=[{metric: knn_error, value: 2.65, source: Table 2}]"
+    nearest = Result("knn_error", "z", 0.0592, "fraction", 500, "test")
+    assert lines(compile_spec(load_spec(TINY, (published,))), found(*RESULTS, nearest)) == [
+        "1-NN error of z  5.92 %, on 500 test images",
+        "published        2.65 % (Table 2)",
+    ]
+
+
+def test_without_classes_reconstructions_stand_beside_the_mean_image() -> None:
+    assert lines(compile_spec(load_spec(TINY)), found(*RESULTS[:2])) == [
+        "reconstruction error of x  0.02 squared intensity, on 500 test images",
+        "mean image error           0.07 squared intensity",
+    ]
+
+
+def test_under_labels_the_classification_error_is_chief() -> None:
+    classified = Result("classification_error", "y", 0.1, "fraction", 500, "test", "posterior", "q(y|x)")
+    shown = chief(compile_spec(load_spec(LABELED)), found(REBUILT, classified))
+    assert shown is not None
+    assert (shown.result, shown.baseline, shown.published) == (classified, None, ())
+
+
+def test_a_number_that_the_images_could_not_give_says_why() -> None:
+    void = replace(error(None), void="no image has a label")
+    assert lines(compile_spec(load_spec(TINY)), found(void)) == [
+        "clustering error of y, one-to-one, by q(y|x)  void, on 500 test images",
+        "  void: no image has a label",
+    ]
+
+
+@pytest.mark.parametrize("results", [(), (error(0.2, protocol="majority"),), (error(0.5, "k-means"),)])
+def test_where_nothing_is_chief_nothing_is_said(results: tuple[Result, ...]) -> None:
+    assert lines(compile_spec(load_spec(TINY)), found(*results)) == []
