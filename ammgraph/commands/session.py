@@ -21,6 +21,8 @@ from ammgraph.evaluation import health, results
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.folders import SPEC, TENSORBOARD
 from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_kind
 from ammgraph.runs import run
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
@@ -195,7 +197,7 @@ def _display(trainer: Trainer, folder: Path) -> Iterator[Report]:
 
             def show(line: dict[str, Any]) -> None:
                 if "evaluation" in line:
-                    progress.console.print(_evaluation_text(line), highlight=False)
+                    progress.console.print(_evaluation_text(line, trainer.plan), highlight=False)
                 else:
                     progress.update(task, completed=line["step"], description=_losses_text(trainer, line))
                 _write_board(board, line)
@@ -207,7 +209,7 @@ def _display(trainer: Trainer, folder: Path) -> Iterator[Report]:
 
 def _show_plain(trainer: Trainer, line: dict[str, Any], board: Any) -> None:
     if "evaluation" in line:
-        say(_evaluation_text(line))
+        say(_evaluation_text(line, trainer.plan))
     else:
         left = clock(trainer.steps_left * line["seconds_per_step"])
         phase = f"  phase {line['phase']}/{len(trainer.stages)}" if "phase" in line else ""
@@ -234,7 +236,7 @@ def _losses_text(trainer: Trainer, line: dict[str, Any]) -> str:
     return "  ".join([*games, *terms, *entropies, f"{rate:,.0f} examples/s"])
 
 
-def _evaluation_text(line: dict[str, Any]) -> str:
+def _evaluation_text(line: dict[str, Any], plan: Plan) -> str:
     shown = [
         f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
         for name, value in line["evaluation"].items()
@@ -244,7 +246,8 @@ def _evaluation_text(line: dict[str, Any]) -> str:
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
     ]
     shown += [f"{name} {value:g}" for name, value in line["evaluation"].items() if name.endswith("components_in_use")]
-    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({counted(line['evaluation']['examples'], 'image')})"
+    on = counted(line["evaluation"]["examples"], record_kind(plan))
+    return f"  epoch {line['epoch']:.1f}: {'  '.join(shown)}  ({on})"
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
