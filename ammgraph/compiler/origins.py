@@ -108,6 +108,14 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
                 expected="one variable for each field",
                 hint="factors of their own draw independent records",
             )
+        elif field == "label" and spec.data.dataset == "csv" and spec.data.label is None:
+            yield Diagnostic(
+                "no-labels",
+                f"`{name}` takes the label of a record, and no column is one",
+                span,
+                expected="`label: NAME` in `data`, the name of the column",
+                notes=(Note("`data` stands here", spec.source.key("data")),),
+            )
         elif field == "image" and not may_hold(spec.data.dataset, "image"):
             known = DATA_SETS.get(spec.data.dataset)
             yield Diagnostic(
@@ -124,6 +132,16 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
 
 def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]:
     known = DATA_SETS.get(spec.data.dataset)
+    columns = spec.data.columns
+    if variable.vector and columns is not None and variable.shape[0] != len(columns):
+        yield Diagnostic(
+            "data-mismatch",
+            f"`{variable.name}` has another size than there are columns",
+            spec.source.value("variables", variable.name, "size"),
+            found=str(variable.shape[0]),
+            expected=f"`size: {len(columns)}`",
+            notes=(Note("the columns are named here", spec.source.value("data", "columns")),),
+        )
     if known is None:
         return
     note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)

@@ -84,12 +84,7 @@ def _fit(
     infers = draws[to]
     taken = [f for f in ancestry(infers, variable) if isinstance(f.origin, FromData)]
     drawn = all(isinstance(f.origin, FromData | FromNetwork) for f in ancestry(infers, variable))
-    if (
-        not drawn_by_network(infers, variable)
-        or not from_image_alone(infers, variable)
-        or not drawn
-        or len(taken) > 1
-    ):
+    if not drawn_by_network(infers, variable) or not from_image_alone(infers, variable) or not drawn or len(taken) > 1:
         return _Refusal(
             "impossible-fit",
             f"`{to}` does not infer `{variable}` from an image alone",

@@ -24,7 +24,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.queries import EXAMPLES, record_kind, fields_of, from_image_alone, inferring_draw
+from ammgraph.plan.queries import EXAMPLES, fields_of, from_image_alone, inferring_draw, record_kind
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.terminal import one_line
 

@@ -26,7 +26,7 @@ from ammgraph.plan.cost import bytes_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_kind, generating_draw, prior_category
+from ammgraph.plan.queries import generating_draw, prior_category, record_kind
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 
 PER_COMPONENT = 10

@@ -103,4 +103,8 @@ class Data(Model):
             if getattr(self, key) is not None:
                 message = f"`dataset: {self.dataset}` takes no `{key}`"
                 raise problem("conflicting-keys", message, at=(key,), stands_at="key", hint=hint)
+        for place, name in enumerate(self.columns or ()):
+            if name == self.label or name in (self.columns or ())[:place]:
+                message = f"`{name}` is the label too" if name == self.label else f"`{name}` stands twice in `columns`"
+                raise problem("conflicting-keys", message, at=("columns", place))
         return self
