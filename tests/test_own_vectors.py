@@ -173,10 +173,11 @@ def test_the_export_knows_the_units(vectors_run: Path, tmp_path: Path, ammgraph:
     assert np.allclose(inferred["y"].numpy(), encoded["y_posterior"], atol=1e-6)
     assert np.allclose(inferred["z"].numpy(), encoded["z"], atol=1e-5)
     with torch.no_grad():
-        rows = load_model(vectors_run, CPU).model.state_dict()
-        weight, bias = (rows[f"networks.network_decoder.rows.{name}"] for name in ("x.weight", "x.bias"))
-        hidden = model.decoder.h1_norm(model.decoder.h1(torch.cat([torch.eye(3), torch.zeros(3, 8)], 1)[..., None, None]))
-        x = torch.nn.functional.leaky_relu(hidden, 0.2).flatten(1) @ weight.flatten(1).T + bias
+        row = load_model(vectors_run, CPU).model.network("decoder").row("x")
+        hidden = model.decoder.h1_norm(
+            model.decoder.h1(torch.cat([torch.eye(3), torch.zeros(3, 8)], 1)[..., None, None])
+        )
+        x = torch.nn.functional.leaky_relu(hidden, 0.2).flatten(1) @ row.weight.flatten(1).T + row.bias
     assert np.allclose(drawn.numpy(), x.numpy() * WINE.data.std(0) + WINE.data.mean(0), rtol=1e-5)
     program.main()
 
