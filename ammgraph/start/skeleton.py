@@ -124,7 +124,7 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
         page.line(f"  # A game leaves the partition open: {kept}")
         page.line(f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{twins}`.")
         for name, term in again.terms.items():
-            page.line(f"  {name}: {{minimize: {json.dumps(term)}}}")
+            page.line(f"  {name}: {{minimize: {json.dumps(term)}{again.weight}}}")
     _terms(page, typed)
     page.line("\ntraining:")
     page.line("  batch_size: 100")
