@@ -186,8 +186,8 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
         for name, field in fields_of(draw.factors).items():
             shape, kind = plan.variable(name).shape, dataset.train.kind
             if field in EXAMPLES and field != kind:
-                size = f"type: real, size: {dataset.image_shape[0]}"
-                fitting = size if kind == "vector" else f"type: image, shape: {list(dataset.image_shape)}"
+                vector = f"type: real, size: {dataset.image_shape[0]}"
+                fitting = vector if kind == "vector" else f"type: image, shape: {list(dataset.image_shape)}"
                 raise RunError(
                     f"`{name}` takes the {field} of a record, but {dataset.name} has {kind}s: {dataset.description}; "
                     f"declare `{name}: {{{fitting}}}`"
