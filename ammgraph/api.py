@@ -242,6 +242,7 @@ def new_training(
         settings,
         command=settings.command or _again(folder, settings),
         data_sha256=fingerprints(dataset),
+        scaling=dataset.scaling,
         data_path=spec.data.path if relative else None,
     )
     with run.locked(folder):

@@ -139,7 +139,7 @@ EXCLUDED: dict[str, tuple[str, ...]] = {
     "steps": ("epochs",),
     "epochs": ("steps",),
     "phases": ("epochs", "steps", "schedule"),
-    "dataset": ("path",),
+    "dataset": ("path", "columns", "label"),
 }
 
 

@@ -17,7 +17,7 @@ from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.runs.run import Precision
 from ammgraph.show.text import fit_text, phase_text, table
-from ammgraph.spec.data_sets import DATA_SETS
+from ammgraph.spec.data_sets import DATA_SETS, ExampleKind
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.terminal import print_lines
@@ -170,14 +170,16 @@ def _costs(shown: DryRun, index: int) -> list[str]:
 
 
 def _synthetic(plan: Plan) -> Dataset:
-    """Random images of the shape that the plan takes from data, enough for some steps."""
+    """Random examples of the shape that the plan takes from data, enough for some steps."""
     origins = [f.origin for draw in plan.draws for f in draw.factors if isinstance(f.origin, FromData)]
     fields = [(plan.variable(name).shape, field) for origin in origins for name, field in origin.fields]
-    images = [shape for shape, field in fields if field == "image"]
+    examples = [(shape, field) for shape, field in fields if field != "label"]
     labels = [shape[0] for shape, field in fields if field == "label"]
-    shape, classes = images[0] if images else (1, 1, 1), min(labels, default=10)
+    shape, field = examples[0] if examples else ((1, 1, 1), "image")
+    kind: ExampleKind = "vector" if field == "vector" else "image"
+    classes = min(labels, default=10)
     if (known := DATA_SETS.get(plan.data.dataset)) is not None:
-        shape, classes = known.shape, known.classes
+        shape, classes, kind = known.shape, known.classes, known.kind
     labeled = plan.data.labeled.count if plan.data.labeled is not None and plan.data.labeled.count != "all" else 0
     least = 10 * max(draw.batch_size for draw in plan.draws) + labeled
-    return synthetic_data(plan.data, shape, classes, least)
+    return synthetic_data(plan.data, shape, classes, least, kind)

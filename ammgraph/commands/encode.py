@@ -1,4 +1,4 @@
-"""`ammgraph encode`: what a run's model says about a user's own images."""
+"""`ammgraph encode`: what a run's model says about a user's own images or vectors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ class Options:
     """What is typed."""
 
     run_dir: Path = arguments.run()
-    images: Path = positional("an image, a folder of images, or an .npz with `images`", "IMAGES", type=kinds.path)
+    images: Path = positional("an image, a folder of images, an .npz, or a .csv of vectors", "IMAGES", type=kinds.path)
     output: Path = arguments.output(".csv or .npz (default: encoded.csv)", "encoded.csv")
     force: bool = arguments.force()
     device: str = option(DEVICE, default="auto")

@@ -17,6 +17,14 @@ def image(text: str) -> tuple[str, tuple[int, int, int]]:
     return of, (found[0], found[1], found[2])
 
 
+def vector(text: str) -> tuple[str, int]:
+    """NAME:D, or the size alone: a name, "" without one, and the size."""
+    of, _, size = text.rpartition(":")
+    if not size.isdecimal() or not 0 < int(size) < 10**9:
+        raise ArgumentTypeError(f"`{text}`: expected how many numbers a vector has, as in 13 or x:13")
+    return of, int(size)
+
+
 def sized(text: str) -> tuple[str, int]:
     """NAME:N: a variable and its size."""
     variable, _, size = text.partition(":")

@@ -28,6 +28,12 @@ class Options:
         type=kinds.image,
         metavar="CxHxW",
     )
+    vector: tuple[tuple[str, int], ...] = option(
+        "the data are vectors of so many numbers, for x as --image; NAME:D for another (default: as the data's)",
+        action="append",
+        type=kinds.vector,
+        metavar="D",
+    )
     categorical: tuple[tuple[str, int], ...] = option(
         "a categorical variable; names that begin with y or c are, with K = 10; may be repeated",
         action="append",
@@ -64,6 +70,7 @@ def run(options: Options) -> int:
         q=" ".join(options.q.split()),
         p=" ".join(options.p.split()),
         image=options.image,
+        vector=options.vector,
         categorical=options.categorical,
         real=options.real,
         deterministic=options.deterministic,

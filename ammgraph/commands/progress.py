@@ -15,6 +15,8 @@ from ammgraph.diagnostics import counted
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.folders import TENSORBOARD
 from ammgraph.plan.metric import ACCURACY, ENTROPY, USE, Metric
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_kind
 from ammgraph.terminal import say, screen
 from ammgraph.train.trainer import Report, Trainer
 
@@ -100,7 +102,7 @@ def _on_terminal(trainer: Trainer) -> Iterator[Report]:
 
         def show(line: dict[str, Any]) -> None:
             if "evaluation" in line:
-                console.print(evaluation_text(line), highlight=False)
+                console.print(evaluation_text(line, trainer.plan), highlight=False)
             else:
                 lines.line = line
                 live.refresh()
@@ -123,7 +125,7 @@ def _head(trainer: Trainer, line: dict[str, Any]) -> list[str]:
 def _plain(trainer: Trainer) -> Iterator[Report]:
     def show(line: dict[str, Any]) -> None:
         if "evaluation" in line:
-            say(evaluation_text(line))
+            say(evaluation_text(line, trainer.plan))
             return
         left = clock(trainer.steps_left * line["seconds_per_step"])
         phase = [f"phase {line['phase']}/{len(trainer.stages)}"] if "phase" in line else []
@@ -153,7 +155,7 @@ def told(trainer: Trainer, line: dict[str, Any], digits: int = 3) -> list[str]:
     return [*used, *games, *terms, *entropies]
 
 
-def evaluation_text(line: dict[str, Any]) -> str:
+def evaluation_text(line: dict[str, Any], plan: Plan) -> str:
     """What a line of an evaluation says."""
     shown = [
         f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
@@ -164,7 +166,8 @@ def evaluation_text(line: dict[str, Any]) -> str:
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
     ]
     shown += [f"{name} {value:g}" for name, value in line["evaluation"].items() if name.endswith("components_in_use")]
-    return f"  epoch {line['epoch']:.1f}: {GAP.join(shown)}  ({counted(line['evaluation']['examples'], 'image')})"
+    on = counted(line["evaluation"]["examples"], record_kind(plan))
+    return f"  epoch {line['epoch']:.1f}: {GAP.join(shown)}  ({on})"
 
 
 def _rate(trainer: Trainer, line: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`ammgraph sample`: draw images from the synthesis side of a run."""
+"""`ammgraph sample`: draw images or vectors from the synthesis side of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ class Options:
     """What is typed."""
 
     run_dir: Path = arguments.run()
-    output: Path = arguments.output(
-        ".png, a row for each component with its number, or .npz (default: samples.png)", "samples.png"
+    output: Path | None = arguments.output(
+        ".png, a row for each component with its number, .npz, or .csv for vectors (default: samples.png or samples.csv)"
     )
     force: bool = arguments.force()
     component: int | None = option("only this component, counted from 0", type=kinds.count, metavar="K")
-    count: int | None = option("images of each component (default: 10)", type=kinds.positive, metavar="N")
+    count: int | None = option("samples of each component (default: 10)", type=kinds.positive, metavar="N")
     interpolate: int | None = option(
         "a row of N images between two draws of z, on a straight line, of each component; --count: so many rows",
         type=kinds.positive,
@@ -32,10 +32,10 @@ class Options:
 def run(options: Options) -> int:
     """0 where they are written."""
     from ammgraph.commands.run_folders import one_run
-    from ammgraph.evaluation.sample import sample_run
+    from ammgraph.evaluation.sample import default_output, sample_run
     from ammgraph.runs.run import choose_device
 
-    sample_run(
+    samples = sample_run(
         one_run(options.run_dir),
         options.output,
         choose_device(options.device),
@@ -45,5 +45,5 @@ def run(options: Options) -> int:
         seed=options.seed,
         force=options.force,
     )
-    print(options.output)
+    print(options.output or default_output(samples.example))
     return 0

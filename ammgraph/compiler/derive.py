@@ -50,10 +50,10 @@ def plan_readouts(draws: Sequence[DrawPlan], variables: Mapping[str, VariablePla
 def plan_reconstructions(
     draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan]
 ) -> tuple[ReconstructionPlan, ...]:
-    """Images that one distribution takes from data and infers latents of, and that another draws from such latents."""
+    """Examples that one distribution takes from data and infers latents of, and that another draws from them."""
     found = []
     for name, variable in variables.items():
-        if variable.kind == "image":
+        if variable.observed:
             drawing = [draw for draw in draws if draw.produces(name)]
             pairs = (
                 ReconstructionPlan(name, infer.name, generate.name)

@@ -19,6 +19,7 @@ from ammgraph.plan.draws import (
     FromNetwork,
     Origin,
 )
+from ammgraph.plan.queries import EXAMPLES
 from ammgraph.spec.notation import Factor
 from ammgraph.spec.sources import BayesRule, DataSource
 
@@ -59,13 +60,14 @@ def plan_draw(resolved: Resolved, name: str, needed: Collection[str]) -> DrawPla
 
 
 def _implied(resolved: Resolved, draw: str) -> Iterator[FactorPlan]:
-    """The images of the data on which a distribution is conditional: it is never drawn, and asked in evaluation."""
+    """The examples of the data on which a distribution is conditional: it is never drawn, and asked in evaluation."""
     factors = resolved.declared[draw]
     produced = {name for declared in factors for name in declared.factor.variables}
     given = dict.fromkeys(name for declared in factors for name in declared.factor.given if name not in produced)
-    if all(field_of(resolved.spec, resolved.variables[name]) == "image" for name in given):
-        for name in given:
-            origin = FromData(DataSource("all"), ((name, "image"),))
+    fields = {name: field_of(resolved.spec, resolved.variables[name]) for name in given}
+    if set(fields.values()) <= EXAMPLES:
+        for name, field in fields.items():
+            origin = FromData(DataSource("all"), ((name, field or ""),))
             text = str(Factor(factors[0].factor.head, (name,)))
             yield FactorPlan(text, (name,), (), "data", origin, Density("data"), needed=False, implied=True)
 

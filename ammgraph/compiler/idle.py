@@ -128,6 +128,9 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         if name not in read:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
             yield _idle(message, spec.source.key("data", "fields", name))
+    if "scale" in data.model_fields_set and not any(variable.vector for variable in plan.variables):
+        message = "no factor draws a real vector by `data`: there is nothing to scale"
+        yield _idle(message, spec.source.key("data", "scale"))
     counted = any(isinstance(origin, FromPrior) and origin.prior.kind.counts_labels for origin in _origins(plan))
     if data.labeled is not None and not counted and all(origin.source.part == "all" for origin in drawn):
         found = "no factor is drawn by `data.labeled`, `data.unlabeled` or `empirical`"

@@ -6,13 +6,13 @@ from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
 from ammgraph.plan.draws import FromPrior, Site
 from ammgraph.plan.networks import VariablePlan, shape_text
-from ammgraph.spec.data_sets import DATA_SETS
+from ammgraph.spec.data_sets import DATA_SETS, may_hold
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, RandomMeans, forms_on
 from ammgraph.spec.schema import DataSource, Spec
 from ammgraph.spec.sources import BayesRule, Enumeration
 
-FIELD_KINDS = {"image": "image", "label": "categorical"}
+FIELD_KINDS = {"image": "image", "label": "categorical", "vector": "real"}
 
 
 def check_origins(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -23,9 +23,14 @@ def check_origins(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def field_of(spec: Spec, variable: VariablePlan) -> str | None:
-    """The field of a record that a variable takes: as declared, else by its type (R12)."""
+    """The field of a record that a variable takes: as declared, else by its type (R12).
+
+    A real variable takes the vector where some factor takes it from data that may have one.
+    """
     by_type = {kind: field for field, kind in FIELD_KINDS.items()}
-    return spec.data.fields.get(variable.name, by_type.get(variable.kind))
+    vector = variable.vector and may_hold(spec.data.dataset, "vector")
+    implied = by_type[variable.kind] if variable.kind != "real" or vector else None
+    return spec.data.fields.get(variable.name, implied)
 
 
 def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
@@ -103,6 +108,23 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
                 expected="one variable for each field",
                 hint="factors of their own draw independent records",
             )
+        elif field == "label" and spec.data.dataset == "csv" and spec.data.label is None:
+            yield Diagnostic(
+                "no-labels",
+                f"`{name}` takes the label of a record, and no column is one",
+                span,
+                expected="`label: NAME` in `data`, the name of the column",
+                notes=(Note("`data` stands here", spec.source.key("data")),),
+            )
+        elif field == "image" and not may_hold(spec.data.dataset, "image"):
+            known = DATA_SETS.get(spec.data.dataset)
+            yield Diagnostic(
+                "wrong-origin",
+                f"`{name}` is an image, and the data has no such field",
+                span,
+                found="fields `vector` and `label`",
+                expected=f"`{name}: {{type: real, size: {known.shape[0] if known else 'N'}}}`",
+            )
         else:
             taken[field] = name
             yield from _data_shape_fits(spec, variables[name])
@@ -110,9 +132,28 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
 
 def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]:
     known = DATA_SETS.get(spec.data.dataset)
+    columns = spec.data.columns
+    if variable.vector and columns is not None and variable.shape[0] != len(columns):
+        yield Diagnostic(
+            "data-mismatch",
+            f"`{variable.name}` has another size than there are columns",
+            spec.source.value("variables", variable.name, "size"),
+            found=str(variable.shape[0]),
+            expected=f"`size: {len(columns)}`",
+            notes=(Note("the columns are named here", spec.source.value("data", "columns")),),
+        )
     if known is None:
         return
     note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)
+    if variable.vector and variable.shape != known.shape:
+        yield Diagnostic(
+            "data-mismatch",
+            f"`{variable.name}` has another size than the vectors of `{spec.data.dataset}`",
+            spec.source.value("variables", variable.name, "size"),
+            found=str(variable.shape[0]),
+            expected=f"`size: {known.shape[0]}`",
+            notes=note,
+        )
     if variable.kind == "image" and variable.shape != known.shape:
         yield Diagnostic(
             "data-mismatch",

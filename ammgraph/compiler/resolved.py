@@ -11,7 +11,7 @@ from ammgraph.plan.draws import EvaluationPlan
 from ammgraph.plan.networks import NetworkPlan, VariablePlan
 from ammgraph.spec.notation import Factor, Reference, parse_factor
 from ammgraph.spec.schema import ImageVariable, Spec
-from ammgraph.spec.sources import BayesRule, Enumeration, Source
+from ammgraph.spec.sources import BayesRule, DataSource, Enumeration, Source
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,16 @@ class Resolved:
             if isinstance(variable, ImageVariable):
                 plans[name] = VariablePlan(name, "image", variable.shape, variable.range)
             else:
-                plans[name] = VariablePlan(name, variable.type, (variable.size, 1, 1))
+                vector = variable.type == "real" and name in self.of_data
+                plans[name] = VariablePlan(name, variable.type, (variable.size, 1, 1), vector=vector)
         return plans
+
+    @cached_property
+    def of_data(self) -> frozenset[str]:
+        """The variables that some factor takes from the data."""
+        factors = (factor for factors in self.declared.values() for factor in factors)
+        taken = (factor.factor.variables for factor in factors if isinstance(factor.source, DataSource))
+        return frozenset(name for names in taken for name in names)
 
     @cached_property
     def declared(self) -> dict[str, tuple[Declared, ...]]:

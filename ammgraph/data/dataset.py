@@ -5,7 +5,7 @@ What is held out and what is labelled depends on `data.seed` alone: never on tor
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from torch import Tensor
 from ammgraph.data.files import read_folder, read_npz
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
+from ammgraph.data.tables import read_csv
+from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.spec.data_sets import DATA_SETS, held_out
 from ammgraph.spec.schema import Data, Labeled
@@ -36,6 +38,8 @@ class Dataset:
     labeled: Tensor
     classes: tuple[str, ...]
     description: str
+    scaling: Scaling | None = None  # of vectors, which are scaled
+    labelled: bool = True  # else the source has no labels, and all are 0
 
     @property
     def unlabeled(self) -> Tensor:
@@ -44,7 +48,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+        """(channels, height, width); of a vector (D, 1, 1)."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
@@ -53,7 +57,7 @@ class Dataset:
         return ("train", self.train) if self.test is None else ("test", self.test)
 
 
-def load_data(data: Data, directory: Path | None, download: bool = True) -> Dataset:
+def load_data(data: Data, directory: Path | None, download: bool = True, scaling: Scaling | None = None) -> Dataset:
     """The data set of a spec.
 
     Args:
@@ -61,15 +65,16 @@ def load_data(data: Data, directory: Path | None, download: bool = True) -> Data
         directory: `--data-dir`: where files of data sets with a name are or go to (else a folder of the user's cache),
             and what a relative `data.path` starts from (else the current folder).
         download: whether absent files of data sets with a name may be fetched.
+        scaling: how vectors are scaled, where that is known already; else as their training examples say.
 
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
     """
-    return split_data(data, _read(data, directory, download))
+    return split_data(data, _read(data, directory, download), scaling)
 
 
-def split_data(data: Data, records: Records) -> Dataset:
-    """Records with what the spec holds out and what it has labelled.
+def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> Dataset:
+    """Records with what the spec holds out and what it has labelled; vectors as they are scaled.
 
     Raises:
         RunError: there are fewer examples than that takes.
@@ -79,11 +84,31 @@ def split_data(data: Data, records: Records) -> Dataset:
     validation = records.train.at(held_out) if len(held_out) else None
     labeled = _labeled(data.labeled, train.labels, records.classes, data.seed)
     description = _description(records, train, validation, labeled)
-    return Dataset(data.dataset, train, validation, records.test, labeled, records.classes, description)
+    test = records.test
+    if train.kind == "vector":
+        scaling = scaling or fit_scaling(data.scale, records.columns, train.images)
+        if len(scaling.columns) != len(records.columns):
+            raise RunError(
+                f"{records.source} has vectors of {len(records.columns)}, and the run began with vectors of "
+                f"{len(scaling.columns)}; give the data that it began with"
+            )
+        train = scaling.scaled(train)
+        validation, test = (None if split is None else scaling.scaled(split) for split in (validation, test))
+    return Dataset(
+        name=data.dataset,
+        train=train,
+        validation=validation,
+        test=test,
+        labeled=labeled,
+        classes=records.classes,
+        description=description,
+        scaling=scaling,
+        labelled=records.labelled,
+    )
 
 
 def fingerprints(dataset: Dataset) -> dict[str, str]:
-    """Split -> SHA-256 of its images and labels: what a run was begun with, to be told from anything else."""
+    """Split -> SHA-256 of its examples and labels: what a run was begun with, to be told from anything else."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return {name: fingerprint(split) for name, split in splits.items() if split is not None}
 
@@ -109,7 +134,7 @@ def class_frequencies(dataset: Dataset) -> Tensor:
 
 
 def fingerprint(split: Split) -> str:
-    """SHA-256 of the images and labels of a split, with their types and shapes."""
+    """SHA-256 of the examples and labels of a split, with their types and shapes."""
     found = hashlib.sha256()
     for tensor in (split.images, split.labels):
         found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
@@ -117,13 +142,17 @@ def fingerprint(split: Split) -> str:
     return found.hexdigest()
 
 
-_OWN_READERS = {"npz": read_npz, "folder": read_folder}
+_OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
+    "npz": lambda path, _: read_npz(path),
+    "folder": lambda path, _: read_folder(path),
+    "csv": lambda path, data: read_csv(path, data.columns, data.label),
+}
 
 
 def _read(data: Data, directory: Path | None, download: bool) -> Records:
     if data.dataset in DATA_SETS:
         return read_named(data.dataset, _root(directory), download)
-    return _OWN_READERS[data.dataset](_given_path(data, directory))
+    return _OWN_READERS[data.dataset](_given_path(data, directory), data)
 
 
 def cache_folder(kind: str) -> Path:
@@ -215,5 +244,7 @@ def _description(records: Records, train: Split, validation: Split | None, label
     counts = [f"{len(train):,} training{labelled}"]
     counts += [] if validation is None else [f"{len(validation):,} validation"]
     counts += ["no test" if records.test is None else f"{len(records.test):,} test"]
-    kind = f"images of {shape_text(train.images.shape[1:])}, {counted(len(records.classes), 'class')}"
-    return f"{records.source}: {kind}; {', '.join(counts)}"
+    shape = train.images.shape[1:]
+    kind = f"images of {shape_text(shape)}" if train.kind == "image" else f"vectors of {shape[0]}"
+    classes = counted(len(records.classes), "class") if records.labelled else "no labels"
+    return f"{records.source}: {kind}, {classes}; {', '.join(counts)}"

@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ from ammgraph.data.records import (
     refuse_other_than_a_file,
     shape_text,
 )
+from ammgraph.data.tables import read_table, vectors_in
+from ammgraph.data.vectors import column_names, vectors_of
 from ammgraph.diagnostics import RunError, counted, nearest
+from ammgraph.spec.data_sets import ExampleKind
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,7 +45,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def read_npz(path: Path) -> Records:
-    """Arrays `x_train`, `y_train` and, if there, `x_test`, `y_test`.
+    """Arrays `x_train`, `y_train` and, if there, `x_test`, `y_test`; without any labels all have the same, 0.
+
+    Vectors: (N, D), numbers of any type.
 
     Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels, uint8 or floats in [0, 1]. Where both layouts
     are possible a further entry `layout`, "NHWC" or "NCHW", decides. Labels: integers or strings; the sorted values of
@@ -51,14 +57,19 @@ def read_npz(path: Path) -> Records:
         RunError: what is not so, and what to store instead.
     """
     arrays = _npz_arrays(path)
+    stored, arrays = set(arrays), _with_labels(arrays)
     layout = str(arrays["layout"]) if "layout" in arrays else None
     values, train_labels = np.unique(_npz_labels(path, "y_train", arrays), return_inverse=True)
-    train = Split(_npz_split(path, "train", arrays, layout), torch.from_numpy(train_labels.astype(np.int64)))
+    kind: ExampleKind = "vector" if arrays["x_train"].ndim == 2 else "image"
+    examples = _npz_split(path, "train", arrays, layout)
+    train = Split(examples, torch.from_numpy(train_labels.astype(np.int64)), kind)
     test = None
     if "x_test" in arrays:
         labels = _npz_labels(path, "y_test", arrays)
-        test = Split(_npz_split(path, "test", arrays, layout), _positions(path, labels, values))
-    return checked_records(train, test, tuple(str(value) for value in values), str(path))
+        test = Split(_npz_split(path, "test", arrays, layout), _positions(path, labels, values), kind)
+    columns = column_names(examples.shape[1]) if kind == "vector" else ()
+    records = checked_records(train, test, tuple(str(value) for value in values), str(path), columns)
+    return replace(records, labelled="y_train" in stored)
 
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
@@ -79,14 +90,24 @@ def _npz(path: Path, advice: str, otherwise: str) -> Iterator[Any]:
 def _npz_arrays(path: Path) -> dict[str, Array]:
     advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
     with _npz(path, advice, "not an .npz file, or not all of one") as file:
+        unlabeled = set(file.files) <= {"x_train", "x_test", "layout"}
         needed = ["x_train", "y_train"]
         if "x_test" in file.files or "y_test" in file.files:
             needed += ["x_test", "y_test"]
+        needed = [key for key in needed if key[0] == "x" or not unlabeled]
         for key in needed:
             if key not in file.files:
                 raise RunError(_missing_key(path, key, file.files))
         keys = [*needed, "layout"] if "layout" in file.files else needed
         return {key: _npz_array(path, file, key) for key in keys}
+
+
+def _with_labels(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Where the file has none, every label is 0."""
+    if "y_train" in arrays:
+        return arrays
+    examples = [key for key in arrays if key.startswith("x")]
+    return arrays | {f"y{key.removeprefix('x')}": np.zeros(len(np.atleast_1d(arrays[key])), int) for key in examples}
 
 
 def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
@@ -114,7 +135,8 @@ def _npz_array(path: Path, file: Any, key: str) -> Array:
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
-        store = f"`{key}.astype(str)`" if key.startswith("y") else f"`numpy.stack({key})`, all images of one size"
+        stacked = f"`numpy.stack({key})`, all images of one size, or `{key}.astype(float)` if they are numbers"
+        store = f"`{key}.astype(str)`" if key.startswith("y") else stacked
         raise RunError(
             f"{path}: `{key}` holds Python objects, which are not read because they may run code; store {store}"
         ) from None
@@ -122,6 +144,8 @@ def _npz_array(path: Path, file: Any, key: str) -> Array:
 
 def _npz_labels(path: Path, key: str, arrays: Mapping[str, Array]) -> Array:
     labels, images = arrays[key], arrays[f"x{key.removeprefix('y')}"]
+    if not labels.size and images.size:
+        raise RunError(f"{path}: `{key}` is empty, expected one label per example, or no labels at all: leave it out")
     if labels.ndim != 1:
         hint = one_each_advice(key, labels, len(np.atleast_1d(images)))
         raise RunError(f"{path}: `{key}` has shape {_tuple(labels.shape)}, expected one label per image, (N,); {hint}")
@@ -134,6 +158,8 @@ def _npz_labels(path: Path, key: str, arrays: Mapping[str, Array]) -> Array:
 def _npz_split(path: Path, split: str, arrays: Mapping[str, Array], layout: str | None) -> torch.Tensor:
     key, count = f"x_{split}", len(arrays[f"y_{split}"])
     images = arrays[key]
+    if arrays["x_train"].ndim == 2:
+        return _npz_vectors(path, key, images, count)
     if hint := examples_first(key, images.shape, count):
         raise RunError(f"{path}: `{key}` has shape {_tuple(images.shape)}: {hint}")
     return _npz_images(path, key, images, layout)
@@ -147,6 +173,16 @@ def _positions(path: Path, labels: Array, values: Array) -> torch.Tensor:
     if unknown.size:
         raise RunError(f"{path}: `y_test` has {_few(unknown)}, which `y_train` has not; its classes are {_few(values)}")
     return torch.from_numpy(np.searchsorted(values, labels).astype(np.int64))
+
+
+def _npz_vectors(path: Path, key: str, vectors: Array, count: int) -> torch.Tensor:
+    shape = _tuple(vectors.shape)
+    if vectors.ndim != 2:
+        raise RunError(f"{path}: `{key}` has shape {shape}, but `x_train` holds vectors; expected (N, D)")
+    if vectors.shape[0] != count and vectors.shape[1] == count:
+        advice = f"its {counted(count, 'example')} stand last; store `{key}.T`"
+        raise RunError(f"{path}: `{key}` has shape {shape}: {advice}")
+    return vectors_of(f"{path}: `{key}`", vectors)
 
 
 def _npz_images(path: Path, key: str, images: Array, layout: str | None) -> torch.Tensor:
@@ -180,7 +216,9 @@ def _channels_first(path: Path, key: str, images: Array, layout: str | None) -> 
         return images[:, np.newaxis]
     shape = _tuple(images.shape)
     if images.ndim != 4:
-        raise RunError(f"{path}: `{key}` has shape {shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
+        raise RunError(
+            f"{path}: `{key}` has shape {shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors (N, D)"
+        )
     if layout is None:
         first, last = images.shape[1] in CHANNELS, images.shape[3] in CHANNELS
         if first == last and images.shape[1:] != (1, 1, 1):
@@ -329,9 +367,52 @@ def _all_images(path: Path) -> list[Path]:
 def _npz_images_alone(path: Path) -> torch.Tensor:
     advice = "expected images, a folder of images, or an .npz with an array `images`"
     with _npz(path, advice, "neither an image nor an .npz file") as file:
-        names = [name for name in file.files if name != "layout"]
-        key = names[0] if len(names) == 1 else next((key for key in _IMAGE_KEYS if key in names), None)
-        if key is None:
-            raise RunError(f"{path}: which array holds images? found {', '.join(names) or 'nothing'}; {advice}")
+        key = _examples_key(path, file, _IMAGE_KEYS, advice)
         layout = str(_npz_array(path, file, "layout")) if "layout" in file.files else None
         return _npz_images(path, key, _npz_array(path, file, key), layout)
+
+
+def _examples_key(path: Path, file: Any, known: Sequence[str], advice: str) -> str:
+    """The array that holds what is to be encoded."""
+    names = [name for name in file.files if name != "layout"]
+    key = names[0] if len(names) == 1 else next((key for key in known if key in names), None)
+    if key is None:
+        raise RunError(f"{path}: which array holds {known[0]}? found {', '.join(names) or 'nothing'}; {advice}")
+    return key
+
+
+_VECTOR_KEYS = ("vectors", "x", "x_test", "x_train")
+
+
+def read_vectors(path: Path, columns: Sequence[str]) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Vectors without labels, (N, D, 1, 1), and a name for each: its place.
+
+    Args:
+        path: a table in CSV that has these columns; or an `.npz` with an array `vectors`, `x`, `x_test` or `x_train`
+            (N, D), or with one array only.
+        columns: the names of the numbers, in the order of the vectors.
+
+    Raises:
+        RunError: what is not so, with the file.
+    """
+    if not os.path.exists(path):
+        raise RunError(f"there is no {path}{name_beside(path)}")
+    if path.suffix.lower() == ".csv":
+        table = read_table(path)
+        named = tuple(columns) == column_names(len(columns)) and len(table.columns) == len(columns)
+        names = tuple(table.columns) if named else tuple(columns)
+        for name in names:
+            table.column(name, ", which the run was trained with")
+        vectors = vectors_in(table, names)
+    else:
+        advice = "expected a table, .csv, or an .npz with an array `vectors`"
+        with _npz(path, advice, "neither a .csv nor an .npz file") as file:
+            key = _examples_key(path, file, _VECTOR_KEYS, advice)
+            found = _npz_array(path, file, key)
+        if found.ndim != 2 or found.shape[1] != len(columns):
+            raise RunError(
+                f"{path}: `{key}` has shape {_tuple(found.shape)}, and the model reads vectors of {len(columns)}; "
+                f"expected (N, {len(columns)})"
+            )
+        vectors = vectors_of(f"{path}: `{key}`", found)
+    return vectors, tuple(str(place) for place in range(len(vectors)))

@@ -1,17 +1,18 @@
-"""What every reader returns: images and labels as checked tensors. Knows no data set, no split and no spec."""
+"""What every reader returns: examples and labels as checked tensors. Knows no data set, no split and no spec."""
 
 import logging
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError, counted, nearest
+from ammgraph.spec.data_sets import ExampleKind
 
 logger = logging.getLogger(__name__)
 
@@ -25,34 +26,46 @@ class DataAbsent(RunError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """N images (N, C, H, W) with their labels (N,), int64 in 0..classes - 1.
+    """N examples with their labels (N,), int64 in 0..classes - 1.
 
-    Images are uint8 in 0..255, or float32 in [0, 1] where the source holds floats; `scale_images` takes both.
+    Images (N, C, H, W) are uint8 in 0..255, or float32 in [0, 1] where the source holds floats; `scale_images` takes
+    both. Vectors (N, D, 1, 1) are what the source holds, float64, and then float32 as they are scaled.
     """
 
     images: Tensor
     labels: Tensor
+    kind: ExampleKind = "image"
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, indices: Tensor) -> "Split":
         """The examples at these positions, in this order."""
-        return Split(self.images[indices], self.labels[indices])
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def to(self, device: torch.device | str) -> "Split":
         """The same examples on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    @property
+    def points(self) -> Tensor:
+        """Each example as one point: the pixels of an image in [0, 1], or a vector; (N, n)."""
+        return (scale_images(self.images, 0.0, 1.0) if self.kind == "image" else self.images).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """A data set as its source has it, before anything is held out; `test` is None where the source has none."""
+    """A data set as its source has it, before anything is held out; `test` is None where the source has none.
+
+    `columns` are the names of a vector's numbers. Where the source is not `labelled`, every label is 0.
+    """
 
     train: Split
     test: Split | None
     classes: tuple[str, ...]
     source: str
+    columns: tuple[str, ...] = ()
+    labelled: bool = True
 
 
 def scale_images(images: Tensor, low: float, high: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -70,8 +83,10 @@ def scale_images(images: Tensor, low: float, high: float, dtype: torch.dtype = t
     return (low + (high - low) * unit).to(dtype)
 
 
-def checked_records(train: Split, test: Split | None, classes: tuple[str, ...], source: str) -> Records:
-    """The records, if every image has a label that is a class, and test images look like training images.
+def checked_records(
+    train: Split, test: Split | None, classes: tuple[str, ...], source: str, columns: tuple[str, ...] = ()
+) -> Records:
+    """The records, if every example has a label that is a class, and test examples look like training examples.
 
     Raises:
         RunError: which of this does not hold.
@@ -80,22 +95,22 @@ def checked_records(train: Split, test: Split | None, classes: tuple[str, ...], 
         if split is None:
             continue
         if not len(split.images):
-            raise RunError(f"{source} has no {name} images")
+            raise RunError(f"{source} has no {name} {train.kind}s")
         if len(split.images) != len(split.labels):
-            raise RunError(
-                f"{source}: {counted(len(split.images), f'{name} image')} but {counted(len(split.labels), 'label')}; "
-                "expected one each"
-            )
+            found = counted(len(split.images), f"{name} {train.kind}")
+            raise RunError(f"{source}: {found} but {counted(len(split.labels), 'label')}; expected one each")
         lowest, highest = int(split.labels.min()), int(split.labels.max())
         if lowest < 0 or highest >= len(classes):
             raise RunError(f"{source}: {name} labels run from {lowest} to {highest}, expected 0 to {len(classes) - 1}")
     if test is not None and (test.images.shape[1:], test.images.dtype) != (train.images.shape[1:], train.images.dtype):
         raise RunError(
-            f"{source}: the training images are {_look(train.images)}, but the test images {_look(test.images)}; "
+            f"{source}: the training {train.kind}s are {_look(train.images)}, but the test {train.kind}s "
+            f"{_look(test.images)}; "
             "store both alike"
         )
-    _warn_of_the_dark(train.images, source)
-    return Records(train, test, classes, source)
+    if train.kind == "image":
+        _warn_of_the_dark(train.images, source)
+    return Records(train, test, classes, source, columns)
 
 
 def _warn_of_the_dark(images: Tensor, source: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import DataAbsent, Records, Split, checked_records, reading
+from ammgraph.data.vectors import vectors_of
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.data_sets import DATA_SETS
 
@@ -45,6 +46,32 @@ def read_digits(root: Path, download: bool) -> Records:
     images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
     train = Split(images, torch.from_numpy(digits.target.astype(np.int64)))
     return checked_records(train, None, _DIGIT_NAMES, "scikit-learn's digits")
+
+
+def _scikit_table(name: str) -> Records:
+    """A table of scikit-learn's, which ships with it: a vector for each row, and names of columns and classes."""
+    from sklearn import datasets
+
+    table = getattr(datasets, f"load_{name}")()
+    labels = torch.from_numpy(table.target.astype(np.int64))
+    train = Split(vectors_of(f"scikit-learn's {name}", table.data), labels, "vector")
+    classes, columns = (tuple(map(str, names)) for names in (table.target_names, table.feature_names))
+    return checked_records(train, None, classes, f"scikit-learn's {name}", columns)
+
+
+def read_wine(root: Path, download: bool) -> Records:
+    """13 measurements of 178 wines of three growers."""
+    return _scikit_table("wine")
+
+
+def read_breast_cancer(root: Path, download: bool) -> Records:
+    """30 measurements of the cells of 569 tumours, malignant or benign."""
+    return _scikit_table("breast_cancer")
+
+
+def read_iris(root: Path, download: bool) -> Records:
+    """4 measurements of 150 flowers of three species."""
+    return _scikit_table("iris")
 
 
 def read_mnist(root: Path, download: bool) -> Records:

@@ -288,7 +288,7 @@ def _legend(groups: Sequence[Group], place: int) -> list[str]:
     evaluations = [run.evaluation for run in group.runs]
     seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
     steps = sorted({evaluation.step for evaluation in evaluations})
-    scored = sorted({counted(_examples(e), f"{SPLITS[e.split]} image") for e in evaluations})
+    scored = sorted({_scored_on(e) for e in evaluations})
     runs = "1 run, seed" if len(group.runs) == 1 else f"{len(group.runs)} runs, seeds"
     found = [f"[{place + 1}] {group.name}: {runs} {seeds}; step {_range(steps)}; {' and '.join(scored)}"]
     twins = [other for other, twin in enumerate(groups) if other != place and _weights(twin) == _weights(group)]
@@ -312,8 +312,10 @@ def _weights(group: Group) -> tuple[str, str]:
     return group.plan, group.runs[0].evaluation.weights
 
 
-def _examples(evaluation: Evaluation) -> int:
-    return max((result.examples for result in evaluation.of(evaluation.split)), default=0)
+def _scored_on(evaluation: Evaluation) -> str:
+    found = evaluation.of(evaluation.split)
+    most = max(found, key=lambda result: result.examples, default=None)
+    return counted(0, f"{SPLITS[evaluation.split]} image") if most is None else most.on
 
 
 def _range(steps: list[int]) -> str:

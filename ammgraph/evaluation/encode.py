@@ -1,11 +1,9 @@
-"""`ammgraph encode`: what a run's model says about a user's own images, as arrays in an `.npz` or lines in a `.csv`."""
+"""`ammgraph encode`: what a run's model says about a user's own examples, as an `.npz` of arrays or a `.csv`."""
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,19 +11,20 @@ from scipy.special import softmax
 from torch import Tensor
 
 from ammgraph.data.advice import other_layout
-from ammgraph.data.files import read_images
+from ammgraph.data.files import read_images, read_vectors
 from ammgraph.data.records import Split, shape_text
-from ammgraph.diagnostics import RunError, counted
+from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
+from ammgraph.evaluation.as_csv import csv_text
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
 from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.results import SPLITS, Evaluation
+from ammgraph.evaluation.results import Evaluation
 from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.queries import fields_of, from_image_alone, inferring_draw
+from ammgraph.plan.queries import EXAMPLES, fields_of, from_image_alone, inferring_draw, record_kind
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.terminal import one_line
 
@@ -34,7 +33,7 @@ _LONGEST_HEADER = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """What was inferred about N images.
+    """What was inferred about N images or vectors.
 
     Args:
         images: a name for each.
@@ -42,11 +41,13 @@ class Encoding:
             `y_posterior` (N, K), and by the Bayes rule of eq. 19 `y_bayes` and `y_bayes_posterior`; for a real `z` its
             mean, `z` (N, n). Where the run was evaluated also `y_class` and `y_bayes_class`, names of classes.
         by: name -> where it comes from, in the spec's notation.
+        example: what was encoded, an `image` or a `vector`.
     """
 
     images: tuple[str, ...]
     values: dict[str, Array]
     by: dict[str, str]
+    example: Literal["image", "vector"] = "image"
 
 
 def encode_run(folder: Path, images: Path, output: Path, device: torch.device, force: bool = False) -> Encoding:
@@ -54,7 +55,8 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device, f
 
     Args:
         folder: the run directory.
-        images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`.
+        images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`. For a model of
+            vectors a table, or an `.npz`; see `read_vectors`.
         output: an `.npz` or a `.csv`.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
@@ -68,34 +70,42 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device, f
     refuse_input(output, images)
     check_output(output, _is_encoding, force)
     loaded = load_model(folder, device)
-    pixels, names = read_images(images)
-    _check_shape(loaded.plan, pixels, of_arrays=images.suffix == ".npz")
-    encoding = with_classes(encode(loaded.model, loaded.plan, pixels, names), loaded)
+    if (scaling := loaded.settings.scaling) is not None:
+        vectors, names = read_vectors(images, scaling.columns)
+        encoding = encode(loaded.model, loaded.plan, scaling.apply(vectors), names)
+    else:
+        pixels, names = read_images(images)
+        _check_shape(loaded.plan, pixels, of_arrays=images.suffix == ".npz")
+        encoding = encode(loaded.model, loaded.plan, pixels, names)
+    encoding = with_classes(encoding, loaded)
     write_encoding(encoding, output)
     return encoding
 
 
 @torch.no_grad()
 def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> Encoding:
-    """The values of every variable that the model infers from an image alone, at their means.
+    """The values of every variable that the model infers from an image or a vector alone, at their means.
 
     Args:
         model: the weights to ask.
         plan: the compiled spec.
-        pixels: images (N, C, H, W), uint8 or floats in [0, 1].
+        pixels: images (N, C, H, W), uint8 or floats in [0, 1]; or vectors (N, D, 1, 1), scaled as in training.
         names: a name for each.
     """
     _check_shape(plan, pixels)
-    device = next(model.parameters()).device
+    device, example = next(model.parameters()).device, record_kind(plan)
     readouts = [
         readout for readout in plan.readouts if from_image_alone(plan.draw(readout.draw), *read_by(plan, readout))
     ]
     latents = _latents(plan)
     if not readouts and not latents:
-        raise RunError("this model infers nothing from an image alone: its distributions also take labels, or no image")
+        what = f"{'an' if example == 'image' else 'a'} {example}"
+        raise RunError(
+            f"this model infers nothing from {what} alone: its distributions also take labels, or no {example}"
+        )
     by: dict[str, str] = {}
     found: dict[str, list[Array]] = {}
-    split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64))  # labels that no factor reads
+    split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64), example)  # labels that no factor reads
     for images, labels in batches(split):
         images, labels = images.to(device), labels.to(device)
         for readout in readouts:
@@ -109,7 +119,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
             values = infer(model, plan, draw, {name}, images, labels).samples[name]
             found.setdefault(name, []).append(values.flatten(1).cpu().numpy())
             by[name] = draw.factor_of(name).text
-    return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by)
+    return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by, example)
 
 
 def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
@@ -133,7 +143,7 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
                 if names:
                     values[f"{name}_class"] = np.array(names)[encoding.values[name]]
                     by[f"{name}_class"] = f"{encoding.by[name]}, {source}"
-    return Encoding(encoding.images, values, by)
+    return replace(encoding, values=values, by=by)
 
 
 def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: int) -> tuple[list[str], str]:
@@ -152,39 +162,20 @@ def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: 
         return [], ""
     fit = min(fits, key=lambda result: result.fitted_on != "validation")
     names = [evaluation.classes[label] if label >= 0 else "" for label in fit.assignment]
-    return names, f"majority on {counted(fit.fitted_examples, f'{SPLITS[fit.fitted_on]} image')}"
+    return names, f"majority on {fit.fitted}"
 
 
 def write_encoding(encoding: Encoding, output: Path) -> None:
-    """Arrays and `image`, the names (`.npz`); or a line an image and a column a number (`.csv`).
+    """Arrays and `image` or `vector`, the names (`.npz`); or a line an image and a column a number (`.csv`).
 
     Raises:
         RunError: the file cannot be written; what was there before is untouched.
     """
     names = [one_line(name) for name in encoding.images]
     if output.suffix.lower() == ".npz":
-        write_output(output, npz({"image": np.array(names), **encoding.values}, "encode"))
+        write_output(output, npz({encoding.example: np.array(names), **encoding.values}, "encode"))
     else:
-        table = io.StringIO(newline="")
-        csv.writer(table).writerows(_lines(names, encoding.values))
-        write_output(output, table.getvalue().encode("utf-8"))
-
-
-def _lines(names: Sequence[str], values: Mapping[str, Array]) -> Iterator[list[str]]:
-    columns = [_columns(name, part) for name, part in values.items()]
-    yield ["image", *(title for titles, _ in columns for title in titles)]
-    for place, image in enumerate(names):
-        cells = (value for _, part in columns for value in part[place].tolist())
-        yield [_no_formula(image), *(_no_formula(v) if isinstance(v, str) else f"{v:.7g}" for v in cells)]
-
-
-def _no_formula(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would compute.
-
-    Reference:
-        OWASP, CSV Injection.
-    """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")) else text
+        write_output(output, csv_text(encoding.example, names, encoding.values, {}).encode("utf-8"))
 
 
 def _is_encoding(path: Path) -> bool:
@@ -194,22 +185,16 @@ def _is_encoding(path: Path) -> bool:
     line, end, _ = head_of(path, _LONGEST_HEADER).partition(b"\r\n")
     first, *others = line.decode("utf-8", errors="replace").split(",")
     known = (re.fullmatch(r"\w+_(\d+|class)", column) or f"{column}_posterior_0" in others for column in others)
-    return first == "image" and bool(end and others) and all(known)
-
-
-def _columns(name: str, values: Array) -> tuple[list[str], Array]:
-    if values.ndim == 1:
-        return [name], values[:, np.newaxis]
-    return [f"{name}_{place}" for place in range(values.shape[1])], values
+    return first in ("image", "vector") and bool(end and others) and all(known)
 
 
 def _check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
-    """The images have the shape of every image variable that is bound to the data; `of_arrays`, not of files."""
+    """The examples have the shape of every variable that they are bound to; `of_arrays`, not of files."""
     found = tuple(pixels.shape[1:])
     for draw in plan.draws:
         for name, field in fields_of(draw.factors).items():
             expected = plan.variable(name).shape
-            if field == "image" and expected != found:
+            if field in EXAMPLES and expected != found:
                 hint = other_layout("images", found, expected) if of_arrays else ""
                 raise RunError(
                     f"the images are {shape_text(found)}, but `{name}` is {shape_text(expected)} (channels, "
@@ -227,6 +212,6 @@ def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
 
 
 def _latents(plan: Plan) -> dict[str, DrawPlan]:
-    """The real variables that are inferred from an image alone, and from which distribution."""
+    """The real variables that are inferred from an example alone, and from which distribution."""
     draws = {v.name: inferring_draw(plan, v.name) for v in plan.variables if v.kind == "real"}
     return {name: draw for name, draw in draws.items() if draw is not None and from_image_alone(draw, name)}

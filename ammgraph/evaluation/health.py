@@ -20,7 +20,7 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import SpecError, counted
 from ammgraph.evaluation.metrics import in_use
-from ammgraph.evaluation.results import SPLITS, Evaluation, Result
+from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.folders import METRICS, SPEC
 from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.objectives import loss
@@ -200,7 +200,7 @@ def _unused(case: Case) -> list[Finding]:
             if without:
                 measured += (
                     f"; the others ({_some(without)}) are the most probable one for less than "
-                    f"{_percent(0.1 / len(used))} of {_images(result)}"
+                    f"{_percent(0.1 / len(used))} of {result.on}"
                 )
             factor = case.plan.draw(readout.draw).factor_of(readout.variable)
             tries = changes.surer_categories(case.plan, factor)
@@ -222,7 +222,7 @@ def _k_means(case: Case) -> list[Finding]:
         error, other = _number(own[0]), _number(others[0])
         margin = ERRORS * math.sqrt(other * (1 - other) / others[0].examples)
         measured = (
-            f"clustering error of `{own[0].by}`, {protocol}, is {_percent(error)}; k-means on the pixels "
+            f"clustering error of `{own[0].by}`, {protocol}, is {_percent(error)}; k-means on the {_values(own[0])} "
             f"has {_percent(other)}"
         )
         found.append(Finding("worse-than-k-means", measured, error > other + margin, changes.longer(case.plan)))
@@ -245,7 +245,7 @@ def _mixed(case: Case) -> list[Finding]:
             pure = sum(share >= HALF for share in kept)
             measured = (
                 f"{pure} of {counted(len(kept), 'component')} in use of `{readout.variable}` hold mostly one class, by "
-                f"`{purity.by}` on {_images(purity)}"
+                f"`{purity.by}` on {purity.on}"
             )
             found.append(Finding("mixed-components", measured, pure < HALF * len(kept), changes.longer(case.plan)))
     return found
@@ -257,9 +257,7 @@ def _disagree(case: Case) -> list[Finding]:
     for readout in case.plan.readouts:
         for result in case.of("rule_disagreement", variable=readout.variable):
             rules = " and ".join(f"`{rule}`" for rule in result.by.split(" against "))
-            measured = (
-                f"{rules}, by eq. 19, choose different categories for {_percent(_number(result))} of {_images(result)}"
-            )
+            measured = f"{rules}, by eq. 19, choose different categories for {_percent(_number(result))} of {result.on}"
             evidence = readout.bayes.evidence if readout.bayes is not None else ()
             tries = changes.matched(case.plan, evidence)
             found.append(Finding("rules-disagree", measured, _number(result) > DISAGREE, tries))
@@ -294,9 +292,7 @@ def _mismatch(case: Case) -> list[Finding]:
     found = []
     for result in case.of("latent_mismatch"):
         rules = " and ".join(f"`{text}`" for text in result.by.split(" against "))
-        measured = (
-            f"{rules} are {_number(result):.2g} nats a dimension apart, category by category, on {_images(result)}"
-        )
+        measured = f"{rules} are {_number(result):.2g} nats a dimension apart, category by category, on {result.on}"
         tries = changes.matched(case.plan, result.variable.split(", "))
         found.append(Finding("latent-mismatch", measured, _number(result) > FAR, tries))
     return found
@@ -313,9 +309,10 @@ def _rebuilt(case: Case) -> list[Finding]:
         if not all(by_name):
             continue
         error, mean_image, exchanged = (_number(results[0]) for results in by_name)
+        example = by_name[0][0].example
         measured = (
-            f"reconstruction error of `{item.variable}` is {error:.3g}; that of the mean image is {mean_image:.3g}, "
-            f"that of another image's reconstruction {exchanged:.3g}"
+            f"reconstruction error of `{item.variable}` is {error:.3g}; that of the mean {example} is "
+            f"{mean_image:.3g}, that of another {example}'s reconstruction {exchanged:.3g}"
         )
         fault = error > BLIND * mean_image and error > BLIND * exchanged
         found.append(Finding("blind-reconstruction", measured, fault, changes.rebuilding(case.plan, item)))
@@ -432,8 +429,8 @@ def _number(result: Result) -> float:
     return result.value
 
 
-def _images(result: Result) -> str:
-    return counted(result.examples, f"{SPLITS[result.split]} image")
+def _values(result: Result) -> str:
+    return "pixels" if result.example == "image" else "vectors"
 
 
 def _percent(share: float) -> str:

@@ -119,7 +119,8 @@ def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> Load
     if dataset is None:
         began = loaded.settings.data_dir
         data = moved_data(loaded.plan.data, loaded.settings, place.data_dir)
-        dataset = load_data(data, place.data_dir or (Path(began) if began else None), place.download)
+        directory = place.data_dir or (Path(began) if began else None)
+        dataset = load_data(data, directory, place.download, loaded.settings.scaling)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

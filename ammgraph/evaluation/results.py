@@ -55,7 +55,8 @@ class Result:
         std: standard deviation over subsets, where the measure has one.
         part: of the evaluation: `model`, `baseline` or `quality` of samples.
         assignment: the class that each cluster stands for, or -1, where clusters were assigned.
-        void: why there is no value, where the images could not give one.
+        void: why there is no value, where the examples could not give one.
+        example: what was measured on: an `image` or a `vector`.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Result:
     part: str = "model"
     assignment: tuple[int, ...] = ()
     void: str = ""
+    example: Literal["image", "vector"] = "image"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -82,12 +84,22 @@ class Result:
     @property
     def label(self) -> str:
         """What was measured: `clustering error of y, one-to-one, fitted on validation images`."""
-        parts = [f"{words(self.name)} of {self.variable}"]
+        parts = [f"{words(self.name).replace('image', self.example)} of {self.variable}"]
         if self.protocol and (self.rule or self.part == "quality"):
             parts.append(self.protocol)
         if self.fitted_on not in ("", self.split):
-            parts.append(f"fitted on {SPLITS[self.fitted_on]} images")
+            parts.append(f"fitted on {SPLITS[self.fitted_on]} {self.example}s")
         return ", ".join(parts)
+
+    @property
+    def on(self) -> str:
+        """What it was measured on: `197 test images`."""
+        return counted(self.examples, f"{SPLITS[self.split]} {self.example}")
+
+    @property
+    def fitted(self) -> str:
+        """What an assignment was fitted on; empty where there is none."""
+        return counted(self.fitted_examples, f"{SPLITS[self.fitted_on]} {self.example}") if self.fitted_on else ""
 
     @property
     def shown(self) -> str:
@@ -216,16 +228,16 @@ def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> li
     shown = evaluation.of(evaluation.split) if results is None else tuple(results)
     if not shown:
         return []
-    examples = max(result.examples for result in shown)
     first = max(len(result.label) for result in shown)
     second = max((len(_rule(result)) for result in shown), default=0)
     weights = ", averaged weights" if evaluation.weights == "ema" else ""
-    found = [f"on {counted(examples, f'{SPLITS[shown[0].split]} image')}{weights}:"]
+    most = max(shown, key=lambda result: result.examples)
+    found = [f"on {most.on}{weights}:"]
     # The same measure by different rules stands together, to be compared.
     labels = list(dict.fromkeys(result.label for result in shown))
     ordered = sorted(shown, key=lambda result: labels.index(result.label))
     for place, result in enumerate(ordered):
-        others = "" if result.examples == examples else f"  (on {result.examples:,})"
+        others = "" if result.examples == most.examples else f"  (on {result.examples:,})"
         found.append(f"  {result.label:<{first}}  {_rule(result):<{second}}  {result.shown}{others}".rstrip())
         note = _note(result)
         if note and (place + 1 == len(ordered) or _note(ordered[place + 1]) != note):
@@ -251,5 +263,7 @@ def _compact(result: Result) -> dict[str, Any]:
     """Without what says nothing, but always with value, unit, examples, split and protocol."""
     always = ("name", "variable", "rule", "protocol", "value", "unit", "examples", "split")
     return {
-        name: value for name, value in asdict(result).items() if name in always or value not in ("", 0, None, "model")
+        name: value
+        for name, value in asdict(result).items()
+        if name in always or value not in ("", 0, None, "model", "image")
     }

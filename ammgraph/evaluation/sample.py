@@ -1,17 +1,23 @@
-"""`ammgraph sample`: images from the synthesis side p of a run, as a grid in a `.png` or as arrays in an `.npz`."""
+"""`ammgraph sample`: examples from the synthesis side p of a run.
+
+Images as a grid in a `.png`, vectors as a table in a `.csv`, both as arrays in an `.npz`.
+"""
 
 import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ammgraph.data.records import machine_memory
+from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted
+from ammgraph.evaluation.as_csv import csv_text
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.synthesis import generate, unit
@@ -21,7 +27,7 @@ from ammgraph.plan.cost import bytes_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import generating_draw, prior_category
+from ammgraph.plan.queries import generating_draw, prior_category, record_kind
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 
 PER_COMPONENT = 10
@@ -30,19 +36,21 @@ GREY = 128
 TILE = 28  # least pixels of the longer side of an image in a `.png`
 LETTERS, SMALLEST, MARGIN = 14, 6, 6  # pixels: the height of a row's number at most and least, the space beside it
 SOFTWARE = b"ammgraph sample"  # what a `.png` says it was written by
+TABLE = "sample"  # the first column of a `.csv`
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """N = rows * columns images at most, row by row, with all that they were drawn from.
+    """N = rows * columns examples at most, row by row, with all that they were drawn from.
 
     Args:
-        variable: the image variable.
-        images: uint8 (N, C, H, W).
+        variable: the variable of images or vectors.
+        images: uint8 (N, C, H, W); vectors float64 (N, D), in the units of the data.
         latents: variable -> real values (N, n), or the categories (N,) of a categorical one.
         columns: of the grid.
         by: the factorization that was sampled.
         components: of each row; empty where the model has none.
+        names: of a vector's numbers.
     """
 
     variable: str
@@ -51,11 +59,17 @@ class Samples:
     columns: int
     by: str
     components: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def example(self) -> Literal["image", "vector"]:
+        """What was drawn."""
+        return "vector" if self.images.ndim == 2 else "image"
 
 
 def sample_run(
     folder: Path,
-    output: Path,
+    output: Path | None,
     device: torch.device,
     component: int | None = None,
     count: int | None = None,
@@ -63,11 +77,12 @@ def sample_run(
     seed: int = 0,
     force: bool = False,
 ) -> Samples:
-    """Sample a run's newest checkpoint and write the images; the run itself is not changed, and needs no data set.
+    """Sample a run's newest checkpoint and write what was drawn; the run itself is not changed, and needs no data set.
 
     Args:
         folder: the run directory.
-        output: a `.png`, a grid of images; or an `.npz` with them and their latents.
+        output: of images a `.png`, a grid of them; of vectors a `.csv`; of both an `.npz` with them and their latents.
+            `samples.png` or `samples.csv` unless given.
         device: where the model runs.
         component: the one component to sample. Without it all, a row each; a model without components gives one block.
         count: images of each component (10 unless given); with `interpolate` paths (one of each component, else 10).
@@ -79,13 +94,27 @@ def sample_run(
         RunError: as `load_model`; nothing to sample, no such component; the file cannot be written, or is not to be
             replaced.
     """
-    if output.suffix.lower() not in (".png", ".npz"):
-        raise RunError(f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays)")
-    check_output(output, _is_sample, force)
+    if output is not None:
+        if output.suffix.lower() not in (".png", ".npz", ".csv"):
+            raise RunError(
+                f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays), or .csv for vectors"
+            )
+        check_output(output, _is_sample, force)
     loaded = load_model(folder, device)
-    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed)
+    scaling = loaded.settings.scaling
+    output = output or default_output(record_kind(loaded.plan))
+    if output.suffix.lower() == (".csv" if scaling is None else ".png"):
+        held = "a table holds vectors; expected .png" if scaling is None else "a grid holds images; expected .csv"
+        raise RunError(f"`{output}`: {held} or .npz")
+    check_output(output, _is_sample, force)
+    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, scaling=scaling)
     write_samples(samples, output)
     return samples
+
+
+def default_output(example: str) -> Path:
+    """Where samples go unless it is said."""
+    return Path("samples.csv" if example == "vector" else "samples.png")
 
 
 @torch.no_grad()
@@ -97,8 +126,13 @@ def draw_samples(
     interpolate: int | None = None,
     seed: int = 0,
     variable: str | None = None,
+    *,
+    scaling: Scaling | None = None,
 ) -> Samples:
-    """The images of `sample_run`, from a model; see there. `variable` is the image, where the model has several."""
+    """The examples of `sample_run`, from a model; see there.
+
+    `variable` is the image, where the model has several; `scaling` how vectors were scaled.
+    """
     for name, value, least in (("count", count, 1), ("interpolate", interpolate, 2)):
         if value is not None and value < least:
             raise RunError(f"`{name}` is {value}, expected at least {least}")
@@ -114,20 +148,23 @@ def draw_samples(
     else:
         columns = interpolate
         drawn = _paths(model, plan, draw, name, fixed, each * len(rows), interpolate, seed)
-    images = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)
-    latents = {other: _plain(plan, other, values) for other, values in drawn.items() if other != name}
+    if plan.variable(name).vector:
+        examples = (drawn[name].cpu().double() if scaling is None else scaling.undo(drawn[name])).flatten(1)
+    else:
+        examples = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)
     return Samples(
         variable=name,
-        images=images.cpu().numpy(),
-        latents=latents,
+        images=examples.cpu().numpy(),
+        latents={other: _plain(plan, other, values) for other, values in drawn.items() if other != name},
         columns=columns,
         by=" ".join(factor.text for factor in draw.factors),
         components=tuple(np.repeat(rows, each * (interpolate or 1))[::columns].tolist()) if category else (),
+        names=() if scaling is None else scaling.columns,
     )
 
 
 def write_samples(samples: Samples, output: Path) -> None:
-    """Write a grid (`.png`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
+    """Write a grid (`.png`), a table (`.csv`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
 
     In the grid every pixel of small images is a square of pixels, and a row has the number of its component beside it.
 
@@ -136,8 +173,13 @@ def write_samples(samples: Samples, output: Path) -> None:
             RGB.
     """
     if output.suffix.lower() == ".npz":
-        arrays = {samples.variable: samples.images, **samples.latents, "layout": np.array("NCHW")}
+        arrays = {samples.variable: samples.images, **samples.latents}
+        arrays |= {"columns": np.array(samples.names)} if samples.names else {"layout": np.array("NCHW")}
         write_output(output, npz(arrays, "sample"))
+    elif output.suffix.lower() == ".csv":
+        places = [str(place) for place in range(len(samples.images))]
+        values, titles = {samples.variable: samples.images, **samples.latents}, {samples.variable: samples.names}
+        write_output(output, csv_text(TABLE, places, values, titles).encode())
     else:
         write_output(output, _png(samples))
 
@@ -146,6 +188,8 @@ def _is_sample(path: Path) -> bool:
     """Whether `sample` has written a file."""
     if path.suffix.lower() == ".npz":
         return is_npz(path, "sample")
+    if path.suffix.lower() == ".csv":
+        return head_of(path, len(TABLE) + 1) == f"{TABLE},".encode()
     return b"tEXtSoftware\0" + SOFTWARE in head_of(path, 4096)
 
 
@@ -182,11 +226,12 @@ def numbered(sheet: Array, numbers: Sequence[int]) -> Array:
 
 
 def _source(plan: Plan, wanted: str | None) -> tuple[str, DrawPlan]:
-    """The image variable to sample, and the distribution that draws it from priors alone."""
-    draws = {v.name: generating_draw(plan, v.name) for v in plan.variables if v.kind == "image"}
+    """The variable of images or vectors to sample, and the distribution that draws it from priors alone."""
+    draws = {v.name: generating_draw(plan, v.name) for v in plan.variables if v.observed}
     there = {name: draw for name, draw in draws.items() if draw is not None}
     if not there:
-        raise RunError("nothing to sample: no distribution draws an image by networks from priors alone")
+        what = "a vector" if record_kind(plan) == "vector" else "an image"
+        raise RunError(f"nothing to sample: no distribution draws {what} by networks from priors alone")
     if wanted is None:
         return next(iter(there.items()))
     if wanted not in there:
@@ -241,7 +286,7 @@ def _check_memory(plan: Plan, draw: DrawPlan, count: int) -> None:
     needed, there = count * each, machine_memory()
     if needed > there:
         raise RunError(
-            f"{counted(count, 'image')} need about {bytes_text(needed)} of memory, and the machine has "
+            f"{counted(count, record_kind(plan))} need about {bytes_text(needed)} of memory, and the machine has "
             f"{bytes_text(there)}; at most {there // each:,} can be asked for at once"
         )
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ammgraph.data.dataset import Dataset, fingerprints
-from ammgraph.data.records import Split, scale_images
+from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
 from ammgraph.evaluation.evaluate import RULES, Answers, ask, components_of, rule_text
@@ -37,7 +37,7 @@ from ammgraph.train.memory import check_evaluation_memory
 logger = logging.getLogger(__name__)
 
 K_MEANS_RESTARTS = 10
-K_MEANS = f"k-means on pixels, {K_MEANS_RESTARTS} restarts, seed 0"
+_VALUES = {"image": "pixels", "vector": "vectors"}  # what k-means clusters
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def evaluate_loaded(
         weights=loaded.weights,
         data=loaded.dataset.description,
         split=name,
-        results=tuple(found),
+        results=tuple(replace(result, example=examples.kind) for result in found),
         classes=loaded.dataset.classes,
         data_sha256=data_sha256,
     )
@@ -347,12 +347,17 @@ def _reconstructions(plan: Plan, split: str, answers: Answers) -> list[Result]:
     found = []
     for item in plan.reconstructions:
         errors = answers.errors[item.variable]
-        low, high = plan.variable(item.variable).range or (0.0, 1.0)
-        protocol = f"mean over pixels, range [{low:g}, {high:g}], latents at their means"
+        variable = plan.variable(item.variable)
+        low, high = variable.range or (0.0, 1.0)
+        scale = {"none": "as they are"}.get(plan.data.scale, f"scaled by `{plan.data.scale}`")
+        over = f"numbers, {scale}" if variable.vector else f"pixels, range [{low:g}, {high:g}]"
+        protocol = f"mean over {over}, latents at their means"
         common = _Common(item.variable, "", f"{item.infer}, then {item.generate}", split, len(errors))
-        found.append(common.result("reconstruction_error", float(errors.mean()), protocol))
+        values = {"reconstruction_error": float(errors.mean())}
         for name in ("mean_image_error", "exchanged_error"):
-            found.append(common.result(name, getattr(answers.pixels[item.variable], name), protocol))
+            values[name] = getattr(answers.pixels[item.variable], name)
+        results = [common.result(name, value, protocol) for name, value in values.items()]
+        found += [replace(result, unit="") for result in results] if variable.vector else results
     return found
 
 
@@ -361,13 +366,13 @@ def _baseline(
 ) -> list[Result]:
     """k-means with as many clusters: what clustering pixels gives, on the scored images or an even choice of 10,000."""
     size = loaded.plan.variable(readout.variable).shape[0]
-    by = f"{K_MEANS}, K = {size}"
+    by = f"k-means on {_VALUES[examples.kind]}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
     if before is not None:
         known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
         if known:
             return known
     some = examples.at(torch.from_numpy(_evenly(len(examples))))
-    scored = _k_means(split, _numpy(scale_images(some.images, 0.0, 1.0).flatten(1)), _numpy(some.labels), size)
+    scored = _k_means(split, _numpy(some.points), _numpy(some.labels), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
     return [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
 

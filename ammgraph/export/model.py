@@ -99,7 +99,7 @@ def drawings(plan: Plan) -> list[Drawing]:
 def sampled_draw(plan: Plan) -> tuple[DrawPlan, tuple[FactorPlan, ...]] | None:
     """The distribution that draws images from priors, and the factors that it takes for that."""
     for variable in plan.variables:
-        draw = generating_draw(plan, variable.name) if variable.kind == "image" else None
+        draw = generating_draw(plan, variable.name) if variable.observed else None
         if draw is not None:
             return draw, ancestry(draw, variable.name)
     return None
@@ -122,7 +122,7 @@ def askings(plan: Plan) -> list[Asking]:
         readouts = [readout for readout in plan.readouts if readout.variable == variable.name]
         draw = plan.draw(readouts[0].draw) if readouts else inferring_draw(plan, variable.name)
         if (
-            variable.kind != "image"
+            not variable.observed
             and draw is not None
             and (_is_inferred(draw, variable.name) and from_image_alone(draw, variable.name))
         ):
@@ -141,7 +141,7 @@ def askings(plan: Plan) -> list[Asking]:
         verb = "infer" if len(wanted) == 1 else f"infer_{name}"
         found.append(Asking(verb, draw, given, steps, results, next(iter(scores), None)))
     for variable in plan.variables:
-        draw = generating_draw(plan, variable.name) if variable.kind == "image" else None
+        draw = generating_draw(plan, variable.name) if variable.observed else None
         if draw is not None and draw.factor_of(variable.name).given:
             factor = draw.factor_of(variable.name)
             steps = draw_steps(plan, [factor])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from ammgraph import __version__
+from ammgraph.data.vectors import Scaling
 from ammgraph.export import helpers
 from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls, scoring_calls
 from ammgraph.export.code import class_names, docstring, number, text
@@ -26,7 +27,7 @@ from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
 
 
-def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
+def model_source(plan: Plan, model: Model, title: str, origin: str, scaling: Scaling | None = None) -> str:
     """The program: helpers, a class for every network, the model, noise, loading, and something to see when it is run.
 
     Args:
@@ -34,6 +35,7 @@ def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
         model: the networks; their constants' shapes are asked for, no weight is.
         title: of the model.
         origin: where the weights come from, in words.
+        scaling: of the data's vectors.
     """
     names = _function_names(plan)
     networks = network_attributes(plan)
@@ -45,7 +47,8 @@ def model_source(plan: Plan, model: Model, title: str, origin: str) -> str:
     constants = {site: attribute for site, (attribute, _) in constant_attributes(plan, model).items()}
     spoken = (plan, names, networks, constants)
     body += ["", "", *model_code(plan, model, names, losses_code(*spoken), posterior_code(*spoken))]
-    end = [*_noise_code(plan), "", "", *_LOAD, "", "", *_main(plan)]
+    units = [] if scaling is None else [*_units_code(scaling), "", ""]
+    end = [*_noise_code(plan), "", "", *units, *_LOAD, "", "", *_main(plan, scaling)]
     used = _helpers("\n".join([*body, *end]))
     head = _head(plan, title, origin)
     return "\n".join([*head, *_imports("\n".join([*used, *body, *end])), *used, *body, "", "", *end]) + "\n"
@@ -125,6 +128,28 @@ def _noise_code(plan: Plan) -> list[str]:
     return [*lines, "}"]
 
 
+def _units_code(scaling: Scaling) -> list[str]:
+    """What turns vectors of the data into what networks read, and back."""
+    lines = ["# What networks read of each number of a vector is (number - shift) / scale.", "UNITS = {"]
+    for name, shift, scale in zip(scaling.columns, scaling.shift, scaling.scale, strict=True):
+        lines.append(f"    {text(name)}: ({number(shift)}, {number(scale)}),")
+    return [
+        *lines,
+        "}",
+        "SHIFT, SCALE = torch.tensor(list(UNITS.values()), dtype=torch.float64).T",
+        "",
+        "",
+        "def scaled(vectors: Tensor) -> Tensor:",
+        '    """Vectors (B, n) of the data as networks read them."""',
+        "    return ((vectors.double() - SHIFT) / SCALE).float()",
+        "",
+        "",
+        "def in_units(vectors: Tensor) -> Tensor:",
+        '    """Vectors of networks, (B, n) or (B, n, 1, 1), in the units of the data, (B, n)."""',
+        "    return vectors.flatten(1).double() * SCALE + SHIFT",
+    ]
+
+
 _LOAD = [
     'WEIGHTS = Path(__file__).with_name("weights.pt")',
     "",
@@ -137,14 +162,15 @@ _LOAD = [
 ]
 
 
-def _main(plan: Plan) -> list[str]:
+def _main(plan: Plan, scaling: Scaling | None) -> list[str]:
     lines = ["def main() -> None:"]
     sampled = sampled_draw(plan)
     body = ["model = load()", 'print(f"{sum(p.numel() for p in model.parameters()):,} weights")']
     said = "Count the weights"
     inferring = [asking for asking in askings(plan) if asking.name.startswith("infer")]
     if sampled is not None:
-        said += ", draw some images"
+        vector = plan.variable(sampled[1][-1].variables[0]).vector
+        said += ", draw some vectors" if vector else ", draw some images"
         draw, factors = sampled
         function = [drawing.name for drawing in drawings(plan) if drawing.draw == draw][-1]
         variable = plan.variable(factors[-1].variables[0])
@@ -154,16 +180,21 @@ def _main(plan: Plan) -> list[str]:
             f"noise = draw_noise({', '.join(parameters)})",
             "with torch.no_grad():",
             f"    samples = model.{function}(noise)",
-            f"images = samples[{text(variable.name)}]",
-            f"print(in_characters(images, {number(low)}, {number(high)}))",
+            f"{'vectors' if vector else 'images'} = samples[{text(variable.name)}]",
         ]
+        if vector:
+            body.append(f"print({'vectors.flatten(1)' if scaling is None else 'in_units(vectors)'}.tolist())")
+        else:
+            body.append(f"print(in_characters(images, {number(low)}, {number(high)}))")
         if inferring and inferring[0].given == (variable.name,):
             said += ", tell what is inferred from them"
-            body += _inferred(inferring[0].name, "images", inferring[0].results)
+            body += _inferred(inferring[0].name, "vectors.flatten(1)" if vector else "images", inferring[0].results)
     elif inferring:
-        said += ", tell what is inferred from a grey image"
-        shape = ", ".join(map(str, plan.variable(inferring[0].given[0]).shape))
-        body += _inferred(inferring[0].name, f"torch.full((1, {shape}), 0.5)", inferring[0].results)
+        given = plan.variable(inferring[0].given[0])
+        said += f", tell what is inferred from {'a vector of zeros' if given.vector else 'a grey image'}"
+        shape = ", ".join(map(str, given.shape))
+        value = f"torch.zeros(1, {given.shape[0]})" if given.vector else f"torch.full((1, {shape}), 0.5)"
+        body += _inferred(inferring[0].name, value, inferring[0].results)
     lines += docstring(f"{said}.", "    ")
     return [*lines, *(f"    {line}" for line in body), "", "", 'if __name__ == "__main__":', "    main()"]
 

@@ -222,13 +222,15 @@ def given_means(model: Model, origin: FromPrior, samples: Tensors, dtype: torch.
 def record_tensors(
     plan: Plan, fields: Mapping[str, str], records: Split, dtype: torch.dtype, at: Tensor | slice = slice(None)
 ) -> dict[str, Tensor]:
-    """The variables that are `fields` of records, from images and labels as they are stored, `at` some positions."""
+    """The variables that are `fields` of records, from records as they are stored, `at` some positions."""
     found = {}
     for name, field in fields.items():
         variable = plan.variable(name)
         if field == "image":
             low, high = variable.range or (0.0, 1.0)
             found[name] = scale_images(records.images[at], low, high, dtype)
+        elif field == "vector":
+            found[name] = records.images[at].to(dtype)
         else:
             found[name] = one_hot(records.labels[at], variable.shape[0], dtype)
     return found

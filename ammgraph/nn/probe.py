@@ -52,7 +52,7 @@ def _reads_data(plan: Plan, draw: DrawPlan) -> bool:
 
 
 def _stand_in(plan: Plan, draw: DrawPlan, drawn: Mapping[str, Draw], like: Tensor) -> dict[str, Tensor]:
-    """For the data of a draw: samples of the same variables, else images of one grey and the first labels."""
+    """For the data of a draw: samples of the same variables, else what is plain: grey, zeros, the first labels."""
     found = {}
     for name, field in fields_of(draw.factors).items():
         variable = plan.variable(name)
@@ -61,6 +61,8 @@ def _stand_in(plan: Plan, draw: DrawPlan, drawn: Mapping[str, Draw], like: Tenso
             found[name] = samples[0]
         elif field == "image":
             found[name] = like.new_full((EXAMPLES, *variable.shape), sum(variable.range or (0.0, 1.0)) / 2)
+        elif field == "vector":
+            found[name] = like.new_zeros((EXAMPLES, *variable.shape))
         else:
             labels = torch.arange(EXAMPLES, device=like.device) % variable.shape[0]
             found[name] = one_hot(labels, variable.shape[0], like.dtype)

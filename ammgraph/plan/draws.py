@@ -49,7 +49,7 @@ class FromData:
     """The factor's variables are fields of one record of the data."""
 
     source: DataSource
-    fields: tuple[tuple[str, str], ...]  # variable -> image | label
+    fields: tuple[tuple[str, str], ...]  # variable -> image | vector | label
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _figures(plan: Plan) -> int:
 
 
 def _images(plan: Plan) -> list[int]:
-    return [math.prod(variable.shape) for variable in plan.variables if variable.kind == "image"]
+    return [math.prod(variable.shape) for variable in plan.variables if variable.observed]
 
 
 def _size(plan: Plan, variable: str) -> int:

@@ -18,12 +18,21 @@ def shape_text(shape: Shape) -> str:
 
 @dataclass(frozen=True)
 class VariablePlan:
-    """A variable of the model. Real and categorical ones are vectors, (size, 1, 1)."""
+    """A variable of the model. Real and categorical ones are vectors, (size, 1, 1).
+
+    A real one may be the `vector` of a record of the data.
+    """
 
     name: str
     kind: Literal["image", "categorical", "real"]
     shape: Shape
     range: tuple[float, float] | None = None
+    vector: bool = False
+
+    @property
+    def observed(self) -> bool:
+        """Whether it is an example of the data: an image, or a vector."""
+        return self.kind == "image" or self.vector
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Questions about a plan: what a sample depends on, what is taken from the data, what generates and what infers."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
@@ -25,15 +26,24 @@ def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
 
 
 def fields_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
-    """What is taken from a record of the data: variable -> image | label."""
+    """What is taken from a record of the data: variable -> image | vector | label."""
     return {
         name: field for factor in factors if isinstance(factor.origin, FromData) for name, field in factor.origin.fields
     }
 
 
+EXAMPLES = frozenset({"image", "vector"})  # what a record is an example of, beside its label
+
+
+def record_kind(plan: Plan) -> Literal["image", "vector"]:
+    """What a record of the data is an example of."""
+    return "vector" if any(variable.vector for variable in plan.variables) else "image"
+
+
 def from_image_alone(draw: DrawPlan, *variables: str) -> bool:
-    """Whether samples of the variables depend on an image of the data, and on no label."""
-    return set(fields_of(ancestry(draw, *variables)).values()) == {"image"}
+    """Whether samples of the variables depend on an image or a vector of the data, and on no label."""
+    taken = set(fields_of(ancestry(draw, *variables)).values())
+    return bool(taken) and taken <= EXAMPLES
 
 
 def drawn_by_network(draw: DrawPlan, variable: str) -> bool:
@@ -52,12 +62,12 @@ def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
 
 
 def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
-    """A distribution that draws the variable by a network from an image, if any; rather one that needs no label."""
+    """A distribution that draws the variable by a network from an example, if any; rather one that needs no label."""
     found = []
     for draw in plan.draws:
         factors = ancestry(draw, variable) if drawn_by_network(draw, variable) else ()
-        read = fields_of(factors).values()
-        if "image" in read and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
+        read = set(fields_of(factors).values())
+        if read & EXAMPLES and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
             found.append(("label" in read, draw))
     return min(found, key=lambda item: item[0])[1] if found else None
 

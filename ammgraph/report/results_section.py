@@ -16,17 +16,20 @@ def headline(plan: Plan, results: Sequence[Result], split: str) -> list[tuple[st
     errors, compared, others = [], [], []
     clustered = {result.variable for result in results if result.name == "clustering_error"}
     for result in results:
-        on = counted(result.examples, f"{SPLITS[result.split]} image")
         chief = (result.protocol == "one-to-one" and result.fitted_on == split) or result.name == "classification_error"
         if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
-            parts = (f"{words(result.name)} by {result.by}", result.protocol, on)
+            parts = (f"{words(result.name)} by {result.by}", result.protocol, result.on)
             errors.append((result.shown, ", ".join(filter(None, parts))))
         elif result.name == "clustering_error" and chief:
             compared.append((result.shown, f"k-means on the same images, {result.protocol}"))
         elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
-            others.append((result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {on}"))
+            others.append(
+                (result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {result.on}")
+            )
         elif result.name == "reconstruction_error":
-            others.append((result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {on}"))
+            others.append(
+                (result.shown.split()[0], f"mean squared reconstruction error of {result.variable}; {result.on}")
+            )
     for number in plan.published:
         trials = "" if number.trials is None else f", {counted(number.trials, 'trial')}"
         compared.append((_value(number), f"published {words(number.metric)}, {number.source}{trials}"))
@@ -47,12 +50,12 @@ def result_tables(plan: Plan, results: Sequence[Result]) -> list[Table]:
 
 def _by_rule(variable: str, results: Sequence[Result]) -> Table:
     """A row for each measure and protocol, a column for each rule."""
-    columns = list(dict.fromkeys((result.by, result.examples, result.split) for result in results))
-    rows: dict[tuple[str, str], dict[tuple[str, int, str], str]] = {}
+    columns = list(dict.fromkeys((result.by, result.on) for result in results))
+    rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for result in results:
         row = rows.setdefault((result.name, _protocol(result)), {})
-        row[result.by, result.examples, result.split] = result.shown
-    head = (variable, *(f"{by}, {counted(examples, f'{SPLITS[split]} image')}" for by, examples, split in columns))
+        row[result.by, result.on] = result.shown
+    head = (variable, *(f"{by}, {on}" for by, on in columns))
     cells = (
         (", ".join(filter(None, (words(name), protocol))), *(row.get(column, "") for column in columns))
         for (name, protocol), row in rows.items()
@@ -63,14 +66,15 @@ def _by_rule(variable: str, results: Sequence[Result]) -> Table:
 def _others(results: Sequence[Result]) -> Table:
     rows = tuple(
         (
-            f"{words(result.name)} of {result.variable}",
+            f"{words(result.name).replace('image', result.example)} of {result.variable}",
             result.shown,
             f"{result.examples:,} {SPLITS[result.split]}",
             "; ".join(filter(None, (result.by, _protocol(result)))),
         )
         for result in results
     )
-    return Table(("Measure", "Value", "Images", "How"), rows, right=(1, 2), kind="how")
+    head = ("Measure", "Value", "Vectors" if any(r.example == "vector" for r in results) else "Images", "How")
+    return Table(head, rows, right=(1, 2), kind="how")
 
 
 def _published(published: Sequence[Published]) -> Table:
@@ -81,8 +85,7 @@ def _published(published: Sequence[Published]) -> Table:
 
 
 def _protocol(result: Result) -> str:
-    fitted = counted(result.fitted_examples, f"{SPLITS[result.fitted_on]} image") if result.fitted_on else ""
-    return ", ".join(filter(None, (result.protocol, fitted and f"fitted on {fitted}")))
+    return ", ".join(filter(None, (result.protocol, result.fitted and f"fitted on {result.fitted}")))
 
 
 def _value(number: Published) -> str:

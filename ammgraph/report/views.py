@@ -142,12 +142,13 @@ def collect_views(
     options = options or ViewOptions()
     scores = (answers or ask(model, plan, split, reconstructions=False)).scores
     split = split.to(next(model.parameters()).device)
+    pictures = [item for item in plan.reconstructions if plan.variable(item.variable).kind == "image"]
     with torch.no_grad():
         return (
             *_samples(model, plan, split, scores, options),
             *_matrices(plan, split, scores, classes),
-            *(_pairs(model, plan, item, split, options) for item in plan.reconstructions),
-            *(_interpolation(model, plan, item, split, options) for item in plan.reconstructions),
+            *(_pairs(model, plan, item, split, options) for item in pictures),
+            *(_interpolation(model, plan, item, split, options) for item in pictures),
             *_embeddings(model, plan, split, scores, classes, options),
         )
 

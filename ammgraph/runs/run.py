@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 
 from ammgraph import __version__
+from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import ANY_TRIAL, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
 from ammgraph.plan.cost import Precision as Precision
@@ -43,6 +44,7 @@ class RunOptions:
     checkpoint_seconds: Annotated[float, Field(ge=0, lt=1e9)]
     command: str
     data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
+    scaling: Scaling | None = None  # of vectors
     data_path: str | None = None  # a relative `data.path` as the spec has it: what `--data-dir` finds after a move
 
 

@@ -12,6 +12,7 @@ from ammgraph.plan.draws import Density, FactorPlan, FromBayes, FromData, FromDr
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_kind
 from ammgraph.plan.turns import FitPlan, GamePlan, PassPlan, PhasePlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import RandomMeans, Schedule
@@ -36,16 +37,22 @@ def plan_text(plan: Plan) -> str:
 
 
 def data_text(plan: Plan) -> str:
-    """Where examples come from, how many are held out and labelled, and which weights are evaluated."""
+    """Where examples come from, what is held out and labelled, how vectors are scaled, which weights are evaluated."""
     labeled = plan.data.labeled
     parts = [plan.data.dataset, f"{plan.data.validation:,} held out"]
     parts += [] if labeled is None else [f"{labeled.count} labelled ({labeled.choice})"]
+    if record_kind(plan) == "vector":
+        scales = {"standardize": "to mean 0 and standard deviation 1", "minmax": "to [0, 1]", "none": "not at all"}
+        parts.append(f"vectors scaled {scales[plan.data.scale]}")
     return f"data    {', '.join(parts)}; the {plan.evaluation.weights} weights are evaluated"
 
 
 def variables_text(plan: Plan) -> str:
-    """One line a variable: name, kind, shape, range."""
-    rows = [(item.name, item.kind, shape_text(item.shape), range_text(item)) for item in plan.variables]
+    """One line a variable: name, kind, shape, range; or that it is a vector of the data."""
+    rows = [
+        (item.name, item.kind, shape_text(item.shape), "of the data" if item.vector else range_text(item))
+        for item in plan.variables
+    ]
     return "\n".join(["variables", *table(rows)])
 
 

@@ -6,22 +6,24 @@ from typing import Literal, TypeAlias
 from ammgraph.layers.operations import Shape
 
 HeldOut: TypeAlias = Literal["random", "last"]
+ExampleKind: TypeAlias = Literal["image", "vector"]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images with labels that a spec has for a name.
+    """Images or vectors with labels that a spec has for a name.
 
     Args:
         meaning: what it is, and whether it is fetched, for the reference.
-        shape: of an image, (channels, height, width), in pixels.
+        shape: of an image, (channels, height, width), in pixels; of a vector of D numbers, (D, 1, 1).
         classes: their number; labels are 0 to classes - 1.
-        train: number of training images, those held out for validation among them.
-        test: number of test images; 0 where it has none of its own.
+        train: number of training examples, those held out for validation among them.
+        test: number of test examples; 0 where it has none of its own.
         reader: what reads it, of `data.standard` or by its whole dotted name. It is called with the folder for files
             and whether absent ones may be fetched, and gives `Records`.
-        held_out: which training images are held out: `random` ones, by `data.seed`, or the `last` in file order.
+        held_out: which training examples are held out: `random` ones, by `data.seed`, or the `last` in file order.
         every_epochs: epochs between two evaluations that `ammgraph new` writes.
+        kind: what an example is.
     """
 
     meaning: str
@@ -32,6 +34,7 @@ class DataSet:
     reader: str
     held_out: HeldOut = "random"
     every_epochs: int = 1
+    kind: ExampleKind = "image"
 
 
 # Where two have images of one shape, `ammgraph new` takes the first.
@@ -57,15 +60,55 @@ DATA_SETS: dict[str, DataSet] = {
         reader="read_svhn",
         held_out="last",  # ALI's split
     ),
+    "wine": DataSet(
+        "13 measurements of wines of three growers, no download",
+        (13, 1, 1),
+        3,
+        train=178,
+        test=0,
+        reader="read_wine",
+        every_epochs=20,
+        kind="vector",
+    ),
+    "breast_cancer": DataSet(
+        "30 measurements of cells, benign or malignant, no download",
+        (30, 1, 1),
+        2,
+        train=569,
+        test=0,
+        reader="read_breast_cancer",
+        every_epochs=20,
+        kind="vector",
+    ),
+    "iris": DataSet(
+        "4 measurements of flowers of three species, no download",
+        (4, 1, 1),
+        3,
+        train=150,
+        test=0,
+        reader="read_iris",
+        every_epochs=20,
+        kind="vector",
+    ),
 }
 
 # A user's own data, at `data.path`: their format -> what lies there.
-OWN_DATA = {"npz": "a file of arrays", "folder": "images in one sub-folder per class"}
+OWN_DATA = {
+    "npz": "a file of arrays: images or vectors",
+    "folder": "images in one sub-folder per class",
+    "csv": "a table: vectors",
+}
+_KINDS: dict[str, tuple[ExampleKind, ...]] = {"npz": ("image", "vector"), "folder": ("image",), "csv": ("vector",)}
 
 
 def held_out(name: str) -> HeldOut:
     """Which training images `data.validation` holds out; of a user's own random ones."""
     return DATA_SETS[name].held_out if name in DATA_SETS else "random"
+
+
+def may_hold(name: str, kind: ExampleKind) -> bool:
+    """Whether examples of a data set may be images, or vectors."""
+    return kind in ((DATA_SETS[name].kind,) if name in DATA_SETS else _KINDS[name])
 
 
 def meanings() -> str:

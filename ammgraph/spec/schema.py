@@ -3,10 +3,10 @@
 Texts in the notation (`y1 + z1`, `encoder.z`, `2 * K`) are parsed here, with the spec's constants as context, so that
 behind this module there is no text left to interpret. Whether the parts fit together is the compiler's business.
 Descriptions and examples are what `ammgraph schema` and the language reference say; units and ranges belong there.
-What stands under `training` and `networks` is in the modules of these names.
+What stands under `data`, `training` and `networks` is in the modules of these names.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,8 +14,6 @@ from pydantic import (
     Field,
     PrivateAttr,
     Tag,
-    ValidationInfo,
-    WithJsonSchema,
     create_model,
     model_validator,
 )
@@ -24,7 +22,7 @@ from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
 from ammgraph.spec.columns import Activation, Pool  # noqa: F401
-from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, meanings
+from ammgraph.spec.data import Data, Labeled  # noqa: F401
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
@@ -64,88 +62,7 @@ from ammgraph.spec.values import (  # noqa: F401
     told_by_type,
 )
 
-# ---------------------------------------------------------------------------------------- data and variables
-
-
-def _labeled_count(value: object, info: ValidationInfo) -> int | str:
-    count = value if value == "all" else integer_of(value, info)
-    if isinstance(count, int) and count < 1:
-        raise problem("out-of-range", "{place} is out of range", found=describe(count), expected="at least 1, or `all`")
-    return count
-
-
-LabeledCount = Annotated[
-    int | Literal["all"],
-    BeforeValidator(_labeled_count),
-    WithJsonSchema({"anyOf": [{"enum": ["all"]}, {"type": "integer", "minimum": 1}, ARITHMETIC_SCHEMA]}),
-]
-
-
-class Labeled(Model):
-    """The labelled subset of the training examples, for `data.labeled`, `data.unlabeled` and `empirical`."""
-
-    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.", examples=[100])
-    choice: Literal["random", "balanced"] = Field(
-        "random",
-        description="`random`: drawn at random; `balanced`: the same number of each class.",
-        examples=["balanced"],
-    )
-
-
-if TYPE_CHECKING:
-    DataSetName = str
-else:  # what the table of data sets holds
-    DataSetName = Literal[(*DATA_SETS, *OWN_DATA)]
-
-_LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
-
-
-class Data(Model):
-    """Where examples come from and how they are split."""
-
-    dataset: DataSetName = Field(description=f"{meanings()}.", examples=["digits"])
-    path: str | None = Field(
-        None,
-        min_length=1,
-        description="The `.npz` file or the folder, for `npz` and `folder` only; relative to `--data-dir`, else to "
-        "the current folder.",
-        examples=["images.npz"],
-    )
-    validation: Whole = Field(
-        0,
-        description="Number of training examples held out, chosen at random by `seed` "
-        f"(of {_LAST} the last in file order).",
-        examples=[5000],
-    )
-    labeled: Labeled | None = Field(
-        None,
-        description="The labelled subset, chosen from the training examples by `seed`; absent: no labels in training.",
-        examples=[{"count": 100, "choice": "balanced"}],
-    )
-    fields: dict[str, Literal["image", "label"]] = Field(
-        default_factory=dict,
-        description="Which field of a record a variable takes; by default its type decides.",
-        examples=[{"x": "image", "y": "label"}],
-    )
-    seed: Seed = Field(
-        0, description="Seed of the splits and of the labelled subset; independent of the run's `--seed`.", examples=[1]
-    )
-
-    @model_validator(mode="after")
-    def _path_goes_with_the_dataset(self) -> Self:
-        if self.dataset in OWN_DATA and self.path is None:
-            message = f"{{place}} has no `path`, which `dataset: {self.dataset}` needs"
-            raise problem("missing-key", message, stands_at="key")
-        if self.dataset not in OWN_DATA and self.path is not None:
-            message = f"`dataset: {self.dataset}` takes no `path`"
-            raise problem(
-                "conflicting-keys",
-                message,
-                at=("path",),
-                stands_at="key",
-                hint="a run's `--data-dir` says where it lies",
-            )
-        return self
+# ---------------------------------------------------------------------------------------- variables
 
 
 def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from ammgraph.start.moved import moved_again
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows
 from ammgraph.start.typed import Factorizations, Sides, Typed, read_factorizations
 
-STEPS = 3000
+STEPS, STEPS_OF_VECTORS = 3000, 600
 EVERY_EPOCHS = 10  # between two evaluations of a user's own data, which may be few
 
 
@@ -108,10 +108,10 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
     for critic, read in critics.items():
         _network(page, critic, f"d({', '.join(read)}), the logit", critic_rows(read, sizes), None)
     if again:
-        _network(page, "mover", "the same image, moved, turned, sheared and zoomed a little", again.mover, None)
+        _network(page, "mover", f"the same {again.what}, {again.how}", again.mover, None)
     _distributions(page, model, networks)
     if again:
-        page.line(f"  {again.head}:  # the same images a second time, moved")
+        page.line(f"  {again.head}:  # the same {again.what}s a second time, moved")
         for factor, value in again.factors(networks):
             page.line(f"    {factor}: {value}")
     if typed.game:
@@ -120,14 +120,15 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
         page.line("\nterms:")
     if again:
         twins = "`, `".join(again.twins.values())
-        page.line("  # A game leaves the partition open: here a moved image keeps its class, and all classes are used.")
+        kept = f"here a moved {again.what} keeps its class, and all classes are used."
+        page.line(f"  # A game leaves the partition open: {kept}")
         page.line(f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{twins}`.")
         for name, term in again.terms.items():
-            page.line(f"  {name}: {{minimize: {json.dumps(term)}}}")
+            page.line(f"  {name}: {{minimize: {json.dumps(term)}{again.weight}}}")
     _terms(page, typed)
     page.line("\ntraining:")
     page.line("  batch_size: 100")
-    page.line(f"  steps: {STEPS}")
+    page.line(f"  steps: {STEPS_OF_VECTORS if model.of_vectors else STEPS}")
     page.line("  optimizers:")
     page.line("    default: {name: adam, learning_rate: 1e-3, betas: [0.5, 0.999]}")
     page.line("  initializer: {weights: {kaiming_normal: 0.2}, biases: 0}")
@@ -178,10 +179,18 @@ class _Page:
 def _data(page: _Page, model: Factorizations) -> None:
     name, typed = model.dataset, model.typed.data
     columns = [f"dataset: {name}"]
-    columns += [f"path: {'images' if name == 'folder' else 'images.npz'}"] if name in OWN_DATA else []
+    vectors = model.of_vectors
+    path = {"folder": "images", "csv": "table.csv"}.get(name, "vectors.npz" if vectors else "images.npz")
+    columns += [f"path: {path}"] if name in OWN_DATA else []
     columns += ["labeled: {count: all}"] if model.labels else []
     place = ("dataset", Span("--data", 1, 1, len(typed) + 1) if typed else None)
-    if name == "npz":
+    if name == "csv":
+        page.line("# table.csv: a first line of names, then a record a line. With a column of classes, `label: NAME`.")
+    elif name == "npz" and vectors:
+        page.line(
+            "# vectors.npz: arrays x_train, y_train, x_test, y_test; vectors are N x D, y and test may be absent."
+        )
+    elif name == "npz":
         page.line("# images.npz: arrays x_train, y_train, x_test, y_test; images are N x C x H x W or N x H x W x C.")
     if name == "folder":
         page.line("# images: a folder with one sub-folder of images for each class.")
@@ -191,7 +200,7 @@ def _data(page: _Page, model: Factorizations) -> None:
 def _variable_text(name: str, size: Size, constants: Mapping[str, str]) -> str:
     if size.kind == "image":
         return f"{{type: image, shape: [{', '.join(map(str, size.shape))}]}}"
-    return f"{{type: {size.kind}, size: {constants[name]}}}"
+    return f"{{type: {'real' if size.kind == 'vector' else size.kind}, size: {constants[name]}}}"
 
 
 def _network(page: _Page, network: str, purpose: str, rows: Rows, place: Span | None) -> None:
@@ -216,17 +225,17 @@ def _distributions(page: _Page, model: Factorizations, networks: Mapping[tuple[s
 
 
 def _root(factor: Factor, model: Factorizations) -> str:
-    """What draws a factor that reads nothing: data for images and for tuples, else a prior."""
+    """What draws a factor that reads nothing: data for examples and for tuples, else a prior."""
     if len(factor.variables) > 1:
         return "data.labeled"
-    kind = model.sizes[factor.variables[0]].kind
-    if kind == "image":
+    size = model.sizes[factor.variables[0]]
+    if size.observed:
         return "data"
-    return {"categorical": "empirical" if model.labels else "uniform", "real": "normal"}[kind]
+    return {"categorical": "empirical" if model.labels else "uniform", "real": "normal"}[size.kind]
 
 
 def _network_names(sides: Sides, sizes: Mapping[str, Size]) -> dict[tuple[str, str], str]:
-    """Factor -> its network: `decoder` draws an image, `encoder` reads one or is on q's side, else `prior`."""
+    """Factor -> its network: `decoder` draws an example, `encoder` reads one or is on q's side, else `prior`."""
     drawn = [
         (head, placed.factor)
         for head, side in sides.items()
@@ -235,10 +244,10 @@ def _network_names(sides: Sides, sizes: Mapping[str, Size]) -> dict[tuple[str, s
     ]
 
     def base(head: str, factor: Factor) -> str:
-        if sizes[factor.variables[0]].kind == "image":
+        if sizes[factor.variables[0]].observed:
             return "decoder"
-        reads_image = any(sizes[name].kind == "image" for name in factor.given)
-        return "encoder" if reads_image or head == "q" else "prior"
+        reads_example = any(sizes[name].observed for name in factor.given)
+        return "encoder" if reads_example or head == "q" else "prior"
 
     bases = [base(head, factor) for head, factor in drawn]
     names: dict[tuple[str, str], str] = {}

@@ -20,10 +20,15 @@ NORMED = f"batchnorm: true, {LEAKY}"
 
 @dataclass(frozen=True)
 class Size:
-    """A variable's kind and shape (channels, height, width)."""
+    """A variable's kind and shape (channels, height, width); a `vector` is a real one that the data have."""
 
-    kind: Literal["image", "categorical", "real"]
+    kind: Literal["image", "vector", "categorical", "real"]
     shape: tuple[int, int, int]
+
+    @property
+    def observed(self) -> bool:
+        """Whether a record of the data has it."""
+        return self.kind in ("image", "vector")
 
 
 def size_text(shape: tuple[int, int, int]) -> str:
@@ -58,7 +63,7 @@ def factor_rows(factor: Factor, sizes: Mapping[str, Size], constants: Mapping[st
         rows.append((logits, f"input: {last}, channels: {size}, width: 1, batchnorm: true"))
         # One-hot forward: a softmax vector would tell the discriminator which side it comes from.
         rows.append((variable, f"input: {logits}, activation: gumbel_straight_through 1"))
-    elif deterministic:
+    elif deterministic or sizes[variable].kind == "vector":
         rows.append((variable, f"input: {last}, channels: {size}, width: 1"))
     else:
         mean, noise = fresh(f"{variable}_mu"), fresh(f"{variable}_sigma")

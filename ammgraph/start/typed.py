@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean, stop_if
-from ammgraph.spec.data_sets import DATA_SETS
+from ammgraph.spec.data_sets import DATA_SETS, may_hold
 from ammgraph.spec.notation import Factor, parse_factor
 from ammgraph.spec.tokens import NotationError
 from ammgraph.start.tables import Size, size_text
 
-# A variable whose name begins so is one of these, unless an option says otherwise; any other one is real.
-IMAGE_LETTERS, CATEGORICAL_LETTERS = ("x",), ("y", "c")
+# A variable whose name begins so is of the data, or a category, unless an option says otherwise; any other one is real.
+EXAMPLE_LETTERS, CATEGORICAL_LETTERS = ("x",), ("y", "c")
 CATEGORIES, DIMENSIONS = 10, 64
+VECTOR = 13  # numbers of a vector, where nothing says how many
+DIMENSIONS_OF_VECTORS = 8  # of what is inferred from a vector
 DATA = "mnist"  # where neither data nor the size of an image is given
 DRAWN = {
     "image": "networks draw images without noise in any case",
+    "vector": "networks draw vectors of the data without noise in any case",
     "categorical": "its row's activation says how a category is drawn; `straight_through` draws none but the likeliest",
 }
 
@@ -27,6 +30,7 @@ class Typed:
     q: str
     p: str
     image: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    vector: tuple[tuple[str, int], ...] = ()
     categorical: tuple[tuple[str, int], ...] = ()
     real: tuple[tuple[str, int], ...] = ()
     deterministic: tuple[str, ...] = ()
@@ -41,6 +45,7 @@ class Typed:
             "--q": self.q,
             "--p": self.p,
             "--image": "\n".join(f"{name}:{size_text(shape)}".lstrip(":") for name, shape in self.image),
+            "--vector": "\n".join(f"{name}:{size}".lstrip(":") for name, size in self.vector),
             "--categorical": "\n".join(f"{name}:{size}" for name, size in self.categorical),
             "--real": "\n".join(f"{name}:{size}" for name, size in self.real),
             "--deterministic": "\n".join(self.deterministic),
@@ -62,7 +67,7 @@ Sides: TypeAlias = Mapping[str, Sequence[Placed]]  # q, p
 
 @dataclass(frozen=True)
 class Factorizations:
-    """What was typed, read: the factors of each side and every variable's size, images first."""
+    """What was typed, read: the factors of each side and every variable's size, those of the data first."""
 
     typed: Typed
     sides: Sides
@@ -71,12 +76,19 @@ class Factorizations:
 
     @property
     def labels(self) -> bool:
-        """Whether some factor draws an image and its label."""
+        """Whether some factor draws an example and its label."""
         return any(len(placed.factor.variables) > 1 for side in self.sides.values() for placed in side)
+
+    @property
+    def of_vectors(self) -> bool:
+        """Whether the data are vectors."""
+        return any(size.kind == "vector" for size in self.sizes.values())
 
     @property
     def dataset(self) -> str:
         """The data set that is named, else one whose images have the shape of the first image."""
+        if not self.typed.data and self.of_vectors:
+            return "npz"
         shapes = [size.shape for size in self.sizes.values() if size.kind == "image"]
         if self.typed.data or not shapes:
             return self.typed.data or DATA
@@ -85,10 +97,12 @@ class Factorizations:
     def place_of(self, name: str) -> Span:
         """The option that gives a variable its size, else the first factor that has it."""
         typed = self.typed
-        for option, sized in (("--image", typed.image), ("--categorical", typed.categorical), ("--real", typed.real)):
+        options = {"--image": typed.image, "--vector": typed.vector}
+        options |= {"--categorical": typed.categorical, "--real": typed.real}
+        for option, sized in options.items():
             lines = typed.texts[option].split("\n")
             for line, (named, _) in enumerate(sized, start=1):
-                if named == name or (option == "--image" and not named and name.startswith(IMAGE_LETTERS)):
+                if named == name or (not named and name.startswith(EXAMPLE_LETTERS)):
                     return Span(option, line, 1, len(lines[line - 1]) + 1)
         return self.names[name]
 
@@ -103,7 +117,7 @@ def read_factorizations(typed: Typed) -> Factorizations:
     sides = {head: list(_factors(getattr(typed, head), f"--{head}", problems)) for head in ("q", "p")}
     stop_if(problems, typed.texts)
     names = _variables(sides)
-    kinds = ("image", "categorical", "real")
+    kinds = ("image", "vector", "categorical", "real")
     sizes = {name: _size(typed, name) for name in names}
     sizes = {name: size for kind in kinds for name, size in sizes.items() if size.kind == kind}
     problems += _options_name_variables(typed, names)
@@ -154,27 +168,34 @@ def _variables(sides: Sides) -> dict[str, Span]:
 
 def _size(typed: Typed, name: str) -> Size:
     """The size of a variable: as an option says, else by the letter that its name begins with."""
-    named = dict(typed.image)
+    named, known = dict(typed.image), DATA_SETS.get(typed.data)
     if name in named:
         return Size("image", named[name])
+    if name in dict(typed.vector):
+        return Size("vector", (dict(typed.vector)[name], 1, 1))
     if name in dict(typed.categorical):
         return Size("categorical", (dict(typed.categorical)[name], 1, 1))
     if name in dict(typed.real):
         return Size("real", (dict(typed.real)[name], 1, 1))
-    if name.startswith(IMAGE_LETTERS):
-        return Size("image", named.get("", _default_shape(typed)))
+    if name.startswith(EXAMPLE_LETTERS):
+        if _of_vectors(typed) and "" not in named:
+            size = dict(typed.vector).get("")
+            return Size("vector", known.shape if size is None and known else (size or VECTOR, 1, 1))
+        return Size("image", named.get("", (known or DATA_SETS[DATA]).shape))
     if name.startswith(CATEGORICAL_LETTERS):
-        return Size("categorical", (CATEGORIES, 1, 1))
-    return Size("real", (DIMENSIONS, 1, 1))
+        return Size("categorical", (known.classes if known else CATEGORIES, 1, 1))
+    return Size("real", (DIMENSIONS_OF_VECTORS if _of_vectors(typed) else DIMENSIONS, 1, 1))
 
 
-def _default_shape(typed: Typed) -> tuple[int, int, int]:
-    return DATA_SETS[typed.data if typed.data in DATA_SETS else DATA].shape
+def _of_vectors(typed: Typed) -> bool:
+    """Whether the data are vectors: as an option says, or as the data set alone has them."""
+    return bool(typed.vector) or bool(typed.data and not may_hold(typed.data, "image"))
 
 
 def _options_name_variables(typed: Typed, names: Mapping[str, Span]) -> Iterator[Diagnostic]:
     options: dict[str, Sequence[str]] = {
         "--image": [name for name, _ in typed.image],
+        "--vector": [name for name, _ in typed.vector],
         "--categorical": [name for name, _ in typed.categorical],
         "--real": [name for name, _ in typed.real],
         "--deterministic": typed.deterministic,
@@ -215,9 +236,9 @@ def _factors_can_be_drawn(sides: Sides) -> Iterator[Diagnostic]:
 
 
 def _data_are_read(sides: Sides, sizes: Mapping[str, Size]) -> Iterator[Diagnostic]:
-    """Some factor without conditions draws an image, or several variables at once: what only data can draw."""
+    """Some factor without conditions draws an example, or several variables at once: what only data can draw."""
     roots = [placed for side in sides.values() for placed in side if not placed.factor.given]
-    if any(len(root.factor.variables) > 1 or sizes[root.factor.variables[0]].kind == "image" for root in roots):
+    if any(len(root.factor.variables) > 1 or sizes[root.factor.variables[0]].observed for root in roots):
         return
     names = [root.factor.variables[0] for root in roots if root.factor.head == "q"]
     yield Diagnostic(

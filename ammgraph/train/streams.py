@@ -17,7 +17,7 @@ from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import examples_of, fields_of
+from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of
 from ammgraph.plan.turns import TurnPlan
 from ammgraph.train.ranks import ALONE, Ranks
 
@@ -177,14 +177,27 @@ def initial_model(plan: Plan, seed: int, dataset: Dataset | None) -> Model:
 
 
 def check_shapes(plan: Plan, dataset: Dataset) -> None:
-    """The data set's images and classes fit the variables that are bound to them.
+    """The data set's examples and classes fit the variables that are bound to them.
 
     Raises:
         RunError: which variable does not.
     """
     for draw in plan.draws:
         for name, field in fields_of(draw.factors).items():
-            shape = plan.variable(name).shape
+            shape, kind = plan.variable(name).shape, dataset.train.kind
+            if field in EXAMPLES and field != kind:
+                vector = f"type: real, size: {dataset.image_shape[0]}"
+                fitting = vector if kind == "vector" else f"type: image, shape: {list(dataset.image_shape)}"
+                raise RunError(
+                    f"`{name}` takes the {field} of a record, but {dataset.name} has {kind}s: {dataset.description}; "
+                    f"declare `{name}: {{{fitting}}}`"
+                )
+            if field == "vector" and shape != dataset.image_shape:
+                size = dataset.image_shape[0]
+                raise RunError(
+                    f"`{name}` has size {shape[0]}, but the vectors of {dataset.name} have {size}; write "
+                    f"`size: {size}`, or change what is stored"
+                )
             if field == "image" and shape != dataset.image_shape:
                 stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name == "npz" else ""
                 raise RunError(
@@ -192,6 +205,8 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
                     f"{list(dataset.image_shape)}; "
                     + (stored or "change the variable's shape and the networks that read or draw it")
                 )
+            if field == "label" and not dataset.labelled:
+                raise RunError(f"`{name}` takes the label of a record, but there are none: {dataset.description}")
             if field == "label" and shape[0] < len(dataset.classes):
                 raise RunError(
                     f"`{name}` has {counted(shape[0], 'category')}, but {dataset.name} has "

@@ -125,7 +125,7 @@ WRONG_NPZ = {
     "no y_test": (arrays(GOOD, x_test=GOOD), "no array `y_test`"),
     "no x_test": (arrays(GOOD, y_test=np.arange(4)), "no array `x_test`"),
     "nothing": ({}, "no array `x_train`; found nothing"),
-    "flat images": (arrays(pixels(4, 25)), r"`x_train` has shape \(4, 25\), expected \(N, H, W\)"),
+    "one number each": (arrays(pixels(4)), r"`x_train` has shape \(4,\), expected \(N, H, W\).* vectors \(N, D\)"),
     "empty": (arrays(pixels(0, 5, 5)), "`x_train` is empty"),
     "no pixels": (arrays(pixels(4, 5, 0)), "`x_train` is empty"),
     "integers": (arrays(GOOD.astype(np.int64)), "`x_train` is int64, expected uint8"),

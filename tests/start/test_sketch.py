@@ -103,6 +103,42 @@ def test_batch_norm_is_in_what_draws_and_not_in_the_discriminator() -> None:
     }  # fmt: skip
 
 
+def test_vectors_are_of_the_data_and_dense_networks_read_and_draw_them() -> None:
+    plan = plan_of(Typed("q(x) q(y|x) q(z|x,y)", "p(y) p(z|y) p(x|y,z)", vector=(("", 5),), categorical=(("y", 4),)))
+    kinds = [(variable.name, variable.kind, variable.shape, variable.vector) for variable in plan.variables]
+    assert kinds[:3] == [
+        ("x", "real", (5, 1, 1), True), ("y", "categorical", (4, 1, 1), False), ("z", "real", (8, 1, 1), False)
+    ]  # fmt: skip
+    assert (plan.data.dataset, plan.data.path) == ("npz", "vectors.npz")
+    assert {row.op for network in plan.networks for row in network.rows} == {"conv", None}
+    assert {row.width for network in plan.networks for row in network.rows if row.op} == {1}
+    drawn = plan.network("decoder").row("x")
+    assert (drawn.out_shape, drawn.activation, drawn.batchnorm) == ((5, 1, 1), None, False)
+    assert [(row.name, row.noise) for row in plan.network("mover").rows] == [("x_again", 1.4)]
+    text, _ = new_spec(Typed("q(x) q(y|x)", "p(y) p(x|y)", vector=(("x", 5),)), "mine.yaml", "ammgraph new mine.yaml")
+    term = "E[r] KL(q(y|x) || q(y|x=x_again)) + E[r] H(q(y|x)) - 0.8 * H(E[r] q(y|x))"
+    assert f'  again: {{minimize: "{term}", weight: 4}}\n' in text
+    assert "the same vectors a second time" in text
+    assert "image" not in text
+
+
+@pytest.mark.parametrize(("data", "size", "classes"), [("wine", 13, 3), ("breast_cancer", 30, 2), ("iris", 4, 3)])
+def test_vectors_of_a_data_set_have_its_size_and_its_classes(data: str, size: int, classes: int) -> None:
+    plan = plan_of(Typed("q(x) q(z|x) q(y|z)", "p(y) p(z|y) p(x|z)", data=data))
+    assert plan.variable("x").shape == (size, 1, 1)
+    assert plan.variable("y").shape == (classes, 1, 1)
+    assert plan.data.dataset == data
+    assert [variable.name for variable in plan.variables if variable.vector] == ["x"]
+
+
+def test_vectors_of_another_name_and_in_a_table() -> None:
+    plan = plan_of(Typed("q(v) q(z|v)", "p(z) p(v|z)", vector=(("v", 7),), data="csv"))
+    assert plan.variable("v").shape == (7, 1, 1)
+    assert (plan.data.dataset, plan.data.path) == ("csv", "table.csv")
+    [problem] = problems_of(vector=(("w", 7),))
+    assert problem.startswith("error[unknown-variable]: `--vector` names `w`, which no factor has")
+
+
 def test_a_deterministic_variable_has_no_noise() -> None:
     plan = plan_of(Typed("q(x) q(z|x)", "p(z) p(x|z)", deterministic=("z",)))
     origin = plan.draw("q").factor_of("z").origin

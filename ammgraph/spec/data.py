@@ -1,0 +1,110 @@
+"""The section `data` of a spec: which records there are, which are held out and labelled, how vectors are scaled."""
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, meanings
+from ammgraph.spec.values import ARITHMETIC_SCHEMA, Model, Seed, Whole, describe, integer_of, problem
+
+
+def _labeled_count(value: object, info: ValidationInfo) -> int | str:
+    count = value if value == "all" else integer_of(value, info)
+    if isinstance(count, int) and count < 1:
+        raise problem("out-of-range", "{place} is out of range", found=describe(count), expected="at least 1, or `all`")
+    return count
+
+
+LabeledCount = Annotated[
+    int | Literal["all"],
+    BeforeValidator(_labeled_count),
+    WithJsonSchema({"anyOf": [{"enum": ["all"]}, {"type": "integer", "minimum": 1}, ARITHMETIC_SCHEMA]}),
+]
+
+
+class Labeled(Model):
+    """The labelled subset of the training examples, for `data.labeled`, `data.unlabeled` and `empirical`."""
+
+    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.", examples=[100])
+    choice: Literal["random", "balanced"] = Field(
+        "random",
+        description="`random`: drawn at random; `balanced`: the same number of each class.",
+        examples=["balanced"],
+    )
+
+
+if TYPE_CHECKING:
+    DataSetName = str
+else:  # what the table of data sets holds
+    DataSetName = Literal[(*DATA_SETS, *OWN_DATA)]
+
+_LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
+
+
+class Data(Model):
+    """Where examples come from and how they are split."""
+
+    dataset: DataSetName = Field(description=f"{meanings()}.", examples=["digits"])
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="The file or the folder, for `npz`, `folder` and `csv` only; relative to `--data-dir`, else to "
+        "the current folder.",
+        examples=["images.npz"],
+    )
+    validation: Whole = Field(
+        0,
+        description="Number of training examples held out, chosen at random by `seed` "
+        f"(of {_LAST} the last in file order).",
+        examples=[5000],
+    )
+    labeled: Labeled | None = Field(
+        None,
+        description="The labelled subset, chosen from the training examples by `seed`; absent: no labels in training.",
+        examples=[{"count": 100, "choice": "balanced"}],
+    )
+    fields: dict[str, Literal["image", "label", "vector"]] = Field(
+        default_factory=dict,
+        description="Which field of a record a variable takes; by default its type decides.",
+        examples=[{"x": "image", "y": "label"}],
+    )
+    columns: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Names of a table's columns that are the vector, in this order, for `csv` only; all but `label` "
+        "unless given.",
+        examples=[["alcohol", "hue"]],
+    )
+    label: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of a table's column that is the label, for `csv` only; without it no record has one.",
+        examples=["grower"],
+    )
+    scale: Literal["standardize", "minmax", "none"] = Field(
+        "standardize",
+        description="How each number of vectors is scaled, by the training examples alone: `standardize` to mean 0 and "
+        "standard deviation 1, `minmax` to [0, 1], or `none`. Of vectors only.",
+        examples=["minmax"],
+    )
+    seed: Seed = Field(
+        0, description="Seed of the splits and of the labelled subset; independent of the run's `--seed`.", examples=[1]
+    )
+
+    @model_validator(mode="after")
+    def _path_goes_with_the_dataset(self) -> Self:
+        if self.dataset in OWN_DATA and self.path is None:
+            message = f"{{place}} has no `path`, which `dataset: {self.dataset}` needs"
+            raise problem("missing-key", message, stands_at="key")
+        hints = {"path": "a run's `--data-dir` says where it lies"} if self.dataset not in OWN_DATA else {}
+        if self.dataset != "csv":
+            hints |= dict.fromkeys(("columns", "label"), "columns have names in a table, `dataset: csv`")
+        for key, hint in hints.items():
+            if getattr(self, key) is not None:
+                message = f"`dataset: {self.dataset}` takes no `{key}`"
+                raise problem("conflicting-keys", message, at=(key,), stands_at="key", hint=hint)
+        for place, name in enumerate(self.columns or ()):
+            if name == self.label or name in (self.columns or ())[:place]:
+                message = f"`{name}` is the label too" if name == self.label else f"`{name}` stands twice in `columns`"
+                raise problem("conflicting-keys", message, at=("columns", place))
+        return self
