@@ -15,7 +15,8 @@ class Options:
 
     run_dir: Path = arguments.run()
     output: Path | None = arguments.output(
-        ".png, a row for each component with its number, .npz, or .csv for vectors (default: samples.png or samples.csv)"
+        ".png, a row for each component with its number, .npz, or .csv for vectors "
+        "(default: samples.png or samples.csv)"
     )
     force: bool = arguments.force()
     component: int | None = option("only this component, counted from 0", type=kinds.count, metavar="K")

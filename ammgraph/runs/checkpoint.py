@@ -104,7 +104,10 @@ def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
     if type(state.get("step", step)) is not int or state.get("step", step) != step:
         return f"is no checkpoint of step {step}", None
     if problem == "negative":
-        return f"holds negative numbers where none can be (`{place}`): it was changed, or another program wrote it", None
+        return (
+            f"holds negative numbers where none can be (`{place}`): it was changed, or another program wrote it",
+            None,
+        )
     if problem:
         return f"holds numbers that are not finite (`{place}`): training had diverged", None
     return "", state

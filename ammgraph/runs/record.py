@@ -1,7 +1,7 @@
 """The metrics of a run: values collected on the device, written to `metrics.jsonl`, one synchronisation an interval.
 
-Every line is a JSON object with `step`, `epoch` and, where there are several, `phase`; vectors are lists. Lines of training hold means over the steps
-since the line before; a line with the key `evaluation` holds what an evaluation found.
+Every line is a JSON object with `step`, `epoch` and, where there are several, `phase`; vectors are lists. Lines of
+training hold means over the steps since the line before; a line with the key `evaluation` what an evaluation found.
 """
 
 import json

@@ -21,9 +21,9 @@ from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import ANY_TRIAL, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
 from ammgraph.plan.cost import Precision as Precision
+from ammgraph.runs import checkpoint, files
 from ammgraph.spec.schema import Data
 from ammgraph.terminal import command
-from ammgraph.runs import checkpoint, files
 
 # Folders that training writes into, beside the run directory itself.
 OWN_FOLDERS = (CHECKPOINTS, TENSORBOARD)
@@ -149,7 +149,8 @@ def _encoded(text: str) -> bytes:
     except UnicodeEncodeError as error:
         line = text[: error.end].rpartition("\n")[2] + text[error.end :].partition("\n")[0]
         raise RunError(
-            f"a run keeps where its data are, and this path is no UTF-8: {line.strip()[:200]}; rename that folder or file"
+            f"a run keeps where its data are, and this path is no UTF-8: {line.strip()[:200]}; "
+            "rename that folder or file"
         ) from error
 
 
@@ -177,7 +178,9 @@ def read_options(folder: Path) -> RunOptions:
 
 def _of_trials(folder: Path) -> str:
     """What one run's commands say of a folder that `--trials` has made."""
-    found = sorted((path.parent for path in folder.glob(f"{ANY_TRIAL}/{OPTIONS}")), key=lambda path: (len(path.name), path))
+    found = sorted(
+        (path.parent for path in folder.glob(f"{ANY_TRIAL}/{OPTIONS}")), key=lambda path: (len(path.name), path)
+    )
     if not found:
         return f"{folder} holds trials, of which none has begun; `{command('train', '--resume', folder)}` trains them"
     return (

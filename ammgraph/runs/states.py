@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ammgraph.diagnostics import RunError
 
-
 # What optimizers and batch norm remember that is a mean of squares, or counts.
 NEVER_NEGATIVE = ("exp_avg_sq", "square_avg", "step", "running_variance")
 
