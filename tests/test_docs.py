@@ -26,6 +26,7 @@ from ammgraph.commands.explain import FAULTS_PAGE, explanations
 from ammgraph.diagnostics import CODES, WARNINGS
 from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_text
+from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.source import parse, plain
 from ammgraph.start.listing import listed, listing_markdown
 
@@ -205,6 +206,12 @@ def test_explain_prints_the_section_of_a_code(ammgraph: Any) -> None:
     # As it is printed, it can be pasted.
     assert ammgraph("explain", "error[condition-mismatch]") == (0, out, "")
     assert ammgraph("explain", "support-mismatch")[1].startswith("warning[support-mismatch]\n")
+
+
+def test_explain_says_what_a_word_of_specs_means(ammgraph: Any) -> None:
+    code, out, _ = ammgraph("explain", "nmi")
+    assert (code, out.splitlines()[0]) == (0, f"nmi, measure: {MEASURES['nmi'].meaning}")
+    assert ammgraph("explain", "vat")[1].startswith("vat, function of a term: KL(")
 
 
 def test_explain_lists_the_codes(ammgraph: Any) -> None:

@@ -1,13 +1,24 @@
-"""`ammgraph explain`: what the code of a diagnostic or of a fault of *Health* means, from the page of all codes."""
+"""`ammgraph explain`: what a code of a diagnostic or of *Health* means, from their pages, and what a word of specs does."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from ammgraph.commands.arguments import positional
 from ammgraph.diagnostics import CODES, WARNINGS, RunError, did_you_mean
+from ammgraph.formulas.functions import FUNCTIONALS
+from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.formulas.penalties import PENALTIES
+from ammgraph.layers.activations import ACTIVATIONS
+from ammgraph.layers.initializers import INITIALIZERS
+from ammgraph.layers.norms import NORMS
+from ammgraph.layers.operations import OPERATIONS
+from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.spec.faults import FAULTS
+from ammgraph.spec.measures import MEASURES
 
 EXAMPLE = "ammgraph explain condition-mismatch"
 PAGE, FAULTS_PAGE = "docs/diagnostics.md", "docs/when-it-does-not-work.md"
@@ -35,7 +46,7 @@ def explanations(of: str = PAGE) -> dict[str, str]:
 
 
 def explain(code: str) -> str:
-    """The section of a code, which may be written as printed, `error[CODE]` or `CODE:`.
+    """The section of a code, which may be written as printed, `error[CODE]` or `CODE:`; what a word of specs means.
 
     Raises:
         RunError: there is no such code.
@@ -43,10 +54,28 @@ def explain(code: str) -> str:
     name = re.sub(r"^(?:error|warning|health)?\[(.*)\]$", r"\1", code.strip().removesuffix(":"))
     if name in FAULTS:
         return f"health: {name}\n\n{explanations(FAULTS_PAGE)[name]}"
+    if name not in CODES and (meanings := meanings_of(name)):
+        return "\n".join([*meanings, "", "The language's page, docs/language.md, has more."])
     if name not in CODES:
         hint = did_you_mean(name, [*CODES, *FAULTS]) or "`ammgraph explain` lists them"
         raise RunError(f"no diagnostic has the code `{name}`; {hint}")
     return f"{'warning' if name in WARNINGS else 'error'}[{name}]\n\n{explanations()[name]}"
+
+
+def meanings_of(word: str) -> list[str]:
+    """What a word of the language's tables means, a line for each table that has it."""
+    tables: dict[str, Mapping[str, Any]] = {
+        "function of a term": FUNCTIONALS,
+        "activation": ACTIVATIONS,
+        "objective": OBJECTIVES,
+        "penalty": PENALTIES,
+        "operation": OPERATIONS,
+        "norm": NORMS,
+        "norm of weights": WEIGHT_NORMS,
+        "distribution of initial weights": INITIALIZERS,
+        "measure": MEASURES,
+    }
+    return [f"{word}, {what}: {table[word].meaning}" for what, table in tables.items() if word in table]
 
 
 def listing() -> str:

@@ -146,8 +146,8 @@ def check_plan(folder: Path, plan: Plan, state: Mapping[str, Any]) -> None:
     if before in ("", now):
         raise RunError(f"the checkpoints in {folder} are of another run: their plan is not that of its {SPEC}")
     raise RunError(
-        f"the checkpoints in {folder} are of another plan: {SPEC}, or ammgraph itself, has changed since they were "
-        f"written. {_first_difference(before, now)}"
+        f"the checkpoints in {folder} are of another plan: {SPEC}, what `--set` says, or ammgraph itself, has "
+        f"changed since they were written. {_first_difference(before, now)}"
     )
 
 

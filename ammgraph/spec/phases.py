@@ -53,6 +53,15 @@ FactorText = Annotated[
 ]
 
 
+# Keys of a turn, as one writes them.
+_WRITTEN = {
+    "update": "update: [encoder]",
+    "games": "games: [joint]",
+    "terms": "terms: [likelihood]",
+    "draw": "draw: new",
+}
+
+
 class Phase(Model):
     """A part of training: `epochs` or `steps`, maybe with a `schedule`; or what is fitted between two of them."""
 
@@ -77,6 +86,16 @@ class Phase(Model):
         description="With `fit`: the distribution that infers these values from all training images.",
         examples=["q"],
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _turns_stand_in_its_schedule(cls, value: object) -> object:
+        for name in _WRITTEN:
+            if isinstance(value, dict) and name in value:
+                turn = ", ".join(dict.fromkeys(("update: [encoder]", _WRITTEN[name])))
+                hint = f"a phase's turns stand in its `schedule`, as in `schedule: [{{{turn}}}]`"
+                raise problem("unknown-key", f"unknown key `{name}`", at=(name,), stands_at="key", hint=hint)
+        return value
 
     @model_validator(mode="after")
     def _trains_or_fits(self) -> Self:

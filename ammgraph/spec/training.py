@@ -222,7 +222,7 @@ class Training(Model):
     @model_validator(mode="after")
     def _has_a_length(self) -> Self:
         if self.phases is None:
-            require_one_of(("epochs", "steps"), dict(self), "training")
+            require_one_of(("epochs", "steps", "phases"), dict(self), "training")
         else:
             check_phases(self.phases, dict(self))
         return self

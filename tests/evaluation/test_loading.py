@@ -107,7 +107,9 @@ def test_a_spec_that_was_edited_since_is_told_with_the_difference(tiny_run: Path
     written["games"]["joint"]["gradient_penalty"]["lambda"] = 7
     (tiny_run / "spec.json").write_text(json.dumps(written))
     before = fingerprint(tiny_run)
-    with pytest.raises(RunError, match=r"spec\.json, or ammgraph itself, has changed since .*7") as error:
+    with pytest.raises(
+        RunError, match=r"spec\.json, what `--set` says, or ammgraph itself, has changed since .*7"
+    ) as error:
         load_model(tiny_run, CPU)
     assert "The first difference: plan.txt, line " in str(error.value)
     assert fingerprint(tiny_run) == before
