@@ -266,6 +266,8 @@ def resumed_training(
         return
     with run.locked(folder):
         _go_on(folder, settings, trainer, dataset)
+        if overrides and trainer.step < trainer.last_step:
+            run.renew(folder, spec.written, plan_text(trainer.plan))
         _hand_out(trainer)
         yield Training(folder, settings, trainer, dataset)
 

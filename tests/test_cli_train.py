@@ -258,6 +258,17 @@ def test_how_often_a_run_logs_and_saves_is_kept_on_resuming(ammgraph: Run) -> No
     assert sorted(path.stem for path in Path("run/checkpoints").glob("*.pt")) == ["step-000000006", "step-000000007"]
 
 
+def test_a_run_that_was_lengthened_is_as_long_from_then_on(ammgraph: Run) -> None:
+    assert ammgraph("train", TINY, "--run-dir", "run", "--set", "training.steps=2")[0] == 0
+    assert ammgraph("train", "--resume", "run", "--set", "training.steps=4")[0] == 0
+    assert json.loads(Path("run/spec.json").read_text())["training"]["steps"] == 4
+    code, _, err = ammgraph("train", "--resume", "run")
+    assert (code, "it has trained 4 steps, and 4 are asked for" in err) == (0, True)
+    ammgraph("train", "--resume", "run", "--set", "training.steps=3")  # there is nothing to do, and nothing to record
+    assert json.loads(Path("run/spec.json").read_text())["training"]["steps"] == 4
+    assert ammgraph("evaluate", "run")[0] == 0
+
+
 # ------------------------------------------------------------------------------------------------ train --dry-run
 
 

@@ -128,6 +128,15 @@ def create(
         raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
 
 
+def renew(folder: Path, written: dict[str, Any], plan: str) -> None:
+    """Let the run be what it is asked to be from now on, as a longer one."""
+    try:
+        files.write(folder / SPEC, spec_text(written))
+        files.write(folder / PLAN, plan.encode())
+    except OSError as error:
+        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+
+
 def spec_text(written: dict[str, Any]) -> bytes:
     """A resolved spec as JSON that is YAML too: characters as they are, for YAML knows no surrogate pairs."""
     return _encoded(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
