@@ -1,4 +1,4 @@
-"""`ammgraph explain`: what a code of a diagnostic or of *Health* means, from their pages, and what a word of specs does."""
+"""`ammgraph explain`: what a code of a diagnostic or of *Health* means, by their pages, and what a word of specs is."""
 
 import re
 from collections.abc import Mapping

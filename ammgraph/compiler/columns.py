@@ -36,7 +36,7 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                         "not-a-layer",
                         f"row `{name}` is {operation} and has no `{column}`",
                         spec.source.key(*path, column),
-                        expected=", ".join(f"`{other}`" for other in ("channels", *columns)) + " alone",
+                        expected=", ".join(f"`{other}`" for other in ("channels", *columns, *learned)) + " alone",
                     )
             if "width" in columns and row.width is None:
                 yield Diagnostic(

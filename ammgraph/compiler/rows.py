@@ -260,13 +260,20 @@ def _operation_shape(
             expected=f"a divisor of {channels}",
         )
     heads = row.heads or 1
-    if does.runs is not None and (channels != does.runs * out or out % heads):
+    if does.runs is not None and channels != does.runs * out:
         return Diagnostic(
             "channels-mismatch",
-            f"row `{name}` takes {does.runs} runs of {out} channels, in {counted(heads, 'head')} of one size",
+            f"row `{name}` takes {does.runs} runs of {out} channels",
             spec.source.value(*path, "channels"),
             found=f"{channels}, from `{row.input}`",
-            expected=f"{does.runs} times `channels`, and `channels` a multiple of `heads`",
+            expected=f"{does.runs} times `channels`",
+        )
+    if does.runs is not None and out % heads:
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{name}` has {counted(heads, 'head')}, which do not divide its {out} channels",
+            spec.source.value(*path, "heads"),
+            expected=f"a divisor of {out}",
         )
     if does.size is None:
         return row.shape or (out, 1, 1)

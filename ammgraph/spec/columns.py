@@ -55,13 +55,16 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
         return Activation(name)
     if not parameter:
         raise problem("notation", f"`{name}` needs a number", expected=f"as in `{_example(name)}`")
-    number = integer_of(parameter, info, offset) if takes.whole else number_of(parameter, info, offset)
+    number = number_of(parameter, info, offset)
+    if takes.whole and number != int(number):
+        message = f"the number of `{name}` is no whole one"
+        raise problem("out-of-range", message, start=offset, end=len(text), expected=f"as in `{_example(name)}`")
     if number < 0 or (takes.positive and number == 0):
         expected = "more than 0" if takes.positive else "at least 0"
         raise problem(
             "out-of-range", f"the number of `{name}` is out of range", start=offset, end=len(text), expected=expected
         )
-    return Activation(name, number)
+    return Activation(name, int(number) if takes.whole else number)
 
 
 def _example(name: str) -> str:
