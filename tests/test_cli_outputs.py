@@ -401,6 +401,8 @@ def test_images_of_one_label_make_errors_void(ammgraph: Run) -> None:
     assert code == 0, err
     why = "void: the images have one label in all, with which everything agrees"
     assert "y/one_to_one_error void" in err
+    assert out.startswith("clustering error of y, one-to-one, by q(y|x)  void, on 60 training images\n")
+    _, out, _ = ammgraph("evaluate", "run")
     assert out.partition("\nhealth: ")[0].splitlines()[-1] == f"  {why}"
     void = [line for line in out.splitlines() if " of y" in line and " error " in f" {line} "]
     assert len(void) == 8

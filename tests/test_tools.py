@@ -37,7 +37,7 @@ def tool(name: str, *imported: str) -> Iterator[ModuleType]:
         patch.syspath_prepend(str(ROOT / "tools"))
         yield importlib.import_module(name)
     for other in (name, *imported):
-        sys.modules.pop(other)
+        sys.modules.pop(other, None)
 
 
 @pytest.fixture(scope="module")

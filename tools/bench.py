@@ -156,7 +156,7 @@ def summary(
 ) -> dict[str, Any]:
     medians = {name: statistics.median(found) for name, found in times.items()}
     peak = matrix_multiply_peak(clock=time.process_time if options.cpu_time else time.perf_counter)
-    forward = sum(cost.forward_cost(plan).values())
+    forward = sum(cost.forward_cost(plan, plan.turns).values())
     return {
         "spec": options.spec,
         "batch_size": options.batch_size,

@@ -242,7 +242,7 @@ def times(report: Report, specs: Mapping[str, int], device: str, steps: int) -> 
                     trainer.advance()
                 single = statistics.median(seconds(trainer.advance, wait) for _ in range(steps))
                 row = seconds(lambda trainer=trainer: [trainer.advance() for _ in range(steps)], wait) / steps
-                share = 3 * sum(cost.forward_cost(trainer.plan).values()) / row / peak
+                share = 3 * sum(cost.forward_cost(trainer.plan, trainer.plan.turns).values()) / row / peak
                 report.say(
                     f"batch {batch}: {1e3 * single:.2f} ms, in a row {1e3 * row:.2f} ms, {share:.1%} of the peak"
                 )

@@ -69,7 +69,7 @@ def fit_formula(plan: Plan, fit: FitPlan) -> str:
     given = ", ".join(f"{_variable(image)}_n" for image in images)
     inferred = rf"\bar{{{variable}}}_n = \mathbb{{E}}_{{{_letter(fit.to)}}}[{variable} \mid {given}]"
     spread = r"\sigma_k^2" if fit.log_variance else "1"
-    best = rf"\arg\max_{{\pi, \mu, \sigma}} \sum_n \log {mixture}"
+    best = rf"\mathrm{{argmax}}_{{\pi, \mu, \sigma}} \sum_n \log {mixture}"
     return rf"{factor} = \mathcal{{N}}(\mu_k, {spread}), \quad (\pi, \mu, \sigma) = {best}, \quad {inferred}"
 
 

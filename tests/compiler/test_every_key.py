@@ -25,6 +25,7 @@ def written(name: str) -> Any:
 WRITTEN: dict[str, Any] = written("every_key.yaml")
 # What a spec has in place of a length and a schedule.
 PHASES: dict[str, Any] = written("every_phase.yaml")
+TABLE: dict[str, Any] = {"data": {"dataset": "csv", "path": "mine.csv", "columns": ["a", "b"], "label": "kind"}}
 # What describes and decides nothing, and what only says what holds anyway.
 DESCRIBES: list[tuple[str | int, ...]] = [("notes",), ("notes", 0), ("notes", 1), ("measured",), ("measured", 0)]
 DESCRIBES += [("measured", 0, *rest) for rest in (("when",), ("when", "K"), ("unit",), ("options",))]
@@ -86,5 +87,5 @@ def test_without_a_part_of_the_phases_it_is_another_plan_or_none(path: tuple[str
 
 def test_every_key_of_the_language_stands_in_a_spec() -> None:
     keys = {key for section in SECTIONS for key in DEFINITIONS[section]["properties"]}
-    used = {step for spec in (WRITTEN, PHASES) for path in paths(spec) for step in path}
+    used = {step for spec in (WRITTEN, PHASES, TABLE) for path in paths(spec) for step in path}
     assert keys - used <= {"extends", "$schema"}
