@@ -58,8 +58,8 @@ def test_the_step_is_told_phase_by_phase_without_the_length_of_the_last() -> Non
 def test_mathematics_says_what_is_fitted() -> None:
     lines = latex(plan_of(PHASES)).splitlines()
     assert lines[lines.index("% before phase 2") + 1] == (
-        r"p(z \mid y = k) = \mathcal{N}(\mu_k, \sigma_k^2), \quad (\pi, \mu, \sigma) = \mathrm{argmax}_{\pi, \mu, \sigma} "
-        r"\sum_n \log \sum_k \pi_k \, \mathcal{N}(\bar{z}_n; \mu_k, \sigma_k^2), \quad \bar{z}_n = "
+        r"p(z \mid y = k) = \mathcal{N}(\mu_k, \sigma_k^2), \quad (\pi, \mu, \sigma) = "
+        r"\mathrm{argmax}_{\pi, \mu, \sigma} \sum_n \log \sum_k \pi_k \, \mathcal{N}(\bar{z}_n; \mu_k, \sigma_k^2), \quad \bar{z}_n = "
         r"\mathbb{E}_{q}[z \mid x_n]"
     )
     assert [line for line in lines if line.startswith("% players")] == [
