@@ -59,8 +59,8 @@ def test_mathematics_says_what_is_fitted() -> None:
     lines = latex(plan_of(PHASES)).splitlines()
     assert lines[lines.index("% before phase 2") + 1] == (
         r"p(z \mid y = k) = \mathcal{N}(\mu_k, \sigma_k^2), \quad (\pi, \mu, \sigma) = "
-        r"\mathrm{argmax}_{\pi, \mu, \sigma} \sum_n \log \sum_k \pi_k \, \mathcal{N}(\bar{z}_n; \mu_k, \sigma_k^2), \quad \bar{z}_n = "
-        r"\mathbb{E}_{q}[z \mid x_n]"
+        r"\mathrm{argmax}_{\pi, \mu, \sigma} \sum_n \log \sum_k \pi_k \, \mathcal{N}(\bar{z}_n; \mu_k, \sigma_k^2), "
+        r"\quad \bar{z}_n = \mathbb{E}_{q}[z \mid x_n]"
     )
     assert [line for line in lines if line.startswith("% players")] == [
         *[
