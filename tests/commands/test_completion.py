@@ -24,24 +24,24 @@ def completed(script: str, folder: Path, *words: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("tr",), {"train"}),
-        (("co",), {"compare", "copy", "completion"}),
-        (("train", "--tr"), {"--trials"}),
-        (("train", "--precision", ""), {"float32", "bfloat16", "float64"}),
-        (("show", "a.yaml", "--section", "g"), {"games"}),
-        (("compare", "--format", ""), {"text", "json", "csv", "latex", "html"}),
-        (("show", "amm_mnist_q"), {"amm_mnist_q1", "amm_mnist_q2"}),
-        (("completion", ""), {"bash", "zsh", "fish", "mine.yaml"}),
-        (("report", "mi"), {"mine.yaml"}),
-        (("export", "-"), {"-o", "--output", "--onnx", "--help"}),
+        (("tr",), ("train",)),
+        (("co",), ("compare", "copy", "completion")),
+        (("train", "--tr"), ("--trials",)),
+        (("train", "--precision", ""), ("float32", "bfloat16", "float64")),
+        (("show", "a.yaml", "--section", "g"), ("games",)),
+        (("compare", "--format", ""), ("text", "json", "csv", "latex", "html")),
+        (("show", "amm_mnist_q"), ("amm_mnist_q1", "amm_mnist_q2")),
+        (("completion", ""), ("bash", "zsh", "fish", "mine.yaml")),
+        (("report", "mi"), ("mine.yaml",)),
+        (("export", "-"), ("-o", "--output", "--onnx", "--help")),
     ],
     ids=" ".join,
 )
-def test_bash_completes(words: tuple[str, ...], offered: set[str], ammgraph: Run, tmp_path: Path) -> None:
+def test_bash_completes(words: tuple[str, ...], offered: tuple[str, ...], ammgraph: Run, tmp_path: Path) -> None:
     code, script, err = ammgraph("completion", "bash")
     assert (code, err) == (0, "")
     (tmp_path / "mine.yaml").touch()
-    assert completed(script, tmp_path, *words) == offered
+    assert completed(script, tmp_path, *words) == set(offered)
 
 
 def options_of(verb: str, ammgraph: Run) -> set[str]:
