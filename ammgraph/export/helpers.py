@@ -150,9 +150,10 @@ def tracked(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def statistics_kept(module: nn.Module) -> Iterator[None]:
+def statistics_kept(*modules: nn.Module) -> Iterator[None]:
     """Batch norm by batch statistics that leave the running ones as they are."""
-    norms = [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)]
+    every = [found for module in modules for found in module.modules()]
+    norms = [norm for norm in every if isinstance(norm, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -236,10 +236,11 @@ def _scores(scope: _Scope, step: Call) -> list[str]:
 
 
 def _with_statistics_kept(norms: Sequence[str], lines: list[str]) -> list[str]:
-    if not norms:
-        return lines
-    listed = norms[0] if len(norms) == 1 else f"nn.ModuleList([{', '.join(norms)}])"
-    return [f"{_INDENT}with statistics_kept({listed}):", *(f"    {line}" for line in lines)]
+    return [*_keeping(norms), *(f"    {line}" for line in lines)] if norms else lines
+
+
+def _keeping(norms: Sequence[str]) -> list[str]:
+    return call("with statistics_kept", norms, _INDENT, ":")
 
 
 def _moved(scope: _Scope, loss: LossPlan, leaf: Vat) -> list[str]:
@@ -266,10 +267,9 @@ def _moved(scope: _Scope, loss: LossPlan, leaf: Vat) -> list[str]:
         radius = f"{radius} * {scope.samples(leaf.draw)}[{text(leaf.times)}].detach()"
     noise = f"noise[{text(direction_name(step.evaluation, leaf.variable))}]"
     arguments = [function, f"{scope.samples(leaf.draw)}[{text(leaf.variable)}]", noise, radius, number(leaf.xi)]
-    end = call(
-        f"{_result(scope, f'{formula_text(leaf)} {leaf.draw}')} = {FUNCTIONALS['vat'].torch}", arguments, _INDENT
-    )
-    return ["", *lines, "", *_with_statistics_kept(_norms(scope, step), end)]
+    result, norms = _result(scope, f"{formula_text(leaf)} {leaf.draw}"), _norms(scope, step)
+    end = call(f"{result} = {FUNCTIONALS['vat'].torch}", arguments, f"{_INDENT}    " if norms else _INDENT)
+    return ["", *lines, "", *(_keeping(norms) if norms else []), *end]
 
 
 def _posterior(scope: _Scope, score: ScorePlan) -> list[str]:

@@ -211,7 +211,8 @@ def each(x: Tensor, size: int) -> Tensor:
 
 def every_value(size: int, examples: int, like: Tensor) -> Tensor:
     """All K one-hot vectors for each of B examples, (B K, K, 1, 1), of the kind of `like`."""
-    return torch.eye(size, dtype=like.dtype, device=like.device).repeat(examples, 1)[:, :, None, None]
+    values = torch.eye(size, dtype=like.dtype, device=like.device)
+    return values.repeat(examples, 1)[:, :, None, None]
 
 
 def weighted(probabilities: Tensor, x: Tensor) -> Tensor:
@@ -241,7 +242,8 @@ def pull_away(f: Tensor) -> Tensor:
         Zhao et al., Energy-Based Generative Adversarial Networks, arXiv:1609.03126.
     """
     f = F.normalize(f.flatten(1).to(torch.promote_types(f.dtype, torch.float32)), dim=1)
-    squares = (f[:, None] * f).sum(2).square()  # no product of matrices, which autocast would round
+    # No product of matrices, which autocast would round.
+    squares = (f[:, None] * f).sum(2).square()
     pairs = squares.sum() - squares.diagonal().sum()
     return pairs / max(1, len(f) * (len(f) - 1))
 
@@ -254,13 +256,15 @@ def affinity(f: Tensor, n: int = 1) -> Tensor:
     Reference:
         Kilinc & Uysal, Learning Latent Representations in Neural Networks for Clustering, arXiv:1702.08648.
     """
-    a = torch.relu(f.flatten(1).to(torch.promote_types(f.dtype, torch.float32))).unflatten(1, (n, -1))
+    exact = f.flatten(1).to(torch.promote_types(f.dtype, torch.float32))
+    a = torch.relu(exact).unflatten(1, (n, -1))
     return _beside_the_diagonal((a[:, :, :, None] * a[:, :, None]).sum(0)).mean()
 
 
 def balance(f: Tensor, n: int = 1) -> Tensor:
     """(sum V - tr V) / ((k - 1) tr V), V = v'v, v = sum a^2 over the batch: 1 where all k are active alike."""
-    a = torch.relu(f.flatten(1).to(torch.promote_types(f.dtype, torch.float32))).unflatten(1, (n, -1))
+    exact = f.flatten(1).to(torch.promote_types(f.dtype, torch.float32))
+    a = torch.relu(exact).unflatten(1, (n, -1))
     v = a.square().sum(0)
     return _beside_the_diagonal(v[:, :, None] * v[:, None]).mean()
 
@@ -280,7 +284,13 @@ def unit(g: Tensor) -> Tensor:
     return scaled / norm.view(-1, *[1] * (g.dim() - 1))
 
 
-def vat(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, radius: Tensor | float, xi: float) -> Tensor:
+def vat(
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    u: Tensor,
+    radius: Tensor | float,
+    xi: float,
+) -> Tensor:
     """f(x + r), r = radius g / ||g||, g the gradient of f at x + xi u / ||u||; r a constant.
 
     Args:

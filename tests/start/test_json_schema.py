@@ -210,6 +210,7 @@ def test_the_schema_refuses_nothing_that_the_compiler_takes(path: PLACES) -> Non
 SAID_BY_THE_SCHEMA = {"unknown-key", "missing-key", "wrong-type", "unknown-value", "out-of-range", "bad-name"}
 # Wrong specs that a schema takes: what is wrong is a relation between sections, or shows in arithmetic or merging.
 NOT_EXPRESSIBLE = {
+    "measured_beyond_its_unit",
     "average_that_is_not_kept",  # `evaluation.weights` against `training.ema`
     "data_path_missing",  # in a spec that extends, the path may be inherited
     "game_of_unknown_players",  # a weight of 0 within a text
