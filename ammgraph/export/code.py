@@ -4,6 +4,7 @@ import builtins
 import keyword
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from torch import nn
 
@@ -88,19 +89,47 @@ def text(value: str) -> str:
 
 def call(head: str, arguments: Sequence[str], indent: str, tail: str = "") -> list[str]:
     """`head(a, b)tail` on one line if it fits, else an argument a line."""
-    return _listed(f"{indent}{head}(", arguments, f"){tail}", indent)
+    return listed(f"{indent}{head}(", arguments, f"){tail}", indent)
 
 
 def returned(pairs: Mapping[str, str], indent: str) -> list[str]:
     """`return {"a": value, "b": value}` on one line if it fits, else an entry a line."""
-    return _listed(f"{indent}return {{", [f"{text(name)}: {value}" for name, value in pairs.items()], "}", indent)
+    return listed(f"{indent}return {{", [f"{text(name)}: {value}" for name, value in pairs.items()], "}", indent)
 
 
-def _listed(head: str, parts: Sequence[str], tail: str, indent: str) -> list[str]:
+def listed(head: str, parts: Sequence[str], tail: str, indent: str) -> list[str]:
+    """`head a, b tail` on one line if it fits, else a part a line, and of a call that does not fit an argument."""
     line = f"{head}{', '.join(parts)}{tail}"
     if len(line) <= WIDTH:
         return [line]
-    return [head, *(f"{indent}    {part}," for part in parts), f"{indent}{tail}"]
+    deeper = f"{indent}    "
+    return [head, *(row for part in parts for row in _part(part, deeper)), f"{indent}{tail}"]
+
+
+def _part(part: str, indent: str) -> list[str]:
+    line = f"{indent}{part},"
+    if len(line) <= WIDTH or not is_call(part):
+        return [line]
+    helper, _, rest = part.partition("(")
+    return call(helper, arguments_of(rest), indent, ",")
+
+
+def is_call(code: str) -> bool:
+    """Whether it is one call of a function, `normal_log(a, b)`, `torch.mean(a)`."""
+    helper, _, rest = code.partition("(")
+    depths = list(accumulate((character in "([") - (character in ")]") for character in rest))
+    named = all(name.isidentifier() for name in helper.split("."))
+    return named and depths.index(-1) == len(rest) - 1 if -1 in depths else False
+
+
+def arguments_of(rest: str) -> list[str]:
+    """`a, b(c, d))` -> `a`, `b(c, d)`."""
+    found, depth = [""], 0
+    for character in rest.removesuffix(")"):
+        depth += (character in "([") - (character in ")]")
+        found += [""] if character == "," and depth == 0 else []
+        found[-1] += "" if character == "," and depth == 0 else character
+    return [argument.strip() for argument in found]
 
 
 def commented(line: str, comment: str) -> list[str]:

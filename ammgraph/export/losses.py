@@ -3,10 +3,21 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from ammgraph.export.calls import Call, Function, moved_call, pass_call, posteriors, score_calls, scoring_calls
-from ammgraph.export.code import TAKEN, WIDTH, Names, call, docstring, number, spelling, text
+from ammgraph.export.code import (
+    TAKEN,
+    WIDTH,
+    Names,
+    arguments_of,
+    call,
+    docstring,
+    is_call,
+    listed,
+    number,
+    spelling,
+    text,
+)
 from ammgraph.export.densities import Densities
 from ammgraph.export.enumeration import Every
 from ammgraph.export.model import Posterior, turn_names
@@ -230,7 +241,9 @@ def _scores(scope: _Scope, step: Call) -> list[str]:
     inputs = inputs or [f"examples(self, {_count(scope, draw)})"]
     lines = _method(scope, step, results, inputs)
     if len(lines[0]) > WIDTH:
-        lines = [*_method(scope, step, "scored", inputs), f"{_INDENT}{results} = scored"]
+        line = f"{_INDENT}{results} = scored"
+        unpacked = listed(f"{_INDENT}(", results.split(", "), ") = scored", _INDENT) if len(line) > WIDTH else [line]
+        lines = [*_method(scope, step, "scored", inputs), *unpacked]
     kept = any(found.evaluation.name == step.evaluation and found.kept for found in scope.turn.passes_of("asked"))
     return _with_statistics_kept(_norms(scope, step) if kept else _repeated_norms(scope, step), lines)
 
@@ -287,7 +300,9 @@ def _posterior(scope: _Scope, score: ScorePlan) -> list[str]:
 def _closed_call(head: str, inner: str) -> list[str]:
     """`head` and a call, on one line or with an argument a line."""
     helper, _, rest = inner.partition("(")
-    return [head + inner] if len(head + inner) <= WIDTH else call(f"{head.strip()} {helper}", _arguments(rest), _INDENT)
+    return (
+        [head + inner] if len(head + inner) <= WIDTH else call(f"{head.strip()} {helper}", arguments_of(rest), _INDENT)
+    )
 
 
 def _densities(scope: _Scope, loss: LossPlan) -> Densities:
@@ -381,40 +396,26 @@ def _summands(value: Expression) -> tuple[float, tuple[Expression, ...]]:
 
 
 def _closed(head: str, inner: str) -> list[str]:
-    """`head(inner)` on one line, or on three."""
+    """`head(inner)` on one line, on three, or a factor or an argument of it a line."""
     line, deeper = f"{head}({inner})", f"{_INDENT}    "
     if len(line) <= WIDTH:
         return [line]
-    helper, _, rest = inner.partition("(")
-    body = (
-        call(helper, _arguments(rest), deeper) if _is_call(inner) and len(deeper + inner) > WIDTH else [deeper + inner]
-    )
+    first, *factors = inner.split(" * ")
+    body = [deeper + inner]
+    if len(body[0]) > WIDTH and is_call(inner):
+        helper, _, rest = inner.partition("(")
+        body = call(helper, arguments_of(rest), deeper)
+    elif len(body[0]) > WIDTH:
+        body = [deeper + first, *(f"{deeper}* {factor}" for factor in factors)]
     return [f"{head}(", *body, f"{_INDENT})"]
-
-
-def _is_call(code: str) -> bool:
-    """Whether it is one call of a helper, `normal_log(a, b)`."""
-    helper, _, rest = code.partition("(")
-    depths = list(accumulate((character in "([") - (character in ")]") for character in rest))
-    return helper.isidentifier() and depths.index(-1) == len(rest) - 1 if -1 in depths else False
-
-
-def _arguments(listed: str) -> list[str]:
-    """`a, b(c, d))` -> `a`, `b(c, d)`."""
-    found, depth = [""], 0
-    for character in listed.removesuffix(")"):
-        depth += (character in "([") - (character in ")]")
-        found += [""] if character == "," and depth == 0 else []
-        found[-1] += "" if character == "," and depth == 0 else character
-    return [argument.strip() for argument in found]
 
 
 def _on_lines(line: str) -> list[str]:
     """`... torch.mean(value)`, or `... functional(value).sum()` of a pooled value, on one line, or on three."""
     if len(line) <= WIDTH:
         return [line]
-    if (one := re.fullmatch(r"(.*?[ -])(\w+)\((.*\))", line)) and _is_call(f"{one[2]}({one[3]}"):
-        return call(one[1].removeprefix(_INDENT) + one[2], _arguments(one[3]), _INDENT)
+    if (one := re.fullmatch(r"(.*?[ -])(\w+)\((.*\))", line)) and is_call(f"{one[2]}({one[3]}"):
+        return call(one[1].removeprefix(_INDENT) + one[2], arguments_of(one[3]), _INDENT)
     if pooled := re.fullmatch(r"([^(]*\()(.*)(\)\.sum\(\))", line):
         return [pooled[1], f"{_INDENT}    {pooled[2]}", f"{_INDENT}{pooled[3]}"]
     head, _, value = line.removesuffix(")").partition("torch.mean(")

@@ -8,7 +8,7 @@ from ammgraph import __version__
 from ammgraph.data.vectors import Scaling
 from ammgraph.export import helpers
 from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls, scoring_calls
-from ammgraph.export.code import class_names, docstring, number, text
+from ammgraph.export.code import class_names, docstring, listed, number, text
 from ammgraph.export.losses import critic_calls, losses_code, posterior_code
 from ammgraph.export.model import (
     askings,
@@ -123,8 +123,8 @@ def _noise_code(plan: Plan) -> list[str]:
     ]
     for site in sites.values():
         sizes = ", ".join(map(str, site.shape)) + ("," if len(site.shape) == 1 else "")
-        entry = f'"{site.kind}", {site.batch}, ({sizes}), {number(site.dropout)}'
-        lines.append(f"    {text(site.name)}: ({entry}),")
+        entry = [text(site.kind), str(site.batch), f"({sizes})", number(site.dropout)]
+        lines += listed(f"    {text(site.name)}: (", entry, "),", "    ")
     return [*lines, "}"]
 
 
