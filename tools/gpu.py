@@ -107,8 +107,7 @@ def main() -> None:
     with report.stage("machine"):
         machine(report, options.device)
     with report.stage("tests"):
-        tests = ["tests/train/test_syncs.py", "-k", "cuda", "-p", "no:cacheprovider", "-n", "0"]
-        words = [sys.executable, "-m", "pytest", *(tests if has("xdist") else tests[:-2])]
+        words = [sys.executable, "-m", "pytest", "tests/train/test_syncs.py", "-k", "cuda", "-p", "no:cacheprovider"]
         report.keep("tests", report.command(words, min(110, report.left / 4)))
     with report.stage("agreement"):
         for name in [name for name in specs if name != "amm_mnist_pairs"]:
@@ -161,13 +160,6 @@ def _platform(tag: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ there
-
-
-def has(module: str) -> bool:
-    """Whether a module can be imported."""
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
 
 
 def machine(report: Report, device: str) -> None:
