@@ -145,6 +145,12 @@ def test_every_room_has_its_place_in_the_street() -> None:
     assert {room_of(path) for path in MODULES} - {"__init__"} <= set(ORDER)
 
 
+def test_the_compiler_s_page_says_what_each_of_its_modules_decides() -> None:
+    page = (PACKAGE / "compiler" / "README.md").read_text(encoding="utf-8")
+    modules = {path.name for path in (PACKAGE / "compiler").glob("*.py")} - {"__init__.py", "compile.py"}
+    assert set(re.findall(r"`(\w+\.py)`", page.partition("The frozen result")[0].partition("|---|")[2])) == modules
+
+
 @pytest.mark.parametrize(
     "path",
     [p for p in MODULES if room_of(p) in TORCH_FREE or (room_of(p) == "commands" and p.stem not in HEAVY_COMMANDS)],
