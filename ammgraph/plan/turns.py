@@ -181,6 +181,27 @@ class TurnPlan:
         """The loss of that name."""
         return next(loss for loss in self.losses if loss.name == name)
 
+    @cached_property
+    def walks(self) -> tuple[tuple[ObjectivePlan, ...], ...]:
+        """The objectives through samples, those together whose gradients one backward pass takes."""
+        walks: list[list[ObjectivePlan]] = []
+        for new in (objective for objective in self.objectives if objective.through == "samples"):
+            walk = next((found for found in walks if all(self._agree(new, other) for other in found)), None)
+            if walk is None:
+                walks.append([new])
+            else:
+                walk.append(new)
+        return tuple(map(tuple, walks))
+
+    def _agree(self, one: ObjectivePlan, other: ObjectivePlan) -> bool:
+        """Whether one backward pass of both gives no network the gradient of a loss that does not train it."""
+        both = {*one.networks, *other.networks}
+        return all(
+            both & {network for network, _ in self.loss(name).paths} <= {*objective.networks}
+            for objective in (one, other)
+            for name in objective.losses
+        )
+
     @property
     def minimised(self) -> tuple[tuple[LossPlan, str], ...]:
         """Every loss with every network that minimises it."""

@@ -90,17 +90,26 @@ def take_turn(
         _play(now, owner, draws, gradients, reached, values)
     for objective, ends in reached.items():
         ends += [terms[name] for name in objective.losses if name in terms]
-    reached = {objective: ends for objective, ends in reached.items() if ends}  # a term whose weight is 0 has none
-    while reached:
-        objective, ends = reached.popitem()
-        samples, cotangents = map(list, zip(*ends, strict=True))
-        flat = now.parameters(objective.networks)
-        found = torch.autograd.grad(samples, flat, cotangents, retain_graph=bool(reached), allow_unused=True)
-        _add(now, gradients, objective, found)
+    _pull_through(now, reached, gradients)
     for objective in now.objectives("passes"):
         _between(now, objective, draws, gradients, values)
     values |= _still(now, gradients) | gradient_norms(gradients)
     return Outcome(gradients, {name: value.detach() for name, value in values.items()})
+
+
+def _pull_through(now: _Moment, reached: Mapping[ObjectivePlan, Reached], gradients: Gradients) -> None:
+    """From what samples and terms got to the networks behind them, in one backward pass where objectives allow it."""
+    walks = [[(objective, reached[objective]) for objective in walk] for walk in now.turn.walks]
+    walks = [walk for walk in walks if any(ends for _, ends in walk)]  # a term whose weight is 0 has no ends
+    while walks:
+        walk = walks.pop()
+        objectives = [objective for objective, _ in walk]
+        networks = list(dict.fromkeys(name for objective in objectives for name in objective.networks))
+        samples, cotangents = map(list, zip(*(end for _, ends in walk for end in ends), strict=True))
+        found = torch.autograd.grad(
+            samples, now.parameters(networks), cotangents, retain_graph=bool(walks), allow_unused=True
+        )
+        _add(now, gradients, [name for objective in objectives for name in objective.losses], networks, found)
 
 
 def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
@@ -305,7 +314,7 @@ def _play(
     found, ends = pull_back(passes, parameters, total, list(sides.values()), penalties)
     weighed = [_weighing(side, supports, weights) for side in sides.values()]
     if learns is not None:
-        _add(now, gradients, learns, found)
+        _add(now, gradients, learns.losses, learns.networks, found)
     for objective, more, others in zip(sides, ends, weighed, strict=True):
         reached[objective].extend([*more, *others])
 
@@ -381,7 +390,8 @@ def _between(
         leaves: Leaves | None = {Slope("", place): _slope_between(now, passes[place], draws)} if due else None
         total = _weighted(loss, leaves, now, values)
         if total.requires_grad:  # else the slope of the logit is the same whatever the weights
-            _add(now, gradients, objective, torch.autograd.grad(total, parameters, materialize_grads=True))
+            slopes = torch.autograd.grad(total, parameters, materialize_grads=True)
+            _add(now, gradients, objective.losses, objective.networks, slopes)
 
 
 def _slope_between(now: _Moment, found: PassPlan, draws: Mapping[str, Draw]) -> Tensor:
@@ -398,20 +408,22 @@ def _slope_between(now: _Moment, found: PassPlan, draws: Mapping[str, Draw]) -> 
     return norms(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
 
 
-def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Sequence[Tensor | None]) -> None:
-    """Add one objective's gradients, listed for all its networks, to those of each network."""
+def _add(
+    now: _Moment, gradients: Gradients, losses: Sequence[str], networks: Sequence[str], found: Sequence[Tensor | None]
+) -> None:
+    """Add the gradients of a sum of losses, listed for all of these networks, to those of each network."""
     rest = iter(found)
-    for name in objective.networks:
+    for name in networks:
         owned = now.parameters([name])
         new = [next(rest) for _ in owned]
         if not owned:
             continue
         if all(gradient is None for gradient in new):
-            if not all(now.turn.loss(loss).weight(now.epoch) for loss in objective.losses):
+            reaching = [loss for loss in map(now.turn.loss, losses) if name in dict(loss.paths)]
+            if not all(loss.weight(now.epoch) for loss in reaching):
                 continue  # what reaches it weighs 0 now
             raise RunError(
-                f"no gradient of {', '.join(objective.losses)} reaches `{name}`, although the plan has a path; "
-                "this is a bug"
+                f"no gradient of {', '.join(losses)} reaches `{name}`, although the plan has a path; this is a bug"
             )
         filled = [torch.zeros_like(p) if g is None else g for p, g in zip(owned, new, strict=True)]
         gradients[name] = list(torch._foreach_add(gradients[name], filled)) if name in gradients else filled
