@@ -421,11 +421,8 @@ def _following(folder: Path | None, settings: RunOptions, trainer: Trainer, data
 
 
 def training_device(name: str) -> torch.device:
-    """The device, set for training: matrix products may use TensorFloat-32."""
-    device = run.choose_device(name)
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    return device
+    """The device."""
+    return run.choose_device(name)
 
 
 def _folder(path: PathLike | None) -> Path | None:

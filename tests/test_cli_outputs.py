@@ -296,7 +296,7 @@ def test_strange_metrics_are_left_out_and_no_bug(ammgraph: Run, copied: Path) ->
         ("seed", 2**63, "`seed`: Input should be less than"),
         ("log_every", 0, "`log_every`: Input should be greater than or equal to 1"),
         ("checkpoint_seconds", -1, "`checkpoint_seconds`: Input should be greater than or equal to 0"),
-        ("precision", "\x1b[2J", "`precision`: Input should be 'float32', 'bfloat16' or 'float64'"),
+        ("precision", "\x1b[2J", "`precision`: Input should be 'float32', 'tf32', 'bfloat16' or 'float64'"),
         ("command", None, "`command`: Input should be a valid string"),
     ],
 )

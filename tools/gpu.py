@@ -107,7 +107,8 @@ def main() -> None:
     with report.stage("machine"):
         machine(report, options.device)
     with report.stage("tests"):
-        words = [sys.executable, "-m", "pytest", "tests/train/test_syncs.py", "-k", "cuda", "-p", "no:cacheprovider"]
+        files = [f"tests/train/{name}.py" for name in ("test_syncs", "test_graphs")]
+        words = [sys.executable, "-m", "pytest", *files, "-k", "cuda", "-p", "no:cacheprovider"]
         report.keep("tests", report.command(words, min(110, report.left / 4)))
     with report.stage("agreement"):
         for name in [name for name in specs if name != "amm_mnist_pairs"]:
@@ -227,18 +228,23 @@ def times(report: Report, specs: Mapping[str, int], device: str, steps: int) -> 
     report.say(f"bfloat16 products: {peak / 1e12:.3g} T multiply-adds/s")
     report.keep("peak", peak)
     for name, batch in specs.items():
-        for precision in ("float32", "bfloat16"):
-            with report.stage(f"times/{name}/{precision}"):
+        kinds = [("float32", True), ("tf32", True), ("bfloat16", True), ("bfloat16", False)]
+        for precision, captured in kinds if device == "cuda" else [("float32", False), ("bfloat16", False)]:
+            how = precision + (" captured" if captured else "")
+            with report.stage(f"times/{name}/{how}"):
                 trainer = trainer_of(name, batch, device, precision)
+                trainer.graphs = trainer.graphs if captured else None
                 for _ in range(5 if steps > 5 else 1):
                     trainer.advance()
+                if trainer.graphs is not None and trainer.graphs.problem:
+                    report.say(f"not captured: {trainer.graphs.problem}")
                 single = statistics.median(seconds(trainer.advance, wait) for _ in range(steps))
                 row = seconds(lambda trainer=trainer: [trainer.advance() for _ in range(steps)], wait) / steps
                 share = 3 * sum(cost.forward_cost(trainer.plan, trainer.plan.turns).values()) / row / peak
                 report.say(
                     f"batch {batch}: {1e3 * single:.2f} ms, in a row {1e3 * row:.2f} ms, {share:.1%} of the peak"
                 )
-                report.keep(f"times/{name}/{precision}", {"step": single, "in a row": row, "share of peak": share})
+                report.keep(f"times/{name}/{how}", {"step": single, "in a row": row, "share of peak": share})
 
 
 def seconds(run: Callable[[], object], wait: Callable[[], None]) -> float:

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,19 @@ def epoch(options: argparse.Namespace) -> dict[str, Any]:
     plan = compile_spec(load_spec(options.spec, [f"training.batch_size={options.batch_size}", *options.set]))
     dataset = load_data(plan.data, options.data_dir)
     trainer = Trainer(plan, dataset, 0, torch.device("cpu"), options.precision)
-    spent, batches = [0.0], trainer.feed.batches
+    spent = [0.0]
 
-    def timed(*arguments: Any) -> Any:
-        started = time.perf_counter()
-        found = batches(*arguments)
-        spent[0] += time.perf_counter() - started
-        return found
+    def timed(part: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            found = part(*arguments)
+            spent[0] += time.perf_counter() - started
+            return found
 
-    trainer.feed.batches = timed  # type: ignore[method-assign]
+        return run
+
+    feed = trainer.feed
+    feed.positions, feed.records = timed(feed.positions), timed(feed.records)  # type: ignore[method-assign]
     started = time.perf_counter()
     for _ in range(trainer.steps_per_epoch):
         trainer.advance()

@@ -47,7 +47,8 @@ class TrainOptions(OfData, OfSpec, Source):
         "a few steps that leave no file: gradients, memory and time measured; absent data are made up"
     )
     precision: "Precision | None" = option(
-        "of the arithmetic (default: float32)", choices=("float32", "bfloat16", "float64")
+        "of the arithmetic (default: float32); tf32: float32 whose products an NVIDIA GPU rounds to 10 bits",
+        choices=("float32", "tf32", "bfloat16", "float64"),
     )
     log_every: int | None = option("steps between two lines (default: 50)", type=kinds.positive, metavar="STEPS")
     checkpoint_seconds: float | None = option(

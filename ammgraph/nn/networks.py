@@ -3,7 +3,8 @@
 Axes: B batch, C channels, H height, W width. Every tensor is B x C x H x W; a vector of n is B x n x 1 x 1.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
@@ -212,6 +213,14 @@ class Network(nn.Module):
         if plan.upsample is not None:
             x = function(UPSAMPLES[plan.upsample.kind])(x, scale_factor=plan.upsample.size)
         values[plan.name] = x
+
+
+@contextmanager
+def without_graph() -> Iterator[None]:
+    """No gradient; and autocast forgets the weights that it has cast meanwhile, which have none either."""
+    with torch.no_grad():
+        yield
+    torch.clear_autocast_cache()
 
 
 def raw(row: str) -> str:

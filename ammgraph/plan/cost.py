@@ -15,9 +15,9 @@ from ammgraph.plan.turns import TurnPlan
 from ammgraph.spec.schema import Spec
 
 LARGEST_MEMORY = 1 << 43  # bytes: more than one machine has for a step; `train` asks the machine at hand
-Precision: TypeAlias = Literal["float32", "bfloat16", "float64"]
-_WEIGHT_BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 4, "float64": 8}
-_ACTIVATION_BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "float64": 8}
+Precision: TypeAlias = Literal["float32", "tf32", "bfloat16", "float64"]
+_WEIGHT_BYTES: dict[Precision, int] = {"float32": 4, "tf32": 4, "bfloat16": 4, "float64": 8}
+_ACTIVATION_BYTES: dict[Precision, int] = {"float32": 4, "tf32": 4, "bfloat16": 2, "float64": 8}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Optimizers of a plan's networks: how each is made, and what one remembers when a run goes on."""
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -9,10 +10,11 @@ from ammgraph.plan.networks import NetworkPlan
 
 def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
     """One state for each network (R21); the learning rate is set before every update."""
-    how = plan.optimizer
-    made: torch.optim.Optimizer = getattr(torch.optim, how.function)(
-        parameters, how.learning_rate.at(0), **how.arguments
-    )
+    how, of = plan.optimizer, getattr(torch.optim, plan.optimizer.function)
+    on_cuda = bool(parameters) and parameters[0].device.type == "cuda"
+    # Its count of steps is then the device's too, as a captured graph needs it.
+    capturable = {"capturable": True} if on_cuda and "capturable" in inspect.signature(of).parameters else {}
+    made: torch.optim.Optimizer = of(parameters, how.learning_rate.at(0), **how.arguments, **capturable)
     return made
 
 

@@ -4,8 +4,8 @@ The chain rule is cut at a discriminator's logits and at the samples that it rea
 and the discriminator's parameters (`ammgraph.train.legs`), samples -> the parameters of the networks that drew them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from ammgraph.nn.enumeration import aligned, aligned_distribution, bayes_distrib
 from ammgraph.nn.functions import function, weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
-from ammgraph.nn.networks import Mode, raw
+from ammgraph.nn.networks import Mode, raw, without_graph
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, FromNetwork, ScorePlan
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import Plan
@@ -55,7 +55,7 @@ class _Moment:
     plan: Plan
     turn: TurnPlan
     noise: Tensors
-    epoch: float
+    weights: Mapping[str, float | Tensor]  # of the losses that do not weigh 0
     step: int
 
     def parameters(self, networks: Sequence[str]) -> list[Tensor]:
@@ -66,7 +66,15 @@ class _Moment:
 
 
 def take_turn(
-    model: Model, plan: Plan, turn: TurnPlan, data: Mapping[str, Tensors], noise: Tensors, epoch: float, step: int = 0
+    model: Model,
+    plan: Plan,
+    turn: TurnPlan,
+    data: Mapping[str, Tensors],
+    noise: Tensors,
+    epoch: float,
+    step: int = 0,
+    *,
+    weights: Mapping[str, float | Tensor] | None = None,
 ) -> Outcome:
     """The gradients of one turn, all taken at the same point (Algorithm 1).
 
@@ -78,8 +86,11 @@ def take_turn(
         noise: random tensors by site, every site of the turn that is due at this step.
         epoch: for weights that change with time.
         step: for penalties that are not taken in every step.
+        weights: those of the losses that do not weigh 0, by name, in place of what they are at `epoch`.
     """
-    now = _Moment(model, plan, turn, noise, epoch, step)
+    if weights is None:
+        weights = {loss.name: loss.weight(epoch) for loss in turn.losses if loss.weight(epoch)}
+    now = _Moment(model, plan, turn, noise, weights, step)
     values: dict[str, Tensor] = {}
     asked: Asked = {}
     draws = _draw(now, data, asked, values)
@@ -151,13 +162,12 @@ def _terms(
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for term in map(now.plan.term, now.turn.terms):
         loss = now.turn.loss(f"{term.name}/value")
-        weight = loss.weight(now.epoch)
-        if not weight:
+        if loss.name not in now.weights:
             values[loss.name] = next(now.model.parameters()).new_zeros(())
             continue
         leaves: Leaves = {leaf: _leaf(now, term, leaf, draws, asked) for leaf in loss.leaves}
         values[loss.name] = value(loss.value, leaves)
-        found[loss.name] = values[loss.name], torch.full_like(values[loss.name], weight)
+        found[loss.name] = values[loss.name], torch.ones_like(values[loss.name]) * now.weights[loss.name]
     return found
 
 
@@ -256,7 +266,7 @@ def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[st
         given = [row for row in found.rows if row in values]
         rest = [row for row in found.rows if row not in given]
         mode = Mode.FROZEN if found.kept else Mode.TRAIN
-        with _without_graph() if found.stopped else nullcontext():
+        with without_graph() if found.stopped else nullcontext():
             network.compute(rest, values, batch, now.noise, evaluation.name, mode, found.raw)
             computed: dict[str, Tensor] = {}
             for row in given:
@@ -265,14 +275,6 @@ def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[st
                 computed |= {name: own[name] for name in (row, raw(row)) if name in own}
         values |= computed
     return values
-
-
-@contextmanager
-def _without_graph() -> Iterator[None]:
-    """No gradient; and autocast forgets the weights that it has cast meanwhile, which have none either."""
-    with torch.no_grad():
-        yield
-    torch.clear_autocast_cache()
 
 
 def _play(
@@ -362,7 +364,7 @@ def _weighted(loss: LossPlan, leaves: Leaves | None, now: _Moment, values: dict[
         return values[loss.name]
     found = value(loss.value, leaves)
     values[loss.name] = found if loss.every == 1 else loss.every * found
-    return loss.weight(now.epoch) * found
+    return now.weights.get(loss.name, 0.0) * found
 
 
 def _accuracy(game: GamePlan, passes: Sequence[Pass], supports: Mapping[Support, Tensor]) -> Tensor:
@@ -420,7 +422,7 @@ def _add(
             continue
         if all(gradient is None for gradient in new):
             reaching = [loss for loss in map(now.turn.loss, losses) if name in dict(loss.paths)]
-            if not all(loss.weight(now.epoch) for loss in reaching):
+            if not all(loss.name in now.weights for loss in reaching):
                 continue  # what reaches it weighs 0 now
             raise RunError(
                 f"no gradient of {', '.join(losses)} reaches `{name}`, although the plan has a path; this is a bug"

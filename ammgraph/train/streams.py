@@ -4,7 +4,7 @@ Streams never share a generator: adding a metric, another evaluation or another 
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ def stream_seed(seed: int, purpose: str, index: int = 0) -> int:
     """The seed of one stream of a run: independent of every other purpose and index."""
     words = np.random.SeedSequence([seed, PURPOSES.index(purpose), index]).generate_state(2)
     return int(words[0]) << 31 ^ int(words[1])
+
+
+Positions: TypeAlias = dict[str, Tensor]  # of records, by the sampler that draws them
 
 
 class Feed:
@@ -84,12 +87,23 @@ class Feed:
 
     def batches(self, turn: TurnPlan) -> dict[str, dict[str, Tensor]]:
         """The next batch of every draw of a turn, this process's part of it."""
+        return self.records(self.positions(turn))
+
+    def positions(self, turn: TurnPlan) -> Positions:
+        """Which records the next batch of every draw of a turn is made of, this process's part of it."""
+        return {
+            name: self._ranks.part(next(sampler), [draw.batch_size])
+            for (name, sampler), (draw, origin) in zip(self._samplers.items(), self._origins, strict=True)
+            if _takes(turn, draw, origin)
+        }
+
+    def records(self, positions: Positions) -> dict[str, dict[str, Tensor]]:
+        """Draw -> variable -> tensor, of the records at these positions."""
         found: dict[str, dict[str, Tensor]] = {}
-        for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
-            if _takes(turn, draw, origin):
-                indices = self._ranks.part(next(sampler), [draw.batch_size])
+        for name, (draw, origin) in zip(self._samplers, self._origins, strict=True):
+            if name in positions:
                 found.setdefault(draw.name, {}).update(
-                    record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, indices)
+                    record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, positions[name])
                 )
         return found
 
@@ -126,7 +140,7 @@ class Noise:
         self._plan, self._device, self._dtype, self._ranks = plan, device, dtype, ranks
         # Every run has the first four; a later one only if its plan draws from it.
         later = {site.stream for turn in plan.turns for site in turn.sites if site.stream == "perturbation"}
-        self._generators = {
+        self.generators = {
             stream: torch.Generator(device).manual_seed(stream_seed(seed, stream))
             for stream in ("prior", "sample", "dropout", "penalty", *later)
         }
@@ -139,7 +153,7 @@ class Noise:
         for site in turn.sites:
             if step % site.every or site.name in known:
                 continue
-            drawn = draw_noise(site, self._generators[site.stream], self._device, self._dtype)
+            drawn = draw_noise(site, self.generators[site.stream], self._device, self._dtype)
             evaluation = site.name.rpartition("/")[0]
             if evaluation not in whole:  # what is at no draw's samples is every process's own
                 drawn = self._ranks.part(drawn, joined.get(evaluation, [site.batch]))
@@ -148,7 +162,7 @@ class Noise:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Where every generator stands."""
-        return {stream: generator.get_state() for stream, generator in self._generators.items()}
+        return {stream: generator.get_state() for stream, generator in self.generators.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on where the noise that gave `state` stood.
@@ -156,7 +170,7 @@ class Noise:
         Raises:
             RunError: a generator's state is of another kind of device, or of no generator.
         """
-        for stream, generator in self._generators.items():
+        for stream, generator in self.generators.items():
             restore(generator, state[stream])
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from ammgraph.plan.turns import FitPlan
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train import memory
+from ammgraph.train.act import Act, Moment, use_arithmetic
 from ammgraph.train.fitting import Columns, inferred, mixture_columns, set_columns
-from ammgraph.train.optimizers import laid_out_as, load_slots, optimizer_of, slots
+from ammgraph.train.graphs import CudaGraphs, Graphs
+from ammgraph.train.optimizers import load_slots, optimizer_of, slots
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.stages import Stage, at_step, stages_of
-from ammgraph.train.step import Outcome, gradient_norms, take_turn
 from ammgraph.train.streams import Feed, Noise, initial_model, stream_seed
 
 Evaluate = Callable[[Model], dict[str, Any]]
@@ -50,6 +51,7 @@ class Trainer:
     ) -> None:
         self.plan, self.seed, self.device, self.precision, self.ranks = plan, seed, device, precision, ranks
         self._part = shard(plan, ranks.size)
+        use_arithmetic(device, precision)
         if device.type == "cpu":
             memory.keep_pages()
         dtype = dtype_of(precision)
@@ -68,6 +70,10 @@ class Trainer:
         self.feed = Feed(plan, dataset, seed, device, dtype, ranks)
         self.noise = Noise(plan, seed, device, dtype, ranks)
         self.recorder = record.Recorder()
+        self._act = Act(plan, self._part, precision, ranks, self.model, self.averaged, self.optimizers, self.feed)
+        self.graphs: Graphs | None = None  # steps are taken one operation at a time
+        if device.type == "cuda" and ranks.size == 1:
+            self.graphs = Graphs(next(self.model.parameters()), CudaGraphs([*self.noise.generators.values()]))
         self.step = 0
         self.stages = stages_of(plan, self.feed)
         self.phase = 0  # from 0
@@ -140,26 +146,26 @@ class Trainer:
 
     def take_step(self) -> None:
         """Every turn of the phase, each as often as it says."""
-        values: dict[str, torch.Tensor] = {}
-        batches: dict[str, Any] = {}
-        noise: dict[str, Any] = {}
-        for turn in self.plan.turns_of(self.stage.phase):
-            for _ in range(turn.steps):
-                if turn.redraw:
-                    batches, noise = self.feed.batches(turn), self.noise.of(turn, self.step)
-                else:
-                    noise |= self.noise.of(turn, self.step, noise)
-                for network in {found.evaluation.network for found in turn.passes}:
-                    self.model.network(network).step()
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                    outcome = take_turn(self.model, self._part, turn, batches, noise, self.epoch, self.step)
-                if self.ranks.size > 1:
-                    outcome = self._of_all(outcome)
-                self._update(outcome.gradients)
-                values |= outcome.values
-        self._average()
+        turns = tuple(turn for turn in self.plan.turns_of(self.stage.phase) for _ in range(turn.steps))
+        now = Moment(self.phase, turns, self.epoch, self.step)
+        positions = [self.feed.positions(turn) if turn.redraw else {} for turn in turns]
+        numbers = now.numbers(self.plan)
+        if self.graphs is None:
+            values = self._act(now, positions, self._noises(now), numbers)
+        else:
+            values = self.graphs.take(
+                now.kind, lambda *of: self._act(now, of[0], self._noises(now), of[1]), positions, numbers
+            )
         self.step += 1
         self.recorder.add(self.step, values)
+
+    def _noises(self, now: Moment) -> Iterator[dict[str, torch.Tensor]]:
+        """The random tensors of every turn of a step: new ones, or those of the turn before and what it lacks."""
+        noise: dict[str, torch.Tensor] = {}
+        for turn in now.turns:
+            known = {} if turn.redraw else noise
+            noise = known | self.noise.of(turn, now.step, known)
+            yield noise
 
     def check(self) -> None:
         """Raise where a value of the last steps, or a weight, or what the weights give, is not finite.
@@ -253,42 +259,9 @@ class Trainer:
             load_slots(optimizer, state["optimizers"][name]["state"])
         self.feed.load_state_dict(state["feed"])
         self.noise.load_state_dict(state["noise"])
+        if self.graphs is not None:
+            self.graphs.clear()
         self.recorder.load_state_dict(state["recorder"], self.device)
-
-    @torch.no_grad()
-    def _of_all(self, outcome: Outcome) -> Outcome:
-        """The means over the processes, each of which knows its part of the batch: the gradients of the whole batch."""
-        gradients = [gradient for found in outcome.gradients.values() for gradient in found]
-        own = self.plan.networks if self.plan.statistics == "process" else ()
-        buffers = [buffer for plan in own for buffer in self.model.network(plan.name).buffers()]
-        mean = iter(self.ranks.average([*gradients, *outcome.values.values(), *buffers]))
-        averaged = {name: [next(mean) for _ in found] for name, found in outcome.gradients.items()}
-        values = {name: next(mean) for name in outcome.values}
-        for buffer in buffers:
-            buffer.copy_(next(mean))
-        return Outcome(averaged, values | gradient_norms(averaged))
-
-    def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
-        for name, found in gradients.items():
-            for parameter, gradient in zip(self.model.parameters_of[name], found, strict=True):
-                parameter.grad = laid_out_as(parameter, gradient)
-            optimizer = self.optimizers[name]
-            optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        if self.averaged is None:
-            return
-        for plan in self.plan.networks:
-            network, average = self.model.network(plan.name), self.averaged.network(plan.name)
-            current = [*network.parameters(), *network.buffers()]
-            mean = [*average.parameters(), *average.buffers()]
-            if current:
-                torch._foreach_lerp_(mean, current, 1 - (plan.ema or 0.0))
-            if plan.ema is not None:
-                average.step()  # the mean of unit vectors is none
 
 
 def fit(

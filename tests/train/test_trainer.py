@@ -16,7 +16,8 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite
-from ammgraph.train import trainer
+from ammgraph.train import act
+from ammgraph.train import trainer as trainer_module
 from ammgraph.train.step import Outcome, take_turn
 from ammgraph.train.streams import initial_model
 from ammgraph.train.trainer import Trainer, fit
@@ -32,12 +33,12 @@ def with_gradients(monkeypatch: pytest.MonkeyPatch, *steps: float) -> None:
     """Every parameter's gradient is the step's number in every element."""
     numbers = iter(steps)
 
-    def turn(model: Any, *_: object) -> Outcome:
+    def turn(model: Any, *_: object, **__: object) -> Outcome:
         number = next(numbers)
         found = {name: [torch.full_like(p, number) for p in model.network(name).parameters()] for name in NETWORKS}
         return Outcome(found, {"value": torch.tensor(0.0)})
 
-    monkeypatch.setattr(trainer, "take_turn", turn)
+    monkeypatch.setattr(act, "take_turn", turn)
 
 
 def moved(it: Trainer, steps: int) -> dict[str, float]:
@@ -115,12 +116,12 @@ def test_an_update_moves_each_weight_by_its_own_gradient_wherever_it_lies(
     assert weight.shape == (16, 3, 6, 6)
     signs = torch.where(torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) < 0.5, -1.0, 1.0).double()
 
-    def turn(model: Any, *_: object) -> Outcome:
+    def turn(model: Any, *_: object, **__: object) -> Outcome:
         parameters = list(model.network("encoder").parameters())
         found = [signs.to(memory_format=layout) if p is weight else torch.zeros_like(p) for p in parameters]
         return Outcome({"encoder": found}, {"value": torch.tensor(0.0)})
 
-    monkeypatch.setattr(trainer, "take_turn", turn)
+    monkeypatch.setattr(act, "take_turn", turn)
     before = weight.detach().clone()
     it.advance()
     moves = (weight.detach() - before) * signs  # all equal: the first move depends on the gradient's sign alone
@@ -133,10 +134,10 @@ def test_weight_decay_adds_the_weights_to_the_gradient(name: str, monkeypatch: p
     texts = [f"{{name: {name}, learning_rate: 0.1, weight_decay: {decay}}}" for decay in (0, 0.5)]
     plain, decayed = (trainer_of(TINY, optimizer(text), precision="float64") for text in texts)
     gradients = {key: [0.5 * p for p in found] for key, found in parameters_of(plain).items()}
-    monkeypatch.setattr(trainer, "take_turn", lambda *_: Outcome(gradients, {"value": torch.tensor(0.0)}))
+    monkeypatch.setattr(act, "take_turn", lambda *_, **__: Outcome(gradients, {"value": torch.tensor(0.0)}))
     plain.advance()
     nothing = {key: [torch.zeros_like(p) for p in found] for key, found in gradients.items()}
-    monkeypatch.setattr(trainer, "take_turn", lambda *_: Outcome(nothing, {"value": torch.tensor(0.0)}))
+    monkeypatch.setattr(act, "take_turn", lambda *_, **__: Outcome(nothing, {"value": torch.tensor(0.0)}))
     decayed.advance()
     for first, second in zip(plain.model.parameters(), decayed.model.parameters(), strict=True):
         torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
@@ -170,9 +171,9 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Every call of a turn: its update list, the weights, data and noise it began with."""
     calls: list[dict[str, Any]] = []
 
-    def turn(model: Any, plan: Any, turn: Any, data: Any, noise: Any, epoch: float, step: int) -> Outcome:
+    def turn(model: Any, plan: Any, turn: Any, data: Any, noise: Any, epoch: float, step: int, **of: Any) -> Outcome:
         weights = {name: [p.detach().clone() for p in model.network(name).parameters()] for name in NETWORKS}
-        outcome = take_turn(copy.deepcopy(model), plan, turn, data, noise, epoch, step)
+        outcome = take_turn(copy.deepcopy(model), plan, turn, data, noise, epoch, step, **of)
         calls.append(
             {
                 "update": turn.update,
@@ -184,9 +185,9 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 "gradients": outcome.gradients,
             }
         )
-        return take_turn(model, plan, turn, data, noise, epoch, step)
+        return take_turn(model, plan, turn, data, noise, epoch, step, **of)
 
-    monkeypatch.setattr(trainer, "take_turn", turn)
+    monkeypatch.setattr(act, "take_turn", turn)
     return calls
 
 
@@ -388,13 +389,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_good_checkpoint(tm
 def test_a_gradient_that_is_not_finite_is_named_by_its_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     it = trainer_of(TINY)
 
-    def turn(*arguments: Any) -> Outcome:
-        outcome = take_turn(*arguments)
+    def turn(*arguments: Any, **weights: Any) -> Outcome:
+        outcome = take_turn(*arguments, **weights)
         if it.step == 6:
             outcome.values["decoder/gradient_norm"] = torch.tensor(math.inf)
         return outcome
 
-    monkeypatch.setattr(trainer, "take_turn", turn)
+    monkeypatch.setattr(act, "take_turn", turn)
     with pytest.raises(
         RunError, match=r"^the gradient of network `decoder` is inf at step 7; no checkpoint was written"
     ):
@@ -405,13 +406,13 @@ def test_a_weight_that_is_not_finite_is_never_saved(tmp_path: Path, monkeypatch:
     """The step's values were all finite; its update was not."""
     it = trainer_of(TINY)
 
-    def turn(*arguments: Any) -> Outcome:
-        outcome = take_turn(*arguments)
+    def turn(*arguments: Any, **weights: Any) -> Outcome:
+        outcome = take_turn(*arguments, **weights)
         if it.step == 4:
             outcome.gradients["encoder"][0][0] = math.nan
         return outcome
 
-    monkeypatch.setattr(trainer, "take_turn", turn)
+    monkeypatch.setattr(act, "take_turn", turn)
     message = "^a weight of network `encoder` is not finite after step 5; the last good checkpoint is untouched; "
     with pytest.raises(RunError, match=message):
         fit(it, tmp_path, checkpoint_seconds=0)
@@ -459,7 +460,7 @@ def test_checkpoints_keep_their_distance_in_time(tmp_path: Path, monkeypatch: py
     saved: list[int] = []
     clock = iter(range(1000))
     monkeypatch.setattr(checkpoint, "save", lambda _folder, step, _state: saved.append(step))
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(trainer_module.time, "monotonic", lambda: float(next(clock)))
     fit(trainer_of(TINY), tmp_path, checkpoint_seconds=1e9)
     assert saved == [13]
     saved.clear()
@@ -517,3 +518,8 @@ def test_what_a_spectral_norm_keeps_moves_once_a_turn_and_is_held_by_checkpoints
     for it in (first, again):
         it.advance()
     assert differences(first.state_dict(), again.state_dict()) == []
+
+
+def test_tf32_is_refused_where_there_is_none() -> None:
+    with pytest.raises(RunError, match=r"^tf32 is an arithmetic of NVIDIA GPUs, and the device is cpu; `--precision "):
+        trainer_of(TINY, precision="tf32")

@@ -101,7 +101,7 @@ def main(folder: Path) -> None:
         found["gradients"] = {}
         for kind in KINDS:
             it = trainer_of(kind, ranks)
-            outcome = it._of_all(own_outcome(it))
+            outcome = it._act._of_all(own_outcome(it))
             buffers = dict(it.model.named_buffers())
             found["gradients"][kind] = {"gradients": outcome.gradients, "values": outcome.values, "buffers": buffers}
         found["batch norm"] = {
