@@ -98,8 +98,9 @@ def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def is_zero(spec: Spec, schedule: Schedule) -> bool:
     """Whether a number that may change is 0 all through the training; of N steps none comes after epoch N."""
-    end = spec.training.most_epochs
-    return not any(value for epoch, value in schedule.points if epoch <= end) and schedule.at(end) == 0
+    training = spec.training
+    end = training.most_epochs if schedule.by == "epochs" else float(training.known_steps or "inf")
+    return not any(value for time, value in schedule.points if time <= end) and schedule.at(end, end) == 0
 
 
 def _origins(draw: str, game: GamePlan, plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,8 @@ readouts, reconstructions, features, training, data, evaluation, published, cost
 Where the spec has phases, `training` has phases [{epochs, steps, turns, fits, forward_multiply_adds}]: `turns` are
 positions from 0, `fits` what is set before the phase; and `cost` has the multiply-adds of the phase that takes most.
 
-A weight or a rate is a number, or a list of [epoch, value] where it changes.
+A weight or a rate is a number, or a list of [epoch, value] where it changes; {points, by, cosine} where its points
+count steps or it ends with a cosine.
 """
 
 from collections.abc import Iterable
@@ -269,8 +270,9 @@ def _fields(value: object, *names: str) -> Json:
 def _plain(value: object) -> Any:
     """What is no number, word, list or section of the spec, as it is written; a schedule as above."""
     if isinstance(value, Schedule):
-        points = value.points
-        return points[0][1] if len(points) == 1 else _plain(points)
+        if value.by == "steps" or value.cosine:
+            return {name: _plain(getattr(value, name)) for name in ("points", "by", "cosine")}
+        return value.ends if len(value.points) == 1 else _plain(value.points)
     if isinstance(value, BaseModel):  # defaults included, without keys that hold nothing
         return {name: _plain(entry) for name, entry in value if entry is not None}
     if isinstance(value, tuple):

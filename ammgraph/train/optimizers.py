@@ -42,6 +42,15 @@ def load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torc
     optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+@torch.no_grad()
+def clipped(gradients: Sequence[torch.Tensor], longest: float | None) -> Sequence[torch.Tensor]:
+    """G min(1, c / (|g| + 1e-6)), |g| the norm of all parts together (Pascanu et al. 2013); as it is without a c."""
+    if longest is None:
+        return gradients
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return torch._foreach_mul(gradients, (longest / (norm + 1e-6)).clamp(max=1.0))
+
+
 def laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """The same numbers in the parameter's memory layout: a fused optimizer walks both as they lie in memory."""
     return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)

@@ -77,7 +77,7 @@ def take_turn(
         data: draw -> variable -> tensor, for the factors that come from data.
         noise: random tensors by site, every site of the turn that is due at this step.
         epoch: for weights that change with time.
-        step: for penalties that are not taken in every step.
+        step: for penalties that are not taken in every step, and weights that change with steps.
     """
     now = _Moment(model, plan, turn, noise, epoch, step)
     values: dict[str, Tensor] = {}
@@ -142,7 +142,7 @@ def _terms(
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for term in map(now.plan.term, now.turn.terms):
         loss = now.turn.loss(f"{term.name}/value")
-        weight = loss.weight(now.epoch)
+        weight = loss.weight(now.epoch, now.step)
         if not weight:
             values[loss.name] = next(now.model.parameters()).new_zeros(())
             continue
@@ -353,7 +353,7 @@ def _weighted(loss: LossPlan, leaves: Leaves | None, now: _Moment, values: dict[
         return values[loss.name]
     found = value(loss.value, leaves)
     values[loss.name] = found if loss.every == 1 else loss.every * found
-    return loss.weight(now.epoch) * found
+    return loss.weight(now.epoch, now.step) * found
 
 
 def _accuracy(game: GamePlan, passes: Sequence[Pass], supports: Mapping[Support, Tensor]) -> Tensor:
@@ -407,7 +407,7 @@ def _add(now: _Moment, gradients: Gradients, objective: ObjectivePlan, found: Se
         if not owned:
             continue
         if all(gradient is None for gradient in new):
-            if not all(now.turn.loss(loss).weight(now.epoch) for loss in objective.losses):
+            if not all(now.turn.loss(loss).weight(now.epoch, now.step) for loss in objective.losses):
                 continue  # what reaches it weighs 0 now
             raise RunError(
                 f"no gradient of {', '.join(objective.losses)} reaches `{name}`, although the plan has a path; "

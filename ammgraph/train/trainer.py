@@ -17,6 +17,7 @@ from ammgraph.plan.changes import slowest
 from ammgraph.plan.cost import Precision
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.identity import of_another_version, plan_hash
+from ammgraph.plan.metric import RATE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import ancestry
 from ammgraph.plan.turns import FitPlan
@@ -24,7 +25,7 @@ from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train import memory
 from ammgraph.train.fitting import Columns, inferred, mixture_columns, set_columns
-from ammgraph.train.optimizers import laid_out_as, load_slots, optimizer_of, slots
+from ammgraph.train.optimizers import clipped, laid_out_as, load_slots, optimizer_of, slots
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.stages import Stage, at_step, stages_of
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
@@ -55,7 +56,7 @@ class Trainer:
         dtype = dtype_of(precision)
         model = initial_model(plan, seed, dataset).to(device=device, dtype=dtype)
         # Channels last: a step of Tables 3-6 takes a fifth less on a CPU, and tensor cores want it on a GPU.
-        self.model = _matrices_in_rows(plan, model.to(memory_format=torch.channels_last))
+        self.model = memory.matrices_in_rows(plan, model.to(memory_format=torch.channels_last))
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
         self.optimizers = {
             network.name: optimizer_of(network, list(self.model.network(network.name).parameters()))
@@ -98,6 +99,17 @@ class Trainer:
         """Steps to the end, those of later phases counted by what they cost beside one of this phase."""
         later = sum((stage.last - stage.first) * stage.cost for stage in self.stages[self.phase + 1 :])
         return max(0, self.stage.last - self.step) + later / self.stage.cost
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step, of those networks whose rate changes."""
+        last = max(self.step - 1, self.stage.first)
+        changing = ((n.name, n.optimizer.learning_rate) for n in self.plan.networks if n.parameters)
+        return {
+            str(Metric(name, RATE)): float(f"{rate.at(self.stage.epoch(last), last):.6g}")
+            for name, rate in changing
+            if rate.changes
+        }
 
     @property
     def evaluated(self) -> Model:
@@ -270,10 +282,11 @@ class Trainer:
 
     def _update(self, gradients: dict[str, list[torch.Tensor]]) -> None:
         for name, found in gradients.items():
-            for parameter, gradient in zip(self.model.parameters_of[name], found, strict=True):
+            how, optimizer = self.plan.network(name).optimizer, self.optimizers[name]
+            moves = clipped(found, how.gradient_clip)
+            for parameter, gradient in zip(self.model.parameters_of[name], moves, strict=True):
                 parameter.grad = laid_out_as(parameter, gradient)
-            optimizer = self.optimizers[name]
-            optimizer.param_groups[0]["lr"] = self.plan.network(name).optimizer.learning_rate.at(self.epoch)
+            optimizer.param_groups[0]["lr"] = how.learning_rate.at(self.epoch, self.step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -365,7 +378,7 @@ class _Loop:
             trainer.advance()
         if trainer.step % self.log_every == 0 or self.ended:
             values = trainer.recorder.flush()
-            self._write(self.timed() | values)
+            self._write(self.timed() | trainer.rates | values)
         between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
         if (trainer.step - trainer.stage.first) % between == 0 or self.ended:
             self._look()
@@ -428,17 +441,6 @@ _MALFORMED = (AttributeError, KeyError, IndexError, RuntimeError, TypeError, Val
 def dtype_of(precision: str) -> torch.dtype:
     """Of a model's weights in training."""
     return torch.float64 if precision == "float64" else torch.float32
-
-
-@torch.no_grad()
-def _matrices_in_rows(plan: Plan, model: Model) -> Model:
-    """The same model; weights that are used as matrices lie row by row, else every pass would copy them into that."""
-    for network in plan.networks:
-        for row in network.rows:
-            weight = model.network(network.name).row(row.name).weight
-            if row.is_product and weight is not None:
-                weight.data = torch.empty_like(weight, memory_format=torch.contiguous_format).copy_(weight)
-    return model
 
 
 def diverged(plan: Plan) -> str:
