@@ -49,7 +49,7 @@ def check_samples_differ(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 def check_rows_learn(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A gradient reaches every row that has parameters."""
     learning = _learning_rows(plan)
-    for network in plan.networks:
+    for network in (network for network in plan.networks if network.trainable):
         for row in network.rows:
             if row.parameters and (network.name, row.name) not in learning:
                 serves = [

@@ -38,7 +38,7 @@ def slower(network: NetworkPlan, factor: float) -> Change:
 
 def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
     """`slower` of the network with the largest rate, of those named or of all; of the default where all have one."""
-    trained = [network for network in plan.networks if network.parameters]
+    trained = [network for network in plan.networks if network.learns]
     if len({network.optimizer.model_dump_json() for network in trained}) == 1:
         return _scaled("training.optimizers.default.learning_rate", trained[0].optimizer.learning_rate, factor)
     chosen = [network for network in trained if network.name in set(names)] or trained
@@ -156,7 +156,7 @@ def _entries(plan: Plan) -> int:
 
 
 def _rates(plan: Plan) -> list[tuple[NetworkPlan, Schedule]]:
-    return [(network, network.optimizer.learning_rate) for network in plan.networks if network.parameters]
+    return [(network, network.optimizer.learning_rate) for network in plan.networks if network.learns]
 
 
 def _points(network: NetworkPlan) -> tuple[tuple[float, float], ...]:

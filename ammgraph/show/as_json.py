@@ -4,7 +4,8 @@ version, title, plan_hash
 variables        [{name, kind, shape [C, H, W], range}]
 networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows}]; a row has the columns of a layer
                  table as they take effect, `in_shape`, `inner_shape` (before `pool`), `out_shape`, `parameters`,
-                 `multiply_adds` of one example, and `memory`, its bytes in one step
+                 `multiply_adds` of one example, and `memory`, its bytes in one step; a network that begins as one of an
+                 earlier run has `from`, one that is not trained `trainable`, false
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
                  `needed`, and `origin`, whose `kind` is data, prior, draw, network or bayes; `enumerated` says that
                  its variable has every value
@@ -116,6 +117,8 @@ def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
         "name": network.name,
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in network.inputs],
         **_fields(network, "optimizer", "ema", "parameters", "multiply_adds"),
+        **({"from": network.start} if network.start else {}),
+        **({} if network.trainable else {"trainable": False}),
         "rows": [_row(row, shares.get((network.name, row.name), 0)) for row in network.rows],
     }
 

@@ -1,9 +1,10 @@
 """Optimizers of a plan's networks: how each is made, and what one remembers when a run goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
+from ammgraph.plan.metric import RATE, Metric
 from ammgraph.plan.networks import NetworkPlan
 
 
@@ -14,6 +15,12 @@ def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch
         parameters, how.learning_rate.at(0), **how.arguments
     )
     return made
+
+
+def changing_rates(networks: Iterable[NetworkPlan], epoch: float, step: int) -> dict[str, float]:
+    """The learning rates at a step, by the names under which they are logged, of those networks whose rate changes."""
+    changing = ((n.name, n.optimizer.learning_rate) for n in networks if n.learns and n.optimizer.learning_rate.changes)
+    return {str(Metric(name, RATE)): float(f"{rate.at(epoch, step):.6g}") for name, rate in changing}
 
 
 def slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:

@@ -17,7 +17,6 @@ from ammgraph.plan.changes import slowest
 from ammgraph.plan.cost import Precision
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.identity import of_another_version, plan_hash
-from ammgraph.plan.metric import RATE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import ancestry
 from ammgraph.plan.turns import FitPlan
@@ -25,7 +24,7 @@ from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train import memory
 from ammgraph.train.fitting import Columns, inferred, mixture_columns, set_columns
-from ammgraph.train.optimizers import clipped, laid_out_as, load_slots, optimizer_of, slots
+from ammgraph.train.optimizers import changing_rates, clipped, laid_out_as, load_slots, optimizer_of, slots
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.stages import Stage, at_step, stages_of
 from ammgraph.train.step import Outcome, gradient_norms, take_turn
@@ -61,7 +60,7 @@ class Trainer:
         self.optimizers = {
             network.name: optimizer_of(network, list(self.model.network(network.name).parameters()))
             for network in plan.networks
-            if network.parameters
+            if network.learns
         }
         if ranks.size > 1 and plan.statistics == "batch":
             for network in plan.networks:
@@ -73,6 +72,11 @@ class Trainer:
         self.stages = stages_of(plan, self.feed)
         self.phase = 0  # from 0
         self.last_step = self.stages[-1].last
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The weights, and their averages if there are any."""
+        return (self.model,) if self.averaged is None else (self.model, self.averaged)
 
     @property
     def stage(self) -> Stage:
@@ -104,12 +108,7 @@ class Trainer:
     def rates(self) -> dict[str, float]:
         """The learning rates of the last step, of those networks whose rate changes."""
         last = max(self.step - 1, self.stage.first)
-        changing = ((n.name, n.optimizer.learning_rate) for n in self.plan.networks if n.parameters)
-        return {
-            str(Metric(name, RATE)): float(f"{rate.at(self.stage.epoch(last), last):.6g}")
-            for name, rate in changing
-            if rate.changes
-        }
+        return changing_rates(self.plan.networks, self.stage.epoch(last), last)
 
     @property
     def evaluated(self) -> Model:
@@ -139,10 +138,10 @@ class Trainer:
             columns = found if self.ranks.size == 1 else self.ranks.from_first(found)
             assert columns is not None
             network = self.plan.network(fit.network)
-            for model in (self.model, self.averaged):
-                if model is not None:
-                    set_columns(model, network, columns)
-            self.optimizers[fit.network] = optimizer_of(network, [*self.model.parameters_of[fit.network]])
+            for model in self.models:
+                set_columns(model, network, columns)
+            if network.learns:
+                self.optimizers[fit.network] = optimizer_of(network, [*self.model.parameters_of[fit.network]])
 
     def _fitted(self, fit: FitPlan, index: int) -> Columns:
         draw = self.plan.draw(fit.to)

@@ -314,6 +314,8 @@ VARIANTS = {
         "networks.weights=null", "networks.components=null", "distributions.p={'p(y)': empirical, "
         "'p(z|y)': {mixture: {means: {normal: 2}, scale: 0.5}}, 'p(x|z)': decoder.x}",
         "terms.more.minimize=E[q] log q(y|z) - E[q] log p(z|y) + H(E[q] q(y|z)) - E[c] log c(y|x)"),
+    "networks that are not trained": (TINY, "networks.decoder.trainable=false", "networks.encoder.trainable=false",
+        "networks.encoder.layers.h.batchnorm=true"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip
