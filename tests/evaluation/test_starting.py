@@ -39,13 +39,9 @@ def test_it_has_the_weights_and_statistics_that_the_run_evaluates_and_others_are
 def test_it_may_be_a_network_of_another_name_and_have_fewer_rows(tiny_run: Path) -> None:
     table = "networks.trunk={layers: {h: {input: x, channels: 16, width: 8, activation: tanh}}, from: %s/encoder}"
     reads = "networks.critic.layers.h={input: hx | y | z | f, channels: 16, width: 1}"
-    variables = (
-        "variables.f={type: real, size: 16}",
-        "distributions.q.q(f|x)=trunk.f",
-        "distributions.p.p(f|x)=trunk.f",
-    )
+    factors = ("distributions.q.q(f|x)=trunk.f", "distributions.p.p(f|x)=trunk.f")
     rows = table.replace("h: {", "f: {input: h}, h: {") % tiny_run
-    trainer = begun(rows, reads, *variables)
+    trainer = begun(rows, reads, "variables.f={type: real, size: 16}", *factors)
     begin_from(trainer.plan, trainer.models)
     expected = load_model(tiny_run, CPU).model.network("encoder").row("h").weight
     found = trainer.model.network("trunk").row("h").weight
