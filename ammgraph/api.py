@@ -23,6 +23,7 @@ from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.loading import check_plan, load_model, load_run
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import SPLITS, Evaluation
+from ammgraph.evaluation.starting import begin_from
 from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
 from ammgraph.nn.model import Model
 from ammgraph.plan.identity import plan_hash
@@ -236,6 +237,7 @@ def new_training(
     if not ranks.first:
         yield _following(run_dir, settings, trainer, dataset)
         return
+    starts = begin_from(trainer.plan, trainer.models)
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
     relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
     settings = replace(
@@ -243,11 +245,14 @@ def new_training(
         command=settings.command or _again(folder, settings),
         data_sha256=fingerprints(dataset),
         scaling=dataset.scaling,
+        starts=starts or None,
         data_path=spec.data.path if relative else None,
     )
     with run.locked(folder):
         written = self_contained(spec, settings.data_dir)
         run.create(folder, settings, written, plan_text(trainer.plan), trainer.device, ranks.size)
+        if starts:  # the run goes on without the earlier ones, also where it is stopped before its first checkpoint
+            checkpoint.save(folder / CHECKPOINTS, trainer.step, trainer.state_dict())
         _hand_out(trainer)
         yield Training(folder, settings, trainer, dataset)
 

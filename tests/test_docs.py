@@ -125,8 +125,10 @@ STANDS: dict[str, tuple[str | int, ...]] = {
     "Regularizer": ("games", "joint", "roth_penalty"),
     "Training": ("training",),
     "Adam": ("training", "optimizers", "default"),
+    "AdamW": ("training", "optimizers", "decoder"),
     "Sgd": ("training", "optimizers", "encoder"),
     "RmsProp": ("training", "optimizers", "critic"),
+    "NamedSchedule": ("training", "optimizers", "encoder", "learning_rate"),
     "Initializer": ("training", "initializer"),
     "Weights": ("training", "initializer", "weights"),
     "BatchNorm": ("training", "batchnorm"),
@@ -141,6 +143,9 @@ EXCLUDED: dict[str, tuple[str, ...]] = {
     "epochs": ("steps",),
     "phases": ("epochs", "steps", "schedule"),
     "dataset": ("path", "columns", "label"),
+    "cosine": ("linear",),
+    "constant": ("linear", "over"),
+    "points": ("linear", "over", "warmup"),
 }
 
 

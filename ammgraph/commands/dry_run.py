@@ -12,6 +12,7 @@ from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.data.records import DataAbsent
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.diagnostics import RunError, counted
+from ammgraph.evaluation.starting import begin_from
 from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
@@ -94,8 +95,11 @@ def try_spec(
     chosen = training_device(device)
     check_memory(plan, chosen, precision)
     with explained(plan, precision, "trying some steps"):
-        trainers = (Trainer(plan, dataset, seed, chosen, precision) for _ in plan.stages)
-        found = [(trainer.stages, rehearse(trainer, phase)) for phase, trainer in enumerate(trainers)]
+        found = []
+        for phase, _ in enumerate(plan.stages):
+            trainer = Trainer(plan, dataset, seed, chosen, precision)
+            begin_from(plan, trainer.models)
+            found.append((trainer.stages, rehearse(trainer, phase)))
     stages, rehearsals = found[0][0], tuple(rehearsal for _, rehearsal in found)
     return DryRun(plan, str(chosen), precision, dataset.description, absent, stages, rehearsals)
 

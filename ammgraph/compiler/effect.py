@@ -49,7 +49,7 @@ def check_samples_differ(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 def check_rows_learn(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """A gradient reaches every row that has parameters."""
     learning = _learning_rows(plan)
-    for network in plan.networks:
+    for network in (network for network in plan.networks if network.trainable):
         for row in network.rows:
             if row.parameters and (network.name, row.name) not in learning:
                 serves = [
@@ -98,8 +98,9 @@ def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def is_zero(spec: Spec, schedule: Schedule) -> bool:
     """Whether a number that may change is 0 all through the training; of N steps none comes after epoch N."""
-    end = spec.training.most_epochs
-    return not any(value for epoch, value in schedule.points if epoch <= end) and schedule.at(end) == 0
+    training = spec.training
+    end = training.most_epochs if schedule.by == "epochs" else float(training.known_steps or "inf")
+    return not any(value for time, value in schedule.points if time <= end) and schedule.at(end, end) == 0
 
 
 def _origins(draw: str, game: GamePlan, plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -100,6 +100,14 @@ def _discriminator_fits(resolved: Resolved, call: Call) -> Iterator[Diagnostic]:
         )
     if not call.reads:
         yield Diagnostic("impossible-game", f"`{reference}` reads no variable", span, notes=notes)
+    elif not network.trainable:
+        yield Diagnostic(
+            "impossible-game",
+            f"`{reference}` can learn nothing",
+            span,
+            found=f"`{network.name}` has `trainable: false`",
+            expected="a discriminator that learns; a network that stands still may be scored by a term",
+        )
     elif not any(network.row(name).parameters for name in call.rows):
         yield Diagnostic(
             "impossible-game",
@@ -158,7 +166,7 @@ def gradient_paths(
             open_pairs += [(draw, given) for given in factor.given]
         elif isinstance(factor.origin, FromDraw):
             open_pairs.append((factor.origin.draw, factor.origin.variable))
-    return {network: tuple(samples) for network, samples in paths.items() if resolved.networks[network].parameters}
+    return {network: tuple(samples) for network, samples in paths.items() if resolved.networks[network].learns}
 
 
 def _networks_of(origin: FromNetwork | FromBayes) -> tuple[str, ...]:

@@ -40,9 +40,10 @@ def _rates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     for network in plan.networks:
         name = network.name
         path = ("training", "optimizers", name if name in optimizers else "default")
-        if not network.parameters and name in optimizers:
-            yield _idle(f"`{name}` has no parameters to optimize", spec.source.key(*path))
-        elif network.parameters and is_zero(spec, network.optimizer.learning_rate):
+        if not network.learns and name in optimizers:
+            reason = "has no parameters to optimize" if network.trainable else "has `trainable: false`"
+            yield _idle(f"`{name}` {reason}", spec.source.key(*path))
+        elif network.learns and is_zero(spec, network.optimizer.learning_rate):
             message = f"the learning rate of `{name}` is 0 all through the training: it never changes"
             yield _idle(message, spec.source.value(*path, "learning_rate"))
 
@@ -60,8 +61,8 @@ def _averages(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         yield _idle("nothing uses the averages of weights", spec.source.key("training", "ema"), found)
         return
     for network in plan.networks:
-        if network.name in averages and (not network.parameters or (network.ema and network.name not in used)):
-            reason = "draws no variable" if network.parameters else "has no parameters"
+        if network.name in averages and (not network.learns or (network.ema and network.name not in used)):
+            reason = "draws no variable" if network.learns else "has no parameters to train"
             message = f"no evaluation uses the average of `{network.name}`, which {reason}"
             yield _idle(message, spec.source.key("training", "ema", network.name))
 
@@ -69,7 +70,7 @@ def _averages(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 def _untaken_defaults(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`default` beside an entry for every network or distribution."""
     training = spec.training
-    learning = [network.name for network in plan.networks if network.parameters]
+    learning = [network.name for network in plan.networks if network.learns]
     sizes = training.batch_size if isinstance(training.batch_size, dict) else {}
     for key, named, takers in (("ema", training.ema, learning), ("batch_size", sizes, list(spec.distributions))):
         if "default" in named and all(name in named for name in takers):

@@ -195,14 +195,16 @@ class Resolved:
     @cached_property
     def networks(self) -> dict[str, NetworkPlan]:
         """Every network with what trains it."""
-        training = self.spec.training
+        training, written = self.spec.training, self.spec.networks
         return {
             name: NetworkPlan(
                 name=name,
                 inputs=tuple(self.inputs[name].items()),
-                rows=self.inferred[name].rows,
+                rows=tuple(row if written[name].trainable else row.undisturbed for row in self.inferred[name].rows),
                 optimizer=training.optimizers.get(name) or training.optimizers["default"],
                 ema=training.ema.get(name, training.ema.get("default")),
+                start=written[name].start,
+                trainable=written[name].trainable,
             )
             for name in self.spec.networks
         }

@@ -8,6 +8,7 @@ from ammgraph.compiler.passes import plan_passes, plan_sites
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
 from ammgraph.plan.draws import DrawPlan, FromData
+from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan, TurnPlan
 from ammgraph.spec.phases import Turn
@@ -32,15 +33,18 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                     "no-gradient",
                     f"no gradient of `{owner}` reaches `{network}`",
                     span,
+                    found="" if spec.networks[network].trainable else f"`{network}` has `trainable: false`",
                     expected=f"{'one of ' if len(reached) > 1 else ''}{_listing(reached)}",
                 )
+    still = {network.name for network in plan.networks if not network.trainable}
+    frozen = f"`trainable: false` at {_listing(still)}" if still else ""
     for term in plan.terms:
         if not term.paths:
             yield Diagnostic(
                 "no-gradient",
                 f"`{term.name}` depends on no network with parameters",
                 spec.source.value("terms", term.name, "minimize"),
-                found="`stop` keeps every gradient out" if any(score.stopped for score in term.scores) else "",
+                found="`stop` keeps every gradient out" if any(score.stopped for score in term.scores) else frozen,
                 expected="a factor, a row or a sample of a network that learns",
             )
     for path, turn in written_turns(spec):
@@ -113,7 +117,7 @@ def plan_turns(
     resolved: Resolved, games: Sequence[GamePlan], terms: Sequence[TermPlan], draws: Mapping[str, DrawPlan]
 ) -> tuple[TurnPlan, ...]:
     """The turns of every phase: as scheduled, or one in which every network takes its gradient at the same point."""
-    learners = tuple(name for name, network in resolved.networks.items() if network.parameters)
+    learners = tuple(name for name, network in resolved.networks.items() if network.learns)
     whole = (Turn(update=learners),)
     turns = [turn for _, phase in resolved.spec.training.stages for turn in phase.schedule or whole]
     return tuple(_plan_turn(resolved, turn, games, terms, draws) for turn in turns)
@@ -175,12 +179,16 @@ def _unknown_network(spec: Spec, network: str, span: Span) -> Diagnostic:
     )
 
 
+def _why_not(network: NetworkPlan) -> str:
+    return "no parameters" if network.trainable else "`trainable: false`"
+
+
 def _listing(names: set[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
 
 
 def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
-    counts = {network.name: network.parameters for network in plan.networks}
+    networks = {network.name: network for network in plan.networks}
     for path, turn in written_turns(spec):
         losses = _losses_of(turn, plan.games, plan.terms)
         trained = {name for objective in plan_objectives(spec, losses, turn.update) for name in objective.networks}
@@ -188,14 +196,14 @@ def _every_turn_trains_what_it_updates(spec: Spec, plan: Plan) -> Iterator[Diagn
             span = spec.source.value(*path, "update", place)
             if network in turn.update[:place]:
                 yield Diagnostic("impossible-schedule", f"`{network}` is updated twice in one turn", span)
-            elif network not in trained or not counts[network]:
+            elif network not in trained or not networks[network].learns:
                 yield Diagnostic(
                     "no-gradient",
                     f"nothing in this turn trains `{network}`",
                     span,
                     found=f"a turn of {_listing({loss.owner for loss in losses})}"
-                    if counts[network]
-                    else "no parameters",
+                    if networks[network].learns
+                    else _why_not(networks[network]),
                     expected="a discriminator of this turn's games, or a network that one of them or a term depends on",
                 )
 
@@ -208,7 +216,7 @@ def _every_network_is_trained(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         for network in objective.networks
     }
     for network in plan.networks:
-        if network.parameters and network.name not in trained:
+        if network.learns and network.name not in trained:
             in_game = any(network.name in {game.discriminator.owner, *dict(game.paths)} for game in plan.games)
             in_game = in_game or any(network.name in dict(term.paths) for term in plan.terms)
             yield Diagnostic(

@@ -4,6 +4,7 @@ So are those of `nn.functions`, unless one of the same name stands here, as wher
 What is used without being defined here, as `NOISE`, stands in the export itself.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -164,14 +165,22 @@ def statistics_kept(*modules: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def scheduled(epoch: float, points: Sequence[tuple[float, float]]) -> float:
-    """A number by epoch: linear between points (epoch, value), constant outside."""
-    earlier = [point for point in points if point[0] <= epoch]
-    later = [point for point in points if point[0] > epoch]
+def scheduled(now: float, points: Sequence[tuple[float, float]]) -> float:
+    """A number by epoch or step: linear between points (time, value), constant outside."""
+    earlier = [point for point in points if point[0] <= now]
+    later = [point for point in points if point[0] > now]
     if not earlier or not later:
         return (earlier[-1] if earlier else later[0])[1]
     (start, first), (end, last) = earlier[-1], later[0]
-    return first + (last - first) * (epoch - start) / (end - start)
+    return first + (last - first) * (now - start) / (end - start)
+
+
+def by_cosine(now: float, points: Sequence[tuple[float, float]]) -> float:
+    """The same, with half a cosine between the last two points."""
+    (start, first), (end, last) = points[-2:]
+    if not start <= now < end:
+        return scheduled(now, points)
+    return last + (first - last) * (1 + math.cos(math.pi * (now - start) / (end - start))) / 2
 
 
 def constant(like: Tensor, size: int, value: float) -> Tensor:

@@ -45,10 +45,10 @@ from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, PassPlan, TurnPlan, direction_name
 from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
-from ammgraph.spec.values import Schedule
+from ammgraph.spec.schedules import Schedule
 
 _INDENT = " " * 8
-_OWN = {"self", "noise", "losses", "loss", "epoch", "v", "draw", "scored"}
+_OWN = {"self", "noise", "losses", "loss", "epoch", "step", "v", "draw", "scored"}
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,10 @@ def _every(scope: _Scope, draw: str, over: str) -> list[str]:
 
 def _turn(scope: _Scope, name: str) -> list[str]:
     turn = scope.turn
-    changing = not all(_is_constant(weight) for loss in turn.losses for weight in loss.weights)
+    changing = {weight.by for loss in turn.losses for weight in loss.weights if not _is_constant(weight)}
     parameters = ["self", *(f"{scope.samples(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
-    parameters += ["epoch: float = 0.0"] if changing else []
+    parameters += ["epoch: float = 0.0"] if "epochs" in changing else []
+    parameters += ["step: int = 0"] if "steps" in changing else []
     lines = call(f"def {name}", parameters, "    ", " -> dict[str, Tensor]:")
     minimised: dict[str, list[str]] = {}
     for loss, network in turn.minimised:
@@ -423,9 +424,10 @@ def _on_lines(line: str) -> list[str]:
 
 
 def _scheduled(schedule: Schedule) -> str:
-    points = ", ".join(f"({number(epoch)}, {number(value)})" for epoch, value in schedule.points)
-    return f"scheduled(epoch, [{points}]) * "
+    points = ", ".join(f"({number(time)}, {number(value)})" for time, value in schedule.points)
+    helper, now = "by_cosine" if schedule.cosine else "scheduled", "epoch" if schedule.by == "epochs" else "step"
+    return f"{helper}({now}, [{points}]) * "
 
 
 def _is_constant(schedule: Schedule) -> bool:
-    return len({value for _, value in schedule.points}) == 1
+    return not schedule.changes

@@ -34,6 +34,15 @@ def attributes(network: NetworkPlan) -> dict[str, str]:
     return {row: names.of(row) for row in layers} | norms
 
 
+# Of a network that is not trained.
+_STILL = [
+    "",
+    "    def train(self, mode: bool = True) -> nn.Module:",
+    f'{_INDENT}"""It stands still: batch norm by its running statistics, whatever is asked."""',
+    f"{_INDENT}return super().train(False)",
+]
+
+
 def network_code(
     network: NetworkPlan, name: str, functions: Mapping[Function, str], momentum: float, epsilon: float
 ) -> list[str]:
@@ -58,6 +67,7 @@ def network_code(
             lines += call(f"self.{table.own[f'{row.name}/norm']} = nn.BatchNorm2d", numbers, _INDENT)
     for function, method in functions.items():
         lines += ["", *_function(table, function, method)]
+    lines += [] if network.trainable else _STILL
     return lines
 
 

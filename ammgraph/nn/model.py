@@ -118,6 +118,7 @@ def build(plan: Plan, generator: torch.Generator, frequencies: Tensor | None = N
     model = Model(plan)
     for network in plan.networks:
         model.network(network.name).initialize(generator)
+        model.network(network.name).requires_grad_(network.trainable)
     for draw in plan.draws:
         for factor in draw.factors:
             if isinstance(factor.origin, FromPrior):

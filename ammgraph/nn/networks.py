@@ -120,7 +120,7 @@ class Network(nn.Module):
 
     def step(self) -> None:
         """Bring what weight norms keep up to the weights, before a turn of training."""
-        for plan in self.plan.rows:
+        for plan in self.plan.rows if self.plan.trainable else ():
             self.row(plan.name).step()
 
     def row(self, name: str) -> Row:
@@ -152,7 +152,7 @@ class Network(nn.Module):
             mode: batch norm, dropout and noise on inputs.
             raw: rows that are computed up to their activation, and leave `NAME.raw` alone.
         """
-        computed = tuple(names)
+        computed, mode = tuple(names), mode if self.plan.trainable else Mode.EVAL
         folded = {row for row, reader in self._folded.items() if reader in computed and mode is not Mode.EVAL}
         folded |= {*raw}
         running = _Running(values, batch, noise, prefix, mode, folded)

@@ -38,7 +38,7 @@ def slower(network: NetworkPlan, factor: float) -> Change:
 
 def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
     """`slower` of the network with the largest rate, of those named or of all; of the default where all have one."""
-    trained = [network for network in plan.networks if network.parameters]
+    trained = [network for network in plan.networks if network.learns]
     if len({network.optimizer.model_dump_json() for network in trained}) == 1:
         return _scaled("training.optimizers.default.learning_rate", trained[0].optimizer.learning_rate, factor)
     chosen = [network for network in trained if network.name in set(names)] or trained
@@ -53,7 +53,7 @@ def longer(plan: Plan) -> tuple[Change, ...]:
         return ()
     known = [phase.epochs for phase in plan.stages if phase.epochs]
     end = sum(known) if len(known) == len(plan.stages) else None
-    ends = [rate.at(end) if end else _points(n)[-1][1] for n, rate in _rates(plan)]
+    ends = [rate.at(end) if end and rate.by == "epochs" else rate.ends for _, rate in _rates(plan)]
     path = f"training.phases.{_entries(plan)}.{name}" if plan.phases else f"training.{name}"
     return (Change(path, f"{2 * length:g}", f"{length:g}"),) if any(ends) else ()
 
@@ -156,7 +156,7 @@ def _entries(plan: Plan) -> int:
 
 
 def _rates(plan: Plan) -> list[tuple[NetworkPlan, Schedule]]:
-    return [(network, network.optimizer.learning_rate) for network in plan.networks if network.parameters]
+    return [(network, network.optimizer.learning_rate) for network in plan.networks if network.learns]
 
 
 def _points(network: NetworkPlan) -> tuple[tuple[float, float], ...]:
@@ -164,6 +164,4 @@ def _points(network: NetworkPlan) -> tuple[tuple[float, float], ...]:
 
 
 def _scaled(path: str, schedule: Schedule, factor: float) -> Change:
-    points = [(epoch, float(f"{factor * value:.2g}")) for epoch, value in schedule.points]
-    value = f"{points[0][1]:g}" if len(points) == 1 else f"[{', '.join(f'[{e:g}, {v:g}]' for e, v in points)}]"
-    return Change(path, value, str(schedule))
+    return Change(path, schedule.times(factor).written, str(schedule))

@@ -55,7 +55,8 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
     for network in plan.networks:
         for row in network.rows:
             statistics = 2 * row.inner_shape[0] * row.batchnorm + sum(map(math.prod, row.kept.values()))
-            copies = (2 + network.optimizer.states + averaged) * row.parameters + (1 + averaged) * statistics
+            learned = 1 + network.optimizer.states if network.trainable else 0
+            copies = (1 + learned + averaged) * row.parameters + (1 + averaged) * statistics
             shares[network.name, row.name] += width * copies
     weights = shares.total()
     turns = [_turn_memory(plan, turn, _ACTIVATION_BYTES[precision]) for turn in plan.turns]

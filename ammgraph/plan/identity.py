@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ammgraph.folders import ENVIRONMENT, SPEC
 from ammgraph.plan.draws import FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
-from ammgraph.plan.networks import RowPlan
+from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan
 from ammgraph.spec.priors import PRIORS
@@ -28,6 +28,7 @@ DESCRIPTIVE: dict[type, frozenset[str]] = {
     GamePlan: frozenset({"paths"}),
     LossPlan: frozenset({"paths"}),
     TermPlan: frozenset({"paths"}),
+    NetworkPlan: frozenset({"start"}),  # which only the first step sees
     RowPlan: frozenset({"parameters", "multiply_adds"}),
     Data: frozenset({"path", "fields"}),  # the factors' origins say which field a variable takes
     Evaluation: frozenset({"every_epochs", "features"}),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 GRADIENT = "gradient_norm"
+RATE = "learning_rate"
 ACCURACY = "accuracy"
 USE, ENTROPY = "use", "entropy"
 

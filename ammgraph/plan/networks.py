@@ -1,7 +1,7 @@
 """The plan of variables and networks: rows with their shapes and cost, in an order in which they can be computed."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ammgraph.layers.operations import OPERATIONS, Linear, Operation, Shape, Sides, kernels, pair
@@ -86,6 +86,11 @@ class RowPlan:
         own = None if self.activation is None else self.activation.kind.noise
         found += [RowTensor(own.name, own.kind, own.shape or self.inner_shape)] if own is not None else []
         return tuple(found)
+
+    @property
+    def undisturbed(self) -> "RowPlan":
+        """The same without dropout and noise on its input."""
+        return replace(self, dropout=0.0, noise=0.0) if self.dropout or self.noise else self
 
     @property
     def random(self) -> bool:
@@ -191,6 +196,13 @@ class NetworkPlan:
     rows: tuple[RowPlan, ...]
     optimizer: Optimizer
     ema: float | None
+    start: str = ""  # the earlier run, or network of one, as which it begins
+    trainable: bool = True
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes it."""
+        return self.trainable and self.parameters > 0
 
     def row(self, name: str) -> RowPlan:
         """The row of that name."""

@@ -128,9 +128,9 @@ class LossPlan:
         """`joint/discriminator`, `joint/generator`, `joint/roth_penalty`; what its value is logged as."""
         return str(Metric(self.owner, self.what))
 
-    def weight(self, epoch: float) -> float:
-        """W n at an epoch."""
-        return math.prod((schedule.at(epoch) for schedule in self.weights), start=float(self.every))
+    def weight(self, epoch: float, step: float = 0.0) -> float:
+        """W n at an epoch and a step."""
+        return math.prod((schedule.at(epoch, step) for schedule in self.weights), start=float(self.every))
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:

@@ -1,7 +1,7 @@
 """The curves of a run: the lines of `metrics.jsonl` come in, panels of curves as arrays go out.
 
 What a line holds decides what there is: losses and accuracies of games, terms, penalties, gradient norms of networks,
-entropy and use of categorical rows, errors of evaluations. A `null` is a gap.
+learning rates that change, entropy and use of categorical rows, errors of evaluations. A `null` is a gap.
 """
 
 import math
@@ -15,7 +15,7 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.formulas.expression import Batch, Functional, Vat, parts
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.formulas.objectives import OBJECTIVES
-from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
+from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, RATE, USE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, TermPlan
 
@@ -77,6 +77,7 @@ def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
         _accuracy(plan, training),
         *_entropies(plan, training),
         _gradients(plan, training),
+        _rates(plan, training),
         *_penalties(plan, training),
     )
     ends = {record["phase"]: record["step"] for record in training if isinstance(record.get("phase"), int)}
@@ -168,6 +169,11 @@ def _gradients(plan: Plan, records: Sequence[Record]) -> Panel:
     return Panel(
         "gradients", "Norm of the gradient of each network", "L2 norm", _curves(records, names), logarithmic=True
     )
+
+
+def _rates(plan: Plan, records: Sequence[Record]) -> Panel:
+    names = {Metric(network.name, RATE): network.name for network in plan.networks}
+    return Panel("rates", "Learning rates that change", "rate", _curves(records, names))
 
 
 def _entropies(plan: Plan, records: Sequence[Record]) -> list[Panel]:

@@ -68,6 +68,11 @@ def load_newest(folder: Path) -> tuple[int, dict[str, Any], list[str]]:
     raise RunError(f"no usable checkpoint in {folder}: {reason}")
 
 
+def checksum(folder: Path, step: int) -> str:
+    """That of the checkpoint of a step, which has been loaded."""
+    return files.read(folder / f"step-{step:09d}.sha256").decode("ascii", "replace").strip().partition(" ")[0]
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether any checkpoint was ever finished here."""
     return bool(_steps(folder, ".pt"))

@@ -33,6 +33,16 @@ BEGUN = (LOCK, SPEC, PLAN, ENVIRONMENT, CHECKPOINTS)
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where the weights of a network came from."""
+
+    run: str
+    network: str
+    step: int
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What a run was started with, beside its spec."""
 
@@ -45,6 +55,7 @@ class RunOptions:
     command: str
     data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
     scaling: Scaling | None = None  # of vectors
+    starts: dict[str, Start] | None = None  # of networks that begin with what an earlier run has learned
     data_path: str | None = None  # a relative `data.path` as the spec has it: what `--data-dir` finds after a move
 
 

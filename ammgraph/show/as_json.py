@@ -4,7 +4,8 @@ version, title, plan_hash
 variables        [{name, kind, shape [C, H, W], range}]
 networks         [{name, inputs, optimizer, ema, parameters, multiply_adds, rows}]; a row has the columns of a layer
                  table as they take effect, `in_shape`, `inner_shape` (before `pool`), `out_shape`, `parameters`,
-                 `multiply_adds` of one example, and `memory`, its bytes in one step
+                 `multiply_adds` of one example, and `memory`, its bytes in one step; a network that begins as one of an
+                 earlier run has `from`, one that is not trained `trainable`, false
 distributions    [{name, batch_size, factors, latex}]; a factor has `text`, `variables`, `given`, `value`, `density`,
                  `needed`, and `origin`, whose `kind` is data, prior, draw, network or bayes; `enumerated` says that
                  its variable has every value
@@ -24,7 +25,8 @@ readouts, reconstructions, features, training, data, evaluation, published, cost
 Where the spec has phases, `training` has phases [{epochs, steps, turns, fits, forward_multiply_adds}]: `turns` are
 positions from 0, `fits` what is set before the phase; and `cost` has the multiply-adds of the phase that takes most.
 
-A weight or a rate is a number, or a list of [epoch, value] where it changes.
+A weight or a rate is a number, or a list of [epoch, value] where it changes; {points, by, cosine} where its points
+count steps or it ends with a cosine.
 """
 
 from collections.abc import Iterable
@@ -115,6 +117,8 @@ def _network(network: NetworkPlan, shares: dict[tuple[str, str], int]) -> Json:
         "name": network.name,
         "inputs": [{"name": name, "shape": list(shape)} for name, shape in network.inputs],
         **_fields(network, "optimizer", "ema", "parameters", "multiply_adds"),
+        **({"from": network.start} if network.start else {}),
+        **({} if network.trainable else {"trainable": False}),
         "rows": [_row(row, shares.get((network.name, row.name), 0)) for row in network.rows],
     }
 
@@ -269,8 +273,9 @@ def _fields(value: object, *names: str) -> Json:
 def _plain(value: object) -> Any:
     """What is no number, word, list or section of the spec, as it is written; a schedule as above."""
     if isinstance(value, Schedule):
-        points = value.points
-        return points[0][1] if len(points) == 1 else _plain(points)
+        if value.by == "steps" or value.cosine:
+            return {name: _plain(getattr(value, name)) for name in ("points", "by", "cosine")}
+        return value.ends if len(value.points) == 1 else _plain(value.points)
     if isinstance(value, BaseModel):  # defaults included, without keys that hold nothing
         return {name: _plain(entry) for name, entry in value if entry is not None}
     if isinstance(value, tuple):

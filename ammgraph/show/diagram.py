@@ -238,6 +238,8 @@ def _turn_title(turn: TurnPlan, index: int, count: int) -> str:
 
 
 def schedule_text(schedule: Schedule) -> str:
-    """`0.0002`, or `0.001 .. 0` for one that changes with the epoch."""
-    first, last = schedule.points[0][1], schedule.points[-1][1]
-    return f"{first:g}" if len(schedule.points) == 1 else f"{first:g} .. {last:g}"
+    """`0.0002`, or `0.001 .. 0` for one that changes, `0 .. 0.001 .. 0` for one that rises before."""
+    values = [value for _, value in schedule.points]
+    first, most, last = values[0], max(values), values[-1]
+    course = [first, *([most] if most > max(first, last) else []), last]
+    return f"{first:g}" if len(values) == 1 else " .. ".join(f"{value:g}" for value in course)

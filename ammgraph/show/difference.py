@@ -233,7 +233,9 @@ def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:
     old, new = before.optimizer, after.optimizer
     parts = [("", str(old), str(new))] if type(old) is not type(new) else _parts(_values(old), _values(new))
     averages = tuple("none" if ema is None else number_text(ema) for ema in (before.ema, after.ema))
-    return (*parts, *([("ema", averages[0], averages[1])] if averages[0] != averages[1] else []))
+    told = {"ema": averages, "from": (before.start or "none", after.start or "none")}
+    told["trainable"] = tuple("yes" if trained else "no" for trained in (before.trainable, after.trainable))
+    return (*parts, *((name, *both) for name, both in told.items() if both[0] != both[1]))
 
 
 # ------------------------------------------------------------------------------------------------ games and training

@@ -135,7 +135,8 @@ def layer_text(row: RowPlan) -> str:
 def training_text(network: NetworkPlan) -> str:
     """The optimizer of a network, and how its weights are averaged."""
     averaged = "" if network.ema is None else f"; weights averaged with {number_text(network.ema)}"
-    return f"{network.optimizer}{averaged}"
+    begins = f"; begins as {network.start}" if network.start else ""
+    return f"{network.optimizer}{averaged}{begins}" if network.trainable else f"not trained{begins}"
 
 
 def game_text(plan: Plan, game: GamePlan) -> str:

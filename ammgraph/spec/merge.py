@@ -202,6 +202,8 @@ def is_unit(path: Sequence[str]) -> bool:
     """Whether what stands at `path` replaces the inherited as a whole."""
     if path[0] in ("distributions", "games", "terms"):
         return len(path) == 2
+    if path[:2] == ("training", "optimizers"):
+        return len(path) == 4  # a rate with its course
     return path[0] == "networks" and len(path) == 5  # a column of a row
 
 

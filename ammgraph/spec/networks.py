@@ -166,6 +166,19 @@ class Network(Model):
         description="Columns that rows take where they say nothing.",
         examples=[{"op": "conv_transpose"}],
     )
+    start: str = Field(
+        "",
+        alias="from",
+        description="An earlier run whose network of the same name, or of the name behind it, this one begins as, "
+        "`RUN` or `RUN/NETWORK`; relative to the current folder.",
+        examples=["runs/ali_mnist-1/encoder"],
+    )
+    trainable: StrictBool = Field(
+        True,
+        description="Whether it is trained. One that is not keeps its weights, and is evaluated as after training: "
+        "without dropout and noise on inputs, batch norm by its running statistics.",
+        examples=[False],
+    )
     layers: dict[str, Row] = Field(
         min_length=1,
         description="The rows by name. A row named like a variable is that variable.",

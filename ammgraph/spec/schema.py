@@ -35,6 +35,7 @@ from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take fro
     Uniform,
 )
 from ammgraph.spec.published import Compared, Measured, Published
+from ammgraph.spec.schedules import Schedule, Scheduled
 from ammgraph.spec.source import SourceMap
 from ammgraph.spec.sources import DataSource, Source, SourceValue  # noqa: F401
 from ammgraph.spec.training import Training
@@ -47,8 +48,6 @@ from ammgraph.spec.values import (  # noqa: F401
     OrArithmetic,
     Positive,
     ReferenceText,
-    Schedule,
-    Scheduled,
     Seed,
     Side,
     SideText,

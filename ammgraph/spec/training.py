@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model, m
 from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.phases import Phase, Turn, check_phases
+from ammgraph.spec.schedules import Schedule, Scheduled
 from ammgraph.spec.source import Path
 from ammgraph.spec.values import (
     Count,
@@ -15,8 +16,6 @@ from ammgraph.spec.values import (
     Number,
     OrArithmetic,
     Positive,
-    Schedule,
-    Scheduled,
     Share,
     number_of,
     of_length,
@@ -86,12 +85,14 @@ class Optimizer(Model):
     if TYPE_CHECKING:
         name: str
         learning_rate: Schedule
+        gradient_clip: float | None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """By torch's names, all but the rate."""
         names = {"epsilon": "eps", "decay": "alpha"}
-        own = {names.get(name, name): value for name, value in self if name not in ("name", "learning_rate")}
+        ours = ("name", "learning_rate", "gradient_clip")
+        own = {names.get(name, name): value for name, value in self if name not in ours}
         return own | {self.fast: True}
 
     @property
@@ -105,9 +106,20 @@ class Optimizer(Model):
         settings = [
             f"{name.replace('_', ' ')} {', '.join(map(number_text, value)) if isinstance(value, tuple) else value}"
             for name, value in values.items()
-            if name != "name" and (name, value) != ("weight_decay", "0")
+            if name != "name" and (name, value) not in (("weight_decay", "0"), ("gradient_clip", None))
         ]
         return f"{self.name}, {', '.join(settings)}"
+
+
+Clip = Annotated[
+    Positive | None,
+    Field(
+        None,
+        description="Largest norm of the network's gradient, all of its parameters together: a longer one, g, becomes "
+        "g c / (|g| + 1e-6) with this number c; absent: as it is.",
+        examples=[1],
+    ),
+]
 
 
 class Adam(Optimizer):
@@ -115,7 +127,7 @@ class Adam(Optimizer):
 
     function, slots = "Adam", 2
     name: Literal["adam"] = Field(description="Adam.", examples=["adam"])
-    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[2e-4])
+    learning_rate: Scheduled = Field(description="Step size, a number or a schedule.", examples=[2e-4])
     betas: Annotated[tuple[Share, Share], of_length(2, "[beta1, beta2]")] = Field(
         (0.9, 0.999),
         description="Decay of the two moving averages, [beta1, beta2], per update.",
@@ -123,6 +135,19 @@ class Adam(Optimizer):
     )
     epsilon: Positive = Field(1e-8, description="Added to the root of the second moment.", examples=[1e-8])
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
+    gradient_clip: Clip
+
+
+class AdamW(Adam):
+    """Adam with weight decay of its own (Loshchilov & Hutter 2019)."""
+
+    function = "AdamW"
+    name: Literal["adamw"] = Field(description="Adam, decaying weights beside it.", examples=["adamw"])  # type: ignore[assignment]
+    weight_decay: NonNegative = Field(
+        0.01,
+        description="Factor of the learning rate and w taken from w at each update, whatever its gradient.",
+        examples=[0.01],
+    )
 
 
 class Sgd(Optimizer):
@@ -130,9 +155,10 @@ class Sgd(Optimizer):
 
     function = "SGD"
     name: Literal["sgd"] = Field(description="Gradient descent.", examples=["sgd"])
-    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[0.01])
+    learning_rate: Scheduled = Field(description="Step size, a number or a schedule.", examples=[0.01])
     momentum: Share = Field(0.0, description="Decay of the accumulated gradient, per update.", examples=[0.9])
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
+    gradient_clip: Clip
 
     @property
     def states(self) -> int:
@@ -145,13 +171,14 @@ class RmsProp(Optimizer):
 
     function, fast, slots = "RMSprop", "foreach", 1
     name: Literal["rmsprop"] = Field(description="RMSprop.", examples=["rmsprop"])
-    learning_rate: Scheduled = Field(description="Step size, a number or breakpoints.", examples=[1e-3])
+    learning_rate: Scheduled = Field(description="Step size, a number or a schedule.", examples=[1e-3])
     decay: Share = Field(0.99, description="Decay of the average of squared gradients, per update.", examples=[0.9])
     epsilon: Positive = Field(1e-8, description="Added to the root of that average.", examples=[1e-8])
     weight_decay: NonNegative = Field(0.0, description="Factor of w added to w's gradient.", examples=[0])
+    gradient_clip: Clip
 
 
-AnyOptimizer = Annotated[Adam | Sgd | RmsProp, Field(discriminator="name")]
+AnyOptimizer = Annotated[Adam | AdamW | Sgd | RmsProp, Field(discriminator="name")]
 
 
 class BatchNorm(Model):

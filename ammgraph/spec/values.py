@@ -1,4 +1,6 @@
-"""The values that a spec is made of: numbers, schedules, inputs, references, sides of a game; columns are in `columns`.
+"""The values that a spec is made of: numbers, inputs, references, sides of a game.
+
+Columns are in `columns`, numbers that change in `schedules`.
 
 Here pydantic meets the notation: a text is parsed with the spec's constants as context, and what is wrong with it
 becomes a `problem`, a pydantic error that carries our code and columns. `Model` is the base of the schema's sections.
@@ -7,7 +9,6 @@ becomes a `problem`, a pydantic error that carries our code and columns. `Model`
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -169,70 +170,11 @@ Whole = Annotated[int, Field(ge=0, le=LARGEST_COUNT), BeforeValidator(integer_of
 NonNegative = Annotated[float, Field(ge=0), BeforeValidator(number_of), OrArithmetic()]
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """A number that may change with the epoch: linear between breakpoints (epoch, value), constant outside them."""
-
-    points: tuple[tuple[float, float], ...]
-
-    def at(self, epoch: float) -> float:
-        """The value at a (fractional) epoch; at two breakpoints of one epoch the later one counts."""
-        earlier = [point for point in self.points if point[0] <= epoch]
-        later = [point for point in self.points if point[0] > epoch]
-        if not earlier or not later:
-            return (earlier[-1] if earlier else later[0])[1]
-        (start, first), (end, last) = earlier[-1], later[0]
-        return first + (last - first) * (epoch - start) / (end - start)
-
-    def __str__(self) -> str:
-        if len(self.points) == 1:
-            return number_text(self.points[0][1])
-        return " -> ".join(f"{number_text(value)} @{number_text(epoch)}" for epoch, value in self.points)
-
-
-def _schedule(value: object, info: ValidationInfo) -> Schedule:
-    if not isinstance(value, list):
-        return Schedule(((0.0, at_least_zero(number_of(value, info))),))
-    if not value or not all(isinstance(point, list) and len(point) == 2 for point in value):
-        raise wrong_type(value, "a number, or a list of [epoch, value] pairs")
-    points = entries_of(value, lambda point: _breakpoint(point, info))
-    if any(first[0] > second[0] for first, second in pairwise(points)):
-        raise problem("out-of-range", "the epochs of {place} do not increase", expected="epochs in ascending order")
-    for index, (epoch, _) in enumerate(points):
-        after = [other for other, _ in points[index + 1 :]]
-        at_once = epoch == 0 or (index > 0 and points[index - 1][0] == epoch)
-        if at_once and after[:1] == [epoch]:
-            message = f"{{place}} never holds: the next one does from epoch {number_text(epoch)} on"
-            expected = "two values at one epoch, which make a jump; one at epoch 0"
-            raise problem("out-of-range", message, at=(index,), expected=expected)
-    return Schedule(points)
-
-
-def _breakpoint(point: Any, info: ValidationInfo) -> tuple[float, float]:
-    epoch, value = entries_of(point, lambda number: at_least_zero(number_of(number, info)))
-    return epoch, value
-
-
 def at_least_zero(value: float) -> float:
     """The number, if it is not negative."""
     if value < 0:
         raise problem("out-of-range", "{place} is negative", found=f"`{number_text(value)}`", expected="at least 0")
     return value
-
-
-_POINT_SCHEMA: dict[str, Any] = {
-    "anyOf": [{"type": "number", "minimum": 0, "maximum": float(LARGEST_NUMBER)}, ARITHMETIC_SCHEMA]
-}
-_POINTS_SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"type": "array", "items": _POINT_SCHEMA, "minItems": 2, "maxItems": 2},
-}
-Scheduled = Annotated[
-    InstanceOf[Schedule],
-    BeforeValidator(_schedule),
-    WithJsonSchema({"anyOf": [*_POINT_SCHEMA["anyOf"], _POINTS_SCHEMA]}),
-]
 
 
 def _input(value: object, info: ValidationInfo) -> Input:

@@ -16,7 +16,7 @@ from ammgraph.nn.model import Model, Tensors
 from ammgraph.plan.cost import Precision
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import TurnPlan
-from ammgraph.train.optimizers import laid_out_as
+from ammgraph.train.optimizers import clipped, laid_out_as
 from ammgraph.train.ranks import Ranks
 from ammgraph.train.step import Gradients, Outcome, gradient_norms, take_turn
 from ammgraph.train.streams import Feed, Positions
@@ -65,16 +65,16 @@ class Moment:
         losses = [loss for turn in self.turns for loss in turn.losses]
         sites = sorted({site.every for turn in self.turns for site in turn.sites})
         due = [self.step % loss.every == 0 for loss in losses] + [self.step % every == 0 for every in sites]
-        return (self.phase, *due, *(bool(loss.weight(self.epoch)) for loss in losses))
+        return (self.phase, *due, *(bool(loss.weight(self.epoch, self.step)) for loss in losses))
 
     def numbers(self, plan: Plan) -> Numbers:
         """The weights and the learning rates of now."""
         losses = {loss.name: loss for turn in self.turns for loss in turn.losses}
-        weights = {name: loss.weight(self.epoch) for name, loss in losses.items()}
+        weights = {name: loss.weight(self.epoch, self.step) for name, loss in losses.items()}
         rates = {
-            network.name: network.optimizer.learning_rate.at(self.epoch)
+            network.name: network.optimizer.learning_rate.at(self.epoch, self.step)
             for network in plan.networks
-            if network.parameters
+            if network.learns
         }
         return Numbers({name: weight for name, weight in weights.items() if weight}, rates)
 
@@ -140,7 +140,8 @@ class Act:
     def _update(self, gradients: Gradients, rates: Mapping[str, float | Tensor]) -> None:
         for name, found in gradients.items():
             optimizer = self.optimizers[name]
-            for parameter, gradient in zip(self.model.parameters_of[name], found, strict=True):
+            moves = clipped(found, self.plan.network(name).optimizer.gradient_clip)
+            for parameter, gradient in zip(self.model.parameters_of[name], moves, strict=True):
                 parameter.grad = laid_out_as(parameter, gradient)
             optimizer.param_groups[0]["lr"] = rates[name]
             optimizer.step()

@@ -1,5 +1,5 @@
-"""Whether a step fits into the machine, asked before anything is allocated; what is said where memory ends; and how the
-CPU's memory is kept from one step to the next.
+"""Whether a step fits into the machine, asked before anything is allocated; what is said where memory ends; how weights
+lie in memory, and how the CPU's is kept from one step to the next.
 """
 
 import ctypes
@@ -11,12 +11,24 @@ import torch
 
 from ammgraph.data.records import machine_memory
 from ammgraph.diagnostics import RunError, counted, is_out_of_memory
+from ammgraph.nn.model import Model
 from ammgraph.plan.cost import Precision, bytes_text, evaluation_advice, evaluation_text, memory, memory_text
 from ammgraph.plan.evaluation_cost import evaluation_memory
 from ammgraph.plan.plan import Plan
 
 # mallopt's parameters, in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+
+
+@torch.no_grad()
+def matrices_in_rows(plan: Plan, model: Model) -> Model:
+    """The same model; weights that are used as matrices lie row by row, else every pass would copy them into that."""
+    for network in plan.networks:
+        for row in network.rows:
+            weight = model.network(network.name).row(row.name).weight
+            if row.is_product and weight is not None:
+                weight.data = torch.empty_like(weight, memory_format=torch.contiguous_format).copy_(weight)
+    return model
 
 
 def check_memory(plan: Plan, device: torch.device, precision: Precision = "float32") -> None:

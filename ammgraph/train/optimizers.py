@@ -1,10 +1,11 @@
 """Optimizers of a plan's networks: how each is made, and what one remembers when a run goes on."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
+from ammgraph.plan.metric import RATE, Metric
 from ammgraph.plan.networks import NetworkPlan
 
 
@@ -16,6 +17,12 @@ def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch
     capturable = {"capturable": True} if on_cuda and "capturable" in inspect.signature(of).parameters else {}
     made: torch.optim.Optimizer = of(parameters, how.learning_rate.at(0), **how.arguments, **capturable)
     return made
+
+
+def changing_rates(networks: Iterable[NetworkPlan], epoch: float, step: int) -> dict[str, float]:
+    """The learning rates at a step, by the names under which they are logged, of those networks whose rate changes."""
+    changing = ((n.name, n.optimizer.learning_rate) for n in networks if n.learns and n.optimizer.learning_rate.changes)
+    return {str(Metric(name, RATE)): float(f"{rate.at(epoch, step):.6g}") for name, rate in changing}
 
 
 def slots(plan: NetworkPlan, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
@@ -42,6 +49,15 @@ def load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torc
         for index, slot in slots.items()
     }
     optimizer.load_state_dict({"state": laid_out, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@torch.no_grad()
+def clipped(gradients: Sequence[torch.Tensor], longest: float | None) -> Sequence[torch.Tensor]:
+    """G min(1, c / (|g| + 1e-6)), |g| the norm of all parts together (Pascanu et al. 2013); as it is without a c."""
+    if longest is None:
+        return gradients
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return torch._foreach_mul(gradients, (longest / (norm + 1e-6)).clamp(max=1.0))
 
 
 def laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

@@ -88,7 +88,7 @@ def rehearse(trainer: Trainer, phase: int = 0) -> Rehearsal:
         RunError: a weight is not finite after the steps.
     """
     trainer.phase, trainer.step = phase, trainer.stages[phase].first
-    epoch = trainer.epoch
+    epoch, step = trainer.epoch, _due(trainer)
     resident = _begin_peak(trainer.device)
     reaches: list[Reach] = []
     norms: dict[str, float] = {}
@@ -98,11 +98,11 @@ def rehearse(trainer: Trainer, phase: int = 0) -> Rehearsal:
 
         def outcome(turn: TurnPlan, batches: object = batches, noise: object = noise) -> Outcome:
             with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.precision == "bfloat16"):
-                return take_turn(trainer.model, trainer.plan, turn, batches, noise, epoch)  # type: ignore[arg-type]
+                return take_turn(trainer.model, trainer.plan, turn, batches, noise, epoch, step)  # type: ignore[arg-type]
 
         for single in _single_losses(turn):
             loss, found = single.loss(single.objectives[0].losses[0]), outcome(single)
-            weight = loss.weights[0].at(epoch)
+            weight = loss.weights[0].at(epoch, step)
             for name in found.gradients or single.objectives[0].networks:  # a term of weight 0 gives none
                 norm = float(found.values.get(str(Metric(name, GRADIENT)), 0.0))
                 reaches.append(Reach(index, loss.owner, loss.what, name, dict(loss.paths)[name], weight, norm))
@@ -113,6 +113,12 @@ def rehearse(trainer: Trainer, phase: int = 0) -> Rehearsal:
     if not rehearsal.problems:
         trainer.check()
     return rehearsal
+
+
+def _due(trainer: Trainer) -> int:
+    """The last step, up to the one at hand, at which every loss is taken."""
+    turns = trainer.plan.turns_of(trainer.stage.phase)
+    return trainer.step - trainer.step % math.lcm(*(loss.every for turn in turns for loss in turn.losses))
 
 
 def _single_losses(turn: TurnPlan) -> Iterator[TurnPlan]:

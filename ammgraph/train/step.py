@@ -85,11 +85,12 @@ def take_turn(
         data: draw -> variable -> tensor, for the factors that come from data.
         noise: random tensors by site, every site of the turn that is due at this step.
         epoch: for weights that change with time.
-        step: for penalties that are not taken in every step.
-        weights: those of the losses that do not weigh 0, by name, in place of what they are at `epoch`.
+        step: for penalties that are not taken in every step, and weights that change with steps.
+        weights: those of the losses that do not weigh 0, by name, in place of what they are now.
     """
     if weights is None:
-        weights = {loss.name: loss.weight(epoch) for loss in turn.losses if loss.weight(epoch)}
+        found = {loss.name: loss.weight(epoch, step) for loss in turn.losses}
+        weights = {name: weight for name, weight in found.items() if weight}
     now = _Moment(model, plan, turn, noise, weights, step)
     values: dict[str, Tensor] = {}
     asked: Asked = {}

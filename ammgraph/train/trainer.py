@@ -26,7 +26,7 @@ from ammgraph.train import memory
 from ammgraph.train.act import Act, Moment, use_arithmetic
 from ammgraph.train.fitting import Columns, inferred, mixture_columns, set_columns
 from ammgraph.train.graphs import CudaGraphs, Graphs
-from ammgraph.train.optimizers import load_slots, optimizer_of, slots
+from ammgraph.train.optimizers import changing_rates, load_slots, optimizer_of, slots
 from ammgraph.train.ranks import ALONE, Ranks, shard
 from ammgraph.train.stages import Stage, at_step, stages_of
 from ammgraph.train.streams import Feed, Noise, initial_model, stream_seed
@@ -57,12 +57,12 @@ class Trainer:
         dtype = dtype_of(precision)
         model = initial_model(plan, seed, dataset).to(device=device, dtype=dtype)
         # Channels last: a step of Tables 3-6 takes a fifth less on a CPU, and tensor cores want it on a GPU.
-        self.model = _matrices_in_rows(plan, model.to(memory_format=torch.channels_last))
+        self.model = memory.matrices_in_rows(plan, model.to(memory_format=torch.channels_last))
         self.averaged = copy.deepcopy(self.model).requires_grad_(False) if any(n.ema for n in plan.networks) else None
         self.optimizers = {
             network.name: optimizer_of(network, list(self.model.network(network.name).parameters()))
             for network in plan.networks
-            if network.parameters
+            if network.learns
         }
         if ranks.size > 1 and plan.statistics == "batch":
             for network in plan.networks:
@@ -78,6 +78,11 @@ class Trainer:
         self.stages = stages_of(plan, self.feed)
         self.phase = 0  # from 0
         self.last_step = self.stages[-1].last
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The weights, and their averages if there are any."""
+        return (self.model,) if self.averaged is None else (self.model, self.averaged)
 
     @property
     def stage(self) -> Stage:
@@ -104,6 +109,12 @@ class Trainer:
         """Steps to the end, those of later phases counted by what they cost beside one of this phase."""
         later = sum((stage.last - stage.first) * stage.cost for stage in self.stages[self.phase + 1 :])
         return max(0, self.stage.last - self.step) + later / self.stage.cost
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step, of those networks whose rate changes."""
+        last = max(self.step - 1, self.stage.first)
+        return changing_rates(self.plan.networks, self.stage.epoch(last), last)
 
     @property
     def evaluated(self) -> Model:
@@ -133,10 +144,10 @@ class Trainer:
             columns = found if self.ranks.size == 1 else self.ranks.from_first(found)
             assert columns is not None
             network = self.plan.network(fit.network)
-            for model in (self.model, self.averaged):
-                if model is not None:
-                    set_columns(model, network, columns)
-            self.optimizers[fit.network] = optimizer_of(network, [*self.model.parameters_of[fit.network]])
+            for model in self.models:
+                set_columns(model, network, columns)
+            if network.learns:
+                self.optimizers[fit.network] = optimizer_of(network, [*self.model.parameters_of[fit.network]])
 
     def _fitted(self, fit: FitPlan, index: int) -> Columns:
         draw = self.plan.draw(fit.to)
@@ -338,7 +349,7 @@ class _Loop:
             trainer.advance()
         if trainer.step % self.log_every == 0 or self.ended:
             values = trainer.recorder.flush()
-            self._write(self.timed() | values)
+            self._write(self.timed() | trainer.rates | values)
         between = max(1, round(trainer.plan.evaluation.every_epochs * trainer.steps_per_epoch))
         if (trainer.step - trainer.stage.first) % between == 0 or self.ended:
             self._look()
@@ -401,17 +412,6 @@ _MALFORMED = (AttributeError, KeyError, IndexError, RuntimeError, TypeError, Val
 def dtype_of(precision: str) -> torch.dtype:
     """Of a model's weights in training."""
     return torch.float64 if precision == "float64" else torch.float32
-
-
-@torch.no_grad()
-def _matrices_in_rows(plan: Plan, model: Model) -> Model:
-    """The same model; weights that are used as matrices lie row by row, else every pass would copy them into that."""
-    for network in plan.networks:
-        for row in network.rows:
-            weight = model.network(network.name).row(row.name).weight
-            if row.is_product and weight is not None:
-                weight.data = torch.empty_like(weight, memory_format=torch.contiguous_format).copy_(weight)
-    return model
 
 
 def diverged(plan: Plan) -> str:

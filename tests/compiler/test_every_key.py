@@ -30,6 +30,7 @@ TABLE: dict[str, Any] = {"data": {"dataset": "csv", "path": "mine.csv", "columns
 DESCRIBES: list[tuple[str | int, ...]] = [("notes",), ("notes", 0), ("notes", 1), ("measured",), ("measured", 0)]
 DESCRIBES += [("measured", 0, *rest) for rest in (("when",), ("when", "K"), ("unit",), ("options",))]
 HOLDS_ANYWAY = [
+    ("networks", "encoder", "trainable"),
     ("networks", "encoder", "defaults"),
     ("networks", "encoder", "defaults", "op"),
     ("networks", "encoder", "layers", "c", "op"),

@@ -314,6 +314,8 @@ VARIANTS = {
         "networks.weights=null", "networks.components=null", "distributions.p={'p(y)': empirical, "
         "'p(z|y)': {mixture: {means: {normal: 2}, scale: 0.5}}, 'p(x|z)': decoder.x}",
         "terms.more.minimize=E[q] log q(y|z) - E[q] log p(z|y) + H(E[q] q(y|z)) - E[c] log c(y|x)"),
+    "networks that are not trained": (TINY, "networks.decoder.trainable=false", "networks.encoder.trainable=false",
+        "networks.encoder.layers.h.batchnorm=true"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip
@@ -348,6 +350,30 @@ def test_exported_terms_have_the_gradients_and_leave_the_statistics_of_a_step(tm
     after = exported_weights(plan, model)
     torch.testing.assert_close(exported.encoder.h_norm.running_mean, after["encoder.h_norm.running_mean"])
     torch.testing.assert_close(exported.classifier.h_norm.running_var, after["classifier.h_norm.running_var"])
+
+
+def test_exported_weights_of_losses_follow_their_schedules(tmp_path: Path) -> None:
+    schedules = {
+        "prior": "{cosine: [4, 1], over: 30, warmup: 10, by: steps}",
+        "reconstruction": "{cosine: [2, 1], over: 8}",
+    }
+    plan = compile_spec(load_spec(TERMS, [f"terms.{name}.weight={value}" for name, value in schedules.items()]))
+    model, (turn,) = untrained(plan).double(), plan.turns
+    program: dict[str, Any] = {"__file__": str(tmp_path / "model.py"), "__name__": "exported"}
+    exec(model_source(plan, model, plan.title, ""), program)
+    exported = program["Model"]().double()
+    exported.load_state_dict(exported_weights(plan, model))
+    generator = torch.Generator().manual_seed(1)
+    data = Feed(plan, synthetic_data(plan.data, (1, 8, 8), 10, 400), 0, CPU, torch.float64).batches(turn)
+    noise = {site.name: draw_noise(site, generator, CPU, torch.float64) for site in turn.sites}
+    q, p = exported.draw_q(data["q"]["x"], noise), exported.draw_p(noise)
+    plain = take_turn(model, plan, turn, data, noise, 4.0, 20).values  # before their weights
+    found = exported.losses(q, p, noise, epoch=4.0, step=20)
+    expected = {"prior/value": 2.5, "reconstruction/value": 1.5}  # both half way down
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight * plain[name], rtol=1e-10, atol=1e-12)
+    rising = exported.losses(q, p, noise, step=5)["prior/value"]
+    torch.testing.assert_close(rising, 2 * plain["prior/value"], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")

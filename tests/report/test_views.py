@@ -221,6 +221,13 @@ def test_every_term_has_its_curve() -> None:
     assert panels[0].curves[0].values.tolist() == [8, 7]
 
 
+def test_learning_rates_that_change_have_their_curves() -> None:
+    lines = [{"step": step, "encoder/learning_rate": 0.1 / step} for step in (1, 2)]
+    (panel,) = collect_curves(tiny_plan(TERMS), lines).panels
+    assert (panel.title, [curve.label for curve in panel.curves]) == ("Learning rates that change", ["encoder"])
+    assert panel.curves[0].values.tolist() == [0.1, 0.05]
+
+
 def test_use_of_categories_is_a_table_over_steps(tmp_path: Path) -> None:
     _, plan = untrained(write_spec(tmp_path, "amm"))
     lines = [{"step": step, "epoch": step, "q.y/use": [0.1] * 10, "q.y/entropy": 2.0} for step in (1, 2, 3)]

@@ -138,6 +138,13 @@ def test_what_changes_with_the_epoch_is_a_list_of_breakpoints() -> None:
     assert found["games"][0]["weight"] == 1
 
 
+def test_a_course_in_steps_or_by_a_cosine_is_a_mapping() -> None:
+    rate = "{cosine: [1e-3, 0], over: 10, warmup: 2, by: steps}"
+    found = as_json(plan_of(TINY, f"training.optimizers.default.learning_rate={rate}"))
+    expected = {"points": [[0, 0], [2, 0.001], [10, 0]], "by": "steps", "cosine": True}
+    assert found["networks"][0]["optimizer"]["learning_rate"] == expected
+
+
 def test_a_row_says_what_normalises_resizes_and_chooses() -> None:
     rows = {
         "c": "{input: x, channels: 4, width: [3, 2], stride: [1, 2], norm: group 2, weightnorm: true, "

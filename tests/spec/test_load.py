@@ -12,9 +12,9 @@ from work import calls_at_most
 from ammgraph.diagnostics import SpecError
 from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.notation import Reference
+from ammgraph.spec.schedules import Schedule
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.training import Adam, Sgd
-from ammgraph.spec.values import Schedule
 
 BASE = Path(__file__).parent.parent / "bad_specs" / "_base.yaml"
 TEXT = BASE.read_text(encoding="utf-8")

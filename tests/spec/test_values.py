@@ -1,15 +1,18 @@
+import math
+
 import pytest
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from ammgraph.spec.columns import Activation, ActivationText, Pool, PoolText
 from ammgraph.spec.notation import Input, Named, parse_number
+from ammgraph.spec.schedules import Schedule, Scheduled
+from ammgraph.spec.source import parse, plain
 from ammgraph.spec.values import (
     Count,
     Expression,
     Number,
     Positive,
-    Schedule,
-    Scheduled,
     Share,
     Side,
     SideText,
@@ -64,6 +67,68 @@ def test_number_is_constant_or_goes_through_breakpoints():
     assert values == {-1: 1, 0: 1, 5: 0.75, 10: 0.1, 15: 0.05, 20: 0, 99: 0}
     assert str(schedule) == "1 @0 -> 0.5 @10 -> 0.1 @10 -> 0 @20"
     assert str(read(Scheduled, 0.1)) == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("written", "points"),
+    [
+        ({"cosine": [4, 0], "over": "2 * K"}, "4 @0 -> 0 @20 by a cosine"),
+        ({"cosine": [4, 1], "over": 30, "warmup": 10}, "0 @0 -> 4 @10 -> 1 @30 by a cosine"),
+        ({"linear": [1, 0], "over": 5}, "1 @0 -> 0 @5"),
+        (
+            {"linear": [1, 0.5], "over": 500, "warmup": 100, "by": "steps"},
+            "0 @0 steps -> 1 @100 steps -> 0.5 @500 steps",
+        ),
+        ({"constant": 2, "warmup": 100, "by": "steps"}, "0 @0 steps -> 2 @100 steps"),
+        ({"points": [[0, 1], [10, 2], [10, 3]], "by": "steps"}, "1 @0 steps -> 2 @10 steps -> 3 @10 steps"),
+        ({"points": [[0, 1], [10, 2]]}, "1 @0 -> 2 @10"),
+    ],
+)
+def test_a_named_schedule_is_its_breakpoints_and_is_written_as_it_is_read(written: object, points: str):
+    schedule = read(Scheduled, written)
+    assert isinstance(schedule, Schedule)
+    assert str(schedule) == points
+    assert read(Scheduled, plain(parse(schedule.written, "a")[0])) == schedule  # type: ignore[arg-type]
+
+
+def test_a_cosine_falls_by_half_a_wave_after_its_rise():
+    schedule = read(Scheduled, {"cosine": [4, 1], "over": 30, "warmup": 10})
+    assert isinstance(schedule, Schedule)
+    values = [schedule.at(epoch) for epoch in (0, 5, 10, 15, 20, 25, 30, 99)]
+    half = math.sqrt(1 / 2)
+    expected = [0, 2, 4, 1 + 3 * (1 + half) / 2, 2.5, 1 + 3 * (1 - half) / 2, 1, 1]
+    assert values == pytest.approx(expected, abs=1e-12)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=4.0)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=1.0)
+    for epoch in range(10, 31):
+        assert schedule.at(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        torchs.step()
+
+
+def test_breakpoints_in_steps_do_not_look_at_epochs():
+    schedule = read(Scheduled, {"points": [[0, 0], [100, 1]], "by": "steps"})
+    assert isinstance(schedule, Schedule)
+    assert [schedule.at(7, step) for step in (0, 50, 100, 150)] == [0, 0.5, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ({"cosine": [1, 0]}, "missing-key"),
+        ({"cosine": [1, 0], "linear": [1, 0], "over": 3}, "conflicting-keys"),
+        ({"over": 3}, "missing-key"),
+        ({"constant": 1}, "missing-key"),
+        ({"constant": 1, "over": 3, "warmup": 2}, "conflicting-keys"),
+        ({"points": [[0, 1]], "warmup": 2}, "conflicting-keys"),
+        ({"linear": [1, 0], "over": 3, "warmup": 3}, "out-of-range"),
+        ({"linear": [1, -1], "over": 3}, "greater_than_equal"),
+        ({"points": [[5, 1], [0, 1]], "by": "steps"}, "out-of-range"),
+        ({"linear": [1, 0], "over": 3, "by": "batches"}, "literal_error"),
+    ],
+)
+def test_a_wrong_schedule_is_refused(written: object, code: str):
+    assert refused(Scheduled, written)["code"] == code
 
 
 def test_wrong_breakpoint_is_marked_by_its_place_in_the_list():

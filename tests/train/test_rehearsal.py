@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import ALTERNATING, CPU, INFORMED, LABELED, TERMS, TINY, data_of, plan_of, trainer_of
+from tiny import ALTERNATING, CPU, INFORMED, LABELED, PHASES, TERMS, TINY, data_of, plan_of, trainer_of
 
 from ammgraph.data.dataset import load_data
 from ammgraph.data.synthetic import synthetic_data
@@ -38,6 +38,17 @@ def test_a_reach_is_the_norm_of_that_losss_gradient() -> None:
     assert {reach.network: reach.through for reach in reaches} == {
         "encoder": ("q.y", "q.z"), "components": ("p.z",), "decoder": ("p.x",)
     }  # fmt: skip
+
+
+def test_a_weight_that_changes_with_steps_is_that_of_the_step_at_hand() -> None:
+    weight = "games.joint.weight={points: [[0, 1], [10, 3]], by: steps}"
+    first = rehearse(trainer_of(TINY, weight, "games.joint.gradient_penalty.every=4"))
+    assert {reach.weight for reach in first.reaches} == {1}
+    trainer = trainer_of(PHASES, "terms.codes.weight={points: [[0, 1], [40, 3]], by: steps}")
+    late, begins = rehearse(trainer, 1), trainer.stages[1].first
+    assert 0 < begins < 40
+    (weight_then,) = {reach.weight for reach in late.reaches if reach.game == "codes"}
+    assert weight_then == pytest.approx(1 + begins / 20)
 
 
 def test_every_game_and_player_has_its_line_and_the_sums_are_the_trainers() -> None:

@@ -33,6 +33,15 @@ KINDS = {
             "training.schedule=[{update: [judge], games: [images]}, {update: [critic, encoder, components, decoder]}]",
         ),
     ),
+    "weights and rates that change with steps, and a bound of gradients": (
+        TINY,
+        (
+            "games.joint.weight={linear: [1, 2], over: 9, by: steps}",
+            "training.optimizers.default.name=adamw",
+            "training.optimizers.default.learning_rate={cosine: [1e-3, 0], over: 12, warmup: 6, by: steps}",
+            "training.optimizers.default.gradient_clip=0.1",
+        ),
+    ),
     "weights that change with time": (
         TINY,
         ("games.joint.weight=[[0, 1], [1/4, 2]]", "training.optimizers.default.learning_rate=[[0, 1e-3], [1/4, 1e-4]]"),

@@ -94,6 +94,12 @@ def test_a_scheduled_weight_is_taken_at_the_epoch() -> None:
     assert same(flat(step.take(epoch=99), NETWORKS), flat(plain, NETWORKS))
 
 
+def test_a_weight_that_changes_with_steps_is_taken_at_the_step() -> None:
+    step = Step("games.joint.weight={points: [[0, 0], [10, 1]], by: steps}")
+    plain = Step().take()
+    assert same(flat(step.take(epoch=99, step=5), NETWORKS), [0.5 * gradient for gradient in flat(plain, NETWORKS)])
+
+
 def test_a_scheduled_penalty_is_taken_at_the_epoch() -> None:
     kind = "games.joint.gradient_penalty={lambda: [[0, 0], [10, 3]]}"
     never, late = Step().take(), Step(kind)

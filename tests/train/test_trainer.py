@@ -102,7 +102,7 @@ def test_a_weight_that_is_used_as_a_matrix_lies_row_by_row_and_a_kernel_by_chann
     it.advance()
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_an_update_moves_each_weight_by_its_own_gradient_wherever_it_lies(
     name: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
@@ -110,7 +110,8 @@ def test_an_update_moves_each_weight_by_its_own_gradient_wherever_it_lies(
     """A fused optimizer that is given another layout takes the gradient of another weight, and says nothing."""
     rows = "networks.encoder.layers={h: {input: x, channels: 3, width: 3}, h2: {input: h, channels: 16, width: 6}, "
     rows += "y: {input: h2, channels: K, width: 1, activation: softmax}, z: {input: h2, channels: 4, width: 1}}"
-    it = trainer_of(TINY, rows, optimizer(f"{{name: {name}, learning_rate: 0.1}}"), precision="float64")
+    spec = optimizer(f"{{name: {name}, learning_rate: 0.1, weight_decay: 0}}")
+    it = trainer_of(TINY, rows, spec, precision="float64")
     weight = it.model.network("encoder").row("h2").weight
     assert weight is not None
     assert weight.shape == (16, 3, 6, 6)
@@ -162,6 +163,64 @@ def test_a_learning_rate_follows_its_breakpoints_by_epoch(monkeypatch: pytest.Mo
     )
     assert it.steps_per_epoch == 4
     assert moved(it, 4) == {name: pytest.approx(-(4 + 2 + 8 + 8), abs=1e-12) for name in NETWORKS}
+
+
+def test_a_learning_rate_follows_its_cosine_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gradients(monkeypatch, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    rate = "{cosine: [4, 0], over: 4, warmup: 2, by: steps}"
+    it = trainer_of(TINY, optimizer(f"{{name: sgd, learning_rate: {rate}}}"), precision="float64")
+    # 0 and 2 while it rises, 4 and 2 of the cosine at steps 2 and 3, then 0
+    assert moved(it, 6) == {name: pytest.approx(-(0 + 2 + 4 + 2 + 0 + 0), abs=1e-12) for name in NETWORKS}
+
+
+def test_a_rate_that_changes_is_written_in_every_line_of_the_log(tmp_path: Path) -> None:
+    own = "training.optimizers.critic.learning_rate={linear: [1e-3, 0], over: 10, by: steps}"
+    fit(trainer_of(TINY, own), tmp_path, log_every=5)
+    lines = [line for line in record.read(tmp_path / "metrics.jsonl") if "evaluation" not in line]
+    # those of the last step before the line: steps 4, 9 and 12 from 0
+    assert [line["critic/learning_rate"] for line in lines] == [0.0006, 0.0001, 0.0]
+    assert not any("encoder/learning_rate" in line for line in lines)
+
+
+def test_adamw_decays_weights_beside_their_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = trainer_of(TINY, optimizer("{name: adamw, learning_rate: 0.1, weight_decay: 0.5}"), precision="float64")
+    expected = {name: [p.clone().requires_grad_() for p in found] for name, found in parameters_of(it).items()}
+    gradients = {name: [0.5 * p.detach() for p in found] for name, found in expected.items()}
+    for name, found in expected.items():  # w - 0.1 * 0.5 w, then Adam's first move of 0.1 by the gradient's sign
+        for p, gradient in zip(found, gradients[name], strict=True):
+            p.data = 0.95 * p.data - 0.1 * gradient / (gradient.abs() + 1e-8)
+    monkeypatch.setattr(act, "take_turn", lambda *_, **__: Outcome(gradients, {"value": torch.tensor(0.0)}))
+    it.advance()
+    for name, found in parameters_of(it).items():
+        for p, q in zip(found, expected[name], strict=True):
+            assert torch.allclose(p, q, rtol=0, atol=1e-12)
+
+
+def test_a_clipped_gradient_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = "training.optimizers.critic={name: sgd, learning_rate: 1, gradient_clip: 0.25}"
+    it = trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1}"), clip, precision="float64")
+    before = parameters_of(it)
+    generator = torch.Generator().manual_seed(1)
+    gradients = {n: [torch.rand(p.shape, generator=generator).double() for p in ps] for n, ps in before.items()}
+    monkeypatch.setattr(act, "take_turn", lambda *_, **__: Outcome(gradients, {"value": torch.tensor(0.0)}))
+    it.advance()
+    moves = {n: [b - a for b, a in zip(before[n], ps, strict=True)] for n, ps in parameters_of(it).items()}
+    leaves = [torch.zeros_like(p).requires_grad_() for p in before["critic"]]
+    for leaf, gradient in zip(leaves, gradients["critic"], strict=True):
+        leaf.grad = gradient.clone()
+    torch.nn.utils.clip_grad_norm_(leaves, 0.25)
+    for move, leaf in zip(moves["critic"], leaves, strict=True):
+        assert leaf.grad is not None
+        assert torch.allclose(move, leaf.grad, rtol=0, atol=1e-12)
+    assert math.hypot(*(float(move.norm()) for move in moves["critic"])) == pytest.approx(0.25, abs=1e-5)
+    for name in ("encoder", "decoder", "components"):  # which have no bound
+        assert all(torch.allclose(m, g, rtol=0, atol=1e-12) for m, g in zip(moves[name], gradients[name], strict=True))
+
+
+def test_a_short_gradient_is_not_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gradients(monkeypatch, 1e-3)
+    it = trainer_of(TINY, optimizer("{name: sgd, learning_rate: 1, gradient_clip: 1}"), precision="float64")
+    assert moved(it, 1) == {name: pytest.approx(-1e-3, abs=1e-15) for name in NETWORKS}
 
 
 # ------------------------------------------------------------------------------------------------ turns
