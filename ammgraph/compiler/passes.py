@@ -7,6 +7,7 @@ from ammgraph.compiler.resolved import Resolved
 from ammgraph.formulas.expression import Vat, parts
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, FromNetwork, FromPrior, ScorePlan, Site, Stream
+from ammgraph.plan.enumeration import depending, evaluations_of
 from ammgraph.plan.games import between_name
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan, direction_name
@@ -80,21 +81,32 @@ def _asked(resolved: Resolved, scores: Sequence[ScorePlan], drawn: Sequence[Pass
     for found in drawn:
         done.setdefault(found.evaluation.name, set()).update(found.rows)
         stopped.setdefault(found.evaluation.name, set()).update(found.raw)
-    for evaluation in dict.fromkeys(score.evaluation for score in scores if score.evaluation is not None):
-        own = [score for score in scores if score.evaluation == evaluation]
-        whole = {row for score in own for row in score.rows if row not in score.raw}
-        computed = done.get(evaluation.name, set()) - (stopped.get(evaluation.name, set()) & whole)
-        wanted = {row for score in own for row in score.rows} - computed
+    for needed in evaluations_of(resolved.networks, scores):
+        evaluation, own = needed.evaluation, needed.scores
+        computed = done.get(evaluation.name, set()) - (stopped.get(evaluation.name, set()) & needed.whole)
+        wanted = needed.rows - computed
         if wanted:
             rows = tuple(row for row in resolved.tables[evaluation.network].order if row in wanted)
-            raw = tuple(row for row in rows if row not in whole)
-            alone = bool(evaluation.over) and all(score.reads == (evaluation.over,) for score in own)
-            draw = "" if alone else own[0].draw
+            raw = tuple(row for row in rows if row not in needed.whole)
+            draw = "" if needed.alone else own[0].draw
             size = resolved.batch_size(draw) if draw else 1
             size *= resolved.variables[evaluation.over].shape[0] if evaluation.over else 1
             still = all(score.stopped for score in own)
             kept = still and not any(score.moved for score in own) and evaluation.name not in done
-            yield PassPlan("asked", evaluation, "", rows, (draw,), size, raw=raw, stopped=still, kept=kept)
+            takes, chooses = needed.takes, needed.chooses
+            yield PassPlan(
+                "asked",
+                evaluation,
+                "",
+                rows,
+                (draw,),
+                size,
+                raw=raw,
+                stopped=still,
+                kept=kept,
+                takes=takes,
+                chooses=chooses,
+            )
 
 
 def _moved(resolved: Resolved, terms: Sequence[TermPlan]) -> Iterator[PassPlan]:
@@ -130,15 +142,35 @@ def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]
         summands = [getattr(member, side) for member, kinds in members for side in kinds]
         joined = tuple(dict.fromkeys(draw for side in summands for _, draw in side))
         variables = [variable for _, variable in game.reads]
+        evaluation = EvaluationPlan(name, game.discriminator.owner, game.reads)
+        shared = _shared(resolved, [member for member, _ in members], evaluation, joined)
         yield PassPlan(
             kind="scored",
-            evaluation=EvaluationPlan(name, game.discriminator.owner, game.reads),
+            evaluation=evaluation,
             row=game.discriminator.name,
             rows=_rows(resolved, game),
             draws=joined,
             batch=sum(_examples(resolved, draw, variables) for draw in joined),
             sides=tuple((member.name, side) for member, kinds in members for side in kinds),
+            shared=shared,
+            examples=sum(map(resolved.batch_size, joined)) if shared else 0,
         )
+
+
+def _shared(
+    resolved: Resolved, games: Sequence[GamePlan], evaluation: EvaluationPlan, draws: Sequence[str]
+) -> tuple[str, ...]:
+    """The rows of a discriminator that do not depend on what its draws enumerate.
+
+    None where a penalty takes the slope at each example with each value.
+    """
+    over = {resolved.enumerated(draw) for draw in draws} & {variable for _, variable in evaluation.bindings}
+    sloped = any(not PENALTIES[penalty.kind].between for game in games for penalty in game.penalties)
+    if not over or sloped:
+        return ()
+    rows = _rows(resolved, games[0])
+    every = depending(resolved.networks[evaluation.network], evaluation, over, rows)
+    return tuple(row for row in rows if row not in every)
 
 
 def _examples(resolved: Resolved, draw: str, variables: Collection[str]) -> int:
@@ -179,5 +211,5 @@ def _pass_sites(found: PassPlan, network: NetworkPlan) -> Iterator[Site]:
         for tensor in row.tensors:
             if tensor.disturbs or row.name not in found.raw:
                 stream = disturbing if tensor.disturbs else "sample"
-                site = f"{name}/{row.name}.{tensor.name}"
-                yield Site(site, tensor.kind, stream, found.batch, tensor.shape, tensor.dropout, found.every)
+                site, batch = f"{name}/{row.name}.{tensor.name}", found.batch_of(row.name)
+                yield Site(site, tensor.kind, stream, batch, tensor.shape, tensor.dropout, found.every)

@@ -23,8 +23,8 @@ def check_statistics(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 def lone_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
     """(network, row, draw) of every batch norm of a step that sees one number of each channel."""
-    for found in (found for turn in plan.turns for found in turn.passes if found.batch == 1):
+    for found in (found for turn in plan.turns for found in turn.passes):
         network = plan.network(found.evaluation.network)
         for row in map(network.row, found.rows):
-            if row.batchnorm and row.inner_shape[1:] == (1, 1):
+            if found.batch_of(row.name) == 1 and row.batchnorm and row.inner_shape[1:] == (1, 1):
                 yield network.name, row.name, found.draws[0]

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from ammgraph.export.code import ATTRIBUTES, Names
 from ammgraph.formulas.expression import Vat
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FactorPlan, FromBayes, FromNetwork, ScorePlan
+from ammgraph.plan.enumeration import Needed, evaluations_of, repeated
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan, TermPlan, TurnPlan
@@ -22,7 +23,8 @@ class Function:
     """A function of a network: the rows that it computes, from which names, and which of them it returns.
 
     `probabilities` are categorical rows whose probabilities it returns after these; of the rows in `raw`, which a term
-    scores, what stands before their activation.
+    scores, what stands before their activation. Rows that are `shared` by all values of an enumerated variable are of
+    each example once; what others read of them, and of such inputs, it `repeats`.
     """
 
     network: str
@@ -32,19 +34,23 @@ class Function:
     probabilities: tuple[str, ...] = ()
     raw: tuple[str, ...] = ()
     scored: bool = False  # by terms; then a row that is given may be computed too, and nothing reads it
+    shared: tuple[str, ...] = ()
+    repeats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Call:
     """A function called within one evaluation: an argument for each name given, a name for each row returned.
 
-    Names are variables; with a `/` in them what is no variable, `q/encoder/h` the row of an evaluation.
+    Names are variables; with a `/` in them what is no variable, `q/encoder/h` the row of an evaluation. Of arguments
+    that are rows those in `chooses` are as they are, the others repeated for every value of a variable.
     """
 
     function: Function
     evaluation: str
     arguments: tuple[str, ...]
     results: tuple[str, ...]
+    chooses: tuple[str, ...] = ()
 
 
 Step: TypeAlias = Call | FactorPlan  # a factor that no network draws
@@ -89,11 +95,24 @@ def draw_steps(plan: Plan, factors: Sequence[FactorPlan]) -> tuple[Step, ...]:
 
 
 def pass_call(plan: Plan, found: PassPlan) -> Call:
-    """A pass of a discriminator; the arguments are variables."""
-    evaluation = found.evaluation
-    given = _given(plan, evaluation, found.rows)
-    function = Function(evaluation.network, given, found.rows, (found.row,))
-    return Call(function, evaluation.name, tuple(dict(evaluation.bindings)[name] for name in given), ("d",))
+    """A pass of a discriminator; the arguments are variables, those that it reads with every value last."""
+    evaluation, network = found.evaluation, plan.network(found.evaluation.network)
+    bound, over = dict(evaluation.bindings), enumerated_by(plan, found)
+    given = tuple(sorted(_given(plan, evaluation, found.rows), key=lambda name: bound[name] in over))
+    once = tuple(name for name in given if bound[name] not in over and name in _read_at_every_value(network, found))
+    shared = (found.shared, (*once, *repeated(network, found))) if found.shared else ((), ())
+    function = Function(evaluation.network, given, found.rows, (found.row,), shared=shared[0], repeats=shared[1])
+    return Call(function, evaluation.name, tuple(bound[name] for name in given), ("d",))
+
+
+def enumerated_by(plan: Plan, found: PassPlan) -> frozenset[str]:
+    """The variables that draws of a pass enumerate, where it shares rows; else none."""
+    factors = [plan.draw(name).enumerated for name in found.draws] if found.shared else []
+    return frozenset(name for factor in factors if factor is not None for name in factor.variables)
+
+
+def _read_at_every_value(network: NetworkPlan, found: PassPlan) -> set[str]:
+    return {name for row in found.rows if row not in found.shared for name in network.row(row).reads}
 
 
 def score_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
@@ -101,17 +120,23 @@ def score_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
 
     Rows that drawing has computed are computed once more, from the same noise.
     """
-    wanted = [*posteriors(plan, turn), *(score for name in turn.terms for score in plan.term(name).scores)]
-    return scoring_calls(plan, wanted)
+    return scoring_calls(plan, scores_of(plan, turn))
+
+
+def scores_of(plan: Plan, turn: TurnPlan) -> tuple[ScorePlan, ...]:
+    """What a turn scores: for the probabilities of what it enumerates, and for its terms."""
+    return (*posteriors(plan, turn), *(score for name in turn.terms for score in plan.term(name).scores))
+
+
+def needed_of(plan: Plan, wanted: Iterable[ScorePlan]) -> tuple[Needed, ...]:
+    """Every evaluation that these scores ask for."""
+    networks = {network.name: network for network in plan.networks}
+    return evaluations_of(networks, [part for score in wanted for part in score.computed])
 
 
 def scoring_calls(plan: Plan, wanted: Iterable[ScorePlan]) -> tuple[Call, ...]:
     """What computes these scores, a call for each evaluation."""
-    scores: dict[EvaluationPlan, list[ScorePlan]] = {}
-    for part in (part for score in wanted for part in score.computed):
-        if part.evaluation is not None:
-            scores.setdefault(part.evaluation, []).append(part)
-    return tuple(_score_call(plan, evaluation, found) for evaluation, found in scores.items())
+    return tuple(_score_call(plan, needed) for needed in needed_of(plan, wanted))
 
 
 def moved_calls(plan: Plan, turn: TurnPlan) -> tuple[Call, ...]:
@@ -129,7 +154,7 @@ def moved_call(plan: Plan, term: TermPlan, leaf: Vat) -> Call:
     score = term.score(leaf)
     assert score is not None
     assert score.evaluation is not None
-    return _score_call(plan, score.evaluation, [score])
+    return _score_call(plan, Needed(score.evaluation, (score,)))
 
 
 def posteriors(plan: Plan, turn: TurnPlan) -> tuple[ScorePlan, ...]:
@@ -140,21 +165,23 @@ def posteriors(plan: Plan, turn: TurnPlan) -> tuple[ScorePlan, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _score_call(plan: Plan, evaluation: EvaluationPlan, scores: Sequence[ScorePlan]) -> Call:
-    draw, network = scores[0].draw, plan.network(evaluation.network)
-    wanted = {row for score in scores for row in score.rows}
-    rows = tuple(row.name for row in network.rows if row.name in wanted)
-    over = evaluation.over
+def _score_call(plan: Plan, needed: Needed) -> Call:
+    evaluation, scores = needed.evaluation, needed.scores
+    draw, network, over = scores[0].draw, plan.network(evaluation.network), evaluation.over
+    rows = tuple(row.name for row in network.rows if row.name in needed.rows)
     variables = {local: v for local, v in evaluation.bindings if draw and (v == over or plan.draw(draw).produces(v))}
-    given = tuple(dict.fromkeys(name for row in rows for name in network.row(row).reads if name in variables))
-    whole = {score.row for score in scores if score.density is None}
+    known = {name: f"{evaluation.beneath.name}/{name}" for name in (*needed.takes, *needed.chooses)} | variables
+    reads = dict.fromkeys(name for row in rows for name in network.row(row).reads if name in known)
+    given = tuple(sorted(reads, key=lambda name: name in needed.chooses))  # the first one has as many examples as rows
+    whole = {score.row for score in scores if score.density is None} | {*needed.gives}
     for mean in (score.density.mean for score in scores if score.density is not None):
         whole |= {atom.name for atom in mean.names if atom.name not in variables} if mean is not None else set()
     returns = tuple(row for row in rows if row in whole)
     raw = tuple(row for row in rows if any(row in score.raw for score in scores))
     function = Function(evaluation.network, given, rows, returns, raw=raw, scored=True)
     results = (*(f"{evaluation.name}/{row}" for row in returns), *(f"{evaluation.name}/{row}.raw" for row in raw))
-    return Call(function, evaluation.name, tuple(variables[name] for name in given), results)
+    chooses = tuple(known[name] for name in needed.chooses)
+    return Call(function, evaluation.name, tuple(known[name] for name in given), results, chooses)
 
 
 def needed_factors(draw: DrawPlan) -> tuple[FactorPlan, ...]:

@@ -112,12 +112,14 @@ class Densities:
     def _parameters(self, score: ScorePlan) -> list[str]:
         assert score.density is not None
         assert score.evaluation is not None
-        name = score.evaluation.name
         if score.density.mean is None:
-            return [self._result(f"{name}/{score.row}.raw")]
+            return [self._row(score, f"{score.row}.raw")]
         mean = self._input(score.density.mean, score)
         log_variance = score.density.log_variance
-        return [mean, *([self._result(f"{name}/{log_variance}.raw")] if log_variance else [])]
+        return [mean, *([self._row(score, f"{log_variance}.raw")] if log_variance else [])]
+
+    def _row(self, score: ScorePlan, name: str) -> str:
+        return self._every.result(score, name, self._result)
 
     def _sample(self, score: ScorePlan, variable: str) -> str:
         samples = self._every.samples(score.draw, score.over) if score.over else self._samples(score.draw)
@@ -133,7 +135,7 @@ class Densities:
                 return f"zeros({like}, {found.channels})"  # type: ignore[attr-defined]
             variable = variables.get(found.name, "")
             given = score.draw and variable and self._plan.draw(score.draw).produces(variable)
-            own = self._result(f"{score.evaluation.name}/{found.name}")  # type: ignore[union-attr]
+            own = self._row(score, found.name)
             if given and variable == self._moved:
                 return self._result(variable)
             return self._sample(score, variable) if given else own

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ammgraph.export.calls import posteriors
 from ammgraph.export.code import Names, text
 from ammgraph.formulas.expression import Scored, Support, Value
-from ammgraph.plan.draws import FromBayes
+from ammgraph.plan.draws import FromBayes, ScorePlan
+from ammgraph.plan.enumeration import Needed
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import TurnPlan
 
@@ -20,12 +21,14 @@ class Every:
         turn: whose losses are written.
         local: the names of the function.
         drawn: draw -> what its samples are called.
+        evaluations: those that scores ask for.
     """
 
     plan: Plan
     turn: TurnPlan
     local: Names
     drawn: Callable[[str], str]
+    evaluations: tuple[Needed, ...]
 
     def samples(self, draw: str, over: str) -> str:
         """The samples of a draw, each with every value of a variable."""
@@ -46,8 +49,19 @@ class Every:
 
     def is_alone(self, evaluation: str) -> bool:
         """Whether an evaluation reads nothing but the variable, and is computed once at every value of it."""
-        passes = [found for found in self.turn.passes_of("asked") if found.evaluation.name == evaluation]
-        return any(not any(found.draws) for found in passes)
+        return any(found.alone for found in self.evaluations if found.evaluation.name == evaluation)
+
+    def result(self, score: ScorePlan, name: str, told: Callable[[str], str]) -> str:
+        """A row of the evaluation of a score, or what stands before its activation (`NAME.raw`).
+
+        One that does not depend on the variable is computed beneath, and repeated.
+        """
+        evaluation, row = score.evaluation, name.removesuffix(".raw")
+        assert evaluation is not None
+        for found in self.evaluations:
+            if evaluation.over and found.evaluation == evaluation and row not in found.rows:
+                return f"each({told(f'{evaluation.beneath.name}/{name}')}, {self.size(evaluation.over)})"
+        return told(f"{evaluation.name}/{name}")
 
     def logits(self, name: str, draw: str) -> str:
         """The logits of a posterior `q(y|z)` at a draw's samples, (B, K)."""

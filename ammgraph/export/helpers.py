@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ammgraph.nn.functions import as_matrix, each, every_value, over_largest_singular_value, power_iteration
+from ammgraph.nn.functions import (
+    as_matrix,
+    each,
+    every_value,
+    over_largest_singular_value,
+    power_iteration,
+    repeated_parts,
+)
 
 Noise = dict[str, Tensor]
 NOISE: dict[str, tuple[str, int, tuple[int, ...], float]] = {}
@@ -118,6 +125,11 @@ def with_every(samples: Noise, variable: str, size: int) -> Noise:
     found = {n: each(x, size) for n, x in samples.items() if n != variable}
     first = next(iter(samples.values()))
     return {**found, variable: every_value(size, len(first), first)}
+
+
+def as_often(x: Tensor, parts: tuple[list[int], list[int]] | None) -> Tensor:
+    """Every example so often as its part of the batch says; x without parts."""
+    return x if parts is None else repeated_parts(x, *parts)
 
 
 def repeated(x: Tensor, like: Tensor) -> Tensor:

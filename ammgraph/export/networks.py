@@ -99,10 +99,15 @@ def _function(table: _Table, function: Function, name: str) -> list[str]:
     told += [f"the probabilities of {row} {shape_text(network.row(row).out_shape)}" for row in function.probabilities]
     told += [f"{row} {shape_text(network.row(row).inner_shape)} before its activation" for row in function.raw]
     parameters = ["self", *(f"{name}: Tensor" for name in inputs), "noise: Noise"]
+    parameters += ["parts: tuple[list[int], list[int]] | None = None"] if function.shared else []
     lines = call(f"def {name}", parameters, "    ", f" -> {result}:")
     lines += docstring(f"{given or 'As many examples as `like` has'} -> {', '.join(told)}.", _INDENT)
-    for row_name in function.rows:
+    for row_name in function.shared:
         lines += _row(table, network.row(row_name), inputs[0], function)
+    for name in function.repeats:
+        lines.append(f"{_INDENT}{table.local.of(name)} = as_often({table.local.of(name)}, parts)")
+    for row_name in (row for row in function.rows if row not in function.shared):
+        lines += _row(table, network.row(row_name), inputs[-1] if function.shared else inputs[0], function)
     values = [_target(table, row, function) for row in function.returns]
     values += [f"torch.softmax({_logits(table, row)}, dim=1)" for row in function.probabilities]
     values += [_raw(table, row) for row in function.raw]

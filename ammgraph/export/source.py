@@ -9,7 +9,8 @@ from ammgraph.data.vectors import Scaling
 from ammgraph.export import helpers
 from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls, scoring_calls
 from ammgraph.export.code import class_names, docstring, listed, number, text
-from ammgraph.export.losses import critic_calls, losses_code, posterior_code
+from ammgraph.export.critics import critic_calls
+from ammgraph.export.losses import losses_code, posterior_code
 from ammgraph.export.model import (
     askings,
     constant_attributes,

@@ -17,27 +17,33 @@ from ammgraph.nn.functions import each, every_value, function
 from ammgraph.nn.model import Draw, Enumerated, Model, one_hot
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, ScorePlan
+from ammgraph.plan.enumeration import Needed, evaluations_of
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.turns import PassPlan
 
 Rows: TypeAlias = Callable[[EvaluationPlan], Mapping[str, Tensor]]  # what an evaluation of a network has computed
 
 
-def inputs_over(draw: Draw, evaluation: EvaluationPlan, size: int, alone: bool, like: Tensor) -> dict[str, Tensor]:
-    """What an evaluation reads: each example with each of K values, (B K, ...); the values `alone`, (K, ...).
+def inputs_over(
+    draw: Draw, found: PassPlan | Needed, size: int, like: Tensor, beneath: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What an evaluation over a variable reads: the K values, (K, ...), or each example with each of them, (B K, ...).
 
     Args:
         draw: the samples.
-        evaluation: over a variable.
+        found: what is evaluated.
         size: K.
-        alone: whether it reads nothing but the variable.
         like: of whose kind the values are.
+        beneath: the rows of the evaluation at the examples themselves.
     """
-    if alone:
-        return {
-            local: every_value(size, 1, like) for local, variable in evaluation.bindings if variable == evaluation.over
-        }
-    samples = draw.over(evaluation.over, size, [variable for _, variable in evaluation.bindings], like)
-    return {local: samples[variable] for local, variable in evaluation.bindings if variable in samples}
+    evaluation = found.evaluation
+    values = every_value(size, 1 if found.alone else draw.batch, like)
+    inputs = {local: values for local, variable in evaluation.bindings if variable == evaluation.over}
+    if found.alone:
+        return inputs
+    samples = {local: draw.samples[variable] for local, variable in evaluation.bindings if variable in draw.samples}
+    inputs |= {name: each(samples[name] if name in samples else beneath[name], size) for name in found.takes}
+    return inputs | {name: beneath[name] for name in found.chooses}
 
 
 def aligned_distribution(found: Distribution, score: ScorePlan, size: int, examples: int) -> Distribution:
@@ -66,7 +72,7 @@ def bayes_distribution(model: Model, score: ScorePlan, draw: Draw, size: int, ro
     like = next(model.parameters())
     total: list[Tensor] = []
     for variable, part in score.parts:
-        samples = draw.over(score.rule, size, {variable, *part.reads}, like)
+        samples = draw.over(score.rule, size, {variable, *given_of(part)}, like)
         values = {} if part.evaluation is None else rows(part.evaluation)
         given = factor_distribution(model, part, values, samples)
         given = aligned_distribution(given, part, size, draw.batch)
@@ -107,24 +113,28 @@ def _no_rows(_: EvaluationPlan) -> Mapping[str, Tensor]:
     return {}
 
 
+def given_of(score: ScorePlan) -> tuple[str, ...]:
+    """The variable whose samples the parameters of a prior are made of."""
+    return (score.prior.given,) if score.prior is not None and score.prior.given else ()
+
+
 def _rows_in_evaluation(model: Model, plan: Plan, draw: Draw, score: ScorePlan) -> Rows:
     """Rows of the parts of a posterior, computed in eval mode at a draw's samples."""
+    networks = {network.name: network for network in plan.networks}
+    needed = {found.evaluation: found for found in evaluations_of(networks, score.computed)}
 
     def rows(evaluation: EvaluationPlan) -> Mapping[str, Tensor]:
-        parts = [part for _, part in score.parts if part.evaluation == evaluation]
-        network, like = model.network(evaluation.network), next(model.parameters())
-        wanted = {row for part in parts for row in part.rows}
-        names = [row.name for row in network.plan.rows if row.name in wanted]
-        raw = {row for part in parts for row in part.raw}
+        found, network, like = needed[evaluation], model.network(evaluation.network), next(model.parameters())
+        names = [row.name for row in network.plan.rows if row.name in found.rows]
+        batch = draw.batch
         if evaluation.over:
-            alone = all(part.reads == (evaluation.over,) for part in parts)
             size = plan.variable(evaluation.over).shape[0]
-            values = inputs_over(draw, evaluation, size, alone, like)
-            batch = size * (1 if alone else draw.batch)
+            beneath = rows(evaluation.beneath) if evaluation.beneath in needed else {}
+            values = inputs_over(draw, found, size, like, beneath)
+            batch = size * (1 if found.alone else draw.batch)
         else:
             values = {local: draw.samples[v] for local, v in evaluation.bindings if v in draw.samples}
-            batch = draw.batch
-        network.compute(names, values, batch, {}, evaluation.name, Mode.EVAL, raw)
+        network.compute(names, values, batch, {}, evaluation.name, Mode.EVAL, found.rows - found.whole)
         return values
 
     return rows

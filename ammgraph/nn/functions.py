@@ -4,7 +4,7 @@ x is B x C x H x W; a vector of n is B x n x 1 x 1.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -215,6 +215,12 @@ def every_value(size: int, examples: int, like: Tensor) -> Tensor:
     return values.repeat(examples, 1)[:, :, None, None]
 
 
+def repeated_parts(x: Tensor, sizes: Sequence[int], times: Sequence[int]) -> Tensor:
+    """Parts of the batch, of these sizes, each example of a part so often as is said."""
+    pairs = zip(x.split(list(sizes)), times, strict=True)
+    return torch.cat([each(part, count) for part, count in pairs])
+
+
 def weighted(probabilities: Tensor, x: Tensor) -> Tensor:
     """sum_k p_k x_k, (B,), of probabilities (B, K) and numbers (B K,)."""
     return (probabilities * x.view_as(probabilities)).sum(1)
@@ -315,8 +321,12 @@ def quarter_turn(x: Tensor, n: float) -> Tensor:
 
 
 def chosen(x: Tensor, y: Tensor) -> Tensor:
-    """sum_k y_k x_k, x_1 ... x_K consecutive runs of the channels of x, y B x K x 1 x 1."""
-    return (groups(x, y.shape[1]) * y[:, :, None]).sum(1)
+    """sum_k y_k x_k, x_1 ... x_K consecutive runs of the channels of x, y B x K x 1 x 1.
+
+    Where y has every value for each example of x, these are the runs themselves, B K of them.
+    """
+    runs = groups(x, y.shape[1])
+    return runs.flatten(0, 1) if len(x) < len(y) else (runs * y[:, :, None]).sum(1)
 
 
 def random_affine(x: Tensor, scale: float, eps: Tensor | None) -> Tensor:

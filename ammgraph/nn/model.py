@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ammgraph.data.records import Split, scale_images
 from ammgraph.formulas.expression import Leaf, Square
 from ammgraph.nn.distributions import Distribution
-from ammgraph.nn.functions import each, every_value
+from ammgraph.nn.functions import each, every_value, repeated_parts
 from ammgraph.nn.losses import value
 from ammgraph.nn.networks import Mode, Network, evaluate_input, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromBayes, FromData, FromDraw, FromNetwork, FromPrior, Site
@@ -185,20 +185,66 @@ def sample_draw(
     return Draw(samples, rows, size)
 
 
-def critic_logits(model: Model, found: PassPlan, inputs: Tensors, noise: Tensors, mode: Mode) -> Tensor:
-    """d(x, y, z), the discriminator's logit, shape (B,); `inputs` by local name."""
+@dataclass(frozen=True)
+class Parts:
+    """Examples of each draw in a batch, and how many logits each example has: one, or one for every value."""
+
+    sizes: tuple[int, ...]
+    times: tuple[int, ...]
+
+    @property
+    def logits(self) -> tuple[int, ...]:
+        """How many logits each draw has."""
+        return tuple(size * count for size, count in zip(self.sizes, self.times, strict=True))
+
+
+def critic_logits(
+    model: Model, found: PassPlan, inputs: Tensors, noise: Tensors, mode: Mode, *, parts: Parts | None = None
+) -> Tensor:
+    """d(x, y, z), the discriminator's logit, shape (B,).
+
+    Args:
+        model: the networks.
+        found: the pass.
+        inputs: by local name, as `critic_inputs` gives them.
+        noise: random tensors by site.
+        mode: batch norm, dropout and noise on inputs.
+        parts: of the batch, where some rows are shared by the values of an enumerated variable.
+    """
     values = dict(inputs)
-    batch = next(iter(values.values())).shape[0]
-    name = found.evaluation.name
-    model.network(found.evaluation.network).compute(found.rows, values, batch, noise, name, mode)
+    network, name = model.network(found.evaluation.network), found.evaluation.name
+    rows, batch = found.rows, len(next(iter(values.values())))
+    if found.shared:
+        assert parts is not None
+        network.compute(found.shared, values, sum(parts.sizes), noise, name, mode)
+        rows, batch = tuple(row for row in rows if row not in found.shared), sum(parts.logits)
+        read = dict.fromkeys(local for row in rows for local in network.plans[row].reads)
+        once = [local for local in read if local in values and len(values[local]) < batch]
+        values |= {local: repeated_parts(values[local], parts.sizes, parts.times) for local in once}
+    network.compute(rows, values, batch, noise, name, mode)
     return values[found.row].flatten()
 
 
 def critic_inputs(critic: PassPlan, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
-    """The samples that a discriminator reads, of all its draws, joined along the batch; by local name."""
-    bindings = dict(critic.evaluation.bindings)
-    read = [draws[name].read(bindings.values()) for name in critic.draws]
-    return {local: torch.cat([samples[variable] for samples in read]) for local, variable in bindings.items()}
+    """The samples that a discriminator reads, of all its draws, joined along the batch; by local name.
+
+    Those of an enumerated variable are of each example with each value, and so are the others where it shares no rows.
+    """
+    bindings, found = dict(critic.evaluation.bindings), [draws[name] for name in critic.draws]
+    over = {draw.enumerated.variable for draw in found if draw.enumerated is not None}
+    once = [draw.samples for draw in found]
+    every = [draw.read(bindings.values()) for draw in found]
+    return {
+        local: torch.cat([part[variable] for part in (once if critic.shared and variable not in over else every)])
+        for local, variable in bindings.items()
+    }
+
+
+def critic_parts(critic: PassPlan, draws: Mapping[str, Draw]) -> Parts:
+    """What the batch of a pass is made of."""
+    found, variables = [draws[name] for name in critic.draws], dict(critic.evaluation.bindings).values()
+    sizes = tuple(draw.batch for draw in found)
+    return Parts(sizes, tuple(draw.examples(variables) // draw.batch for draw in found))
 
 
 def draw_prior(model: Model, origin: FromPrior, noise: Tensor, samples: Tensors) -> Tensor:

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from ammgraph.nn.enumeration import in_evaluation
-from ammgraph.nn.model import Draw, Model, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
+from ammgraph.nn.model import (
+    Draw,
+    Model,
+    critic_inputs,
+    critic_logits,
+    critic_parts,
+    draw_noise,
+    one_hot,
+    sample_draw,
+)
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, FromData, FromDraw
 from ammgraph.plan.plan import Plan
@@ -38,7 +47,8 @@ def not_finite(plan: Plan, model: Model) -> str:
                 return f"`{variable}` of `{draw.factor_of(variable).text}`"
         draws[draw.name] = drawn
     for scored in (found for turn in plan.turns for found in turn.passes_of("scored")):
-        logits = critic_logits(model, scored, critic_inputs(scored, draws), noise, Mode.EVAL)
+        inputs, parts = critic_inputs(scored, draws), critic_parts(scored, draws)
+        logits = critic_logits(model, scored, inputs, noise, Mode.EVAL, parts=parts)
         if not logits.isfinite().all():
             return f"`{scored.row}` of `{scored.evaluation.network}`"
     return ""

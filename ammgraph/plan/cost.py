@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from ammgraph.diagnostics import Diagnostic, counted
 from ammgraph.plan.draws import FromData, FromPrior
+from ammgraph.plan.enumeration import repeated
 from ammgraph.plan.evaluation_cost import EvaluationMemory, evaluation_memory, known_counts
 from ammgraph.plan.networks import RowPlan
 from ammgraph.plan.plan import Plan
@@ -40,12 +41,12 @@ def memory(plan: Plan, precision: Precision = "float32") -> Memory:
     weights      for each parameter: itself, its gradient, the optimizer's numbers (Adam 2, RMSprop 1, SGD with momentum
                  1, else 0), and its average where any network is averaged; twice the channels of a batch norm; the
                  vectors of a spectral norm
-    activations  for each row computed, its weights once more where they are normalised; at its batch size: its sum or
-                 concatenation, its input after noise, its input after dropout and the scaled mask, the results of the
-                 operation, normalisation, activation and pool; twice that in a penalty, whose gradient is
-                 differentiated again; a row's result alone where no gradient flows through it; of two passes at moved
-                 samples the second; of the losses' passes and each penalty's own pass, one after the other, what needs
-                 most
+    activations  for each row computed, its weights once more where they are normalised; what is repeated for every
+                 value of a category; at its batch size: its sum or concatenation, its input after noise, its input
+                 after dropout and the scaled mask, the results of the operation, normalisation, activation and pool;
+                 twice that in a penalty, whose gradient is differentiated again; a row's result alone where no gradient
+                 flows through it; of two passes at moved samples the second; of the losses' passes and each penalty's
+                 own pass, one after the other, what needs most
 
     In bfloat16 a number of an activation takes two bytes and one of a weight four.
     """
@@ -130,8 +131,8 @@ def forward_cost(plan: Plan, turns: Sequence[TurnPlan]) -> dict[str, int]:
     for turn in turns:
         for found in turn.passes:
             network = plan.network(found.evaluation.network)
-            rows = sum(network.row(name).multiply_adds for name in found.rows)
-            total[network.name] += turn.steps * found.times * found.batch * rows // found.every
+            adds = sum(found.batch_of(name) * network.row(name).multiply_adds for name in found.rows)
+            total[network.name] += turn.steps * found.times * adds // found.every
     return total
 
 
@@ -153,7 +154,10 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
             flows_here = not found.stopped if found.kind == "asked" else found.kind != "drawn" or flows
             kept = _kept(row) if flows_here else math.prod(row.out_shape)
             twice = 1 + (found.evaluation.name in sloped)
-            held[network.name, row.name] += twice * width * (found.batch * kept + row.applied)
+            held[network.name, row.name] += twice * width * (found.batch_of(row.name) * kept + row.applied)
+        for name in repeated(network, found):
+            shape = dict(network.inputs).get(name) or network.row(name.removesuffix(".raw")).out_shape
+            held[network.name, name.removesuffix(".raw")] += width * found.batch * math.prod(shape)
         if found.kind == "between":
             alternatives.append(held)
         else:

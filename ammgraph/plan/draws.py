@@ -1,6 +1,6 @@
 """The plan of draws: what each factor produces, from what, and from which random tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ammgraph.spec.notation import Input
@@ -42,6 +42,12 @@ class EvaluationPlan:
     network: str
     bindings: Bindings  # every local name that stands for a variable
     over: str = ""  # the variable whose every value it takes, each with every example, as `q.y/components`
+
+    @property
+    def beneath(self) -> "EvaluationPlan":
+        """The evaluation at the examples themselves, `q/components`."""
+        draw, _, call = self.name.partition("/")
+        return replace(self, name=f"{draw.removesuffix(f'.{self.over}')}/{call}", over="")
 
 
 @dataclass(frozen=True)

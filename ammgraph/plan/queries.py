@@ -72,13 +72,17 @@ def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
     return min(found, key=lambda item: item[0])[1] if found else None
 
 
-def examples_of(plan: Plan, found: PassPlan) -> list[int]:
-    """How many examples of each of its draws a pass takes: each with every value of one enumerated, if it reads it."""
+def examples_of(plan: Plan, found: PassPlan, row: str) -> list[int]:
+    """How many examples of each of its draws a row of a pass has: each with every value of one enumerated, if need be.
+
+    That is where the pass reads the variable, and the row is not shared by its values.
+    """
     read = [variable for _, variable in found.evaluation.bindings]
     counts = []
     for draw in (plan.draw(name) for name in found.draws):
         over = [] if draw.enumerated is None else [name for name in draw.enumerated.variables if name in read]
-        counts.append(draw.batch_size * (plan.variable(over[0]).shape[0] if over else 1))
+        every = bool(over) and row not in found.shared
+        counts.append(draw.batch_size * (plan.variable(over[0]).shape[0] if every else 1))
     return counts
 
 

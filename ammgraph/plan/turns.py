@@ -33,6 +33,10 @@ class PassPlan:
     between  a discriminator between the i-th sample of the first and the i-th of the second draw, statistics kept
 
     `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake").
+
+    What does not depend on an enumerated variable is computed once for each example. An asked pass over a variable
+    `takes` it from the evaluation beneath, repeated for every value, or `chooses` from it. A scored one computes the
+    rows that are `shared` at its `examples`, and what the others read of these is repeated.
     """
 
     kind: PassKind
@@ -47,6 +51,19 @@ class PassPlan:
     stopped: bool = False
     kept: bool = False
     moves: str = ""  # the variable that is moved
+    takes: tuple[str, ...] = ()
+    chooses: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    examples: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is taken at the values of a variable, and at nobody's samples."""
+        return bool(self.evaluation.over) and not any(self.draws)
+
+    def batch_of(self, row: str) -> int:
+        """At how many examples a row is computed."""
+        return self.examples if row in self.shared else self.batch
 
     @property
     def times(self) -> int:

@@ -18,8 +18,10 @@ terms            [{name, value, weight, scores, gradients, latex}]; a score is w
 turns            [{update, steps, redraw, draws, needs, passes, games, terms, losses, objectives, noise}], in the order
                  of one step; `needs` has the variables of those draws of which other turns draw more; a pass is `drawn`
                  within a draw, `asked` for by terms at a draw's samples (`stopped`: without gradient, `kept`: without
-                 a trace in running statistics), `moved` (taken twice with the variable `moves` moved), `scored` by a
-                 discriminator at draws' samples, or `between` two draws'
+                 a trace in running statistics; over a variable it `takes` rows and samples of the examples themselves,
+                 repeated for every value, and `chooses` from rows), `moved` (taken twice with the variable `moves`
+                 moved), `scored` by a discriminator at draws' samples (rows that are `shared` by all values of an
+                 enumerated variable at its `examples`, the others at its `batch`), or `between` two draws'
 readouts, reconstructions, features, training, data, evaluation, published, cost, warnings
 
 Where the spec has phases, `training` has phases [{epochs, steps, turns, fits, forward_multiply_adds}]: `turns` are
@@ -239,7 +241,7 @@ def _pass(found: PassPlan) -> Json:
         **_evaluation(found.evaluation),
         **_fields(found, "row", "rows", "raw", "draws", "batch"),
         "sides": [{"game": game, "side": side} for game, side in found.sides],
-        **_fields(found, "every", "stopped", "kept", "moves"),
+        **_fields(found, "every", "stopped", "kept", "moves", "takes", "chooses", "shared", "examples"),
     }
 
 

@@ -12,7 +12,7 @@ from ammgraph.formulas.expression import Scored, Value, Vat
 from ammgraph.plan.draws import DrawPlan, FromData, FromNetwork
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import LossPlan, ObjectivePlan, PassPlan, TurnPlan
-from ammgraph.show.text import asked_text, formula_text, often_text, phase_text
+from ammgraph.show.text import asked_text, formula_text, often_text, phase_text, shared_text
 from ammgraph.spec.schema import Schedule
 
 
@@ -167,6 +167,7 @@ def _pass_box(turn: TurnPlan, found: PassPlan) -> Box:
         return Box("ask", network, (*([asked_text(found)] if found.kind == "asked" else []), *where, *told))
     if found.kind == "scored":
         lines = [" | ".join(found.draws), f"{counted(found.batch, 'example')}, one batch"]
+        lines += [shared_text(found)] if found.shared else []
     else:
         lines = [f"between {' and '.join(found.draws)}", *([often_text(found.every)] if found.every > 1 else [])]
     return Box("pass", f"{network}.{found.row}", tuple(lines))
@@ -178,7 +179,8 @@ def _read(plan: Plan, turn: TurnPlan, loss: LossPlan) -> list[str]:
         return sorted(loss.passes)
     asked = {found.evaluation.name: found for found in _passes_of_terms(turn)}
     scores = plan.term(loss.owner).scores
-    passes = dict.fromkeys(s.evaluation.name for s in scores if s.evaluation and s.evaluation.name in asked)
+    read = [found for s in scores if s.evaluation for found in (s.evaluation, s.evaluation.beneath)]
+    passes = dict.fromkeys(evaluation.name for evaluation in read if evaluation.name in asked)
     reached = {draw for name in passes for draw in asked[name].draws}
     return [*passes, *(draw for draw in plan.term(loss.owner).draws if draw not in reached)]
 

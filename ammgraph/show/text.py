@@ -256,11 +256,18 @@ def asked_text(found: PassPlan) -> str:
     """The rows that terms ask for, as `h y.raw`; a raw one up to its activation; and at how many values, if at all."""
     told = ("; no gradient" if found.stopped else "") + (", statistics kept" if found.kept else "")
     rows, over = _rows_text([f"{row}.raw" if row in found.raw else row for row in found.rows]), found.evaluation.over
-    if over and not any(found.draws):
+    taken = " ".join((*found.takes, *found.chooses))
+    rows += f" of {taken}" if taken else ""
+    if found.alone:
         rows += f", at {counted(found.batch, 'value')} of {over}"
     elif over:
         rows += f", at every {over}, {counted(found.batch, 'example')}"
     return rows + told
+
+
+def shared_text(found: PassPlan) -> str:
+    """The rows of a discriminator that do not depend on an enumerated variable, and at how many examples they are."""
+    return f"{' '.join(found.shared)} at {counted(found.examples, 'example')}" if found.shared else ""
 
 
 def moved_text(found: PassPlan) -> str:
@@ -319,14 +326,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
         rows.append(("ask", found.evaluation.name, asked_text(found)))
     rows += [("move", found.evaluation.name, moved_text(found)) for found in turn.passes_of("moved")]
     for found in turn.passes_of("scored"):
-        sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
-        rows.append(
-            (
-                "pass",
-                found.evaluation.name,
-                f"{' | '.join(found.draws)}, {counted(found.batch, 'example')} as one batch: {sides}",
-            )
-        )
+        rows.append(("pass", found.evaluation.name, _scored_text(found)))
     for found in turn.passes_of("between"):
         where = f"between {' and '.join(found.draws)}, {counted(found.batch, 'example')}, statistics kept"
         rows.append(
@@ -344,6 +344,12 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     told += f", {counted(moves, 'direction')}" if moves else ""
     rows.append(("noise", f"{len(turn.sites)} tensors", told))
     return table(rows, indent="")
+
+
+def _scored_text(found: PassPlan) -> str:
+    sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
+    told = f"{' | '.join(found.draws)}, {counted(found.batch, 'example')} as one batch: {sides}"
+    return f"{told}; {shared_text(found)}" if found.shared else told
 
 
 def _origin_text(factor: FactorPlan) -> str:

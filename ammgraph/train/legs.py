@@ -1,8 +1,8 @@
 """The middle of the chain rule: from a discriminator's logits to its parameters and to the samples that it reads.
 
-Where examples are independent (no batch statistics in the discriminator), a loss L sends dL/dd_b grad d_b to the
-samples of example b, whatever the loss. One backward pass then serves the discriminator and every other player: what it
-found for the one is scaled, example by example, for the others.
+Where examples are independent (no batch statistics in the discriminator, no row that several share), a loss L sends
+dL/dd_b grad d_b to the samples of example b, whatever the loss. One backward pass then serves the discriminator and
+every other player: what it found for the one is scaled, example by example, for the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits
+from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits, critic_parts
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.turns import PassPlan
 
@@ -46,11 +46,11 @@ def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise
         noise: random tensors by site.
         sloped: whether a penalty takes the gradient of the logits with respect to these samples.
     """
-    samples = critic_inputs(critic, draws)
+    samples, parts = critic_inputs(critic, draws), critic_parts(critic, draws)
     moved = any(value.requires_grad for value in samples.values())
     inputs = {name: value.detach().requires_grad_(sloped or moved) for name, value in samples.items()}
-    joint = critic_logits(model, critic, inputs, noise, Mode.TRAIN)
-    leaves, variables = tuple(inputs.values()), dict(critic.evaluation.bindings).values()
+    joint = critic_logits(model, critic, inputs, noise, Mode.TRAIN, parts=parts)
+    leaves = tuple(inputs.values())
     network = model.network(critic.evaluation.network).plan
     return Pass(
         plan=critic,
@@ -59,8 +59,8 @@ def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise
         joint=joint,
         logits=joint.detach().to(torch.promote_types(joint.dtype, torch.float32)).requires_grad_(),
         slopes=torch.autograd.grad(joint.sum(), leaves, create_graph=True) if sloped else (),
-        sizes=tuple(draws[name].examples(variables) for name in critic.draws),
-        independent=not any(network.row(row).batchnorm for row in critic.rows),
+        sizes=parts.logits,
+        independent=not critic.shared and not any(network.row(row).batchnorm for row in critic.rows),
     )
 
 

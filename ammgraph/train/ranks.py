@@ -167,7 +167,9 @@ def shard(plan: Plan, size: int) -> Plan:
 
 def _shared(found: PassPlan, size: int) -> PassPlan:
     """A pass as each process takes it; one at no draw's samples has one example, in each process the same."""
-    return replace(found, batch=found.batch // size) if any(found.draws) else found
+    if not any(found.draws):
+        return found
+    return replace(found, batch=found.batch // size, examples=found.examples // size)
 
 
 def divided_means(plan: Plan, size: int) -> list[str]:

@@ -16,7 +16,14 @@ from ammgraph.diagnostics import RunError
 from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Support, Value, Vat
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.nn.densities import Distribution, factor_distribution
-from ammgraph.nn.enumeration import aligned, aligned_distribution, bayes_distribution, inputs_over, with_probabilities
+from ammgraph.nn.enumeration import (
+    aligned,
+    aligned_distribution,
+    bayes_distribution,
+    given_of,
+    inputs_over,
+    with_probabilities,
+)
 from ammgraph.nn.functions import function, weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
@@ -143,7 +150,8 @@ def _draw(now: _Moment, data: Mapping[str, Tensors], asked: Asked, values: dict[
     """Every draw of the turn, without the rows that it computed on the way: what no gradient needs is freed."""
     draws: dict[str, Draw] = {}
     scores = [part for name in now.turn.terms for score in now.plan.term(name).scores for part in score.computed]
-    kept = {score.evaluation.name for score in scores if score.evaluation is not None}
+    asked_of = [score.evaluation for score in scores if score.evaluation is not None]
+    kept = {found.name for evaluation in asked_of for found in (evaluation, evaluation.beneath)}
     with torch.set_grad_enabled(bool(now.objectives("samples"))):
         for name in now.turn.draws:
             plan = now.turn.drawn(now.plan.draw(name))
@@ -215,14 +223,14 @@ def _scored(
         return now.model.network(score.network).value_of(score.row, rows)
     samples: Tensors = {} if draw is None else draw.samples
     if score.over and draw is not None:
-        samples = draw.read(score.reads)
+        samples = draw.read(given_of(score))
     return factor_distribution(now.model, score, rows, samples)
 
 
 def _rows(now: _Moment, draw: Draw | None, asked: Asked, evaluation: EvaluationPlan) -> dict[str, Tensor]:
     """What an evaluation has computed, once for all that ask."""
     if evaluation.name not in asked:
-        asked[evaluation.name] = _ask(now, evaluation, draw)
+        asked[evaluation.name] = _ask(now, evaluation, draw, asked)
     return asked[evaluation.name]
 
 
@@ -246,7 +254,7 @@ def _moved(now: _Moment, leaf: Vat, score: ScorePlan, clean: Distribution, draw:
     return found
 
 
-def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[str, Tensor]:
+def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None, asked: Asked) -> dict[str, Tensor]:
     """The rows of one evaluation at a draw's samples: those that drawing computed, and those that terms ask for.
 
     What reads a variable reads the draw's sample; a row of that name is computed all the same where a term asks for it.
@@ -262,8 +270,11 @@ def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None) -> dict[st
         if evaluation.over:
             assert draw is not None
             size = now.plan.variable(evaluation.over).shape[0]
-            values = inputs_over(draw, evaluation, size, not any(found.draws), next(now.model.parameters()))
-            batch = size * draw.batch if any(found.draws) else size
+            taken = [name for name in (*found.takes, *found.chooses) if name not in values]
+            rows = _rows(now, draw, asked, evaluation.beneath) if taken else {}
+            beneath = {name: rows[name] if name in rows else network.value_of(name, rows) for name in taken}
+            values = inputs_over(draw, found, size, next(now.model.parameters()), beneath)
+            batch = size * (1 if found.alone else draw.batch)
         given = [row for row in found.rows if row in values]
         rest = [row for row in found.rows if row not in given]
         mode = Mode.FROZEN if found.kept else Mode.TRAIN

@@ -147,16 +147,20 @@ class Noise:
 
     def of(self, turn: TurnPlan, step: int = 0, known: Collection[str] = ()) -> dict[str, Tensor]:
         """New random tensors, by name, for every site of a turn that is due at `step` and not `known` already."""
-        joined = {found.evaluation.name: examples_of(self._plan, found) for found in turn.passes_of("scored")}
+        joined = {
+            f"{found.evaluation.name}/{row}": examples_of(self._plan, found, row)
+            for found in turn.passes_of("scored")
+            for row in found.rows
+        }
         whole = {found.evaluation.name for found in turn.passes_of("asked") if not any(found.draws)}
         found = {}
         for site in turn.sites:
             if step % site.every or site.name in known:
                 continue
             drawn = draw_noise(site, self.generators[site.stream], self._device, self._dtype)
-            evaluation = site.name.rpartition("/")[0]
-            if evaluation not in whole:  # what is at no draw's samples is every process's own
-                drawn = self._ranks.part(drawn, joined.get(evaluation, [site.batch]))
+            place = site.name.rpartition(".")[0]
+            if place.rpartition("/")[0] not in whole:  # what is at no draw's samples is every process's own
+                drawn = self._ranks.part(drawn, joined.get(place, [site.batch]))
             found[site.name] = drawn
         return found
 

@@ -21,9 +21,10 @@ from ammgraph.data.synthetic import synthetic_data
 from ammgraph.export.export import exported_weights
 from ammgraph.export.model import askings
 from ammgraph.export.source import model_source
-from ammgraph.nn.model import Model, build, critic_logits, draw_noise, sample_draw
+from ammgraph.nn.model import Model, Parts, build, critic_logits, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import examples_of
 from ammgraph.plan.turns import PassPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
@@ -55,7 +56,8 @@ def run():
                 network = copy.deepcopy(getattr(model, call["network"])).train(training)
                 one = "forward" in vars(type(network))
                 function = network if one else getattr(network, "logit_" + call["row"])
-                found["critics"][f"{name} {training}"] = function(**call["inputs"], noise=masks).flatten()
+                logits = function(**call["inputs"], noise=masks, **call["parts"])
+                found["critics"][f"{name} {training}"] = logits.flatten()
     model.train()
     draws = {}
     for turn, (sides, data) in enumerate(zip(given["draws"], given["data"])):
@@ -124,11 +126,15 @@ def critic_call(
     start = f"{critic.evaluation.name}/"
     masks = {name.removeprefix(start): mask for name, mask in noise.items() if name.startswith(start)}
     batch = len(next(iter(masks.values()))) if masks else 6
-    inputs = {
-        local: torch.rand(batch, *plan.variable(name).shape, generator=generator).to(dtype)
-        for local, name in critic.evaluation.bindings
-    }
-    return {"network": critic.evaluation.network, "row": critic.row, "inputs": inputs, "masks": masks}
+    over = {name for draw in critic.draws if (f := plan.draw(draw).enumerated) is not None for name in f.variables}
+    inputs, parts = {}, {}
+    for local, name in critic.evaluation.bindings:
+        count = (critic.batch if name in over else critic.examples) if critic.shared else batch
+        inputs[local] = torch.rand(count, *plan.variable(name).shape, generator=generator).to(dtype)
+    if critic.shared:
+        sizes, logits = (examples_of(plan, critic, row) for row in (critic.shared[0], critic.row))
+        parts = {"parts": (sizes, [count // size for count, size in zip(logits, sizes, strict=True)])}
+    return {"network": critic.evaluation.network, "row": critic.row, "inputs": inputs, "masks": masks, "parts": parts}
 
 
 def logits(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Tensor]:
@@ -137,12 +143,13 @@ def logits(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Tensor]
     for index, turn in enumerate(plan.turns):
         for critic in turn.passes_of("scored"):
             name = f"turn {index} {critic.sides}"
-            inputs = given["critics"][name]["inputs"]
+            inputs, told = given["critics"][name]["inputs"], given["critics"][name]["parts"]
+            parts = Parts(*map(tuple, told["parts"])) if told else None
             for training, mode in ((False, Mode.EVAL), (True, Mode.TRAIN)):
                 kept = {key: value.clone() for key, value in model.state_dict().items()}
                 noise = given["noise"][index] if training else {}
                 with torch.no_grad():
-                    said = critic_logits(model, critic, inputs, noise, mode)
+                    said = critic_logits(model, critic, inputs, noise, mode, parts=parts)
                 found[f"{name} {training}"] = said.flatten()
                 model.load_state_dict(kept)
     return found
@@ -316,6 +323,21 @@ VARIANTS = {
         "terms.more.minimize=E[q] log q(y|z) - E[q] log p(z|y) + H(E[q] q(y|z)) - E[c] log c(y|x)"),
     "networks that are not trained": (TINY, "networks.decoder.trainable=false", "networks.encoder.trainable=false",
         "networks.encoder.layers.h.batchnorm=true"),
+    "what does not depend on the value": (ENUMERATED, "networks.critic.layers.hx={input: x, channels: 16, width: 8, "
+        "dropout: 0.2, noise: 0.1, batchnorm: true, activation: leaky_relu 0.2}",
+        "networks.critic.layers.d={input: h | x, op: linear, channels: 1}",
+        "games.pairs={match: [l, 1/2 p + 1/2 c], discriminator: critic.d, objective: minimax}",
+        "networks.renderer.layers.t={input: z, channels: 16, width: 1, dropout: 0.3, activation: leaky_relu 0.2}",
+        "networks.renderer.layers.h={input: t | y | z, channels: 16, width: 1, batchnorm: true, activation: tanh}"),
+    "values that choose": (ENUMERATED, "variables.w={type: real, size: 4}",
+        "networks.encoder.layers.w={input: h, channels: 4, width: 1}",
+        "networks.components={layers: {h: {input: w, channels: 16, width: 1, batchnorm: true, activation: tanh}, "
+        "means: {input: h, channels: 40, width: 1}, z_mu: {input: means, choose: y}, "
+        "z_sigma: {input: h, channels: 4, width: 1, activation: expn}, z: {input: z_mu + z_sigma}}}",
+        "distributions.q={q(x): data, q(z|x): encoder.z, q(w|x): encoder.w, 'q(y|z,w)': {bayes: p}}",
+        "distributions.p={p(w): normal, p(y): weights.y, 'p(z|y,w)': components.z, p(x|z): decoder.x}",
+        "terms.code.minimize=E[q] KL(q(z|x) || p(z|y,w))", "terms.category.minimize=E[q] KL(q(y|z,w) || p(y))",
+        "terms.chosen.minimize=E[q] log p(z|y,w) + E[q] l2(components.h)"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip
@@ -378,7 +400,7 @@ def test_exported_weights_of_losses_follow_their_schedules(tmp_path: Path) -> No
 
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
 def test_the_code_of_every_spec_is_formatted(tmp_path: Path) -> None:
-    for path in [*SPECS.glob("*.yaml"), TINY, LABELED, TERMS, INFORMED, PHASES]:
+    for path in [*SPECS.glob("*.yaml"), TINY, LABELED, TERMS, INFORMED, PHASES, ENUMERATED]:
         plan = compile_spec(load_spec(path))
         model = build(plan, torch.Generator(), torch.full((10,), 0.1))
         source = model_source(plan, model, plan.title, "Its weights are random.")

@@ -49,7 +49,7 @@ KEYS = {
     ),
     "turns.passes": (
         *("kind", "evaluation", "network", "bindings", "row", "rows", "raw", "draws", "batch", "sides", "every"),
-        *("stopped", "kept", "moves"),
+        *("stopped", "kept", "moves", "takes", "chooses", "shared", "examples"),
     ),
     "turns.losses": ("name", "value", "weights", "every", "gradients"),
     "turns.objectives": ("through", "losses", "networks", "latex"),

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import build, draw_noise
+from ammgraph.plan.cost import forward_cost
 from ammgraph.spec.load import load_text
 from ammgraph.train.step import Outcome, take_turn
 
@@ -426,3 +427,155 @@ def test_a_classifier_learns_from_a_game_in_a_turn_of_its_own_by_its_probabiliti
     found = torch.autograd.grad(paid, list(world.model.network("classifier").parameters()))
     for own, gradient in zip(outcome.gradients["classifier"], found, strict=True):
         assert torch.allclose(own, gradient, rtol=0, atol=1e-10)
+
+
+# ------------------------------------------------------------------------------ what does not depend on the value
+
+CHOOSING = """  components:
+    layers:
+      h: {input: w, op: linear, channels: 3, dropout: 0.5, batchnorm: true, activation: tanh}
+      means: {input: h, op: linear, channels: 6}
+      z_mu: {input: means, choose: y}
+      z_sigma: {input: h, op: linear, channels: 2, activation: expn}
+      z: {input: z_mu + z_sigma}
+"""
+TRUNK = """  classifier:
+    layers:
+      h: {input: x, op: linear, channels: 4, dropout: 0.5, activation: tanh}
+      y: {input: h, op: linear, channels: 3, activation: gumbel_straight_through 1}
+      t: {input: h | y | z, op: linear, channels: 4, dropout: 0.5}
+"""
+
+
+def shared_spec(term: str) -> str:
+    """The spec with components whose layers read w alone, and a classifier that reads what it has told."""
+    before, rest = SPEC.split("  classifier:\n")
+    _, rest = rest.split("  components:\n")
+    _, rest = rest.split("  weights:\n")
+    return (before + TRUNK + CHOOSING + "  weights:\n" + rest) % term
+
+
+class Shared(Hand):
+    def trunk(self) -> Tensor:
+        """h of the components at each w of q once, with one mask and one set of statistics."""
+        _, w = self.latent("q", "w")
+        kept = w * self.noise["q/components/h.mask"].flatten(1) / 0.5
+        row = self.model.network("components").row("h")
+        assert row.gain is not None
+        assert row.shift is not None
+        h = self.linear("components", "h", kept)
+        return ((h - h.mean(0)) / (h.var(0, unbiased=False) + 1e-5).sqrt() * row.gain + row.shift).tanh()
+
+    def p_of_z(self, y: Tensor, w: Tensor) -> Normal:
+        h = self.trunk()
+        means = self.linear("components", "means", h).view(B, K, 2)
+        return Normal((means * y[:, :, None]).sum(1), (self.linear("components", "z_sigma", h) / 2).exp())
+
+    def told(self) -> Tensor:
+        """sum_y c(y|x) |t(h, y, z)|^2, h as it gave c(y|x), with a mask for each image with each value."""
+        kept = self.data["c"] * self.noise["c/classifier/h.mask"] / 0.5
+        h, (_, z) = self.linear("classifier", "h", kept).tanh(), self.latent("c", "z")
+        masks = self.noise["c.y/classifier/t.mask"].view(B, K, -1)
+        found = torch.zeros((), dtype=torch.float64)
+        for k in range(K):
+            t = self.linear("classifier", "t", torch.cat([h, self.y(k), z], 1) * masks[:, k] / 0.5)
+            found = found + (self.c("c").probs[:, k] * t.square().sum(1)).mean()
+        return found
+
+
+def test_rows_that_do_not_depend_on_the_value_are_computed_once_in_the_evaluation_of_the_draw() -> None:
+    world = Shared(shared_spec("E[c] l2(classifier.t)"))
+    asked = {found.evaluation.name: found for found in world.turn.passes_of("asked")}
+    assert asked["q/components"].rows == ("h", "means", "z_sigma")
+    assert (asked["q/components"].batch, asked["q.y/components"].batch) == (B, B * K)
+    assert (asked["q.y/components"].rows, asked["q.y/components"].takes) == (("z_mu",), ("z_sigma.raw",))
+    assert asked["q.y/components"].chooses == ("means",)
+    assert (asked["c.y/classifier"].rows, asked["c.y/classifier"].takes) == (("t",), ("h", "z"))
+    assert "c/classifier" not in asked  # c(y|x) has computed h
+
+
+def test_what_is_computed_once_gives_the_values_and_gradients_of_the_loop() -> None:
+    text = shared_spec("E[c] l2(classifier.t)")
+    sampled = text.index("  sampled:"), text.index("training:")
+    again = text.index("  r:\n"), text.index("  p:\n    p(w)")
+    world = Shared(text[: again[0]] + text[again[1] : sampled[0]] + text[sampled[1] :])
+    row = world.model.network("components").row("h")
+    outcome = world.take()
+    _, w = world.latent("q", "w")
+    h = world.linear("components", "h", w * world.noise["q/components/h.mask"].flatten(1) / 0.5)
+    assert row.running_variance is not None
+    assert torch.allclose(row.running_variance, 0.9 + 0.1 * h.var(0), atol=1e-12)  # of B examples, not of K B
+    told = world.told()
+    rest = -likelihood(world) + prior_of_z(world) + posterior_to_prior(world) - own_likelihood(world)
+    assert outcome.values["term/value"].item() == pytest.approx(told.item(), abs=1e-10)
+    assert outcome.values["rest/value"].item() == pytest.approx(rest.item(), abs=1e-10)
+    for name in ("encoder", "classifier", "components", "weights", "decoder"):
+        parameters = list(world.model.network(name).parameters())
+        found = torch.autograd.grad(0.7 * told + rest, parameters, retain_graph=True, materialize_grads=True)
+        for own, gradient in zip(outcome.gradients[name], found, strict=True):
+            assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
+
+
+class Trunk(Played):
+    """A critic that reads each image by rows with noise, dropout and batch norm of their own, before it reads y."""
+
+    def __init__(self, objective: str) -> None:
+        spec = GAME.replace("OBJECTIVE", objective).replace("NORM", "true").replace("PENALTY", "")
+        row = "noise: 0.3, dropout: 0.5, batchnorm: true, activation: tanh"
+        plain = "h: {input: x, op: linear, channels: 5}"
+        spec = spec.replace(plain, plain.replace("}", f", {row}}}"))
+        Hand.__init__(self, spec)
+        generator = torch.Generator().manual_seed(4)
+        sizes = {"l": B, "p": B, "c": 4}
+        self.norm = True
+        self.data = {n: torch.rand(sizes[n], 1, 2, 2, generator=generator, dtype=torch.float64) for n in ("l", "c")}
+        self.label = F.one_hot(torch.randint(K, (B,), generator=generator), K).double()
+
+    def normed(self, name: str, h: Tensor) -> Tensor:
+        row = self.model.network("critic").row(name)
+        assert row.gain is not None
+        assert row.shift is not None
+        return (h - h.mean(0)) / (h.var(0, unbiased=False) + 1e-5).sqrt() * row.gain + row.shift
+
+    def critic(self, x: Tensor, y: Tensor) -> Tensor:
+        images = torch.cat([x[: 2 * B], x[2 * B :: K]])
+        moved = images + 0.3 * self.noise["pairs/critic/h.noise"].flatten(1)
+        moved = moved * self.noise["pairs/critic/h.mask"].flatten(1) / 0.5
+        h = self.normed("h", self.linear("critic", "h", moved)).tanh()
+        every = torch.cat([h[: 2 * B], *(image[None] for image in h[2 * B :] for _ in range(K))])
+        kept = torch.cat([every, y], 1) * self.noise["pairs/critic/h1.mask"].flatten(1) / 0.75
+        return self.linear("critic", "d", self.normed("h1", self.linear("critic", "h1", kept)).tanh()).flatten()
+
+
+@pytest.mark.parametrize("objective", COSTS)
+def test_a_discriminator_reads_an_image_once_for_all_of_its_classes(objective: str) -> None:
+    world = Trunk(objective)
+    (found,) = world.turn.passes_of("scored")
+    assert (found.shared, found.examples, found.batch) == (("h",), 2 * B + 4, 2 * B + 4 * K)
+    outcome = world.take()
+    real, fake, beside_real, beside_fake = COSTS[objective]
+    against = world.sides(real, fake, constant=True)
+    beside = world.sides(beside_real, beside_fake, constant=False)
+    labels = -(world.label * world.classes("l").logits).sum(1).mean()
+    assert outcome.values["pairs/discriminator"].item() == pytest.approx(against.item(), abs=1e-10)
+    assert outcome.values["pairs/generator"].item() == pytest.approx(beside.item(), abs=1e-10)
+    for name, loss in (("critic", against), ("generator", beside), ("classifier", beside + 0.3 / 0.7 * labels)):
+        parameters = list(world.model.network(name).parameters())
+        found = torch.autograd.grad(0.7 * loss, parameters, retain_graph=True, materialize_grads=True)
+        for own, gradient in zip(outcome.gradients[name], found, strict=True):
+            assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
+
+
+@pytest.mark.parametrize("kind", ["roth_penalty", "r1_penalty"])
+def test_a_penalty_on_slopes_keeps_every_pair_apart(kind: str) -> None:
+    world = Played("jensen_shannon", False, f", {kind}: {{gamma: 2}}")
+    (found,) = world.turn.passes_of("scored")
+    assert (found.shared, found.examples, found.batch) == ((), 0, 2 * B + 4 * K)
+
+
+def test_what_is_computed_once_is_counted_once() -> None:
+    world = Trunk("minimax")
+    rows = {row.name: row.multiply_adds for row in world.plan.network("critic").rows}
+    assert rows == {"h": 4 * 5, "h1": (5 + K) * 6, "d": 6}
+    expected = (2 * B + 4) * rows["h"] + (2 * B + 4 * K) * (rows["h1"] + rows["d"])
+    assert forward_cost(world.plan, world.plan.turns)["critic"] == expected

@@ -605,6 +605,14 @@ def unlike_prior(logits: Tensor) -> Tensor:
     return (math.log(1 / CLASSES) - mean.log()).mean()
 
 
+def with_noise_for_every_class(world: World, passed: str, before: int) -> str:
+    """The noise of rows that read images alone is an image's own, the same for all of its classes."""
+    for name, noise in world.noise.items():
+        if name.startswith(f"{passed}/") and len(noise) == before + 5:
+            world.noise[name] = torch.cat([noise[:before], noise[before:].repeat_interleave(CLASSES, 0)])
+    return passed
+
+
 @paper("triple_gan_mnist", "triple_gan_svhn")
 def triple_gan(world: World) -> tuple[Losses, Values]:
     """Li et al., eqs. 3 to 5 as the authors' code has them, every class of c taken with its probability.
@@ -639,13 +647,14 @@ def triple_gan(world: World) -> tuple[Losses, Values]:
             world.rows("classifier", "p/classifier", x=fake).raw("y"), y.flatten(1).argmax(1)
         )
         x, of = torch.cat([world.x("r"), repeated]), torch.cat([world.data["r"]["y"], every])
-        d = world.rows("critic", "classify/critic", x=x, y=of)["d"].flatten()[len(c) :].view_as(p_of_c)
+        passed = with_noise_for_every_class(world, "classify/critic", 5)
+        d = world.rows("critic", passed, x=x, y=of)["d"].flatten()[len(c) :].view_as(p_of_c)
         adversarial = -(p_of_c * d.sigmoid().log()).sum(1).mean() / 2
         return {"classifier": loss + generated * values["pseudo"] + alpha * adversarial}, values
     likeliest = one_hot(world.rows("classifier", "h/classifier", x=world.x("h")).raw("y").argmax(1), CLASSES)
     x = torch.cat([world.x("r"), world.x("h"), fake, repeated])
     of = torch.cat([world.data["r"]["y"], likeliest, y, every])
-    d = world.rows("critic", "pairs/critic", x=x, y=of)["d"].flatten()
+    d = world.rows("critic", with_noise_for_every_class(world, "pairs/critic", 15), x=x, y=of)["d"].flatten()
     on_r, on_h, on_p, on_c = d.split([5, 5, 5, 50])
     if player == 2:
         return {"generator": called_real(on_p) / 2}, {}
