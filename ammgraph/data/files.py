@@ -24,6 +24,7 @@ from ammgraph.data.advice import (
     upright,
 )
 from ammgraph.data.records import (
+    UNKNOWN,
     Records,
     Split,
     checked_records,
@@ -51,25 +52,27 @@ def read_npz(path: Path) -> Records:
 
     Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels, uint8 or floats in [0, 1]. Where both layouts
     are possible a further entry `layout`, "NHWC" or "NCHW", decides. Labels: integers or strings; the sorted values of
-    `y_train` are the classes.
+    `y_train` are the classes, those of `y_test` where no training example has a label. -1 and "" are no label.
 
     Raises:
         RunError: what is not so, and what to store instead.
     """
     arrays = _npz_arrays(path)
-    stored, arrays = set(arrays), _with_labels(arrays)
+    arrays = _with_labels(arrays)
     layout = str(arrays["layout"]) if "layout" in arrays else None
-    values, train_labels = np.unique(_npz_labels(path, "y_train", arrays), return_inverse=True)
+    labels = {key: _npz_labels(path, key, arrays) for key in ("y_train", "y_test") if key in arrays}
+    values = _classes(path, labels)
     kind: ExampleKind = "vector" if arrays["x_train"].ndim == 2 else "image"
-    examples = _npz_split(path, "train", arrays, layout)
-    train = Split(examples, torch.from_numpy(train_labels.astype(np.int64)), kind)
-    test = None
-    if "x_test" in arrays:
-        labels = _npz_labels(path, "y_test", arrays)
-        test = Split(_npz_split(path, "test", arrays, layout), _positions(path, labels, values), kind)
-    columns = column_names(examples.shape[1]) if kind == "vector" else ()
-    records = checked_records(train, test, tuple(str(value) for value in values), str(path), columns)
-    return replace(records, labelled="y_train" in stored)
+    splits = {
+        key: Split(
+            _npz_split(path, key.removeprefix("y_"), arrays, layout), _positions(path, key, labels, values), kind
+        )
+        for key in labels
+    }
+    columns = column_names(splits["y_train"].images.shape[1]) if kind == "vector" else ()
+    classes = tuple(str(value) for value in values) or ("0",)
+    records = checked_records(splits["y_train"], splits.get("y_test"), classes, str(path), columns)
+    return replace(records, labelled=len(values) > 0)
 
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
@@ -103,11 +106,12 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
 
 
 def _with_labels(arrays: dict[str, Array]) -> dict[str, Array]:
-    """Where the file has none, every label is 0."""
+    """Where the file has none, no example has a label."""
     if "y_train" in arrays:
         return arrays
-    examples = [key for key in arrays if key.startswith("x")]
-    return arrays | {f"y{key.removeprefix('x')}": np.zeros(len(np.atleast_1d(arrays[key])), int) for key in examples}
+    keys = [key for key in arrays if key.startswith("x")]
+    none = {f"y{key.removeprefix('x')}": np.full(len(np.atleast_1d(arrays[key])), UNKNOWN) for key in keys}
+    return arrays | none
 
 
 def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
@@ -165,14 +169,33 @@ def _npz_split(path: Path, split: str, arrays: Mapping[str, Array], layout: str 
     return _npz_images(path, key, images, layout)
 
 
-def _positions(path: Path, labels: Array, values: Array) -> torch.Tensor:
-    """The class of each test label."""
-    if (labels.dtype.kind == "U") != (values.dtype.kind == "U"):
-        raise RunError(f"{path}: `y_test` is {labels.dtype} but `y_train` {values.dtype}; store both alike")
-    unknown = np.setdiff1d(labels, values)
-    if unknown.size:
-        raise RunError(f"{path}: `y_test` has {_few(unknown)}, which `y_train` has not; its classes are {_few(values)}")
-    return torch.from_numpy(np.searchsorted(values, labels).astype(np.int64))
+def _classes(path: Path, labels: Mapping[str, Array]) -> Array:
+    """The sorted labels of `y_train`, or where none is there, of `y_test`."""
+    train, test = labels["y_train"], labels.get("y_test")
+    if test is not None and (train.dtype.kind == "U") != (test.dtype.kind == "U"):
+        raise RunError(f"{path}: `y_test` is {test.dtype} but `y_train` {train.dtype}; store both alike")
+    values = np.unique(train[_is_known(train)])
+    if len(values) == 1 and len(values) < len(np.unique(train)) and train.dtype.kind != "U":
+        raise RunError(
+            f"{path}: `y_train` holds {UNKNOWN} and {values[0]} alone, and {UNKNOWN} is no class: it says that an "
+            f"example has no label; store `y_train == {values[0]}` as integers if both are classes"
+        )
+    return values if len(values) or test is None else np.unique(test[_is_known(test)])
+
+
+def _is_known(labels: Array) -> Array:
+    return labels != ("" if labels.dtype.kind == "U" else UNKNOWN)
+
+
+def _positions(path: Path, key: str, labels: Mapping[str, Array], values: Array) -> torch.Tensor:
+    """The class of each label; 0 where there are no classes."""
+    found = labels[key]
+    if not len(values):
+        return torch.zeros(len(found), dtype=torch.int64)
+    known = _is_known(found)
+    if (unknown := np.setdiff1d(found[known], values)).size:
+        raise RunError(f"{path}: `{key}` has {_few(unknown)}, which `y_train` has not; its classes are {_few(values)}")
+    return torch.from_numpy(np.where(known, np.searchsorted(values, found), UNKNOWN).astype(np.int64))
 
 
 def _npz_vectors(path: Path, key: str, vectors: Array, count: int) -> torch.Tensor:

@@ -20,13 +20,16 @@ logger = logging.getLogger(__name__)
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
+UNKNOWN = -1  # in place of the label of an example that has none
+
+
 class DataAbsent(RunError):
     """The files of a data set are not there; nothing else is known to be wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """N examples with their labels (N,), int64 in 0..classes - 1.
+    """N examples with their labels (N,), int64 in 0..classes - 1, or `UNKNOWN`.
 
     Images (N, C, H, W) are uint8 in 0..255, or float32 in [0, 1] where the source holds floats; `scale_images` takes
     both. Vectors (N, D, 1, 1) are what the source holds, float64, and then float32 as they are scaled.
@@ -42,6 +45,16 @@ class Split:
     def at(self, indices: Tensor) -> "Split":
         """The examples at these positions, in this order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    @property
+    def with_label(self) -> Tensor:
+        """The positions of the examples that have a label, ascending."""
+        return (self.labels >= 0).nonzero().squeeze(1)
+
+    def told(self) -> "Split":
+        """The examples that have a label."""
+        known = self.with_label
+        return self if len(known) == len(self) else self.at(known)
 
     def to(self, device: torch.device | str) -> "Split":
         """The same examples on a device."""
@@ -86,7 +99,7 @@ def scale_images(images: Tensor, low: float, high: float, dtype: torch.dtype = t
 def checked_records(
     train: Split, test: Split | None, classes: tuple[str, ...], source: str, columns: tuple[str, ...] = ()
 ) -> Records:
-    """The records, if every example has a label that is a class, and test examples look like training examples.
+    """The records, if every label is a class or none, and test examples look like training examples.
 
     Raises:
         RunError: which of this does not hold.
@@ -100,7 +113,7 @@ def checked_records(
             found = counted(len(split.images), f"{name} {train.kind}")
             raise RunError(f"{source}: {found} but {counted(len(split.labels), 'label')}; expected one each")
         lowest, highest = int(split.labels.min()), int(split.labels.max())
-        if lowest < 0 or highest >= len(classes):
+        if lowest < UNKNOWN or highest >= len(classes):
             raise RunError(f"{source}: {name} labels run from {lowest} to {highest}, expected 0 to {len(classes) - 1}")
     if test is not None and (test.images.shape[1:], test.images.dtype) != (train.images.shape[1:], train.images.dtype):
         raise RunError(

@@ -3,7 +3,7 @@
 Networks run in eval mode with mean-mode inference: batch norm by running statistics, no masks, every `expn` 0 (R17).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import Split
+from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
@@ -22,7 +23,7 @@ from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry, fields_of
+from ammgraph.plan.queries import ancestry, fields_of, inferring_draw
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import head_and_rest
 
@@ -143,6 +144,7 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
         plan: the compiled spec.
         split: images with their labels, which serve for nothing but the score.
     """
+    split = askable(plan, "train", split)
     answers = ask(model, plan, split)
     labels = split.labels.cpu().numpy()
     result: dict[str, Any] = {"examples": len(split)}
@@ -270,21 +272,28 @@ def _infer_all(
     model: Model, plan: Plan, items: Sequence[ReconstructionPlan], images: Tensor, labels: Tensor
 ) -> dict[str, Draw]:
     """One mean-mode draw of every distribution that a readout or a reconstruction infers from."""
+    wanted = _wanted(plan, items)
+    return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}
+
+
+def _wanted(plan: Plan, items: Sequence[ReconstructionPlan]) -> dict[str, set[str]]:
+    """What readouts and reconstructions look at: distribution -> variables."""
     wanted: dict[str, set[str]] = {}
     for readout in plan.readouts:
         wanted.setdefault(readout.draw, set()).update(read_by(plan, readout))
     for item in items:
         wanted.setdefault(item.infer, set()).update(plan.draw(item.generate).factor_of(item.variable).given)
-    return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}
+    return wanted
 
 
 def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[str, float | None]:
     chosen, num_clusters = scores.argmax(1), scores.shape[1]
-    agreement = _agreement(chosen, labels, num_clusters, supervised)
-    told: dict[str, float | None] = {**(agreement if metrics.labels_tell(labels) else dict.fromkeys(agreement))}
+    compared, labels = metrics.told(chosen, labels)
+    agreement = _agreement(compared, labels, num_clusters, supervised)
+    found: dict[str, float | None] = {**(agreement if metrics.labels_tell(labels) else dict.fromkeys(agreement))}
     if not supervised:
-        told["components_in_use"] = metrics.components_in_use(metrics.component_use(chosen, num_clusters))
-    return told
+        found["components_in_use"] = metrics.components_in_use(metrics.component_use(chosen, num_clusters))
+    return found
 
 
 def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, supervised: bool) -> dict[str, float]:
@@ -298,6 +307,40 @@ def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, superv
                 error = f"{protocol.replace('-', '_')}_{name.removeprefix('clustering_')}"
                 found[error] = metrics.measured(name, chosen, labels, assignment(table))
     return found
+
+
+def askable(plan: Plan, name: str, split: Split) -> Split:
+    """The examples of a split that the model infers from: where it reads labels, those that have one.
+
+    Raises:
+        RunError: there are none.
+    """
+    if not any(_reads_labels(plan, plan.draw(draw), names) for draw, names in _inferred(plan).items()):
+        return split
+    examples = split.told()
+    if not len(examples):
+        raise RunError(f"the model infers from an example and its label, and no {name} example has one")
+    return examples
+
+
+def _reads_labels(plan: Plan, draw: DrawPlan, names: Collection[str]) -> bool:
+    factors = ancestry(draw, *names)
+    taken = [factor.origin for factor in factors if isinstance(factor.origin, FromDraw)]
+    return "label" in fields_of(factors).values() or any(
+        _reads_labels(plan, plan.draw(origin.draw), (origin.variable,)) for origin in taken
+    )
+
+
+def _inferred(plan: Plan) -> dict[str, set[str]]:
+    """What an evaluation, its figures among it, infers: distribution -> variables."""
+    wanted = _wanted(plan, plan.reconstructions)
+    for variable in plan.variables:
+        draw = inferring_draw(plan, variable.name) if variable.kind == "real" else None
+        if draw is not None:
+            wanted.setdefault(draw.name, set()).add(variable.name)
+    if plan.features is not None:
+        wanted.setdefault(plan.features.draw, set()).update(plan.features.reads)
+    return wanted
 
 
 def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:

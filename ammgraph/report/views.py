@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import Split
-from ammgraph.evaluation.evaluate import Answers, ask, batches, infer, reconstruct, rule_text
-from ammgraph.evaluation.metrics import Array, cluster_table
+from ammgraph.evaluation.evaluate import Answers, ask, askable, batches, infer, reconstruct, rule_text
+from ammgraph.evaluation.metrics import Array, cluster_table, told
 from ammgraph.evaluation.synthesis import (
     component_means,
     data_images,
@@ -140,6 +140,7 @@ def collect_views(
         answers: what the model says about these images, where that is known already.
     """
     options = options or ViewOptions()
+    split = askable(plan, "shown", split)
     scores = (answers or ask(model, plan, split, reconstructions=False)).scores
     split = split.to(next(model.parameters()).device)
     pictures = [item for item in plan.reconstructions if plan.variable(item.variable).kind == "image"]
@@ -175,7 +176,7 @@ def _matrices(
             values = scores.get((readout.variable, rule))
             if values is None:
                 continue
-            table = cluster_table(values.argmax(1), labels, values.shape[1], len(classes))
+            table = cluster_table(*told(values.argmax(1), labels), values.shape[1], len(classes))
             counts = table.T if readout.supervised else table
             text = rule_text(plan, readout, rule)
             name = f"matrix_{readout.variable}{suffix}"
@@ -195,7 +196,7 @@ def _samples(
         category = prior_category(plan, draw, variable.name)
         members, rule = _members(plan, category, split, scores)
         size = plan.variable(category).shape[0] if category else 5
-        sizes = np.bincount(members, minlength=size)
+        sizes = np.bincount(members[members >= 0], minlength=size)
         categories = largest(sizes[:size])
         rows = len(categories)
         fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
@@ -321,7 +322,7 @@ def _embeddings(
         ]
         category, means = component_means(model, plan, variable.name)
         members, _ = _members(plan, category, split, scores)
-        components = largest(np.bincount(members, minlength=len(means))[: len(means)])
+        components = largest(np.bincount(members[members >= 0], minlength=len(means))[: len(means)])
         plane = _t_sne(np.concatenate([*values, _numpy(means)[components]]), options.seed)
         yield EmbeddingView(
             name=f"embedding_{variable.name}",

@@ -25,7 +25,9 @@ LabeledCount = Annotated[
 class Labeled(Model):
     """The labelled subset of the training examples, for `data.labeled`, `data.unlabeled` and `empirical`."""
 
-    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.", examples=[100])
+    count: LabeledCount = Field(
+        description="Number of labelled training examples, or `all` that have a label.", examples=[100]
+    )
     choice: Literal["random", "balanced"] = Field(
         "random",
         description="`random`: drawn at random; `balanced`: the same number of each class.",

@@ -61,6 +61,7 @@ class Feed:
             positions = self._positions[origin.source.part]
             if not len(positions):
                 raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
+            _check_labels(draw, origin, dataset.train.labels[positions])
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
                 advice = f"lower it with `--set training.batch_size={len(positions)}`"
                 single = any(row.batchnorm for network in plan.networks for row in network.rows)
@@ -107,6 +108,17 @@ class Feed:
         """Go on where the feed that gave `state` stood."""
         for name, sampler in self._samplers.items():
             sampler.load_state_dict(state[name])
+
+
+def _check_labels(draw: DrawPlan, origin: FromData, labels: Tensor) -> None:
+    """What takes labels takes records that have one."""
+    named = [name for name, field in origin.fields if field == "label"]
+    if named and (missing := int((labels < 0).sum())):
+        raise RunError(
+            f"`{draw.name}` draws `{named[0]}` from {origin.source}, and {missing:,} of its "
+            f"{counted(len(labels), 'example')} have no label; draw from `data.labeled`, with "
+            "`data.labeled.count: all` for all that have one"
+        )
 
 
 def _takes(turn: TurnPlan, draw: DrawPlan, origin: FromData) -> bool:
