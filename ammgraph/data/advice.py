@@ -102,9 +102,16 @@ def examples_first(key: str, shape: tuple[int, ...], count: int) -> str:
     return f"its {count:,} examples stand last; store `{key}.transpose({_first(shape)})`"
 
 
-def layout_advice(key: str, shape: tuple[int, ...], both: bool) -> str:
-    """What tells the axes of four-dimensional images apart, where `both` or neither of 1 and 3 could be channels."""
-    store = 'add layout="NHWC" or layout="NCHW" to numpy.savez'
+def layout_advice(key: str, shape: tuple[int, ...], both: bool, of_files: bool = False) -> str:
+    """What tells the axes of four-dimensional images apart, where `both` or neither of 1 and 3 could be channels.
+
+    `of_files`: each array is a file of its own.
+    """
+    savez, save = (
+        'add layout="NHWC" or layout="NCHW" to numpy.savez',
+        'say `numpy.save("layout.npy", "NHWC")`, or "NCHW"',
+    )
+    store = save if of_files else savez
     if both or not (shape[2] in CHANNELS or shape[0] in CHANNELS):
         return store
     letters = "(H, W, C, N)" if shape[2] in CHANNELS else "(C, H, W, N)"

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.files import read_folder, read_npz
+from ammgraph.data.files import read_folder
+from ammgraph.data.on_disk import blocks
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
+from ammgraph.data.stored import read_npy, read_npz
 from ammgraph.data.tables import read_csv
 from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
@@ -136,14 +138,16 @@ def class_frequencies(dataset: Dataset) -> Tensor:
 def fingerprint(split: Split) -> str:
     """SHA-256 of the examples and labels of a split, with their types and shapes."""
     found = hashlib.sha256()
-    for tensor in (split.images, split.labels):
-        found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.contiguous().numpy().data)
+    for values in (split.images, split.labels):
+        found.update(f"{values.dtype} {list(values.shape)}".encode())
+        for block in blocks(values):
+            found.update(block.contiguous().numpy().data)
     return found.hexdigest()
 
 
 _OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
     "npz": lambda path, _: read_npz(path),
+    "npy": lambda path, _: read_npy(path),
     "folder": lambda path, _: read_folder(path),
     "csv": lambda path, data: read_csv(path, data.columns, data.label),
 }

@@ -109,21 +109,20 @@ def ask(model: Model, plan: Plan, split: Split, reconstructions: bool = True) ->
     items = plan.reconstructions if reconstructions else ()
     answers = Answers({}, {})
     done = 0
-    for images, labels in batches(split):
-        images, labels = images.to(device), labels.to(device)
-        drawn = _infer_all(model, plan, items, images, labels)
+    for examples in batches(split, device):
+        drawn = _infer_all(model, plan, items, examples)
         for readout in plan.readouts:
-            scores = category_scores(model, plan, readout, images, labels, drawn.get(readout.draw))
+            scores = category_scores(model, plan, readout, examples, drawn.get(readout.draw))
             for rule, part in scores.items():
                 _keep(answers.scores, (readout.variable, RULES[rule]), part, done, len(split))
             _count_latents(answers.latents, plan, readout, drawn[readout.draw], scores[""])
         for item in items:
-            rebuilt, original = reconstruct(model, plan, item, images, labels, drawn.get(item.infer))
+            rebuilt, original = reconstruct(model, plan, item, examples, drawn.get(item.infer))
             errors = (rebuilt - original).square().flatten(1).mean(1)
             _keep(answers.errors, item.variable, errors, done, len(split))
             pixels = answers.pixels.setdefault(item.variable, Pixels())
             pixels.add(_flat(original), _flat(rebuilt))
-        done += len(images)
+        done += len(examples)
     return answers
 
 
@@ -158,14 +157,14 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
 
 
 def category_scores(
-    model: Model, plan: Plan, readout: ReadoutPlan, images: Tensor, labels: Tensor, drawn: Draw | None = None
+    model: Model, plan: Plan, readout: ReadoutPlan, examples: Split, drawn: Draw | None = None
 ) -> dict[str, Tensor]:
     """Logits of q(y|x), shape (B, K), under the empty name; log p(y, evidence) of eq. 19 under `/bayes`.
 
     `drawn` spares inferring what is already inferred: a draw of the readout's distribution that holds what it reads.
     """
     draw = plan.draw(readout.draw)
-    drawn = drawn or infer(model, plan, draw, read_by(plan, readout), images, labels)
+    drawn = drawn or infer(model, plan, draw, read_by(plan, readout), examples)
     scores = {"": drawn.logits(draw.factor_of(readout.variable))}
     if readout.bayes is not None:
         scores["/bayes"] = log_joint(model, plan, readout.bayes, drawn.samples)
@@ -173,7 +172,7 @@ def category_scores(
 
 
 def reconstruct(
-    model: Model, plan: Plan, item: ReconstructionPlan, images: Tensor, labels: Tensor, drawn: Draw | None = None
+    model: Model, plan: Plan, item: ReconstructionPlan, examples: Split, drawn: Draw | None = None
 ) -> tuple[Tensor, Tensor]:
     """(the images drawn from their own inferred latents, the images themselves), in the variable's range.
 
@@ -181,7 +180,7 @@ def reconstruct(
     """
     generate = plan.draw(item.generate)
     given = generate.factor_of(item.variable).given
-    latents = (drawn or infer(model, plan, plan.draw(item.infer), set(given), images, labels)).samples
+    latents = (drawn or infer(model, plan, plan.draw(item.infer), set(given), examples)).samples
     rebuilt = sample_draw(
         model,
         generate,
@@ -189,25 +188,25 @@ def reconstruct(
         {},
         Mode.EVAL,
         given={name: latents[name] for name in given},
-        batch=len(images),
+        batch=len(examples),
         only=frozenset({item.variable}),
     )
     fields = fields_of(plan.draw(item.infer).factors)
-    data = record_tensors(plan, fields, Split(images, labels), _dtype(model))
+    data = record_tensors(plan, fields, examples, _dtype(model))
     return rebuilt.samples[item.variable], data[item.variable]
 
 
-def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
-    """Mean-mode samples of `wanted` and all they depend on, from images and, where it takes them, labels."""
+def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], examples: Split) -> Draw:
+    """Mean-mode samples of `wanted` and all they depend on, from records of the data in memory."""
     factors = ancestry(draw, *wanted)
     elsewhere: dict[str, set[str]] = {}  # distribution -> samples of it that this one takes
     for factor in factors:
         if isinstance(factor.origin, FromDraw):
             elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
     needed = frozenset(name for factor in factors for name in factor.variables)
-    others = {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in elsewhere.items()}
-    data = record_tensors(plan, fields_of(factors), Split(images, labels), _dtype(model))
-    found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=needed)
+    others = {name: infer(model, plan, plan.draw(name), names, examples) for name, names in elsewhere.items()}
+    data = record_tensors(plan, fields_of(factors), examples, _dtype(model))
+    found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(examples), only=needed)
     enumerated = draw.enumerated is not None and needed.issuperset(draw.enumerated.variables)
     return in_evaluation(model, plan, draw, found) if enumerated else found
 
@@ -268,12 +267,10 @@ def _known(plan: Plan, bayes: BayesPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*bayes.evidence, *given]))
 
 
-def _infer_all(
-    model: Model, plan: Plan, items: Sequence[ReconstructionPlan], images: Tensor, labels: Tensor
-) -> dict[str, Draw]:
+def _infer_all(model: Model, plan: Plan, items: Sequence[ReconstructionPlan], examples: Split) -> dict[str, Draw]:
     """One mean-mode draw of every distribution that a readout or a reconstruction infers from."""
     wanted = _wanted(plan, items)
-    return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}
+    return {name: infer(model, plan, plan.draw(name), names, examples) for name, names in wanted.items()}
 
 
 def _wanted(plan: Plan, items: Sequence[ReconstructionPlan]) -> dict[str, set[str]]:
@@ -343,10 +340,10 @@ def _inferred(plan: Plan) -> dict[str, set[str]]:
     return wanted
 
 
-def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels, `BATCH` at a time, in order."""
+def batches(split: Split, device: torch.device) -> Iterator[Split]:
+    """The examples, `BATCH` at a time, in order, on the device."""
     for start in range(0, len(split), BATCH):
-        yield split.images[start : start + BATCH], split.labels[start : start + BATCH]
+        yield split.part(start, start + BATCH).to(device)
 
 
 def _keep(tables: dict[Key, Array], key: Key, part: Tensor, start: int, count: int) -> None:

@@ -147,7 +147,7 @@ def _calculate(
     numbers: Mapping[str, Any] = fidelity.calculate_metrics(
         input1=fidelity.Generator(model, plan, draw, variable, extractor.rgb),
         input1_model_num_samples=options.count,
-        input2=fidelity.Images(chosen.images, extractor.rgb),
+        input2=fidelity.Images(chosen.held(), extractor.rgb),
         isc=True,
         fid=True,
         kid=True,

@@ -250,7 +250,7 @@ def _first(split: Split, rows: int, columns: int) -> Array:
 
 def _at(split: Split, positions: Array) -> Array:
     """Images at positions, black at -1: (R, n, C, H, W)."""
-    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(split.images.device)
+    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(split.labels.device)
     images = data_images(split.images[chosen])
     images[torch.from_numpy(positions.reshape(-1) < 0).to(images.device)] = 0
     return _grid(images, len(positions))
@@ -261,7 +261,7 @@ def _at(split: Split, positions: Array) -> Array:
 
 def _pairs(model: Model, plan: Plan, item: ReconstructionPlan, split: Split, options: ViewOptions) -> PairsView:
     shown = split.at(_positions(split, options.pairs, options.seed))
-    rebuilt, originals = reconstruct(model, plan, item, shown.images, shown.labels)
+    rebuilt, originals = reconstruct(model, plan, item, shown)
     return PairsView(
         name=f"pairs_{item.variable}",
         variable=item.variable,
@@ -278,7 +278,7 @@ def _interpolation(
 ) -> InterpolationView:
     first, last = _ends(split, options)
     images, paths = latent_path(model, plan, item, first, last, options.steps, options.category_path)
-    ends = [data_images(end.images)[:, None] for end in (first, last)]
+    ends = [data_images(end.held())[:, None] for end in (first, last)]
     return InterpolationView(
         name=f"interpolation_{item.variable}",
         variable=item.variable,
@@ -317,8 +317,8 @@ def _embeddings(
         if draw is None:
             continue
         values = [
-            _numpy(infer(model, plan, draw, {variable.name}, images, labels).samples[variable.name].flatten(1))
-            for images, labels in batches(shown)
+            _numpy(infer(model, plan, draw, {variable.name}, examples).samples[variable.name].flatten(1))
+            for examples in batches(shown, split.labels.device)
         ]
         category, means = component_means(model, plan, variable.name)
         members, _ = _members(plan, category, split, scores)

@@ -50,8 +50,8 @@ class Data(Model):
     path: str | None = Field(
         None,
         min_length=1,
-        description="The file or the folder, for `npz`, `folder` and `csv` only; relative to `--data-dir`, else to "
-        "the current folder.",
+        description=f"The file or the folder, for {', '.join(f'`{name}`' for name in OWN_DATA)} only; relative to "
+        "`--data-dir`, else to the current folder.",
         examples=["images.npz"],
     )
     validation: Whole = Field(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ammgraph.data.advice import other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
+from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
@@ -71,7 +72,9 @@ class Feed:
                     f"which has {counted(len(positions), 'example')}; {advice}"
                 )
             stream = stream_seed(seed, "data", index)
-            self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
+            # What is read from a file is read by the host, which would wait for positions on a device.
+            place = "cpu" if isinstance(dataset.train.images, OnDisk) else device
+            self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, place)
         check_shapes(plan, dataset)
 
     def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
@@ -211,7 +214,7 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
                     f"`size: {size}`, or change what is stored"
                 )
             if field == "image" and shape != dataset.image_shape:
-                stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name == "npz" else ""
+                stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name in ("npz", "npy") else ""
                 raise RunError(
                     f"`{name}` has shape {list(shape)}, but the images of {dataset.name} have "
                     f"{list(dataset.image_shape)}; "

@@ -9,8 +9,9 @@ import torch
 from PIL import Image, ImageOps
 
 from ammgraph.data.advice import other_layout, pixels_advice
-from ammgraph.data.files import read_folder, read_images, read_npz
+from ammgraph.data.files import read_folder, read_images
 from ammgraph.data.records import Records, scale_images
+from ammgraph.data.stored import read_npz
 from ammgraph.diagnostics import RunError
 
 RANDOM = np.random.default_rng(0)

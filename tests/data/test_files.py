@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from ammgraph.data.dataset import load_data
-from ammgraph.data.files import read_folder, read_images, read_npz
+from ammgraph.data.files import read_folder, read_images
+from ammgraph.data.stored import read_npz
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data
 
