@@ -19,6 +19,7 @@ from ammgraph import __version__
 from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
+from ammgraph.evaluation.evaluate import askable
 from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.loading import check_plan, load_model, load_run
 from ammgraph.evaluation.quality import QualityOptions
@@ -333,7 +334,8 @@ def train(training: Training, report: Report | None, stop: Callable[[], bool], g
     plan, dataset = training.trainer.plan, training.dataset
     if not training.trainer.ranks.first:
         return follow(training.trainer, stop, training.settings.log_every)
-    glance = dataset.validation or dataset.train.at(torch.arange(min(GLANCE, len(dataset.train))))
+    train = askable(plan, "training", dataset.train)
+    glance = dataset.validation or train.at(torch.arange(min(GLANCE, len(train))))
     return advance_to_the_end(
         training.trainer,
         training.folder,

@@ -213,7 +213,7 @@ def test_labels_that_are_not_there_are_asked_for(ammgraph: Run) -> None:
     asked += ["--set", "networks.encoder.layers.a=null", "--set", "networks.encoder.layers.y=null"]
     code, _, err = ammgraph("train", VECTORS, *asked)
     assert code == 1
-    assert "`y` takes the label of a record, but there are none" in err
+    assert "`data.labeled` takes labelled examples, and none of the 60 training examples has a label: plain.npz" in err
 
 
 def test_a_plan_says_which_variable_is_a_vector_and_how_it_is_scaled() -> None:

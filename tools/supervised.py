@@ -88,7 +88,7 @@ def train(plan: Plan, readout: ReadoutPlan, dataset: Dataset, seed: int, steps: 
             batch=size,
             only=frozenset({*factor.given, readout.variable}),
         )
-        scores = category_scores(model, plan, alone, chosen.images, chosen.labels, drawn)[""]
+        scores = category_scores(model, plan, alone, chosen, drawn)[""]
         optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
         gradients = torch.autograd.grad(F.cross_entropy(scores, chosen.labels), parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):

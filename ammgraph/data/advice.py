@@ -51,9 +51,12 @@ def labels_advice(key: str, labels: Array) -> str:
     if kind == "b":
         return f"store `{key}.astype(int)`"
     if kind == "f":
-        if missing := int(np.isnan(labels).sum()):
-            return f"{missing:,} of them are NaN: give these a label, or leave their images out"
-        whole = bool((labels == np.floor(labels)).all() and (np.abs(labels) < 2.0**53).all())
+        known = labels[~np.isnan(labels)]
+        whole = bool((known == np.floor(known)).all() and (np.abs(known) < 2.0**53).all())
+        if missing := len(labels) - len(known):
+            texts = f"numpy.where(numpy.isnan({key}), '', {key}.astype(str))"
+            store = f"numpy.nan_to_num({key}, nan=-1).astype(int)" if whole else texts
+            return f"{missing:,} of them are NaN; store `{store}`, in which these have no label"
         return f"store `{key}.astype({'int' if whole else 'str'})`"
     if kind == "S":
         return f"store `{key}.astype(str)`" if _decodes(labels, "ascii") else f"store `{_decoded(key, labels)}`"
@@ -99,9 +102,16 @@ def examples_first(key: str, shape: tuple[int, ...], count: int) -> str:
     return f"its {count:,} examples stand last; store `{key}.transpose({_first(shape)})`"
 
 
-def layout_advice(key: str, shape: tuple[int, ...], both: bool) -> str:
-    """What tells the axes of four-dimensional images apart, where `both` or neither of 1 and 3 could be channels."""
-    store = 'add layout="NHWC" or layout="NCHW" to numpy.savez'
+def layout_advice(key: str, shape: tuple[int, ...], both: bool, of_files: bool = False) -> str:
+    """What tells the axes of four-dimensional images apart, where `both` or neither of 1 and 3 could be channels.
+
+    `of_files`: each array is a file of its own.
+    """
+    savez, save = (
+        'add layout="NHWC" or layout="NCHW" to numpy.savez',
+        'say `numpy.save("layout.npy", "NHWC")`, or "NCHW"',
+    )
+    store = save if of_files else savez
     if both or not (shape[2] in CHANNELS or shape[0] in CHANNELS):
         return store
     letters = "(H, W, C, N)" if shape[2] in CHANNELS else "(C, H, W, N)"

@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.files import read_folder, read_npz
+from ammgraph.data.files import read_folder
+from ammgraph.data.on_disk import blocks
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
+from ammgraph.data.stored import read_npy, read_npz
 from ammgraph.data.tables import read_csv
 from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.spec.data_sets import DATA_SETS, held_out
-from ammgraph.spec.schema import Data, Labeled
+from ammgraph.spec.schema import Data
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
     held_out = _held_out(data, len(records.train))
     train = records.train.at(_complement(held_out, len(records.train))) if len(held_out) else records.train
     validation = records.train.at(held_out) if len(held_out) else None
-    labeled = _labeled(data.labeled, train.labels, records.classes, data.seed)
+    labeled = _labeled(data, records, train.labels)
     description = _description(records, train, validation, labeled)
     test = records.test
     if train.kind == "vector":
@@ -136,14 +138,16 @@ def class_frequencies(dataset: Dataset) -> Tensor:
 def fingerprint(split: Split) -> str:
     """SHA-256 of the examples and labels of a split, with their types and shapes."""
     found = hashlib.sha256()
-    for tensor in (split.images, split.labels):
-        found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.contiguous().numpy().data)
+    for values in (split.images, split.labels):
+        found.update(f"{values.dtype} {list(values.shape)}".encode())
+        for block in blocks(values):
+            found.update(block.contiguous().numpy().data)
     return found.hexdigest()
 
 
 _OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
     "npz": lambda path, _: read_npz(path),
+    "npy": lambda path, _: read_npy(path),
     "folder": lambda path, _: read_folder(path),
     "csv": lambda path, data: read_csv(path, data.columns, data.label),
 }
@@ -193,15 +197,24 @@ def _held_out(data: Data, count: int) -> Tensor:
     return _permutation(count, data.seed, _VALIDATION)[: data.validation].sort().values
 
 
-def _labeled(labeled: Labeled | None, labels: Tensor, classes: tuple[str, ...], seed: int) -> Tensor:
+def _labeled(data: Data, records: Records, labels: Tensor) -> Tensor:
     """Positions of the labelled examples, ascending. Of one seed, a smaller subset is part of a larger one."""
+    labeled = data.labeled
     if labeled is None:
         return torch.empty(0, dtype=torch.int64)
-    count = len(labels) if labeled.count == "all" else labeled.count
-    if count > len(labels):
-        raise RunError(f"`data.labeled.count` is {count:,}, but there are {len(labels):,} training examples; lower it")
-    order = _permutation(len(labels), seed, _LABELED)
-    chosen = order[:count] if labeled.choice == "random" else _balanced(order, labels, classes, count)
+    order = _permutation(len(labels), data.seed, _LABELED)
+    order = order[labels[order] >= 0]
+    if not records.labelled or not len(order):
+        raise RunError(
+            f"`data.labeled` takes labelled examples, and none of the {len(labels):,} training examples has a label: "
+            f"{records.source}; give some of them one, or leave `labeled` out with what draws from it"
+        )
+    count = len(order) if labeled.count == "all" else labeled.count
+    if count > len(order):
+        there = f"there are {len(labels):,} training examples"
+        there += f", {len(order):,} of them with a label" if len(order) < len(labels) else ""
+        raise RunError(f"`data.labeled.count` is {count:,}, but {there}; lower it")
+    chosen = order[:count] if labeled.choice == "random" else _balanced(order, labels, records.classes, count)
     return chosen.sort().values
 
 
@@ -213,7 +226,7 @@ def _balanced(order: Tensor, labels: Tensor, classes: tuple[str, ...], count: in
             f"let `data.labeled.count` be a multiple of {len(classes)}"
         )
     each = count // len(classes)
-    sizes = torch.bincount(labels, minlength=len(classes)).tolist()
+    sizes = torch.bincount(labels[order], minlength=len(classes)).tolist()
     for name, size in zip(classes, sizes, strict=True):
         if size < each:
             most = min(sizes) * len(classes)
@@ -240,8 +253,10 @@ def _complement(positions: Tensor, count: int) -> Tensor:
 
 
 def _description(records: Records, train: Split, validation: Split | None, labeled: Tensor) -> str:
-    labelled = f" ({len(labeled):,} labelled)" if len(labeled) else ""
-    counts = [f"{len(train):,} training{labelled}"]
+    known = len(train.with_label)
+    told = [f"{known:,} with a label"] if known < len(train) else []
+    told += [f"{len(labeled):,} labelled"] if len(labeled) else []
+    counts = [f"{len(train):,} training" + (f" ({', '.join(told)})" if told else "")]
     counts += [] if validation is None else [f"{len(validation):,} validation"]
     counts += ["no test" if records.test is None else f"{len(records.test):,} test"]
     shape = train.images.shape[1:]

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ammgraph.data.on_disk import OnDisk, blocks
 from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.spec.data_sets import ExampleKind
 
@@ -20,19 +21,23 @@ logger = logging.getLogger(__name__)
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
+UNKNOWN = -1  # in place of the label of an example that has none
+
+
 class DataAbsent(RunError):
     """The files of a data set are not there; nothing else is known to be wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """N examples with their labels (N,), int64 in 0..classes - 1.
+    """N examples with their labels (N,), int64 in 0..classes - 1, or `UNKNOWN`.
 
     Images (N, C, H, W) are uint8 in 0..255, or float32 in [0, 1] where the source holds floats; `scale_images` takes
-    both. Vectors (N, D, 1, 1) are what the source holds, float64, and then float32 as they are scaled.
+    both. Vectors (N, D, 1, 1) are what the source holds, float64, and then float32 as they are scaled. Either may stay
+    in a file: then `images[positions]` reads it.
     """
 
-    images: Tensor
+    images: Tensor | OnDisk
     labels: Tensor
     kind: ExampleKind = "image"
 
@@ -41,7 +46,26 @@ class Split:
 
     def at(self, indices: Tensor) -> "Split":
         """The examples at these positions, in this order."""
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        images = self.images.at(indices) if isinstance(self.images, OnDisk) else self.images[indices]
+        return replace(self, images=images, labels=self.labels[indices])
+
+    def part(self, start: int, end: int) -> "Split":
+        """The examples from one position to another, in memory."""
+        return replace(self, images=self.images[start:end], labels=self.labels[start:end])
+
+    def held(self) -> Tensor:
+        """The images or vectors in memory."""
+        return self.images[:]
+
+    @property
+    def with_label(self) -> Tensor:
+        """The positions of the examples that have a label, ascending."""
+        return (self.labels >= 0).nonzero().squeeze(1)
+
+    def told(self) -> "Split":
+        """The examples that have a label."""
+        known = self.with_label
+        return self if len(known) == len(self) else self.at(known)
 
     def to(self, device: torch.device | str) -> "Split":
         """The same examples on a device."""
@@ -50,7 +74,7 @@ class Split:
     @property
     def points(self) -> Tensor:
         """Each example as one point: the pixels of an image in [0, 1], or a vector; (N, n)."""
-        return (scale_images(self.images, 0.0, 1.0) if self.kind == "image" else self.images).flatten(1)
+        return (scale_images(self.held(), 0.0, 1.0) if self.kind == "image" else self.held()).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +110,7 @@ def scale_images(images: Tensor, low: float, high: float, dtype: torch.dtype = t
 def checked_records(
     train: Split, test: Split | None, classes: tuple[str, ...], source: str, columns: tuple[str, ...] = ()
 ) -> Records:
-    """The records, if every example has a label that is a class, and test examples look like training examples.
+    """The records, if every label is a class or none, and test examples look like training examples.
 
     Raises:
         RunError: which of this does not hold.
@@ -100,7 +124,7 @@ def checked_records(
             found = counted(len(split.images), f"{name} {train.kind}")
             raise RunError(f"{source}: {found} but {counted(len(split.labels), 'label')}; expected one each")
         lowest, highest = int(split.labels.min()), int(split.labels.max())
-        if lowest < 0 or highest >= len(classes):
+        if lowest < UNKNOWN or highest >= len(classes):
             raise RunError(f"{source}: {name} labels run from {lowest} to {highest}, expected 0 to {len(classes) - 1}")
     if test is not None and (test.images.shape[1:], test.images.dtype) != (train.images.shape[1:], train.images.dtype):
         raise RunError(
@@ -113,8 +137,9 @@ def checked_records(
     return Records(train, test, classes, source, columns)
 
 
-def _warn_of_the_dark(images: Tensor, source: str) -> None:
-    """Values of few bits, or of 0 and 1, that nobody has scaled."""
+def _warn_of_the_dark(images: Tensor | OnDisk, source: str) -> None:
+    """Values of few bits, or of 0 and 1, that nobody has scaled; of a file its first ones are looked at."""
+    images = next(blocks(images))
     brightest, white = images.max().item(), 255 if images.dtype == torch.uint8 else 1
     if brightest < white / 4:
         logger.warning(
@@ -177,7 +202,7 @@ def name_beside(path: Path) -> str:
     return f"; {hint}" if hint else ""
 
 
-def _look(images: Tensor) -> str:
+def _look(images: Tensor | OnDisk) -> str:
     return f"{shape_text(images.shape[1:])} {str(images.dtype).removeprefix('torch.')}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ammgraph.data.records import Records, Split, checked_records, reading, refuse_other_than_a_file
+from ammgraph.data.records import UNKNOWN, Records, Split, checked_records, reading, refuse_other_than_a_file
 from ammgraph.data.vectors import Array, vectors_of
 from ammgraph.diagnostics import RunError, counted, nearest
 
@@ -69,7 +69,8 @@ def read_csv(path: Path, columns: Sequence[str] | None, label: str | None) -> Re
     Args:
         path: a text in UTF-8; cells are separated by commas, semicolons or tabs, the first line has the names.
         columns: those of the vector, in this order; all but the label's unless given.
-        label: the column of labels, whose sorted values are the classes; without one all records have the same, 0.
+        label: the column of labels, whose sorted values are the classes; a record whose cell is empty has none;
+            without such a column all records have the same, 0.
 
     Raises:
         RunError: what is not so, with the line and the column.
@@ -81,14 +82,13 @@ def read_csv(path: Path, columns: Sequence[str] | None, label: str | None) -> Re
         raise RunError(f"{path} has no column beside the label `{label}`; a vector needs one or more")
     for name in names:
         table.column(name, ", which `data.columns` names")
-    if empty := [line for line, cell in zip(table.lines, labels, strict=True) if not cell.strip()]:
+    classes = sorted({cell for cell in labels if cell.strip()}, key=_order)
+    if not classes:
         raise RunError(
-            f"{path}, line {empty[0]}: the label `{label}` is empty, as in {counted(len(empty), 'record')}; give each "
-            "a label, or leave these records out"
+            f"{path}: the label `{label}` is empty in every record; give some of them one, or leave `data.label` out"
         )
-    classes = sorted(set(labels), key=_order)
     places = {name: place for place, name in enumerate(classes)}
-    targets = torch.tensor([places[cell] for cell in labels], dtype=torch.int64)
+    targets = torch.tensor([places.get(cell, UNKNOWN) for cell in labels], dtype=torch.int64)
     split = Split(vectors_in(table, names, label), targets, "vector")
     records = checked_records(split, None, tuple(name.strip() for name in classes), str(path), names)
     return replace(records, labelled=label is not None)

@@ -5,12 +5,14 @@ A vector of D numbers is a tensor (D, 1, 1), as inside a network.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ammgraph.data.on_disk import OnDisk, blocks
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 
@@ -41,29 +43,37 @@ class Scaling:
 
     def scaled(self, split: Split) -> Split:
         """The same records as a model sees them."""
-        return replace(split, images=self.apply(split.images))
+        images = split.images
+        return replace(split, images=images.through(self.apply) if isinstance(images, OnDisk) else self.apply(images))
 
 
-def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor) -> Scaling:
+def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk) -> Scaling:
     """The constants of the training vectors.
 
     standardize   mean and standard deviation sqrt(E (x - E x)^2)
     minmax        least value, and largest less least value
     none          0 and 1
 
+    Vectors that stay in a file pass once, in blocks: two sets of numbers, a share s of them in the second, with means
+    a and b and variances v and w, have the mean a + s (b - a) and the variance (1 - s) v + s w + s (1 - s) (b - a)^2.
+
     Args:
         kind: one of these.
         columns: a name for each number.
         vectors: (N, D, 1, 1).
     """
-    values = vectors.double().flatten(1)
-    shift, scale = torch.zeros(values.shape[1]).double(), torch.ones(values.shape[1]).double()
-    if kind == "standardize":
-        shift, scale = values.mean(0), values.std(0, correction=0)
-    elif kind == "minmax":
-        shift = values.amin(0)
-        scale = values.amax(0) - shift
-    constant = values.amax(0) == values.amin(0)
+    size = vectors.shape[1]
+    count, mean, variance = 0, torch.zeros(size).double(), torch.zeros(size).double()
+    low, high = torch.full((size,), torch.inf).double(), torch.full((size,), -torch.inf).double()
+    for block in blocks(vectors):
+        values = block.double().flatten(1)
+        share, apart = len(values) / (count + len(values)), values.mean(0) - mean
+        variance = (1 - share) * variance + share * (values.var(0, correction=0) + (1 - share) * apart.square())
+        count, mean = count + len(values), mean + share * apart
+        low, high = torch.minimum(low, values.amin(0)), torch.maximum(high, values.amax(0))
+    kinds = {"standardize": (mean, variance.sqrt()), "minmax": (low, high - low)}
+    shift, scale = kinds.get(kind, (torch.zeros(size), torch.ones(size)))
+    constant = high == low
     return Scaling(tuple(columns), tuple(shift.tolist()), tuple(scale.masked_fill(constant, 1.0).tolist()))
 
 
@@ -99,5 +109,6 @@ def vectors_of(place: str, values: Array) -> Tensor:
     return torch.from_numpy(numbers)[:, :, None, None]
 
 
-def _column(values: Sequence[float]) -> Tensor:
+@cache
+def _column(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)[:, None, None]

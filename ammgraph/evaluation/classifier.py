@@ -113,7 +113,7 @@ def train_classifier(train: Split, classes: int, seed: int, device: torch.device
         chosen = train.at(order[position : position + batch]).to(device)
         position += batch
         optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS))
-        loss = F.cross_entropy(network(scale_images(chosen.images, 0.0, 1.0))[1], chosen.labels)
+        loss = F.cross_entropy(network(scale_images(chosen.held(), 0.0, 1.0))[1], chosen.labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

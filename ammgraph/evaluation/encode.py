@@ -106,17 +106,16 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
     by: dict[str, str] = {}
     found: dict[str, list[Array]] = {}
     split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64), example)  # labels that no factor reads
-    for images, labels in batches(split):
-        images, labels = images.to(device), labels.to(device)
+    for examples in batches(split, device):
         for readout in readouts:
-            for rule, scores in category_scores(model, plan, readout, images, labels).items():
+            for rule, scores in category_scores(model, plan, readout, examples).items():
                 name = f"{readout.variable}{'_bayes' if RULES[rule] == 'bayes' else ''}"
                 posterior = softmax(scores.double().cpu().numpy(), axis=1)
                 found.setdefault(name, []).append(posterior.argmax(1))
                 found.setdefault(f"{name}_posterior", []).append(posterior)
                 by[name] = by[f"{name}_posterior"] = rule_text(plan, readout, RULES[rule])
         for name, draw in latents.items():
-            values = infer(model, plan, draw, {name}, images, labels).samples[name]
+            values = infer(model, plan, draw, {name}, examples).samples[name]
             found.setdefault(name, []).append(values.flatten(1).cpu().numpy())
             by[name] = draw.factor_of(name).text
     return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by, example)

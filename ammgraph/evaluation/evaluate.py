@@ -3,7 +3,7 @@
 Networks run in eval mode with mean-mode inference: batch norm by running statistics, no masks, every `expn` 0 (R17).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import Split
+from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
@@ -22,7 +23,7 @@ from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry, fields_of
+from ammgraph.plan.queries import ancestry, fields_of, inferring_draw
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import head_and_rest
 
@@ -108,21 +109,20 @@ def ask(model: Model, plan: Plan, split: Split, reconstructions: bool = True) ->
     items = plan.reconstructions if reconstructions else ()
     answers = Answers({}, {})
     done = 0
-    for images, labels in batches(split):
-        images, labels = images.to(device), labels.to(device)
-        drawn = _infer_all(model, plan, items, images, labels)
+    for examples in batches(split, device):
+        drawn = _infer_all(model, plan, items, examples)
         for readout in plan.readouts:
-            scores = category_scores(model, plan, readout, images, labels, drawn.get(readout.draw))
+            scores = category_scores(model, plan, readout, examples, drawn.get(readout.draw))
             for rule, part in scores.items():
                 _keep(answers.scores, (readout.variable, RULES[rule]), part, done, len(split))
             _count_latents(answers.latents, plan, readout, drawn[readout.draw], scores[""])
         for item in items:
-            rebuilt, original = reconstruct(model, plan, item, images, labels, drawn.get(item.infer))
+            rebuilt, original = reconstruct(model, plan, item, examples, drawn.get(item.infer))
             errors = (rebuilt - original).square().flatten(1).mean(1)
             _keep(answers.errors, item.variable, errors, done, len(split))
             pixels = answers.pixels.setdefault(item.variable, Pixels())
             pixels.add(_flat(original), _flat(rebuilt))
-        done += len(images)
+        done += len(examples)
     return answers
 
 
@@ -143,6 +143,7 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
         plan: the compiled spec.
         split: images with their labels, which serve for nothing but the score.
     """
+    split = askable(plan, "train", split)
     answers = ask(model, plan, split)
     labels = split.labels.cpu().numpy()
     result: dict[str, Any] = {"examples": len(split)}
@@ -156,14 +157,14 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
 
 
 def category_scores(
-    model: Model, plan: Plan, readout: ReadoutPlan, images: Tensor, labels: Tensor, drawn: Draw | None = None
+    model: Model, plan: Plan, readout: ReadoutPlan, examples: Split, drawn: Draw | None = None
 ) -> dict[str, Tensor]:
     """Logits of q(y|x), shape (B, K), under the empty name; log p(y, evidence) of eq. 19 under `/bayes`.
 
     `drawn` spares inferring what is already inferred: a draw of the readout's distribution that holds what it reads.
     """
     draw = plan.draw(readout.draw)
-    drawn = drawn or infer(model, plan, draw, read_by(plan, readout), images, labels)
+    drawn = drawn or infer(model, plan, draw, read_by(plan, readout), examples)
     scores = {"": drawn.logits(draw.factor_of(readout.variable))}
     if readout.bayes is not None:
         scores["/bayes"] = log_joint(model, plan, readout.bayes, drawn.samples)
@@ -171,7 +172,7 @@ def category_scores(
 
 
 def reconstruct(
-    model: Model, plan: Plan, item: ReconstructionPlan, images: Tensor, labels: Tensor, drawn: Draw | None = None
+    model: Model, plan: Plan, item: ReconstructionPlan, examples: Split, drawn: Draw | None = None
 ) -> tuple[Tensor, Tensor]:
     """(the images drawn from their own inferred latents, the images themselves), in the variable's range.
 
@@ -179,7 +180,7 @@ def reconstruct(
     """
     generate = plan.draw(item.generate)
     given = generate.factor_of(item.variable).given
-    latents = (drawn or infer(model, plan, plan.draw(item.infer), set(given), images, labels)).samples
+    latents = (drawn or infer(model, plan, plan.draw(item.infer), set(given), examples)).samples
     rebuilt = sample_draw(
         model,
         generate,
@@ -187,25 +188,25 @@ def reconstruct(
         {},
         Mode.EVAL,
         given={name: latents[name] for name in given},
-        batch=len(images),
+        batch=len(examples),
         only=frozenset({item.variable}),
     )
     fields = fields_of(plan.draw(item.infer).factors)
-    data = record_tensors(plan, fields, Split(images, labels), _dtype(model))
+    data = record_tensors(plan, fields, examples, _dtype(model))
     return rebuilt.samples[item.variable], data[item.variable]
 
 
-def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], images: Tensor, labels: Tensor) -> Draw:
-    """Mean-mode samples of `wanted` and all they depend on, from images and, where it takes them, labels."""
+def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], examples: Split) -> Draw:
+    """Mean-mode samples of `wanted` and all they depend on, from records of the data in memory."""
     factors = ancestry(draw, *wanted)
     elsewhere: dict[str, set[str]] = {}  # distribution -> samples of it that this one takes
     for factor in factors:
         if isinstance(factor.origin, FromDraw):
             elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
     needed = frozenset(name for factor in factors for name in factor.variables)
-    others = {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in elsewhere.items()}
-    data = record_tensors(plan, fields_of(factors), Split(images, labels), _dtype(model))
-    found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(images), only=needed)
+    others = {name: infer(model, plan, plan.draw(name), names, examples) for name, names in elsewhere.items()}
+    data = record_tensors(plan, fields_of(factors), examples, _dtype(model))
+    found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(examples), only=needed)
     enumerated = draw.enumerated is not None and needed.issuperset(draw.enumerated.variables)
     return in_evaluation(model, plan, draw, found) if enumerated else found
 
@@ -266,25 +267,30 @@ def _known(plan: Plan, bayes: BayesPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*bayes.evidence, *given]))
 
 
-def _infer_all(
-    model: Model, plan: Plan, items: Sequence[ReconstructionPlan], images: Tensor, labels: Tensor
-) -> dict[str, Draw]:
+def _infer_all(model: Model, plan: Plan, items: Sequence[ReconstructionPlan], examples: Split) -> dict[str, Draw]:
     """One mean-mode draw of every distribution that a readout or a reconstruction infers from."""
+    wanted = _wanted(plan, items)
+    return {name: infer(model, plan, plan.draw(name), names, examples) for name, names in wanted.items()}
+
+
+def _wanted(plan: Plan, items: Sequence[ReconstructionPlan]) -> dict[str, set[str]]:
+    """What readouts and reconstructions look at: distribution -> variables."""
     wanted: dict[str, set[str]] = {}
     for readout in plan.readouts:
         wanted.setdefault(readout.draw, set()).update(read_by(plan, readout))
     for item in items:
         wanted.setdefault(item.infer, set()).update(plan.draw(item.generate).factor_of(item.variable).given)
-    return {name: infer(model, plan, plan.draw(name), names, images, labels) for name, names in wanted.items()}
+    return wanted
 
 
 def _measures(scores: np.ndarray, labels: np.ndarray, supervised: bool) -> dict[str, float | None]:
     chosen, num_clusters = scores.argmax(1), scores.shape[1]
-    agreement = _agreement(chosen, labels, num_clusters, supervised)
-    told: dict[str, float | None] = {**(agreement if metrics.labels_tell(labels) else dict.fromkeys(agreement))}
+    compared, labels = metrics.told(chosen, labels)
+    agreement = _agreement(compared, labels, num_clusters, supervised)
+    found: dict[str, float | None] = {**(agreement if metrics.labels_tell(labels) else dict.fromkeys(agreement))}
     if not supervised:
-        told["components_in_use"] = metrics.components_in_use(metrics.component_use(chosen, num_clusters))
-    return told
+        found["components_in_use"] = metrics.components_in_use(metrics.component_use(chosen, num_clusters))
+    return found
 
 
 def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, supervised: bool) -> dict[str, float]:
@@ -300,10 +306,44 @@ def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, superv
     return found
 
 
-def batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels, `BATCH` at a time, in order."""
+def askable(plan: Plan, name: str, split: Split) -> Split:
+    """The examples of a split that the model infers from: where it reads labels, those that have one.
+
+    Raises:
+        RunError: there are none.
+    """
+    if not any(_reads_labels(plan, plan.draw(draw), names) for draw, names in _inferred(plan).items()):
+        return split
+    examples = split.told()
+    if not len(examples):
+        raise RunError(f"the model infers from an example and its label, and no {name} example has one")
+    return examples
+
+
+def _reads_labels(plan: Plan, draw: DrawPlan, names: Collection[str]) -> bool:
+    factors = ancestry(draw, *names)
+    taken = [factor.origin for factor in factors if isinstance(factor.origin, FromDraw)]
+    return "label" in fields_of(factors).values() or any(
+        _reads_labels(plan, plan.draw(origin.draw), (origin.variable,)) for origin in taken
+    )
+
+
+def _inferred(plan: Plan) -> dict[str, set[str]]:
+    """What an evaluation, its figures among it, infers: distribution -> variables."""
+    wanted = _wanted(plan, plan.reconstructions)
+    for variable in plan.variables:
+        draw = inferring_draw(plan, variable.name) if variable.kind == "real" else None
+        if draw is not None:
+            wanted.setdefault(draw.name, set()).add(variable.name)
+    if plan.features is not None:
+        wanted.setdefault(plan.features.draw, set()).update(plan.features.reads)
+    return wanted
+
+
+def batches(split: Split, device: torch.device) -> Iterator[Split]:
+    """The examples, `BATCH` at a time, in order, on the device."""
     for start in range(0, len(split), BATCH):
-        yield split.images[start : start + BATCH], split.labels[start : start + BATCH]
+        yield split.part(start, start + BATCH).to(device)
 
 
 def _keep(tables: dict[Key, Array], key: Key, part: Tensor, start: int, count: int) -> None:

@@ -17,9 +17,9 @@ def features_of(model: Model, plan: Plan, found: FeaturePlan, split: Split) -> A
     device = next(model.parameters()).device
     network = model.network(found.network)
     parts = []
-    for images, labels in batches(split):
-        samples = infer(model, plan, plan.draw(found.draw), set(found.reads), images.to(device), labels.to(device))
+    for examples in batches(split, device):
+        samples = infer(model, plan, plan.draw(found.draw), set(found.reads), examples)
         values = {local: samples.samples[name] for local, name in found.evaluation.bindings if name in found.reads}
-        network.compute(found.rows, values, len(images), {}, found.evaluation.name, Mode.EVAL)
+        network.compute(found.rows, values, len(examples), {}, found.evaluation.name, Mode.EVAL)
         parts.append(values[found.rows[-1]].flatten(1).float().cpu().numpy())
     return np.concatenate(parts)

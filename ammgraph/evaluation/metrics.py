@@ -223,6 +223,14 @@ def linear_probe_error(known: Array, known_labels: Array, features: Array, label
     return classification_error(probe.predict(features), labels)
 
 
+def told(values: Array, labels: Array) -> tuple[Array, Array]:
+    """(values, labels) of the examples that have a label, -1 being none; of all, with one label, where none has one."""
+    known = labels >= 0
+    if known.all():
+        return values, labels
+    return (values[known], labels[known]) if known.any() else (values, np.zeros_like(labels))
+
+
 def labels_tell(labels: Array) -> bool:
     """Whether there are two labels: with one alone whatever is constant has no error, and NMI and ARI mean nothing."""
     return len(labels) > 0 and bool((labels != labels[0]).any())

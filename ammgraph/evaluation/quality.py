@@ -104,9 +104,12 @@ def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) 
     fidelity.use_classifier()
     held_out = dataset.scored() if dataset.validation is None else ("validation", dataset.validation)
     folder = options.cache or cache_folder("classifiers")
-    trained = cached_classifier(dataset.train, len(dataset.classes), held_out, options.seed, folder, device)
+    train, held_out = dataset.train.told(), (held_out[0], held_out[1].told())
+    if not len(train) or not len(held_out[1]):
+        raise RunError(f"no image of {dataset.name} to train or to test a classifier on has a label")
+    trained = cached_classifier(train, len(dataset.classes), held_out, options.seed, folder, device)
     words = (
-        f"classifier v{VERSION} of {dataset.name}, trained on {len(dataset.train):,} labelled images, seed "
+        f"classifier v{VERSION} of {dataset.name}, trained on {len(train):,} labelled images, seed "
         f"{options.seed}, error {100 * trained.error:.2f} % on "
         f"{counted(trained.examples, f'{SPLITS[trained.split]} image')}"
     )
@@ -144,7 +147,7 @@ def _calculate(
     numbers: Mapping[str, Any] = fidelity.calculate_metrics(
         input1=fidelity.Generator(model, plan, draw, variable, extractor.rgb),
         input1_model_num_samples=options.count,
-        input2=fidelity.Images(chosen.images, extractor.rgb),
+        input2=fidelity.Images(chosen.held(), extractor.rgb),
         isc=True,
         fid=True,
         kid=True,

@@ -18,7 +18,7 @@ from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
-from ammgraph.evaluation.evaluate import RULES, Answers, ask, components_of, rule_text
+from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, components_of, rule_text
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
@@ -42,7 +42,7 @@ _VALUES = {"image": "pixels", "vector": "vectors"}  # what k-means clusters
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """What one rule chose for one variable on one split, with the labels.
+    """What one rule chose for one variable on one split, with the labels: of the examples that have one.
 
     `exemplars` are the classes of the surest example of each component, where the rule says how sure it is.
     """
@@ -56,6 +56,7 @@ class _Scored:
     @classmethod
     def of(cls, split: str, scores: Array, labels: Array, supervised: bool) -> "_Scored":
         """From log-probabilities up to a constant of each row."""
+        scores, labels = metrics.told(scores, labels)
         exemplars = None if supervised else metrics.exemplar(metrics.log_odds(scores), labels)
         return cls(split, scores.argmax(1), scores.shape[1], labels, exemplars)
 
@@ -110,6 +111,7 @@ def evaluate_loaded(
     A baseline that stands in an evaluation of the same data set `before` is taken from there.
     """
     name, examples = find_split(loaded.dataset, split)
+    examples = askable(loaded.plan, name, examples)
     check_evaluation_memory(loaded.plan, len(examples), len(loaded.dataset.validation or ()))
     data_sha256 = fingerprints(loaded.dataset)
     if before is not None and not before.is_on(loaded.dataset.description, data_sha256):
@@ -169,7 +171,7 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
         validation: images on which assignments are fitted as well.
     """
     answers = ask(model, plan, examples)
-    apart = validation if split != "validation" else None
+    apart = askable(plan, "validation", validation) if validation is not None and split != "validation" else None
     clusters = any(not readout.supervised for readout in plan.readouts)
     fitting = ask(model, plan, apart, reconstructions=False) if apart is not None and clusters else None
     found: list[Result] = []
@@ -193,9 +195,10 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
 def _category(
     common: "_Common", scored: _Scored, fitted: list[_Scored], scores: Array, supervised: bool
 ) -> list[Result]:
+    compared = replace(common, examples=len(scored.labels))
     if supervised:
         found = [
-            common.result(name, metrics.measured(name, scored.chosen, scored.labels))
+            compared.result(name, metrics.measured(name, scored.chosen, scored.labels))
             for name, measure in MEASURES.items()
             if measure.of == "classes"
         ]
@@ -204,9 +207,11 @@ def _category(
         agreement = _agreement(common, scored, fitted)
     if not supervised:
         table = metrics.cluster_table(scored.chosen, scored.labels, scored.size, int(scored.labels.max()) + 1)
-        purity = common.result("component_purity", tuple(metrics.component_purity(table).tolist()), "of each component")
+        purity = compared.result(
+            "component_purity", tuple(metrics.component_purity(table).tolist()), "of each component"
+        )
         agreement += _told_by([purity], scored.labels)
-    use = metrics.component_use(scored.chosen, scored.size)
+    use = metrics.component_use(scores.argmax(1), scored.size)
     return [
         *agreement,
         common.result("components_in_use", metrics.components_in_use(use), f"of {scored.size}"),
@@ -245,6 +250,7 @@ class _Common:
 
 def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
     """How well clusters agree with labels: by every protocol and every fit, and without an assignment."""
+    common = replace(common, examples=len(scored.labels))
     found = []
     for name, measure in MEASURES.items():
         if measure.of == "clusters":
@@ -379,12 +385,12 @@ def _baseline(
 
 def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Split) -> list[Result]:
     """How a row's values part the classes: by labelled training images, and by k-means with as many clusters."""
-    train, labels = loaded.dataset.train, _numpy(examples.labels)
-    values = features_of(loaded.model, loaded.plan, wanted, examples)
+    train = askable(loaded.plan, "train", loaded.dataset.train).told()
+    values, labels = metrics.told(features_of(loaded.model, loaded.plan, wanted, examples), _numpy(examples.labels))
     found = []
     if split == "train":
         void = "the images that are searched are the scored ones; `evaluate --split` scores others"
-        common = _Common(wanted.name, "", "", split, len(examples))
+        common = _Common(wanted.name, "", "", split, len(labels))
         found += [
             replace(common.result(name, math.nan), void=void) for name, m in MEASURES.items() if m.of == "features"
         ]
@@ -395,9 +401,9 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
                 every = slice(None) if name == "knn_error" else _evenly(len(train))
                 some = tuple(part[every] for part in known)
                 by = f"by {counted(len(some[0]), 'training image')}"
-                common = _Common(wanted.name, "", by, split, len(examples))
+                common = _Common(wanted.name, "", by, split, len(labels))
                 found.append(common.result(name, metrics.measured(name, *some, values, labels)))
-    chosen, size = _evenly(len(examples)), len(np.unique(labels))
+    chosen, size = _evenly(len(labels)), len(np.unique(labels))
     scored = _k_means(split, values[chosen], labels[chosen], size)
     by = f"k-means on {wanted.name}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
     return found + _agreement(_Common(wanted.name, "k-means", by, split, len(chosen)), scored, [scored])
@@ -415,6 +421,7 @@ def _k_means(split: str, points: Array, labels: Array, size: int) -> _Scored:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
         clusters = KMeans(min(size, len(points)), n_init=K_MEANS_RESTARTS, random_state=0).fit_predict(points)
+    clusters, labels = metrics.told(clusters, labels)
     return _Scored(split, clusters, size, labels)
 
 

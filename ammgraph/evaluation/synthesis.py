@@ -95,9 +95,7 @@ def latent_path(
     """
     generate = plan.draw(item.generate)
     names = generate.factor_of(item.variable).given
-    ends = [
-        infer(model, plan, plan.draw(item.infer), set(names), end.images, end.labels).samples for end in (first, last)
-    ]
+    ends = [infer(model, plan, plan.draw(item.infer), set(names), end).samples for end in (first, last)]
     paths = {name: category_path if plan.variable(name).kind == "categorical" else "linear" for name in names}
     columns = []
     for place in torch.linspace(0, 1, steps).tolist():

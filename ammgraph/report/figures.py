@@ -285,6 +285,9 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     ncols = _legend_columns(classes.longest, min(10, len(view.classes)))
     figure = _figure(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
     axes = figure.subplots()
+    unknown = view.points[view.labels < 0]
+    if len(unknown):
+        axes.scatter(unknown[:, 0], unknown[:, 1], s=4, color="#dddddd", linewidths=0, rasterized=True)
     for index, name in enumerate(classes.texts):
         chosen = view.points[view.labels == index]
         colour, marker = POINTS[index % len(POINTS)], MARKERS[index // len(POINTS) % len(MARKERS)]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import Split
-from ammgraph.evaluation.evaluate import Answers, ask, batches, infer, reconstruct, rule_text
-from ammgraph.evaluation.metrics import Array, cluster_table
+from ammgraph.evaluation.evaluate import Answers, ask, askable, batches, infer, reconstruct, rule_text
+from ammgraph.evaluation.metrics import Array, cluster_table, told
 from ammgraph.evaluation.synthesis import (
     component_means,
     data_images,
@@ -140,6 +140,7 @@ def collect_views(
         answers: what the model says about these images, where that is known already.
     """
     options = options or ViewOptions()
+    split = askable(plan, "shown", split)
     scores = (answers or ask(model, plan, split, reconstructions=False)).scores
     split = split.to(next(model.parameters()).device)
     pictures = [item for item in plan.reconstructions if plan.variable(item.variable).kind == "image"]
@@ -175,7 +176,7 @@ def _matrices(
             values = scores.get((readout.variable, rule))
             if values is None:
                 continue
-            table = cluster_table(values.argmax(1), labels, values.shape[1], len(classes))
+            table = cluster_table(*told(values.argmax(1), labels), values.shape[1], len(classes))
             counts = table.T if readout.supervised else table
             text = rule_text(plan, readout, rule)
             name = f"matrix_{readout.variable}{suffix}"
@@ -195,7 +196,7 @@ def _samples(
         category = prior_category(plan, draw, variable.name)
         members, rule = _members(plan, category, split, scores)
         size = plan.variable(category).shape[0] if category else 5
-        sizes = np.bincount(members, minlength=size)
+        sizes = np.bincount(members[members >= 0], minlength=size)
         categories = largest(sizes[:size])
         rows = len(categories)
         fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
@@ -249,7 +250,7 @@ def _first(split: Split, rows: int, columns: int) -> Array:
 
 def _at(split: Split, positions: Array) -> Array:
     """Images at positions, black at -1: (R, n, C, H, W)."""
-    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(split.images.device)
+    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(split.labels.device)
     images = data_images(split.images[chosen])
     images[torch.from_numpy(positions.reshape(-1) < 0).to(images.device)] = 0
     return _grid(images, len(positions))
@@ -260,7 +261,7 @@ def _at(split: Split, positions: Array) -> Array:
 
 def _pairs(model: Model, plan: Plan, item: ReconstructionPlan, split: Split, options: ViewOptions) -> PairsView:
     shown = split.at(_positions(split, options.pairs, options.seed))
-    rebuilt, originals = reconstruct(model, plan, item, shown.images, shown.labels)
+    rebuilt, originals = reconstruct(model, plan, item, shown)
     return PairsView(
         name=f"pairs_{item.variable}",
         variable=item.variable,
@@ -277,7 +278,7 @@ def _interpolation(
 ) -> InterpolationView:
     first, last = _ends(split, options)
     images, paths = latent_path(model, plan, item, first, last, options.steps, options.category_path)
-    ends = [data_images(end.images)[:, None] for end in (first, last)]
+    ends = [data_images(end.held())[:, None] for end in (first, last)]
     return InterpolationView(
         name=f"interpolation_{item.variable}",
         variable=item.variable,
@@ -316,12 +317,12 @@ def _embeddings(
         if draw is None:
             continue
         values = [
-            _numpy(infer(model, plan, draw, {variable.name}, images, labels).samples[variable.name].flatten(1))
-            for images, labels in batches(shown)
+            _numpy(infer(model, plan, draw, {variable.name}, examples).samples[variable.name].flatten(1))
+            for examples in batches(shown, split.labels.device)
         ]
         category, means = component_means(model, plan, variable.name)
         members, _ = _members(plan, category, split, scores)
-        components = largest(np.bincount(members, minlength=len(means))[: len(means)])
+        components = largest(np.bincount(members[members >= 0], minlength=len(means))[: len(means)])
         plane = _t_sne(np.concatenate([*values, _numpy(means)[components]]), options.seed)
         yield EmbeddingView(
             name=f"embedding_{variable.name}",

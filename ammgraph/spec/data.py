@@ -25,7 +25,9 @@ LabeledCount = Annotated[
 class Labeled(Model):
     """The labelled subset of the training examples, for `data.labeled`, `data.unlabeled` and `empirical`."""
 
-    count: LabeledCount = Field(description="Number of labelled training examples, or `all`.", examples=[100])
+    count: LabeledCount = Field(
+        description="Number of labelled training examples, or `all` that have a label.", examples=[100]
+    )
     choice: Literal["random", "balanced"] = Field(
         "random",
         description="`random`: drawn at random; `balanced`: the same number of each class.",
@@ -48,8 +50,8 @@ class Data(Model):
     path: str | None = Field(
         None,
         min_length=1,
-        description="The file or the folder, for `npz`, `folder` and `csv` only; relative to `--data-dir`, else to "
-        "the current folder.",
+        description=f"The file or the folder, for {', '.join(f'`{name}`' for name in OWN_DATA)} only; relative to "
+        "`--data-dir`, else to the current folder.",
         examples=["images.npz"],
     )
     validation: Whole = Field(

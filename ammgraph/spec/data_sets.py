@@ -95,10 +95,15 @@ DATA_SETS: dict[str, DataSet] = {
 # A user's own data, at `data.path`: their format -> what lies there.
 OWN_DATA = {
     "npz": "a file of arrays: images or vectors",
+    "npy": "a folder with a file for each array, which stay on disk: images or vectors",
     "folder": "images in one sub-folder per class",
     "csv": "a table: vectors",
 }
-_KINDS: dict[str, tuple[ExampleKind, ...]] = {"npz": ("image", "vector"), "folder": ("image",), "csv": ("vector",)}
+_KINDS: dict[str, tuple[ExampleKind, ...]] = {
+    **dict.fromkeys(("npz", "npy"), ("image", "vector")),
+    "folder": ("image",),
+    "csv": ("vector",),
+}
 
 
 def held_out(name: str) -> HeldOut:

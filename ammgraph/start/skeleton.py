@@ -180,7 +180,9 @@ def _data(page: _Page, model: Factorizations) -> None:
     name, typed = model.dataset, model.typed.data
     columns = [f"dataset: {name}"]
     vectors = model.of_vectors
-    path = {"folder": "images", "csv": "table.csv"}.get(name, "vectors.npz" if vectors else "images.npz")
+    path = {"folder": "images", "csv": "table.csv", "npy": "arrays"}.get(
+        name, "vectors.npz" if vectors else "images.npz"
+    )
     columns += [f"path: {path}"] if name in OWN_DATA else []
     columns += ["labeled: {count: all}"] if model.labels else []
     place = ("dataset", Span("--data", 1, 1, len(typed) + 1) if typed else None)
@@ -192,6 +194,8 @@ def _data(page: _Page, model: Factorizations) -> None:
         )
     elif name == "npz":
         page.line("# images.npz: arrays x_train, y_train, x_test, y_test; images are N x C x H x W or N x H x W x C.")
+    if name == "npy":
+        page.line("# arrays: a folder of x_train.npy, y_train.npy, x_test.npy, y_test.npy; y and test may be absent.")
     if name == "folder":
         page.line("# images: a folder with one sub-folder of images for each class.")
     page.line(f"data: {{{', '.join(columns)}}}", place)

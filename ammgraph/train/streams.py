@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ammgraph.data.advice import other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
+from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
@@ -64,6 +65,7 @@ class Feed:
             positions = self._positions[origin.source.part]
             if not len(positions):
                 raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
+            _check_labels(draw, origin, dataset.train.labels[positions])
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
                 advice = f"lower it with `--set training.batch_size={len(positions)}`"
                 single = any(row.batchnorm for network in plan.networks for row in network.rows)
@@ -73,7 +75,9 @@ class Feed:
                     f"which has {counted(len(positions), 'example')}; {advice}"
                 )
             stream = stream_seed(seed, "data", index)
-            self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, device)
+            # What is read from a file is read by the host, which would wait for positions on a device.
+            place = "cpu" if isinstance(dataset.train.images, OnDisk) else device
+            self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, place)
         check_shapes(plan, dataset)
 
     def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
@@ -121,6 +125,17 @@ class Feed:
         """Go on where the feed that gave `state` stood."""
         for name, sampler in self._samplers.items():
             sampler.load_state_dict(state[name])
+
+
+def _check_labels(draw: DrawPlan, origin: FromData, labels: Tensor) -> None:
+    """What takes labels takes records that have one."""
+    named = [name for name, field in origin.fields if field == "label"]
+    if named and (missing := int((labels < 0).sum())):
+        raise RunError(
+            f"`{draw.name}` draws `{named[0]}` from {origin.source}, and {missing:,} of its "
+            f"{counted(len(labels), 'example')} have no label; draw from `data.labeled`, with "
+            "`data.labeled.count: all` for all that have one"
+        )
 
 
 def _takes(turn: TurnPlan, draw: DrawPlan, origin: FromData) -> bool:
@@ -217,7 +232,7 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
                     f"`size: {size}`, or change what is stored"
                 )
             if field == "image" and shape != dataset.image_shape:
-                stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name == "npz" else ""
+                stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name in ("npz", "npy") else ""
                 raise RunError(
                     f"`{name}` has shape {list(shape)}, but the images of {dataset.name} have "
                     f"{list(dataset.image_shape)}; "

@@ -9,8 +9,9 @@ import torch
 from PIL import Image, ImageOps
 
 from ammgraph.data.advice import other_layout, pixels_advice
-from ammgraph.data.files import read_folder, read_images, read_npz
+from ammgraph.data.files import read_folder, read_images
 from ammgraph.data.records import Records, scale_images
+from ammgraph.data.stored import read_npz
 from ammgraph.diagnostics import RunError
 
 RANDOM = np.random.default_rng(0)
@@ -103,7 +104,7 @@ KINDS = {
     "bytes": (np.array([b"cat", b"dog", b"bee"])[LABELS], ["cat", "dog", "bee"]),
     "bytes of UTF-8": (np.array(["é".encode(), "ü".encode(), b"a"])[LABELS], ["é", "ü", "a"]),
     "bytes of Latin-1": (np.array([b"\xe9", b"\xfc", b"a"])[LABELS], ["é", "ü", "a"]),
-    "whole floats": (np.array([3.0, -1.0, 12.0])[LABELS], ["3", "-1", "12"]),
+    "whole floats": (np.array([3.0, -2.0, 12.0])[LABELS], ["3", "-2", "12"]),
     "other floats": (np.array([0.25, 0.5, 1.75])[LABELS], ["0.25", "0.5", "1.75"]),
     "bool": (LABELS > 0, ["0", "1", "1"]),
     "complex": (np.array([1j, 2, 3 + 1j])[LABELS], ["1j", "(2+0j)", "(3+1j)"]),
@@ -129,7 +130,6 @@ def test_labels_of_another_type_or_shape_are_kept(case: str, tmp_path: Path) -> 
     [
         (np.array([[1, 1, 0], [0, 1, 0]])[[0, 1, 0, 1, 0, 1]], "each image has one class"),
         (np.full((6, 3), 1 / 3), "each image has one class"),
-        (np.array([0.0, np.nan, 1.0])[LABELS], "2 of them are NaN: give these a label, or leave their images out"),
     ],
 )
 def test_labels_that_no_code_mends_get_none(stored: np.ndarray, message: str, tmp_path: Path) -> None:
@@ -137,6 +137,13 @@ def test_labels_that_no_code_mends_get_none(stored: np.ndarray, message: str, tm
     with pytest.raises(RunError, match=message) as caught:
         read_npz(tmp_path / "a.npz")
     assert "store `" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("values", "classes"), [((4.0, 7.0), ("4", "7")), ((0.25, 0.5), ("0.25", "0.5"))])
+def test_labels_that_are_nan_become_none(values: tuple[float, float], classes: tuple[str, ...], tmp_path: Path) -> None:
+    records, _ = followed(tmp_path / "a.npz", x_train=PIXELS, y_train=np.array([*values, np.nan])[LABELS])
+    assert records.classes == classes
+    assert records.train.labels.tolist() == [label if label < 2 else -1 for label in LABELS]
 
 
 # --------------------------------------------------------------------------------------------------- axes

@@ -129,6 +129,44 @@ def test_impossible_subsets_are_errors(mnist, section, message):
         mnist(**section)
 
 
+@pytest.fixture
+def partly(tmp_path):
+    """60 examples of 3 classes, image i filled with i; the last 40 have no label."""
+    images = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None], (60, 2, 2))
+    labels = np.where(np.arange(60) < 20, np.arange(60) % 3, -1)
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=labels)
+
+    def load(**section):
+        return load_data(Data(dataset="npz", path="a.npz", **section), tmp_path)
+
+    return load
+
+
+def test_the_labelled_subset_is_of_those_that_have_a_label(partly):
+    dataset = partly(labeled=Labeled(count="all"))
+    assert numbers(dataset.train.at(dataset.labeled)) == list(range(20))
+    assert numbers(dataset.train.at(dataset.unlabeled)) == list(range(20, 60))
+    assert dataset.description.endswith("3 classes; 60 training (20 with a label, 20 labelled), no test")
+    few = partly(labeled=Labeled(count=9, choice="balanced"))
+    assert few.train.labels[few.labeled].bincount().tolist() == [3, 3, 3]
+    assert len(few.unlabeled) == 51
+    assert class_frequencies(dataset).tolist() == pytest.approx([7 / 20, 7 / 20, 6 / 20])
+
+
+def test_more_labelled_examples_than_there_are_labels_are_an_error(partly):
+    message = "`data.labeled.count` is 21, but there are 60 training examples, 20 of them with a label; lower it"
+    with pytest.raises(RunError, match=message):
+        partly(labeled=Labeled(count=21))
+
+
+@pytest.mark.parametrize("labels", [{}, {"y_train": np.full(8, -1)}])
+def test_a_labelled_subset_of_none_is_an_error(labels, tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((8, 2, 2), np.uint8), **labels)
+    for count in ("all", 2):
+        with pytest.raises(RunError, match=r"`data.labeled` takes labelled examples, and none of the 8 training"):
+            load_data(Data(dataset="npz", path="a.npz", labeled=Labeled(count=count)), tmp_path)
+
+
 def test_class_frequencies_count_the_labelled_examples_only(tmp_path):
     labels = np.array(["a", "b", "b", "c", "b", "a", "b", "b"])
     np.savez(tmp_path / "a.npz", x_train=np.zeros((8, 2, 2), np.uint8), y_train=labels)

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from ammgraph.data.dataset import load_data
-from ammgraph.data.files import read_folder, read_images, read_npz
+from ammgraph.data.files import read_folder, read_images
+from ammgraph.data.stored import read_npz
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data
 
@@ -117,6 +118,38 @@ def test_labels_become_positions_among_the_sorted_classes(labels, classes, expec
     assert records.train.labels.dtype == records.test.labels.dtype == torch.int64
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.array([7, -1, 2, -1]), ("2", "7")),
+        (np.array(["dog", "", "cat", ""]), ("cat", "dog")),
+        (np.array([7, -1, 2, -1], ">i2"), ("2", "7")),
+    ],
+)
+def test_minus_one_and_the_empty_text_are_no_label(labels, classes, tmp_path):
+    test = {"x_test": pixels(2, 5, 5), "y_test": labels[:2]}
+    records = read_npz(save(tmp_path / "a.npz", **arrays(pixels(4, 5, 5), labels), **test))
+    assert records.classes == classes
+    assert records.train.labels.tolist() == [1, -1, 0, -1]
+    assert records.test.labels.tolist() == [1, -1]
+    assert records.labelled
+
+
+def test_test_examples_alone_may_have_labels(tmp_path):
+    test = {"x_test": pixels(3, 5, 5), "y_test": np.array([5, -1, 3])}
+    records = read_npz(save(tmp_path / "a.npz", **arrays(pixels(4, 5, 5), np.full(4, -1)), **test))
+    assert records.classes == ("3", "5")
+    assert records.train.labels.tolist() == [-1] * 4
+    assert records.test.labels.tolist() == [1, -1, 0]
+
+
+def test_a_file_in_which_no_example_has_a_label_is_one_without_labels(tmp_path):
+    records = read_npz(save(tmp_path / "a.npz", **arrays(pixels(4, 5, 5), np.full(4, -1))))
+    without = read_npz(save(tmp_path / "b.npz", x_train=pixels(4, 5, 5)))
+    assert (records.labelled, records.classes) == (without.labelled, without.classes) == (False, ("0",))
+    assert records.train.labels.tolist() == without.train.labels.tolist()
+
+
 GOOD = pixels(4, 5, 5)
 NAN = np.where(np.eye(5) == 1, np.nan, 0.5) * np.ones((4, 1, 1))
 WRONG_NPZ = {
@@ -143,6 +176,7 @@ WRONG_NPZ = {
     "one-hot labels": (arrays(GOOD, np.eye(4)), r"`y_train` has shape \(4, 4\).*argmax\(1\)"),
     "one label": (arrays(GOOD, np.array(3)), r"`y_train` has shape \(\)"),
     "float labels": (arrays(GOOD, np.arange(4.0)), "`y_train` is float64, expected integers or strings"),
+    "classes -1 and 1": (arrays(GOOD, np.array([1, -1, 1, -1])), "-1 is no class.*store `y_train == 1` as integers"),
     "bad layout": (arrays(pixels(4, 5, 5, 3), layout="HWC"), '`layout` is "HWC", expected "NHWC" or "NCHW"'),
     "unknown test label": (
         arrays(GOOD, x_test=GOOD, y_test=np.array([0, 5, 1, 6])),

@@ -58,6 +58,13 @@ def test_whole_numbers_are_classes_in_their_own_order(tmp_path: Path) -> None:
     assert records.train.labels.tolist() == [2, 1, 0, 3]
 
 
+def test_a_record_whose_label_is_empty_has_none(tmp_path: Path) -> None:
+    records = read_csv(table(tmp_path, "a,y\n1,v\n2,\n3, \n4,u\n"), None, "y")
+    assert records.classes == ("u", "v")
+    assert records.train.labels.tolist() == [1, -1, -1, 0]
+    assert values(records) == [[1], [2], [3], [4]]
+
+
 WRONG = {
     "nothing": ("", None, None, "is empty; expected a first line of names"),
     "names alone": ("a,b\n", None, None, "has a line of names and no records"),
@@ -77,7 +84,7 @@ WRONG = {
     ),
     "empty": ("a,b\n1,2\n,3\n", None, None, "line 3: column `a` is empty, expected a number"),
     "nan": ("a,b\n1,2\n1,nan\n", None, None, "line 3: column `b` is NaN or infinite"),
-    "empty label": ("a,y\n1,u\n2,\n3, \n", None, "y", "line 3: the label `y` is empty, as in 2 records"),
+    "no label": ("a,y\n1,\n2, \n", None, "y", "the label `y` is empty in every record; .*leave `data.label` out"),
     "label alone": ("y\nu\n", None, "y", "no column beside the label `y`"),
     "open quotes": ('a,b\n"1,2\n', None, None, "cannot read"),
     "parquet": ("PAR1....", None, None, "is a Parquet file; write it as a table: `pandas.read_parquet"),

@@ -9,8 +9,9 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from ammgraph.data.dataset import fingerprints, load_data, split_data
-from ammgraph.data.files import read_npz, read_vectors
+from ammgraph.data.files import read_vectors
 from ammgraph.data.records import Split, checked_records
+from ammgraph.data.stored import read_npz
 from ammgraph.data.vectors import Scaling, column_names, fit_scaling
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.data_sets import DATA_SETS

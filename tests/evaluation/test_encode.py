@@ -43,7 +43,7 @@ def test_the_same_as_an_evaluation_says(loaded, few) -> None:
         scores = torch.from_numpy(answers.scores["y", rule])
         assert np.allclose(encoding.values[f"{name}_posterior"], scores.softmax(1).numpy())
         assert encoding.values[name].tolist() == scores.argmax(1).tolist()
-    z = infer(loaded.model, loaded.plan, loaded.plan.draw("q"), {"z"}, few.images, few.labels).samples["z"]
+    z = infer(loaded.model, loaded.plan, loaded.plan.draw("q"), {"z"}, few).samples["z"]
     assert np.array_equal(encoding.values["z"], z.flatten(1).numpy())
     assert encoding.by == {
         "y": "q(y|x)",

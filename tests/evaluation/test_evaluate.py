@@ -150,7 +150,7 @@ def test_the_bayes_rule_by_hand(prior: str, expected: list[int]) -> None:
 def test_the_scores_of_the_bayes_rule_are_log_densities() -> None:
     plan = plan_of()
     model = model_of(plan, **Z)
-    scores = module.category_scores(model, plan, plan.readouts[0], patterns([3]), torch.tensor([0]))["/bayes"]
+    scores = module.category_scores(model, plan, plan.readouts[0], Split(patterns([3]), torch.tensor([0])))["/bayes"]
     constant = math.log(1 / 4) - 0.5 * math.log(2 * math.pi)
     expected = [constant - 0.5 * (3 - mean) ** 2 for mean in (0.2, 1.4, 1.6, 5.0)]
     torch.testing.assert_close(scores, torch.tensor([expected]))
@@ -195,7 +195,9 @@ def test_noise_that_inference_reads_stands_at_its_mean(prior: str, mean: float) 
         f"distributions.q={{q(x): data, q(n): '{prior}', q(y|x): encoder.y, 'q(z|x,n)': encoder.z}}",
     )
     model = model_of(plan, encoder_a=IDENTITY, **Z)
-    scores = module.category_scores(model, plan, plan.readouts[0], patterns([3, 0]), torch.tensor([0, 0]))["/bayes"]
+    scores = module.category_scores(model, plan, plan.readouts[0], Split(patterns([3, 0]), torch.tensor([0, 0])))[
+        "/bayes"
+    ]
     distances = [[(place + mean - center) ** 2 for center in (0.2, 1.4, 1.6, 5.0)] for place in (3, 0)]
     expected = math.log(1 / 4) - 0.5 * math.log(2 * math.pi) - 0.5 * torch.tensor(distances)
     torch.testing.assert_close(scores, expected)
@@ -213,7 +215,9 @@ def test_evidence_below_a_second_latent_is_scored_given_that_latent() -> None:
     # z is the place of the white pixel, w = 2 z, and the components' means are c_k + w / 4.
     weights = Z | {"components_z_mu": [[*Z["components_z_mu"][0], 0.25]]}
     model = model_of(plan, encoder_a=IDENTITY, top_w=[[2.0]], **weights)
-    scores = module.category_scores(model, plan, plan.readouts[0], patterns([3, 0]), torch.tensor([0, 0]))["/bayes"]
+    scores = module.category_scores(model, plan, plan.readouts[0], Split(patterns([3, 0]), torch.tensor([0, 0])))[
+        "/bayes"
+    ]
     distances = [[(place - center - 2 * place / 4) ** 2 for center in (0.2, 1.4, 1.6, 5.0)] for place in (3, 0)]
     expected = math.log(1 / 4) - 0.5 * math.log(2 * math.pi) - 0.5 * torch.tensor(distances)
     torch.testing.assert_close(scores, expected)

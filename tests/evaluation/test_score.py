@@ -141,7 +141,7 @@ def mixture_of(loaded: LoadedRun) -> MixtureSameFamily:
 
 def test_the_log_density_is_that_of_torch_distributions(loaded: LoadedRun, found: list[Result]) -> None:
     train = loaded.dataset.train
-    z = infer(loaded.model, loaded.plan, loaded.plan.draw("q"), {"z"}, train.images, train.labels).samples["z"]
+    z = infer(loaded.model, loaded.plan, loaded.plan.draw("q"), {"z"}, train).samples["z"]
     expected = float(mixture_of(loaded).log_prob(z.flatten(1).double()).mean())
     whole, each = only(found, "log_density", variable="z"), only(found, "log_density_per_dimension", variable="z")
     assert whole.value == pytest.approx(expected, abs=1e-5)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ammgraph.data.records import Split
 from ammgraph.evaluation.evaluate import category_scores, infer
 from ammgraph.nn.model import Model, build, sample_draw
 from ammgraph.nn.networks import Mode
@@ -31,15 +32,15 @@ def generating(plan: Plan) -> DrawPlan:
 @torch.no_grad()
 def inferred(model: Model, plan: Plan, images: Tensor) -> dict[str, Tensor]:
     """Probabilities of categories and means of the real variables that are inferred from an image alone."""
-    labels = torch.zeros(len(images), dtype=torch.int64)
+    examples = Split(images, torch.zeros(len(images), dtype=torch.int64))
     found = {}
     for readout in plan.readouts:
-        scores = category_scores(model, plan, readout, images, labels)[""]
+        scores = category_scores(model, plan, readout, examples)[""]
         found[readout.variable] = torch.softmax(scores, dim=1)
     for variable in plan.variables:
         draw = inferring_draw(plan, variable.name)
         if variable.kind == "real" and draw is not None:
-            samples = infer(model, plan, draw, {variable.name}, images, labels).samples
+            samples = infer(model, plan, draw, {variable.name}, examples).samples
             found[variable.name] = samples[variable.name].flatten(1)
     return found
 

@@ -7,6 +7,7 @@ from torch.distributions import Bernoulli, Normal
 from torch.nn import functional as F
 
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.data.records import Split
 from ammgraph.evaluation.evaluate import category_scores
 from ammgraph.nn.enumeration import in_evaluation
 from ammgraph.nn.model import Draw, Model, build, sample_draw
@@ -96,7 +97,7 @@ def test_a_readout_by_bayes_rule_is_the_exact_posterior_at_the_mean_of_z() -> No
     images = torch.rand(7, 1, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     (readout,) = plan.readouts
     assert readout.draw == "q"
-    scores = category_scores(model, plan, readout, images, torch.zeros(7, dtype=torch.int64))
+    scores = category_scores(model, plan, readout, Split(images, torch.zeros(7, dtype=torch.int64)))
     h = torch.tanh(linear(model, "encoder", "h", images) / (1 + 1e-5) ** 0.5)
     expected = log_joint(model, images, linear(model, "encoder", "z_mu", h))
     assert torch.allclose(scores[""].softmax(1), expected.softmax(1), rtol=0, atol=1e-10)

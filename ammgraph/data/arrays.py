@@ -1,0 +1,195 @@
+"""Arrays `x_train`, `y_train`, `x_test`, `y_test` become records, whichever file they come from."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ammgraph.data.advice import (
+    CHANNELS,
+    examples_first,
+    labels_advice,
+    layout_advice,
+    one_each_advice,
+    pixels_advice,
+)
+from ammgraph.data.on_disk import OnDisk
+from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
+from ammgraph.data.vectors import column_names, vectors_of
+from ammgraph.diagnostics import RunError, counted
+from ammgraph.spec.data_sets import ExampleKind
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def records_of(path: Path, arrays: Mapping[str, Array]) -> Records:
+    """Arrays `x_train`, `y_train` and, if there, `x_test`, `y_test`; without any labels all have the same, 0.
+
+    Vectors: (N, D), numbers of any type.
+
+    Images: (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 to 4 channels, uint8 or floats in [0, 1]. Where both layouts
+    are possible a further entry `layout`, "NHWC" or "NCHW", decides. Labels: integers or strings; the sorted values of
+    `y_train` are the classes, those of `y_test` where no training example has a label. -1 and "" are no label.
+
+    Examples that are memory-mapped stay in their file.
+
+    Raises:
+        RunError: what is not so, and what to store instead.
+    """
+    arrays = _with_labels(arrays)
+    labels = {key: _labels(path, key, arrays) for key in ("y_train", "y_test") if key in arrays}
+    values = _classes(path, labels)
+    kind: ExampleKind = "vector" if arrays["x_train"].ndim == 2 else "image"
+    splits = {
+        key: Split(_examples(path, f"x{key[1:]}", arrays), _positions(path, key, labels, values), kind)
+        for key in labels
+    }
+    columns = column_names(splits["y_train"].images.shape[1]) if kind == "vector" else ()
+    classes = tuple(str(value) for value in values) or ("0",)
+    records = checked_records(splits["y_train"], splits.get("y_test"), classes, str(path), columns)
+    return replace(records, labelled=len(values) > 0)
+
+
+def _with_labels(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Where the file has none, no example has a label."""
+    if "y_train" in arrays:
+        return dict(arrays)
+    keys = [key for key in arrays if key.startswith("x")]
+    none = {f"y{key.removeprefix('x')}": np.full(len(np.atleast_1d(arrays[key])), UNKNOWN) for key in keys}
+    return dict(arrays) | none
+
+
+def _examples(path: Path, key: str, arrays: Mapping[str, Array]) -> torch.Tensor | OnDisk:
+    """What an array holds as images or vectors (N, C, H, W): in memory, or in the file that it is mapped from."""
+    found, count = arrays[key], len(arrays[f"y{key[1:]}"])
+    layout = str(arrays["layout"]) if "layout" in arrays else None
+    if arrays["x_train"].ndim == 2:
+        _check_vectors(path, key, found, count)
+        convert = partial(vectors_of, f"{path}: `{key}`")
+    else:
+        if hint := examples_first(key, found.shape, count):
+            raise RunError(f"{path}: `{key}` has shape {shown(found.shape)}: {hint}")
+        convert = partial(images_of, path, key, layout=layout)
+    if not isinstance(found, np.memmap) or not found.ndim or 0 in found.shape:
+        return convert(found)
+    if found.flags.f_contiguous and not found.flags.c_contiguous:
+        raise RunError(f"{path}: the examples of `{key}` do not lie one after another; store `{key}.copy(order='C')`")
+    return OnDisk.of(found, convert)
+
+
+def _check_vectors(path: Path, key: str, vectors: Array, count: int) -> None:
+    shape = shown(vectors.shape)
+    if vectors.ndim != 2:
+        raise RunError(f"{path}: `{key}` has shape {shape}, but `x_train` holds vectors; expected (N, D)")
+    if vectors.shape[0] != count and vectors.shape[1] == count:
+        advice = f"its {counted(count, 'example')} stand last; store `{key}.T`"
+        raise RunError(f"{path}: `{key}` has shape {shape}: {advice}")
+
+
+def _labels(path: Path, key: str, arrays: Mapping[str, Array]) -> Array:
+    labels, images = arrays[key], arrays[f"x{key.removeprefix('y')}"]
+    if not labels.size and images.size:
+        raise RunError(f"{path}: `{key}` is empty, expected one label per example, or no labels at all: leave it out")
+    if labels.ndim != 1:
+        hint = one_each_advice(key, labels, len(np.atleast_1d(images)))
+        raise RunError(f"{path}: `{key}` has shape {shown(labels.shape)}, expected one label per image, (N,); {hint}")
+    if labels.dtype.kind not in "iuU":
+        hint = labels_advice(key, labels)
+        raise RunError(f"{path}: `{key}` is {labels.dtype}, expected integers or strings; {hint}")
+    return labels
+
+
+def _classes(path: Path, labels: Mapping[str, Array]) -> Array:
+    """The sorted labels of `y_train`, or where none is there, of `y_test`."""
+    train, test = labels["y_train"], labels.get("y_test")
+    if test is not None and (train.dtype.kind == "U") != (test.dtype.kind == "U"):
+        raise RunError(f"{path}: `y_test` is {test.dtype} but `y_train` {train.dtype}; store both alike")
+    values = np.unique(train[_is_known(train)])
+    if len(values) == 1 and len(values) < len(np.unique(train)) and train.dtype.kind != "U":
+        raise RunError(
+            f"{path}: `y_train` holds {UNKNOWN} and {values[0]} alone, and {UNKNOWN} is no class: it says that an "
+            f"example has no label; store `y_train == {values[0]}` as integers if both are classes"
+        )
+    return values if len(values) or test is None else np.unique(test[_is_known(test)])
+
+
+def _is_known(labels: Array) -> Array:
+    return labels != ("" if labels.dtype.kind == "U" else UNKNOWN)
+
+
+def _positions(path: Path, key: str, labels: Mapping[str, Array], values: Array) -> torch.Tensor:
+    """The class of each label; 0 where there are no classes."""
+    found = labels[key]
+    if not len(values):
+        return torch.zeros(len(found), dtype=torch.int64)
+    known = _is_known(found)
+    if (unknown := np.setdiff1d(found[known], values)).size:
+        raise RunError(f"{path}: `{key}` has {_few(unknown)}, which `y_train` has not; its classes are {_few(values)}")
+    return torch.from_numpy(np.where(known, np.searchsorted(values, found), UNKNOWN).astype(np.int64))
+
+
+def images_of(path: Path, key: str, images: Array, layout: str | None) -> torch.Tensor:
+    """An array of images as (N, C, H, W), uint8 or float32 in [0, 1].
+
+    Raises:
+        RunError: it is none.
+    """
+    if 0 in images.shape:
+        raise RunError(f"{path}: `{key}` is empty, shape {shown(images.shape)}")
+    pixels = _pixels(path, key, images)
+    return torch.from_numpy(np.ascontiguousarray(_channels_first(path, key, pixels, layout)))
+
+
+def _pixels(path: Path, key: str, images: Array) -> Array:
+    """Images as uint8, or as float32 in [0, 1]."""
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        hint = pixels_advice(key, images)
+        raise RunError(f"{path}: `{key}` is {images.dtype}, expected uint8 in 0..255 or floats in [0, 1]; {hint}")
+    if not np.isfinite(images).all():
+        raise RunError(
+            f"{path}: `{key}` has {counted(int((~np.isfinite(images)).sum()), 'pixel')} that are NaN or "
+            "infinite; leave these images out"
+        )
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        hint = pixels_advice(key, images)
+        raise RunError(f"{path}: `{key}` has floats from {low!r} to {high!r}, expected [0, 1]; {hint}")
+    return images.astype(np.float32)
+
+
+def _channels_first(path: Path, key: str, images: Array, layout: str | None) -> Array:
+    if images.ndim == 3:
+        return images[:, np.newaxis]
+    shape = shown(images.shape)
+    if images.ndim != 4:
+        raise RunError(
+            f"{path}: `{key}` has shape {shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors (N, D)"
+        )
+    if layout is None:
+        first, last = images.shape[1] in CHANNELS, images.shape[3] in CHANNELS
+        if first == last and images.shape[1:] != (1, 1, 1):
+            which = (
+                "both axis 1 and axis 3 could be channels" if first else "neither axis 1 nor axis 3 is 1 to 4 channels"
+            )
+            hint = layout_advice(key, images.shape, first, of_files=path.is_dir())
+            raise RunError(f"{path}: `{key}` has shape {shape}: {which}; {hint}")
+        layout = "NCHW" if first else "NHWC"
+    if layout not in ("NHWC", "NCHW"):
+        raise RunError(f'{path}: `layout` is "{layout}", expected "NHWC" or "NCHW"')
+    return images if layout == "NCHW" else images.transpose(0, 3, 1, 2)
+
+
+def shown(shape: tuple[int, ...]) -> str:
+    """A shape as numpy writes it."""
+    return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _few(values: Array) -> str:
+    shown = ", ".join(f"`{value}`" for value in values[:8])
+    return shown + (f" and {len(values) - 8} more" if len(values) > 8 else "")

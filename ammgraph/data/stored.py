@@ -1,0 +1,132 @@
+"""Files of arrays: an `.npz`, and `.npy` files whose examples stay on disk. Nothing in them is run."""
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ammgraph.data.arrays import Array, records_of, shown
+from ammgraph.data.records import Records, entries, machine_memory, reading, refuse_other_than_a_file
+from ammgraph.diagnostics import RunError, nearest
+
+_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
+
+
+def read_npz(path: Path) -> Records:
+    """Records of the arrays in one file; see `records_of`.
+
+    Raises:
+        RunError: what is wrong with them.
+    """
+    advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
+    with npz(path, advice, "not an .npz file, or not all of one") as file:
+        return records_of(path, _wanted(path, file.files, lambda key: npz_array(path, file, key)))
+
+
+def read_npy(path: Path) -> Records:
+    """Records of a folder with a file for each array, `x_train.npy`, ...; or of one such file, the training examples.
+
+    Examples stay in their file; labels are read.
+
+    Raises:
+        RunError: what is wrong with them.
+    """
+    if not path.is_dir():
+        return records_of(path, {"x_train": npy(path, mapped=True)})
+    files = {entry.stem: entry for entry in entries(path) if entry.suffix == ".npy"}
+    return records_of(path, _wanted(path, list(files), lambda key: npy(files[key], mapped=key.startswith("x"))))
+
+
+def _wanted(path: Path, there: Sequence[str], read: Callable[[str], Array]) -> dict[str, Array]:
+    """The arrays that records are made of."""
+    unlabeled = set(there) <= {"x_train", "x_test", "layout"}
+    needed = ["x_train", "y_train"]
+    if "x_test" in there or "y_test" in there:
+        needed += ["x_test", "y_test"]
+    needed = [key for key in needed if key[0] == "x" or not unlabeled]
+    for key in needed:
+        if key not in there:
+            raise RunError(_missing_key(path, key, there))
+    return {key: read(key) for key in ([*needed, "layout"] if "layout" in there else needed)}
+
+
+def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
+    names = ", ".join(found) or "nothing"
+    hint = nearest(key, [name for name in found if name not in _KEYS])
+    return (
+        f"{path}: no array `{key}`; found {names}; expected x_train, y_train and, if there is a test split, both of "
+        f"x_test, y_test{f'; {hint}' if hint else ''}"
+    )
+
+
+# --------------------------------------------------------------------------------------------------- npz
+
+
+@contextmanager
+def npz(path: Path, advice: str, otherwise: str) -> Iterator[Any]:
+    """The arrays of an .npz file, unpacked when they are asked for."""
+    refuse_other_than_a_file(path)
+    with reading(str(path), advice), path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise RunError(f"{path} is {otherwise}; {advice}")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            yield file
+
+
+def npz_array(path: Path, file: Any, key: str) -> Array:
+    """One array of an open file.
+
+    Raises:
+        RunError: it holds Python objects, or does not fit the machine.
+    """
+    # Arrays may be compressed a thousandfold, and a header may claim what is not there: look before unpacking.
+    with file.zip.open(f"{key}.npy" if f"{key}.npy" in file.zip.namelist() else key) as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(member)
+    if (size := math.prod(shape) * dtype.itemsize) > machine_memory():
+        raise RunError(
+            f"{path}: `{key}` is {shown(shape)} of {dtype}, {size / 2**30:,.1f} GiB, "
+            f"and the machine has {machine_memory() / 2**30:,.1f} GiB of memory"
+        )
+    try:
+        return np.asarray(file[key])
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise _objects(path, key) from None
+
+
+def _objects(path: Path, key: str) -> RunError:
+    stacked = f"`numpy.stack({key})`, all images of one size, or `{key}.astype(float)` if they are numbers"
+    store = f"`{key}.astype(str)`" if key.startswith("y") else stacked
+    return RunError(
+        f"{path}: `{key}` holds Python objects, which are not read because they may run code; store {store}"
+    )
+
+
+# --------------------------------------------------------------------------------------------------- npy
+
+
+def npy(file: Path, mapped: bool = False) -> Array:
+    """The array of a file, or a map of it.
+
+    Raises:
+        RunError: it is no such file, not all of it, or holds Python objects.
+    """
+    refuse_other_than_a_file(file)
+    with reading(str(file), "expected a whole .npy file, as numpy.save writes it"):
+        with file.open("rb") as stream:
+            if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+                raise RunError(f"{file} is not an .npy file; expected one, as numpy.save writes it")
+        try:
+            return np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
+        except ValueError as error:
+            if "Python objects" in str(error) or "allow_pickle" in str(error):
+                raise _objects(file, file.stem) from None
+            raise
