@@ -3,7 +3,7 @@
     spec = ammgraph.load_spec("specs/amm_digits.yaml", overrides=["training.epochs=2"])
     plan = ammgraph.compile_spec(spec)
     run = ammgraph.fit(spec, seed=1)
-    ammgraph.evaluate(run)
+    run.evaluate()
 
 Names are loaded when they are used, so that a spec is read and compiled without torch.
 """
@@ -12,18 +12,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ammgraph.api import Run, build, evaluate, fit, resume
-    from ammgraph.diagnostics import RunError, SpecError
-    from ammgraph.evaluation.results import Evaluation
-    from ammgraph.plan.plan import Plan
-    from ammgraph.show.notebook import compile_spec
-    from ammgraph.spec.load import load_spec
-    from ammgraph.spec.schema import Spec
+    from ammgraph.api.fit import build as build
+    from ammgraph.api.fit import fit as fit
+    from ammgraph.api.model import Model as Model
+    from ammgraph.api.run import Run as Run
+    from ammgraph.api.run import compare as compare
+    from ammgraph.diagnostics import RunError as RunError
+    from ammgraph.diagnostics import SpecError as SpecError
+    from ammgraph.evaluation.results import Evaluation as Evaluation
+    from ammgraph.plan.plan import Plan as Plan
+    from ammgraph.show.notebook import compile_spec as compile_spec
+    from ammgraph.spec.load import load_spec as load_spec
+    from ammgraph.spec.schema import Spec as Spec
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "Evaluation": "ammgraph.evaluation.results",
+    "Model": "ammgraph.api.model",
+    "Plan": "ammgraph.plan.plan",
+    "Run": "ammgraph.api.run",
+    "RunError": "ammgraph.diagnostics",
+    "Spec": "ammgraph.spec.schema",
+    "SpecError": "ammgraph.diagnostics",
+    "build": "ammgraph.api.fit",
+    "compare": "ammgraph.api.run",
+    "compile_spec": "ammgraph.show.notebook",
+    "fit": "ammgraph.api.fit",
+    "load_spec": "ammgraph.spec.load",
+}
+
 __all__ = [
     "Evaluation",
+    "Model",
     "Plan",
     "Run",
     "RunError",
@@ -31,27 +52,11 @@ __all__ = [
     "SpecError",
     "__version__",
     "build",
+    "compare",
     "compile_spec",
-    "evaluate",
     "fit",
     "load_spec",
-    "resume",
 ]
-
-_MODULES = {
-    "Evaluation": "ammgraph.evaluation.results",
-    "Plan": "ammgraph.plan.plan",
-    "Run": "ammgraph.api",
-    "RunError": "ammgraph.diagnostics",
-    "Spec": "ammgraph.spec.schema",
-    "SpecError": "ammgraph.diagnostics",
-    "build": "ammgraph.api",
-    "compile_spec": "ammgraph.show.notebook",
-    "evaluate": "ammgraph.api",
-    "fit": "ammgraph.api",
-    "load_spec": "ammgraph.spec.load",
-    "resume": "ammgraph.api",
-}
 
 
 def __getattr__(name: str) -> Any:

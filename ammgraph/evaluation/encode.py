@@ -1,5 +1,6 @@
 """`ammgraph encode`: what a run's model says about a user's own examples, as an `.npz` of arrays or a `.csv`."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,15 +50,25 @@ class Encoding:
     by: dict[str, str]
     example: Literal["image", "vector"] = "image"
 
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write it as `encode_run` does, to a `.csv` or an `.npz`.
 
-def encode_run(folder: Path, images: Path, output: Path, device: torch.device, force: bool = False) -> Encoding:
-    """Encode images by a run's newest checkpoint and write what was found; needs no labels and not the run's data set.
+        Raises:
+            RunError: the file cannot be written, or is not to be replaced.
+        """
+        _check_output(Path(path), force)
+        write_encoding(self, Path(path))
+        return Path(path)
+
+
+def encode_run(folder: Path, images: Path, output: Path | None, device: torch.device, force: bool = False) -> Encoding:
+    """Encode images by a run's newest checkpoint; needs no labels and not the run's data set.
 
     Args:
         folder: the run directory.
         images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`. For a model of
             vectors a table, or an `.npz`; see `read_vectors`.
-        output: an `.npz` or a `.csv`.
+        output: where it is written, an `.npz` or a `.csv`; nothing is unless given.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
 
@@ -65,10 +76,9 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device, f
         RunError: as `load_model`; the images are not the model's; it infers nothing from an image; the file cannot be
             written, or is not to be replaced.
     """
-    if output.suffix.lower() not in (".csv", ".npz"):
-        raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
-    refuse_input(output, images)
-    check_output(output, _is_encoding, force)
+    if output is not None:
+        refuse_input(output, images)
+        _check_output(output, force)
     loaded = load_model(folder, device)
     if (scaling := loaded.settings.scaling) is not None:
         vectors, names = read_vectors(images, scaling.columns)
@@ -78,7 +88,8 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device, f
         _check_shape(loaded.plan, pixels, of_arrays=images.suffix == ".npz")
         encoding = encode(loaded.model, loaded.plan, pixels, names)
     encoding = with_classes(encoding, loaded)
-    write_encoding(encoding, output)
+    if output is not None:
+        write_encoding(encoding, output)
     return encoding
 
 
@@ -176,6 +187,12 @@ def write_encoding(encoding: Encoding, output: Path) -> None:
         write_output(output, npz({encoding.example: np.array(names), **encoding.values}, "encode"))
     else:
         write_output(output, csv_text(encoding.example, names, encoding.values, {}).encode("utf-8"))
+
+
+def _check_output(output: Path, force: bool) -> None:
+    if output.suffix.lower() not in (".csv", ".npz"):
+        raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
+    check_output(output, _is_encoding, force)
 
 
 def _is_encoding(path: Path) -> bool:
