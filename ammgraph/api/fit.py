@@ -1,6 +1,6 @@
 """From a spec to networks, and to a trained run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from ammgraph.api.model import Model
 from ammgraph.api.run import Run
 from ammgraph.api.steps import CHECKPOINT_SECONDS, LOG_EVERY, PathLike, new_training, training_device
 from ammgraph.api.watch import Callbacks, State
+from ammgraph.data.arrays import read_given
 from ammgraph.data.dataset import load_data
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import run
@@ -38,8 +39,9 @@ def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, downlo
 
 
 def fit(
-    spec: Spec | PathLike,
+    spec: Spec | PathLike | Mapping[str, Any],
     *,
+    data: Any = None,
     run_dir: PathLike | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -59,6 +61,9 @@ def fit(
 
     Args:
         spec: a spec, or what `load_spec` takes.
+        data: `(x, y)`, x alone, a `torch.utils.data.Dataset`, or a mapping of `x_train`, `y_train`, `x_test`, `y_test`,
+            in place of the data that the spec names; what it holds out, labels and scales stays. x are vectors (N, D),
+            or images (N, H, W), (N, C, H, W) or (N, H, W, C), uint8 or floats in [0, 1]; y labels (N,).
         run_dir: the new run directory; `runs/SPEC-N` unless given.
         seed: of initialisation, data order and noise.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -78,11 +83,14 @@ def fit(
     """
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     name = printable(Path(spec.source.value().file).stem)
-    data = str(Path(data_dir).absolute()) if data_dir is not None else None
-    settings = RunOptions(name, seed, precision, data, log_every, checkpoint_seconds, command="")
+    given = None if data is None else read_given(data)
+    spec = spec if given is None else spec.given()
+    where = str(Path(data_dir).absolute()) if data_dir is not None else None
+    settings = RunOptions(name, seed, precision, where, log_every, checkpoint_seconds, command="")
     folder = None if run_dir is None else Path(run_dir)
     if folder and not run.is_run(folder):
         run.refuse_foreign(folder)
-    with new_training(spec, settings, folder, Place(training_device(device), download=download)) as training:
+    place = Place(training_device(device), download=download, given=given)
+    with new_training(spec, settings, folder, place) as training:
         watch.train(training, Callbacks(report, after_step, after_evaluation, stop))
-    return Run(training.folder)
+    return Run(training.folder, data=given)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ammgraph.data.records import scale_images
+from ammgraph.data.arrays import read_examples
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted, nearest
-from ammgraph.evaluation.encode import encode
+from ammgraph.evaluation.encode import check_shape, encode
 from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn import model as networks
@@ -48,7 +48,7 @@ class Model(networks.Model):
         depends on them.
 
         Args:
-            x: images (N, C, H, W) or vectors (N, D), on any device.
+            x: images (N, C, H, W), uint8 or floats in [0, 1], or vectors (N, D) in the units of the data.
 
         Raises:
             RunError: the examples have another shape than the model's, or nothing is inferred from them alone.
@@ -91,13 +91,9 @@ class Model(networks.Model):
 
     def _examples(self, x: Tensor) -> Tensor:
         """As they are stored, vectors as they were scaled."""
-        found = torch.as_tensor(x).cpu()
-        if self.scaling is None:
-            return found if found.dtype == torch.uint8 else scale_images(found, 0.0, 1.0)
-        found = found.reshape(len(found), -1)[:, :, None, None]
-        if found.shape[1] != len(self.scaling.columns):
-            raise RunError(f"the vectors have {found.shape[1]} numbers, expected {len(self.scaling.columns)}")
-        return self.scaling.apply(found)
+        examples = read_examples(x)
+        check_shape(self.plan, examples, of_arrays=True)
+        return examples if self.scaling is None else self.scaling.apply(examples)
 
 
 def _categories(name: str, value: int | Sequence[int] | Tensor, n: int, known: Mapping[str, int]) -> Tensor:

@@ -3,8 +3,9 @@
 Of several runs there is a table, `compare`.
 """
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ammgraph.api import watch
 from ammgraph.api.model import Model
 from ammgraph.api.steps import PathLike, resumed_training, training_device
 from ammgraph.api.watch import Callbacks, State
+from ammgraph.data.arrays import Given, read_examples, read_given
 from ammgraph.evaluation import chief, compare_tables, results, score
 from ammgraph.evaluation import compare as comparing
 from ammgraph.evaluation.encode import Encoding, encode_run
@@ -39,13 +41,16 @@ class Run:
     """A run directory; what is in it is read when it is asked for.
 
     Where a model runs is said by `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Where the data are now, if they have
-    moved, by `data_dir`; whether absent files of data sets with a name may be fetched, by `download`.
+    moved, by `data_dir`; whether absent files of data sets with a name may be fetched, by `download`. Data that were
+    given in Python are given again by `data`, as to `fit`; what `fit` returned remembers them.
     """
 
     folder: Path
+    _given: Given | None = field(compare=False)
 
-    def __init__(self, folder: PathLike) -> None:
+    def __init__(self, folder: PathLike, *, data: Any = None) -> None:
         object.__setattr__(self, "folder", Path(folder))
+        object.__setattr__(self, "_given", _given(data))
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -101,6 +106,7 @@ class Run:
         self,
         overrides: Sequence[str] = (),
         *,
+        data: Any = None,
         device: str = "auto",
         data_dir: PathLike | None = None,
         download: bool = True,
@@ -113,6 +119,7 @@ class Run:
 
         Args:
             overrides: changes of its spec that leave the plan as it is, as `training.epochs=200`.
+            data: those that were given in Python.
             device: where it is trained.
             data_dir: where the data are now, if they have moved.
             download: whether absent files may be fetched.
@@ -126,7 +133,7 @@ class Run:
             SpecError: an override makes the spec wrong.
         """
         settings = run.read_options(self.folder)
-        place = Place(training_device(device), _path(data_dir), download)
+        place = Place(training_device(device), _path(data_dir), download, _given(data) or self._given)
         with resumed_training(self.folder, settings, overrides, place) as training:
             watch.train(training, Callbacks(report, after_step, after_evaluation, stop))
         return self
@@ -136,6 +143,7 @@ class Run:
         *,
         split: str | None = None,
         quality: QualityOptions | None = None,
+        data: Any = None,
         device: str = "auto",
         data_dir: PathLike | None = None,
         download: bool = True,
@@ -147,6 +155,7 @@ class Run:
         Args:
             split: `train`, `validation` or `test`; test unless given or, where there is none, train.
             quality: how the quality of samples is measured; left out unless given.
+            data: those that were given in Python.
             device: where the model runs.
             data_dir: where the data are now, if they have moved.
             download: whether absent files may be fetched.
@@ -154,7 +163,7 @@ class Run:
         Raises:
             RunError: no run directory, no usable checkpoint, no data, no such split.
         """
-        place = Place(run.choose_device(device), _path(data_dir), download)
+        place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
         return score.evaluate_run(self.folder, place, split, quality=quality)
 
     def sample(
@@ -186,12 +195,13 @@ class Run:
         return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force)
 
     def encode(
-        self, images: PathLike, *, output: PathLike | None = None, force: bool = False, device: str = "auto"
+        self, images: Any, *, output: PathLike | None = None, force: bool = False, device: str = "auto"
     ) -> Encoding:
         """What the model says about examples: probabilities of categories, means of real latents; see `Encoding`.
 
         Args:
-            images: an image, a folder of images, an `.npz`, or a `.csv` of vectors.
+            images: the path of an image, a folder of images, an `.npz`, or a `.csv` of vectors; or an array of images
+                or vectors, as `fit` takes it.
             output: a `.csv` or `.npz` to write it to.
             force: whether a file that is there is replaced whatever it is.
             device: where the model runs.
@@ -199,7 +209,8 @@ class Run:
         Raises:
             RunError: no usable checkpoint, the examples are not the model's, or the file cannot be written.
         """
-        return encode_run(self.folder, Path(images), _path(output), run.choose_device(device), force)
+        examples = Path(images) if isinstance(images, str | os.PathLike) else read_examples(images)
+        return encode_run(self.folder, examples, _path(output), run.choose_device(device), force)
 
     def report(
         self,
@@ -209,6 +220,7 @@ class Run:
         tsne: bool = True,
         seed: int = 0,
         force: bool = False,
+        data: Any = None,
         device: str = "auto",
         data_dir: PathLike | None = None,
         download: bool = True,
@@ -221,6 +233,7 @@ class Run:
             tsne: whether the map is drawn, the slowest figure.
             seed: of samples and choices of images.
             force: whether files that are there are replaced whatever they are.
+            data: those that were given in Python.
             device: where the model runs.
             data_dir: where the data are now, if they have moved.
             download: whether absent files may be fetched.
@@ -231,7 +244,7 @@ class Run:
         Raises:
             RunError: as `evaluate`; the files cannot be written, or are not to be replaced.
         """
-        place = Place(run.choose_device(device), _path(data_dir), download)
+        place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
         return report_run(
             self.folder, place, options=report_options(split, tsne, seed), output=_path(output), force=force
         )
@@ -319,6 +332,10 @@ def report_options(split: str | None, tsne: bool, seed: int) -> ReportOptions:
 def _flat(line: dict[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in line.items() if name != "evaluation"}
     return found | {f"evaluation/{name}": value for name, value in line.get("evaluation", {}).items()}
+
+
+def _given(data: Any) -> Given | None:
+    return data if data is None or isinstance(data, Given) else read_given(data)
 
 
 def _path(path: PathLike | None) -> Path | None:

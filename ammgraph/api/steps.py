@@ -80,11 +80,12 @@ def new_training(
     relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
     settings = replace(
         settings,
-        command=settings.command or _again(folder, settings),
         data_sha256=fingerprints(dataset),
         scaling=dataset.scaling,
+        data_given=None if place.given is None else place.given.shapes,
         data_path=spec.data.path if relative else None,
     )
+    settings = replace(settings, command=settings.command or _again(folder, settings))
     with run.locked(folder):
         written = self_contained(spec, settings.data_dir)
         run.create(folder, settings, written, plan_text(trainer.plan), trainer.device, ranks.size)
@@ -97,6 +98,7 @@ def resumed_training(
     folder: Path, settings: RunOptions, overrides: Sequence[str], place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
+    run.needs_given(folder, settings, place)
     spec = load_spec(folder / SPEC, overrides)
     spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, place.data_dir)})
     place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
@@ -113,7 +115,9 @@ def resumed_training(
 
 
 def _again(folder: Path, settings: RunOptions) -> str:
-    """The command that trains the same from its first step on."""
+    """The command, or call, that trains the same from its first step on."""
+    if settings.data_given:
+        return f"ammgraph.fit({str(folder / SPEC)!r}, data=..., seed={settings.seed})"
     words = ["train", folder / SPEC, "--seed", settings.seed, "--precision", settings.precision]
     words += ["--data-dir", settings.data_dir] if settings.data_dir else []
     words += ["--log-every", settings.log_every] if settings.log_every != LOG_EVERY else []
@@ -217,7 +221,7 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
     part = shard(plan, ranks.size)
     check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = load_data(plan.data, place.data_dir, place.download)
+        dataset = load_data(plan.data, place.data_dir, place.download, given=place.given)
     check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
     if ranks.size > 1:
         ranks.check_same(

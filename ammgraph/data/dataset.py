@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ammgraph.data.arrays import Given
 from ammgraph.data.files import read_folder, read_npz
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
 from ammgraph.data.tables import read_csv
 from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
-from ammgraph.spec.data_sets import DATA_SETS, held_out
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, held_out
 from ammgraph.spec.schema import Data, Labeled
 
 
@@ -57,7 +58,13 @@ class Dataset:
         return ("train", self.train) if self.test is None else ("test", self.test)
 
 
-def load_data(data: Data, directory: Path | None, download: bool = True, scaling: Scaling | None = None) -> Dataset:
+def load_data(
+    data: Data,
+    directory: Path | None,
+    download: bool = True,
+    scaling: Scaling | None = None,
+    given: Given | None = None,
+) -> Dataset:
     """The data set of a spec.
 
     Args:
@@ -66,11 +73,12 @@ def load_data(data: Data, directory: Path | None, download: bool = True, scaling
             and what a relative `data.path` starts from (else the current folder).
         download: whether absent files of data sets with a name may be fetched.
         scaling: how vectors are scaled, where that is known already; else as their training examples say.
+        given: the data themselves, where they are given in Python.
 
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
     """
-    return split_data(data, _read(data, directory, download), scaling)
+    return split_data(data, _read(data, directory, download) if given is None else given.records, scaling)
 
 
 def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> Dataset:
@@ -150,6 +158,8 @@ _OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
 
 
 def _read(data: Data, directory: Path | None, download: bool) -> Records:
+    if data.dataset == GIVEN:
+        raise DataAbsent(f"`data.dataset: {GIVEN}` is given in Python: `ammgraph.fit(spec, data=(x, y))`")
     if data.dataset in DATA_SETS:
         return read_named(data.dataset, _root(directory), download)
     return _OWN_READERS[data.dataset](_given_path(data, directory), data)

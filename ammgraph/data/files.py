@@ -56,7 +56,11 @@ def read_npz(path: Path) -> Records:
     Raises:
         RunError: what is not so, and what to store instead.
     """
-    arrays = _npz_arrays(path)
+    return records_of(path, _npz_arrays(path))
+
+
+def records_of(path: Path, arrays: Mapping[str, Array]) -> Records:
+    """The same of arrays that are read already; `path` is what messages call their source."""
     stored, arrays = set(arrays), _with_labels(arrays)
     layout = str(arrays["layout"]) if "layout" in arrays else None
     values, train_labels = np.unique(_npz_labels(path, "y_train", arrays), return_inverse=True)
@@ -102,12 +106,13 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
         return {key: _npz_array(path, file, key) for key in keys}
 
 
-def _with_labels(arrays: dict[str, Array]) -> dict[str, Array]:
+def _with_labels(arrays: Mapping[str, Array]) -> Mapping[str, Array]:
     """Where the file has none, every label is 0."""
     if "y_train" in arrays:
         return arrays
     examples = [key for key in arrays if key.startswith("x")]
-    return arrays | {f"y{key.removeprefix('x')}": np.zeros(len(np.atleast_1d(arrays[key])), int) for key in examples}
+    none = {f"y{key.removeprefix('x')}": np.zeros(len(np.atleast_1d(arrays[key])), int) for key in examples}
+    return {**arrays} | none
 
 
 def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:

@@ -61,13 +61,15 @@ class Encoding:
         return Path(path)
 
 
-def encode_run(folder: Path, images: Path, output: Path | None, device: torch.device, force: bool = False) -> Encoding:
+def encode_run(
+    folder: Path, images: Path | Tensor, output: Path | None, device: torch.device, force: bool = False
+) -> Encoding:
     """Encode images by a run's newest checkpoint; needs no labels and not the run's data set.
 
     Args:
         folder: the run directory.
         images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`. For a model of
-            vectors a table, or an `.npz`; see `read_vectors`.
+            vectors a table, or an `.npz`; see `read_vectors`. Or the examples as they are stored, see `Split`.
         output: where it is written, an `.npz` or a `.csv`; nothing is unless given.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
@@ -77,17 +79,20 @@ def encode_run(folder: Path, images: Path, output: Path | None, device: torch.de
             written, or is not to be replaced.
     """
     if output is not None:
-        refuse_input(output, images)
+        if isinstance(images, Path):
+            refuse_input(output, images)
         _check_output(output, force)
     loaded = load_model(folder, device)
-    if (scaling := loaded.settings.scaling) is not None:
-        vectors, names = read_vectors(images, scaling.columns)
-        encoding = encode(loaded.model, loaded.plan, scaling.apply(vectors), names)
+    scaling = loaded.settings.scaling
+    if isinstance(images, Tensor):
+        examples, names = images, tuple(map(str, range(len(images))))
+    elif scaling is not None:
+        examples, names = read_vectors(images, scaling.columns)
     else:
-        pixels, names = read_images(images)
-        _check_shape(loaded.plan, pixels, of_arrays=images.suffix == ".npz")
-        encoding = encode(loaded.model, loaded.plan, pixels, names)
-    encoding = with_classes(encoding, loaded)
+        examples, names = read_images(images)
+    check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix == ".npz")
+    examples = examples if scaling is None else scaling.apply(examples)
+    encoding = with_classes(encode(loaded.model, loaded.plan, examples, names), loaded)
     if output is not None:
         write_encoding(encoding, output)
     return encoding
@@ -103,7 +108,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
         pixels: images (N, C, H, W), uint8 or floats in [0, 1]; or vectors (N, D, 1, 1), scaled as in training.
         names: a name for each.
     """
-    _check_shape(plan, pixels)
+    check_shape(plan, pixels)
     device, example = next(model.parameters()).device, record_kind(plan)
     readouts = [
         readout for readout in plan.readouts if from_image_alone(plan.draw(readout.draw), *read_by(plan, readout))
@@ -205,7 +210,7 @@ def _is_encoding(path: Path) -> bool:
     return first in ("image", "vector") and bool(end and others) and all(known)
 
 
-def _check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
+def check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
     """The examples have the shape of every variable that they are bound to; `of_arrays`, not of files."""
     found = tuple(pixels.shape[1:])
     for draw in plan.draws:

@@ -98,7 +98,14 @@ OWN_DATA = {
     "folder": "images in one sub-folder per class",
     "csv": "a table: vectors",
 }
-_KINDS: dict[str, tuple[ExampleKind, ...]] = {"npz": ("image", "vector"), "folder": ("image",), "csv": ("vector",)}
+# Data that a program hands over, without a path.
+GIVEN = "arrays"
+_KINDS: dict[str, tuple[ExampleKind, ...]] = {
+    "npz": ("image", "vector"),
+    "folder": ("image",),
+    "csv": ("vector",),
+    GIVEN: ("image", "vector"),
+}
 
 
 def held_out(name: str) -> HeldOut:
@@ -114,4 +121,5 @@ def may_hold(name: str, kind: ExampleKind) -> bool:
 def meanings() -> str:
     """Every name with what it stands for, as the reference has them."""
     named = {name: known.meaning for name, known in DATA_SETS.items()}
-    return ", ".join(f"`{name}` ({meaning})" for name, meaning in (named | OWN_DATA).items())
+    named |= OWN_DATA | {GIVEN: "images or vectors given in Python, by `fit(spec, data=(x, y))`"}
+    return ", ".join(f"`{name}` ({meaning})" for name, meaning in named.items())

@@ -23,6 +23,7 @@ from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
 from ammgraph.spec.columns import Activation, Pool  # noqa: F401
 from ammgraph.spec.data import Data, Labeled  # noqa: F401
+from ammgraph.spec.data_sets import GIVEN
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
@@ -351,6 +352,14 @@ class Spec(Shown, Model):
     def used_constants(self) -> frozenset[str]:
         """The constants that some number is written with."""
         return self._used_constants
+
+    def given(self) -> "Spec":
+        """The same with data that are given in Python in place of what it names."""
+        gone = {"path": None, "columns": None, "label": None}
+        found = self.model_copy(update={"data": self.data.model_copy(update={"dataset": GIVEN, **gone})})
+        kept = {key: value for key, value in self._written["data"].items() if key not in gone}
+        found._written = {**self._written, "data": {**kept, "dataset": GIVEN}}
+        return found
 
     @property
     def written(self) -> dict[str, Any]:
