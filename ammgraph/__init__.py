@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ammgraph.api.fit import build as build
     from ammgraph.api.fit import fit as fit
     from ammgraph.api.model import Model as Model
+    from ammgraph.api.register import register_activation as register_activation
+    from ammgraph.api.register import register_module as register_module
+    from ammgraph.api.register import register_objective as register_objective
     from ammgraph.api.run import Run as Run
     from ammgraph.api.run import compare as compare
     from ammgraph.diagnostics import RunError as RunError
@@ -40,6 +43,9 @@ _MODULES = {
     "compile_spec": "ammgraph.show.notebook",
     "fit": "ammgraph.api.fit",
     "load_spec": "ammgraph.spec.load",
+    "register_activation": "ammgraph.api.register",
+    "register_module": "ammgraph.api.register",
+    "register_objective": "ammgraph.api.register",
 }
 
 __all__ = [
@@ -56,6 +62,9 @@ __all__ = [
     "compile_spec",
     "fit",
     "load_spec",
+    "register_activation",
+    "register_module",
+    "register_objective",
 ]
 
 

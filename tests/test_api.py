@@ -24,7 +24,8 @@ SHORT = ("training.steps=3",)
 
 def test_the_public_names_are_these() -> None:
     names = """Evaluation Model Plan Run RunError Spec SpecError __version__
-               build compare compile_spec fit load_spec"""
+               build compare compile_spec fit load_spec
+               register_activation register_module register_objective"""
     assert ammgraph.__all__ == names.split()
     assert set(ammgraph.__all__) <= set(dir(ammgraph))
     assert all(getattr(ammgraph, name) is not None for name in ammgraph.__all__)

@@ -33,6 +33,7 @@ from ammgraph.show.notebook import compile_spec
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.spec.schema import Spec
+from ammgraph.terminal import one_line
 from ammgraph.train.trainer import Report
 
 
@@ -272,7 +273,7 @@ class Comparison:
     groups: tuple[comparing.Group, ...]
 
     def __str__(self) -> str:
-        return "\n".join(comparing.lines(self.groups))
+        return "\n".join(map(one_line, comparing.lines(self.groups)))
 
     def _repr_html_(self) -> str:
         head, *rows = comparing.table(self.groups)

@@ -43,7 +43,7 @@ def run(options: Options) -> int:
         download=options.download,
     )
     if options.format == "text":
-        print_lines(str(compared).splitlines())
+        print_lines(str(compared).split("\n"))
     elif options.format == "json":
         print(json.dumps(compared.to_dict(), indent=1))
     else:

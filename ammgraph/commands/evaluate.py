@@ -68,7 +68,7 @@ def _trials(options: Options, quality: "QualityOptions | None") -> int:
         return 0
     for folder, one in found.items():
         told += [f"step {one.step:,}", *trial_lines(folder, one), ""]
-    print_lines([*told, *str(compared).splitlines()])
+    print_lines([*told, *str(compared).split("\n")])
     return 0
 
 

@@ -18,6 +18,7 @@ from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
 from ammgraph.spec.measures import words
 from ammgraph.spec.notebook import html_block, html_table
+from ammgraph.terminal import one_line
 
 FORMAT = 1
 
@@ -139,7 +140,7 @@ class Evaluation:
     data_sha256: Mapping[str, str] | None = None  # of every split; None where it was not recorded
 
     def __str__(self) -> str:
-        return "\n".join(lines(self))
+        return "\n".join(map(one_line, lines(self)))
 
     def _repr_html_(self) -> str:
         rows = [(result.label, _rule(result), result.shown) for result in self.of(self.split)]

@@ -27,6 +27,7 @@ from ammgraph.spec.data_sets import GIVEN
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
+from ammgraph.spec.one_of import OneOf
 from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take from here
     Empirical,
     Mixture,
@@ -143,14 +144,14 @@ class Regularizer(Model):
 
 _BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": GradientPenalty, "gamma": Regularizer}
 
+Objective = Annotated[str, OneOf(lambda: OBJECTIVES)]
+
 if TYPE_CHECKING:
-    Objective = str
 
     class _Penalized(Model):
         """A game's penalties."""
 
 else:  # what the tables of formulas hold
-    Objective = Literal[tuple(OBJECTIVES)]
     _Penalized = create_model(
         "_Penalized",
         __base__=Model,
