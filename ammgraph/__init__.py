@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ammgraph.api.estimator import Estimator as Estimator
     from ammgraph.api.fit import build as build
     from ammgraph.api.fit import fit as fit
     from ammgraph.api.model import Model as Model
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Estimator": "ammgraph.api.estimator",
     "Evaluation": "ammgraph.evaluation.results",
     "Model": "ammgraph.api.model",
     "Plan": "ammgraph.plan.plan",
@@ -49,6 +51,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Estimator",
     "Evaluation",
     "Model",
     "Plan",
@@ -68,12 +71,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # to which every name would be there
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

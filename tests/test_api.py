@@ -23,7 +23,7 @@ SHORT = ("training.steps=3",)
 
 
 def test_the_public_names_are_these() -> None:
-    names = """Evaluation Model Plan Run RunError Spec SpecError __version__
+    names = """Estimator Evaluation Model Plan Run RunError Spec SpecError __version__
                build compare compile_spec fit load_spec
                register_activation register_module register_objective"""
     assert ammgraph.__all__ == names.split()
