@@ -15,14 +15,17 @@ from tiny_runs import lines_of, state_of
 
 import ammgraph
 from ammgraph.cli import main
+from ammgraph.runs.record import read
+from ammgraph.runs.run import read_options
 
 ROOT = Path(__file__).parent.parent
 SHORT = ("training.steps=3",)
 
 
 def test_the_public_names_are_these() -> None:
-    names = """Evaluation Plan Run RunError Spec SpecError __version__
-               build compile_spec evaluate fit load_spec resume"""
+    names = """Estimator Evaluation Model Plan Run RunError Spec SpecError __version__
+               build compare compile_spec fit load_spec
+               register_activation register_module register_objective"""
     assert ammgraph.__all__ == names.split()
     assert set(ammgraph.__all__) <= set(dir(ammgraph))
     assert all(getattr(ammgraph, name) is not None for name in ammgraph.__all__)
@@ -47,14 +50,14 @@ def test_from_a_spec_to_an_evaluation(tmp_path: Path, monkeypatch: pytest.Monkey
     spec = ammgraph.load_spec(TINY, overrides=SHORT)
     lines: list[dict[str, object]] = []
     run = ammgraph.fit(spec, seed=4, log_every=2, report=lines.append)
-    assert run == ammgraph.Run(Path("runs/tiny-1"))
-    assert [line["step"] for line in run.metrics if "evaluation" not in line] == [2, 3]
-    assert run.metrics == lines
+    assert run == ammgraph.Run("runs/tiny-1")
+    assert [line["step"] for line in lines if "evaluation" not in line] == [2, 3]
+    assert read(run.folder / "metrics.jsonl") == lines
     assert run.plan == ammgraph.compile_spec(spec)
     assert run.spec.training.steps == 3
-    found = ammgraph.evaluate(run, split="validation")
+    found = run.evaluate(split="validation")
     assert (found.step, found.seed, found.split) == (3, 4, "validation")
-    assert ammgraph.evaluate(str(run.folder), split="validation").results == found.results
+    assert ammgraph.Run(str(run.folder)).evaluate(split="validation").results == found.results
 
 
 def test_it_is_the_run_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +75,7 @@ def test_a_path_stands_for_its_spec_and_the_run_says_how_it_is_made_again(tmp_pa
     (tmp_path / "tiny.yaml").write_bytes(TINY.read_bytes())
     path.write_text("ammgraph: 1\nextends: tiny.yaml\ntraining: {steps: 1}\n")
     run = ammgraph.fit(path, run_dir=tmp_path / "run", seed=3)
-    settings = ammgraph.api.run.read_options(run.folder)
+    settings = read_options(run.folder)
     assert settings.name == "mine"
     assert settings.command == f"ammgraph train {run.folder}/spec.json --seed 3 --precision float32"
 
@@ -98,10 +101,10 @@ def test_an_interrupt_saves_and_resume_goes_on_with_the_same_bits(tmp_path: Path
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(
-        KeyboardInterrupt, match=re.escape(f"saved at step 5; go on with ammgraph.resume('{tmp_path}/a')")
+        KeyboardInterrupt, match=re.escape(f"saved at step 5; go on with ammgraph.Run('{tmp_path}/a').resume()")
     ):
         ammgraph.fit(spec, run_dir=tmp_path / "a", log_every=5, report=interrupt)
-    resumed = ammgraph.resume(tmp_path / "a")
+    resumed = ammgraph.Run(tmp_path / "a").resume()
     straight = ammgraph.fit(spec, run_dir=tmp_path / "b", log_every=5)
     assert differences(state_of(resumed.folder), state_of(straight.folder)) == []
     assert lines_of(resumed.folder) == lines_of(straight.folder)
@@ -109,7 +112,7 @@ def test_an_interrupt_saves_and_resume_goes_on_with_the_same_bits(tmp_path: Path
 
 def test_a_run_can_be_trained_longer(tmp_path: Path) -> None:
     run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path)
-    assert ammgraph.resume(run, overrides=["training.steps=4"]).metrics[-1]["step"] == 4
+    assert lines_of(run.resume(["training.steps=4"]).folder)[-1]["step"] == 4
 
 
 def test_training_works_outside_the_main_thread(tmp_path: Path) -> None:

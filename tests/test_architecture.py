@@ -20,7 +20,7 @@ from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.layers.operations import OPERATIONS, POOLS
 from ammgraph.nn.networks import Mode, Network
 from ammgraph.plan.networks import NetworkPlan, RowPlan
-from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, OWN_DATA
 from ammgraph.spec.notation import parse_input
 from ammgraph.spec.schema import Activation, Data, Pool
 from ammgraph.spec.training import Adam, Weights
@@ -276,5 +276,5 @@ def test_the_table_knows_the_data_sets_as_they_are_read() -> None:
     digits, known = standard.read_named("digits", Path(), download=False), DATA_SETS["digits"]
     assert (known.shape, known.classes) == (tuple(digits.train.images.shape[1:]), len(digits.classes))
     assert (known.train, known.test, digits.test) == (len(digits.train), 0, None)
-    assert [*DATA_SETS, *OWN_DATA] == list(get_args(Data.model_fields["dataset"].annotation))
+    assert [*DATA_SETS, *OWN_DATA, GIVEN] == list(get_args(Data.model_fields["dataset"].annotation))
     assert all(callable(getattr(standard, known.reader)) for known in DATA_SETS.values())

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import TINY
 from tiny_runs import Run, files_of
 
-from ammgraph.api import evaluate
+from ammgraph.api.run import Run as OfPython
 from ammgraph.diagnostics import RunError
 
 OUTPUTS = (
@@ -347,12 +347,12 @@ def test_where_one_run_is_meant_a_folder_of_trials_says_how_to_name_its_runs(fin
     Path("five").mkdir()
     Path("five/trials.json").write_text("{}")
     with pytest.raises(RunError) as error:
-        evaluate("five")
+        OfPython("five").evaluate()
     assert str(error.value) == "five holds trials, of which none has begun; `ammgraph train --resume five` trains them"
     for seed in (10, 9):
         shutil.copytree(finished, f"five/seed-{seed}")
     with pytest.raises(RunError) as error:
-        evaluate("five")
+        OfPython("five").evaluate()
     assert str(error.value) == (
         "five holds trials, a run directory each: name one, as five/seed-9, or give all of them to "
         "`ammgraph compare five`"

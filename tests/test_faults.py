@@ -23,7 +23,8 @@ import torch
 from tiny import LABELED, TINY, command, differences, environment, plan_of
 from tiny_runs import Run, files_of, lines_of, state_of
 
-from ammgraph import api, cli
+from ammgraph import cli
+from ammgraph.api import steps
 from ammgraph.commands import show
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.cost import bytes_text
@@ -273,11 +274,11 @@ def test_trials_that_were_cut_short_are_begun_again(ammgraph: Run, monkeypatch: 
 
 def test_a_finished_run_is_not_evaluated_once_more(ammgraph: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", *STEPS)
-    evaluate = api.evaluate_training
-    monkeypatch.setattr(api, "evaluate_training", lambda *_, **__: pytest.fail("evaluated"))
+    evaluate = steps.evaluate_training
+    monkeypatch.setattr(steps, "evaluate_training", lambda *_, **__: pytest.fail("evaluated"))
     again = ammgraph("train", "--resume", "t")
     assert (again[0], again[1]) == (0, first[1])
-    monkeypatch.setattr(api, "evaluate_training", evaluate)
+    monkeypatch.setattr(steps, "evaluate_training", evaluate)
     Path("t/seed-0/evaluation.json").unlink()
     assert ammgraph("train", "--resume", "t")[1] == first[1]
 
@@ -544,7 +545,7 @@ def test_a_run_that_does_not_know_its_data_goes_on(ammgraph: Run, whole: Path, t
 
 
 def test_a_supervisor_that_asks_twice_is_waited_for() -> None:
-    with api.stop_signals() as received:
+    with steps.stop_signals() as received:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
             signal.raise_signal(number)
         assert received[0] == signal.SIGTERM
@@ -556,7 +557,7 @@ def test_what_is_ignored_stays_ignored() -> None:
     """As `nohup` does it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with api.stop_signals() as received:
+        with steps.stop_signals() as received:
             signal.raise_signal(signal.SIGHUP)
             assert received == []
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

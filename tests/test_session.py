@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tiny import TINY
 
-from ammgraph import api, cli
+from ammgraph import cli
+from ammgraph.api import steps
 from ammgraph.commands import session
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.evaluation.results import Evaluation, Result, lines
@@ -40,7 +41,7 @@ def test_published_numbers_stand_beside_the_runs_own(tmp_path: Path) -> None:
 
 def test_a_first_signal_asks_and_a_second_stops_at_once() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with api.stop_signals() as received:
+    with steps.stop_signals() as received:
         assert received == []
         signal.raise_signal(signal.SIGTERM)
         assert received == [signal.SIGTERM]
@@ -73,11 +74,11 @@ def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch:
     ):
         options = asked("a.yaml")
         spec = load_spec(TINY, [f"data={{dataset: npz, path: {written}}}"])
-        found = api.self_contained(spec, session.new_settings(options, "a.yaml").data_dir)
+        found = steps.self_contained(spec, session.new_settings(options, "a.yaml").data_dir)
         assert found["data"] == {"dataset": "npz", "path": stored}
         settings = session.new_settings(asked("a.yaml", "--data-dir", "folder"), "a.yaml")
         assert settings.data_dir == str(tmp_path / "folder")
-        assert api.self_contained(spec, settings.data_dir)["data"]["path"] == written
+        assert steps.self_contained(spec, settings.data_dir)["data"]["path"] == written
 
 
 def test_a_new_run_has_the_documented_defaults() -> None:

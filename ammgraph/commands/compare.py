@@ -31,16 +31,22 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where every run has its numbers."""
+    from ammgraph.api.run import compare
     from ammgraph.commands.run_folders import all_runs
-    from ammgraph.evaluation import compare, compare_tables
-    from ammgraph.report.comparison import comparison_page
 
-    groups = compare.compare_runs(all_runs(options.run_dirs), options.place(), options.split, options.again)
+    compared = compare(
+        all_runs(options.run_dirs),
+        split=options.split,
+        again=options.again,
+        device=options.device,
+        data_dir=options.data_dir,
+        download=options.download,
+    )
     if options.format == "text":
-        print_lines(compare.lines(groups))
+        print_lines(str(compared).split("\n"))
     elif options.format == "json":
-        print(json.dumps(compare.as_json(groups), indent=1))
+        print(json.dumps(compared.to_dict(), indent=1))
     else:
-        writers = {"csv": compare_tables.as_csv, "latex": compare_tables.as_latex, "html": comparison_page}
-        print(writers[options.format](groups), end="")
+        writers = {"csv": compared.to_csv, "latex": compared.to_latex, "html": compared.to_html}
+        print(writers[options.format](), end="")
     return 0

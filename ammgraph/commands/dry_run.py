@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ammgraph.api import PathLike, training_device
+from ammgraph.api.steps import PathLike, training_device
 from ammgraph.commands.progress import clock
 from ammgraph.commands.session import tell_warnings
 from ammgraph.commands.train_options import TrainOptions

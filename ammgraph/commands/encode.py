@@ -22,11 +22,10 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where they are written."""
+    from ammgraph.api.run import Run
     from ammgraph.commands.run_folders import one_run
-    from ammgraph.evaluation.encode import encode_run
-    from ammgraph.runs.run import choose_device
 
-    device = choose_device(options.device)
-    encode_run(one_run(options.run_dir), options.images, options.output, device, force=options.force)
+    run = Run(one_run(options.run_dir))
+    run.encode(options.images, output=options.output, force=options.force, device=options.device)
     print(options.output)
     return 0

@@ -35,7 +35,6 @@ def run(options: Options) -> int:
     """0 where it is scored."""
     from ammgraph.commands.session import score_lines
     from ammgraph.evaluation.quality import QualityOptions
-    from ammgraph.evaluation.score import evaluate_run
     from ammgraph.runs.trials import is_trials
 
     if options.weights and not options.quality:
@@ -43,7 +42,7 @@ def run(options: Options) -> int:
     quality = QualityOptions(weights=options.weights) if options.quality else None
     if is_trials(options.run_dir):
         return _trials(options, quality)
-    found = evaluate_run(options.run_dir, options.place(), options.split, quality=quality)
+    found = _scored(options.run_dir, options, quality)
     if options.format == "json":
         print(json.dumps(_as_json(options.run_dir, found), indent=1))
     else:
@@ -53,23 +52,36 @@ def run(options: Options) -> int:
 
 def _trials(options: Options, quality: "QualityOptions | None") -> int:
     """Every trial, what it is chiefly about, and all numbers as mean and standard deviation."""
+    from ammgraph.api.run import compare
     from ammgraph.commands.run_folders import all_trials
     from ammgraph.commands.session import trial_lines
-    from ammgraph.evaluation import compare
-    from ammgraph.evaluation.score import evaluate_run
 
-    place, told = options.place(), []
+    told: list[str] = []
     folders = all_trials(options.run_dir)
-    found = {folder: evaluate_run(folder, place, options.split, quality=quality) for folder in folders}
-    groups = compare.compare_runs(folders, place, options.split)
+    found = {folder: _scored(folder, options, quality) for folder in folders}
+    compared = compare(
+        folders, split=options.split, device=options.device, data_dir=options.data_dir, download=options.download
+    )
     if options.format == "json":
         runs = [{"folder": str(folder)} | _as_json(folder, one) for folder, one in found.items()]
-        print(json.dumps({"runs": runs, "comparison": compare.as_json(groups)}, indent=1))
+        print(json.dumps({"runs": runs, "comparison": compared.to_dict()}, indent=1))
         return 0
     for folder, one in found.items():
         told += [f"step {one.step:,}", *trial_lines(folder, one), ""]
-    print_lines([*told, *compare.lines(groups)])
+    print_lines([*told, *str(compared).split("\n")])
     return 0
+
+
+def _scored(folder: Path, options: Options, quality: "QualityOptions | None") -> "Evaluation":
+    from ammgraph.api.run import Run
+
+    return Run(folder).evaluate(
+        split=options.split,
+        quality=quality,
+        device=options.device,
+        data_dir=options.data_dir,
+        download=options.download,
+    )
 
 
 def _as_json(folder: Path, found: "Evaluation") -> dict[str, Any]:

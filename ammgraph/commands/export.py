@@ -26,10 +26,9 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where it is written."""
+    from ammgraph.api.run import Run
     from ammgraph.commands.run_folders import one_run
-    from ammgraph.export.export import export_run
 
-    folder = one_run(options.run_dir)
-    for path in export_run(folder, options.output or folder / "export", onnx=options.onnx):
+    for path in Run(one_run(options.run_dir)).export(options.output, onnx=options.onnx):
         print(path)
     return 0

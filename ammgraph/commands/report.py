@@ -25,18 +25,26 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where it is written."""
+    from ammgraph.api.run import Run, report_options
     from ammgraph.commands.run_folders import all_trials
     from ammgraph.report.comparison import report_trials
-    from ammgraph.report.report import ReportOptions, report_run
-    from ammgraph.report.views import ViewOptions
     from ammgraph.runs.trials import is_trials
 
-    views = ViewOptions(seed=options.seed, embedded=0) if options.no_map else ViewOptions(seed=options.seed)
-    shown, place = ReportOptions(split=options.split, views=views), options.place()
     if not is_trials(options.run_dir):
-        print(report_run(options.run_dir, place, options=shown, output=options.output, force=options.force))
+        page = Run(options.run_dir).report(
+            options.output,
+            split=options.split,
+            tsne=not options.no_map,
+            seed=options.seed,
+            force=options.force,
+            device=options.device,
+            data_dir=options.data_dir,
+            download=options.download,
+        )
+        print(page)
         return 0
+    shown = report_options(options.split, not options.no_map, options.seed)
     folders, page = all_trials(options.run_dir), options.output or options.run_dir / REPORT
-    for path in report_trials(folders, page, place, shown, force=options.force):
+    for path in report_trials(folders, page, options.place(), shown, force=options.force):
         print(path)
     return 0

@@ -32,19 +32,17 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where they are written."""
+    from ammgraph.api.run import Run
     from ammgraph.commands.run_folders import one_run
-    from ammgraph.evaluation.sample import default_output, sample_run
-    from ammgraph.runs.run import choose_device
 
-    samples = sample_run(
-        one_run(options.run_dir),
-        options.output,
-        choose_device(options.device),
-        component=options.component,
-        count=options.count,
+    samples = Run(one_run(options.run_dir)).sample(
+        options.component,
+        options.count,
         interpolate=options.interpolate,
         seed=options.seed,
+        output=options.output,
         force=options.force,
+        device=options.device,
     )
-    print(options.output or default_output(samples.example))
+    print(options.output or samples.save(force=options.force))
     return 0

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from ammgraph import api
+from ammgraph.api import steps
 from ammgraph.commands.arguments import spelled
 from ammgraph.commands.progress import clock, display
 from ammgraph.commands.train_options import TrainOptions
@@ -48,9 +48,9 @@ def _train(options: TrainOptions, ending: Callable[[Path, Evaluation], list[str]
         trainer, folder, first = training.trainer, training.folder, training.trainer.step
         say(_headline(training))
         started = time.monotonic()
-        with api.stop_signals() as stopped:
+        with steps.stop_signals() as stopped:
             with display(trainer, folder) as (show, glimpse):
-                finished = api.train(training, show, lambda: bool(stopped), glimpse)
+                finished = steps.train(training, show, lambda: bool(stopped), glimpse)
             if stopped or not finished:
                 where = "before the evaluation" if finished else f"at step {trainer.step:,}"
                 say(f"stopped {where}; go on with\n  {_resume_command(folder, options, ranks)}")
@@ -59,15 +59,15 @@ def _train(options: TrainOptions, ending: Callable[[Path, Evaluation], list[str]
                 return _stopped_by(stopped)
     say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
-    found = found or api.evaluate_training(training, options.device)
+    found = found or steps.evaluate_training(training, options.device)
     print_lines(ending(folder, found))
     return 0
 
 
-def _follow(training: api.Training) -> int:
+def _follow(training: steps.Training) -> int:
     """The run in a process that is not the first one: its part of every step, until the first one has saved."""
-    with api.stop_signals() as stopped:
-        if api.train(training, None, stop=lambda: bool(stopped)):
+    with steps.stop_signals() as stopped:
+        if steps.train(training, None, stop=lambda: bool(stopped)):
             return 0
         training.trainer.ranks.wait()
         return _stopped_by(stopped)
@@ -78,7 +78,7 @@ def _stopped_by(received: Sequence[int]) -> int:
     return 128 + (received[0] if received else signal.SIGTERM)
 
 
-def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[api.Training]:
+def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[steps.Training]:
     """The run that is asked for: a new one, or one that goes on."""
     if options.spec is not None:
         folder = options.run_dir
@@ -92,17 +92,17 @@ def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[api.T
             for line in divided_means(compile_spec(spec), ranks.size) if ranks.size > 1 else ():
                 say(line)
         settings = new_settings(options, options.spec, ranks)
-        return api.new_training(spec, settings, folder, _place(options, ranks), ranks)
+        return steps.new_training(spec, settings, folder, _place(options, ranks), ranks)
     assert options.resume is not None
     settings = _resumed_settings(options, options.resume)
-    return api.resumed_training(options.resume, settings, options.set, _place(options, ranks), ranks)
+    return steps.resumed_training(options.resume, settings, options.set, _place(options, ranks), ranks)
 
 
 def _place(options: TrainOptions, ranks: Ranks) -> run.Place:
-    return run.Place(api.training_device(ranks.device(options.device)), options.data_dir, options.download)
+    return run.Place(steps.training_device(ranks.device(options.device)), options.data_dir, options.download)
 
 
-def _evaluated(training: api.Training) -> Evaluation | None:
+def _evaluated(training: steps.Training) -> Evaluation | None:
     """What a run that had come to its end before was found to be, if it was evaluated there."""
     found, (split, _) = results.read(training.folder), training.dataset.scored()
     state = (training.trainer.step, plan_hash(training.trainer.plan))
@@ -132,13 +132,14 @@ def trial_lines(folder: Path, found: Evaluation) -> list[str]:
 
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:
     """What a new run of a spec is asked to be."""
+    seconds = steps.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds
     return run.RunOptions(
         name=printable(Path(spec_path(spec)).stem),
         seed=options.seed or 0,
         precision=options.precision or "float32",
         data_dir=str(options.data_dir.absolute()) if options.data_dir else None,
-        log_every=options.log_every or api.LOG_EVERY,
-        checkpoint_seconds=api.CHECKPOINT_SECONDS if options.checkpoint_seconds is None else options.checkpoint_seconds,
+        log_every=options.log_every or steps.LOG_EVERY,
+        checkpoint_seconds=seconds,
         command=options.known_as or printable(ranks.command(*options.typed)),
     )
 
@@ -166,7 +167,7 @@ def tell_warnings(spec: Spec) -> None:
         say(render(warning, spec.source.texts))
 
 
-def _headline(training: api.Training) -> str:
+def _headline(training: steps.Training) -> str:
     trainer, settings = training.trainer, training.settings
     plan = trainer.plan
     processes = trainer.ranks.size

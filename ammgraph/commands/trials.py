@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ammgraph.api import STOPPING, self_contained, stop_signals
+from ammgraph.api.steps import STOPPING, self_contained, stop_signals
 from ammgraph.commands.arguments import spelled
 from ammgraph.commands.session import new_settings, train_trial
 from ammgraph.commands.train_options import TrainOptions

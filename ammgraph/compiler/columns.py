@@ -45,7 +45,8 @@ def check_columns(spec: Spec, table: Table) -> Iterator[Diagnostic]:
                     spec.source.key(*path),
                     expected="`width: N`",
                 )
-        if operation is not None and row.channels is None and row.shape is None:
+        stated = row.channels is not None or row.shape is not None
+        if operation is not None and not stated and OPERATIONS[operation].own is None:
             yield Diagnostic(
                 "not-a-layer",
                 f"row `{name}` is a layer without channels",

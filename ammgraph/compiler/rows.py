@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems, counted
 from ammgraph.layers.initializers import INITIALIZERS
-from ammgraph.layers.operations import OPERATIONS, Shape, kernels, pair, sides_text
+from ammgraph.layers.operations import OPERATIONS, Own, Shape, kernels, pair, sides_text
 from ammgraph.plan.networks import RowPlan, shape_text
 from ammgraph.spec.notation import Input, Zeros, factors_of
 from ammgraph.spec.schema import Row, Spec
@@ -153,6 +153,7 @@ def _counted(row: RowPlan) -> RowPlan:
     """The row with its cost: what learns, and the multiply-adds of one example."""
     channels = row.inner_shape[0]
     weights = 0 if row.linear is None else math.prod(row.weight_shape)
+    weights += 0 if row.own is None else row.own.look(row.in_shape).parameters
     own = sum(map(math.prod, row.learned.values())) + row.units * row.bias + 2 * channels * row.normalised
     uses = 0 if row.linear is None else row.linear.positions(row.in_shape, row.inner_shape)
     other = math.prod(row.in_shape) if row.choose else 0
@@ -251,6 +252,8 @@ def _operation_shape(
         return found
     channels, height, width = in_shape
     out, does = row.channels or 0, OPERATIONS[operation]
+    if does.own is not None:
+        return _own_shape(spec, path, row, does.own, in_shape)
     if does.weights is None and does.runs is None and channels % out:
         return Diagnostic(
             "channels-mismatch",
@@ -292,6 +295,29 @@ def _operation_shape(
             hint=f"output size: {does.formula}",
         )
     return result
+
+
+def _own_shape(spec: Spec, path: tuple[str, ...], row: Row, own: Own, in_shape: Shape) -> Shape | Diagnostic:
+    """What a program's module makes of an input of that shape."""
+    try:
+        found = own.look(in_shape).shape
+    except ValueError as error:
+        return Diagnostic(
+            "shape-mismatch",
+            f"the module `{row.op}` cannot stand in row `{path[-1]}`: {error}",
+            spec.source.value(*path, "op"),
+            found=f"input {shape_text(in_shape)}",
+            expected="a module that takes such examples, and learns by gradients",
+        )
+    if row.channels not in (None, found[0]):
+        return Diagnostic(
+            "channels-mismatch",
+            f"row `{path[-1]}` has {found[0]} channels, but says {row.channels}",
+            spec.source.value(*path, "channels"),
+            found=f"{shape_text(found)}, from the module `{row.op}`",
+            expected=f"{row.channels}",
+        )
+    return found
 
 
 def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.files import read_folder
+from ammgraph.data.given import Given
 from ammgraph.data.on_disk import blocks
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
@@ -21,7 +22,7 @@ from ammgraph.data.stored import read_npy, read_npz
 from ammgraph.data.tables import read_csv
 from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
-from ammgraph.spec.data_sets import DATA_SETS, held_out
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, held_out
 from ammgraph.spec.schema import Data
 
 
@@ -59,7 +60,13 @@ class Dataset:
         return ("train", self.train) if self.test is None else ("test", self.test)
 
 
-def load_data(data: Data, directory: Path | None, download: bool = True, scaling: Scaling | None = None) -> Dataset:
+def load_data(
+    data: Data,
+    directory: Path | None,
+    download: bool = True,
+    scaling: Scaling | None = None,
+    given: Given | None = None,
+) -> Dataset:
     """The data set of a spec.
 
     Args:
@@ -68,11 +75,12 @@ def load_data(data: Data, directory: Path | None, download: bool = True, scaling
             and what a relative `data.path` starts from (else the current folder).
         download: whether absent files of data sets with a name may be fetched.
         scaling: how vectors are scaled, where that is known already; else as their training examples say.
+        given: the data themselves, where they are given in Python.
 
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
     """
-    return split_data(data, _read(data, directory, download), scaling)
+    return split_data(data, _read(data, directory, download) if given is None else given.records, scaling)
 
 
 def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> Dataset:
@@ -154,6 +162,8 @@ _OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
 
 
 def _read(data: Data, directory: Path | None, download: bool) -> Records:
+    if data.dataset == GIVEN:
+        raise DataAbsent(f"`data.dataset: {GIVEN}` is given in Python: `ammgraph.fit(spec, data=(x, y))`")
     if data.dataset in DATA_SETS:
         return read_named(data.dataset, _root(directory), download)
     return _OWN_READERS[data.dataset](_given_path(data, directory), data)

@@ -34,23 +34,29 @@ def chief(plan: Plan, evaluation: Evaluation) -> Chief | None:
     return Chief(found, next((r for r in results if _is_baseline(r, found)), None), published)
 
 
-def lines(plan: Plan, evaluation: Evaluation) -> list[str]:
-    """Three lines at most, for a terminal."""
+def rows(plan: Plan, evaluation: Evaluation) -> list[tuple[str, str]]:
+    """The number, k-means' and what was published: what it is, and its value; none where there is no number."""
     found = chief(plan, evaluation)
     if found is None:
         return []
     result, baseline = found.result, found.baseline
     weights = ", averaged weights" if evaluation.weights == "ema" else ""
     on = f"on {counted(result.examples, f'{SPLITS[result.split]} image')}{weights}"
-    rows = [(f"{result.label}, by {result.by}" if result.rule else result.label, f"{result.shown}, {on}")]
+    told = [(f"{result.label}, by {result.by}" if result.rule else result.label, f"{result.shown}, {on}")]
     if baseline is not None:
-        rows.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))
-    rows += (
-        [("published", "; ".join(published_source(number) for number in found.published))] if found.published else []
-    )
-    width = max(len(label) for label, _ in rows)
-    told = [f"{label:<{width}}  {value}" for label, value in rows]
-    return told + ([f"  void: {result.void}"] if result.value is None and result.void else [])
+        told.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))
+    if found.published:
+        told.append(("published", "; ".join(published_source(number) for number in found.published)))
+    return told
+
+
+def lines(plan: Plan, evaluation: Evaluation) -> list[str]:
+    """The same, three lines at most, for a terminal; and why there is no value, where there is none."""
+    told = rows(plan, evaluation)
+    width = max((len(label) for label, _ in told), default=0)
+    found = chief(plan, evaluation)
+    void = found.result.void if found is not None and found.result.value is None else ""
+    return [*(f"{label:<{width}}  {value}" for label, value in told), *([f"  void: {void}"] if void else [])]
 
 
 def _is_own(result: Result) -> bool:

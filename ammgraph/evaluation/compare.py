@@ -156,22 +156,25 @@ def as_json(groups: Sequence[Group]) -> dict[str, Any]:
     }
 
 
-def lines(groups: Sequence[Group]) -> list[str]:
-    """A table for a terminal: a row for each measure, a column for each group, mean +- standard deviation."""
+def table(groups: Sequence[Group]) -> list[list[str]]:
+    """A head, and a row for each measure, a column for each group, mean +- standard deviation; then *Health*."""
     columns = [{measure_of(row.result): row for row in rows(group)} for group in groups]
     names = list(dict.fromkeys(place for column in columns for place in column))
-    heads = [f"[{place}]" for place in range(1, len(groups) + 1)]
-    table = [["", "", *heads]]
+    found = [["", "", *(f"[{place}]" for place in range(1, len(groups) + 1))]]
     for name in names:
-        cells = [_cell(column[name]) if name in column else "-" for column in columns]
-        table.append([*name, *cells])
-    table += _health_rows(groups)
-    widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
+        found.append([*name, *(_cell(column[name]) if name in column else "-" for column in columns)])
+    return found + _health_rows(groups)
+
+
+def lines(groups: Sequence[Group]) -> list[str]:
+    """The same for a terminal, with what the columns are, and what each run reached."""
+    shown = table(groups)
+    widths = [max(len(line[place]) for line in shown) for place in range(len(shown[0]))]
     legend = [line for place in range(len(groups)) for line in _legend(groups, place)]
-    body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown]
     spread = any(len(group.runs) > 1 for group in groups)
     note = [*_each(groups), "", "mean +- standard deviation of the sample (n - 1)"] if spread else []
-    void = dict.fromkeys(row.result.void for column in columns for row in column.values() if row.result.void)
+    void = dict.fromkeys(row.result.void for group in groups for row in rows(group) if row.result.void)
     return [*legend, "", *body, *note, *(f"void: {why}" for why in void)]
 
 

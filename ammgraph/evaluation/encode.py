@@ -1,5 +1,6 @@
 """`ammgraph encode`: what a run's model says about a user's own examples, as an `.npz` of arrays or a `.csv`."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,15 +50,27 @@ class Encoding:
     by: dict[str, str]
     example: Literal["image", "vector"] = "image"
 
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write it as `encode_run` does, to a `.csv` or an `.npz`.
 
-def encode_run(folder: Path, images: Path, output: Path, device: torch.device, force: bool = False) -> Encoding:
-    """Encode images by a run's newest checkpoint and write what was found; needs no labels and not the run's data set.
+        Raises:
+            RunError: the file cannot be written, or is not to be replaced.
+        """
+        _check_output(Path(path), force)
+        write_encoding(self, Path(path))
+        return Path(path)
+
+
+def encode_run(
+    folder: Path, images: Path | Tensor, output: Path | None, device: torch.device, force: bool = False
+) -> Encoding:
+    """Encode images by a run's newest checkpoint; needs no labels and not the run's data set.
 
     Args:
         folder: the run directory.
         images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`. For a model of
-            vectors a table, or an `.npz`; see `read_vectors`.
-        output: an `.npz` or a `.csv`.
+            vectors a table, or an `.npz`; see `read_vectors`. Or the examples as they are stored, see `Split`.
+        output: where it is written, an `.npz` or a `.csv`; nothing is unless given.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
 
@@ -65,20 +78,23 @@ def encode_run(folder: Path, images: Path, output: Path, device: torch.device, f
         RunError: as `load_model`; the images are not the model's; it infers nothing from an image; the file cannot be
             written, or is not to be replaced.
     """
-    if output.suffix.lower() not in (".csv", ".npz"):
-        raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
-    refuse_input(output, images)
-    check_output(output, _is_encoding, force)
+    if output is not None:
+        if isinstance(images, Path):
+            refuse_input(output, images)
+        _check_output(output, force)
     loaded = load_model(folder, device)
-    if (scaling := loaded.settings.scaling) is not None:
-        vectors, names = read_vectors(images, scaling.columns)
-        encoding = encode(loaded.model, loaded.plan, scaling.apply(vectors), names)
+    scaling = loaded.settings.scaling
+    if isinstance(images, Tensor):
+        examples, names = images, tuple(map(str, range(len(images))))
+    elif scaling is not None:
+        examples, names = read_vectors(images, scaling.columns)
     else:
-        pixels, names = read_images(images)
-        _check_shape(loaded.plan, pixels, of_arrays=images.suffix == ".npz")
-        encoding = encode(loaded.model, loaded.plan, pixels, names)
-    encoding = with_classes(encoding, loaded)
-    write_encoding(encoding, output)
+        examples, names = read_images(images)
+    check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix == ".npz")
+    examples = examples if scaling is None else scaling.apply(examples)
+    encoding = with_classes(encode(loaded.model, loaded.plan, examples, names), loaded)
+    if output is not None:
+        write_encoding(encoding, output)
     return encoding
 
 
@@ -92,7 +108,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
         pixels: images (N, C, H, W), uint8 or floats in [0, 1]; or vectors (N, D, 1, 1), scaled as in training.
         names: a name for each.
     """
-    _check_shape(plan, pixels)
+    check_shape(plan, pixels)
     device, example = next(model.parameters()).device, record_kind(plan)
     readouts = [
         readout for readout in plan.readouts if from_image_alone(plan.draw(readout.draw), *read_by(plan, readout))
@@ -177,6 +193,12 @@ def write_encoding(encoding: Encoding, output: Path) -> None:
         write_output(output, csv_text(encoding.example, names, encoding.values, {}).encode("utf-8"))
 
 
+def _check_output(output: Path, force: bool) -> None:
+    if output.suffix.lower() not in (".csv", ".npz"):
+        raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
+    check_output(output, _is_encoding, force)
+
+
 def _is_encoding(path: Path) -> bool:
     """Whether `encode` has written a file: a table by its columns, of any model."""
     if path.suffix.lower() == ".npz":
@@ -187,7 +209,7 @@ def _is_encoding(path: Path) -> bool:
     return first in ("image", "vector") and bool(end and others) and all(known)
 
 
-def _check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
+def check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
     """The examples have the shape of every variable that they are bound to; `of_arrays`, not of files."""
     found = tuple(pixels.shape[1:])
     for draw in plan.draws:

@@ -21,7 +21,7 @@ from ammgraph.nn.model import Model, build
 from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, files
-from ammgraph.runs.run import Place, RunOptions, moved_data, read_options
+from ammgraph.runs.run import Place, RunOptions, moved_data, needs_given, read_options
 from ammgraph.runs.states import mismatch
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
@@ -117,10 +117,11 @@ def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> Load
     """
     loaded = load_model(folder, place.device)
     if dataset is None:
+        needs_given(folder, loaded.settings, place)
         began = loaded.settings.data_dir
         data = moved_data(loaded.plan.data, loaded.settings, place.data_dir)
         directory = place.data_dir or (Path(began) if began else None)
-        dataset = load_data(data, directory, place.download, loaded.settings.scaling)
+        dataset = load_data(data, directory, place.download, loaded.settings.scaling, place.given)
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

@@ -17,6 +17,8 @@ from ammgraph.diagnostics import RunError, counted
 from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
 from ammgraph.spec.measures import words
+from ammgraph.spec.notebook import html_block, html_table
+from ammgraph.terminal import one_line
 
 FORMAT = 1
 
@@ -136,6 +138,14 @@ class Evaluation:
     results: tuple[Result, ...]
     classes: tuple[str, ...] = ()
     data_sha256: Mapping[str, str] | None = None  # of every split; None where it was not recorded
+
+    def __str__(self) -> str:
+        return "\n".join(map(one_line, lines(self)))
+
+    def _repr_html_(self) -> str:
+        rows = [(result.label, _rule(result), result.shown) for result in self.of(self.split)]
+        head = (f"{SPLITS[self.split]} {self.results[0].example}s" if self.results else "", "by", f"step {self.step:,}")
+        return html_block(self.title, [html_table(head, rows)])
 
     def of(self, split: str) -> tuple[Result, ...]:
         """The results on one split."""

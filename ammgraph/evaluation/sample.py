@@ -5,6 +5,7 @@ Images as a grid in a `.png`, vectors as a table in a `.csv`, both as arrays in 
 
 import io
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,21 @@ class Samples:
         """What was drawn."""
         return "vector" if self.images.ndim == 2 else "image"
 
+    def save(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
+        """Write what was drawn; see `sample_run`. The path: `samples.png` or `samples.csv` unless given.
+
+        Raises:
+            RunError: the file cannot be written, or is not to be replaced.
+        """
+        output = Path(path) if path is not None else Path("samples.csv" if self.example == "vector" else "samples.png")
+        _check_output(output, self.example, force)
+        write_samples(self, output)
+        return output
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows of images that are grey or RGB."""
+        return _png(self) if self.example == "image" and self.images.shape[1] in (1, 3) else None
+
 
 def sample_run(
     folder: Path,
@@ -77,12 +93,12 @@ def sample_run(
     seed: int = 0,
     force: bool = False,
 ) -> Samples:
-    """Sample a run's newest checkpoint and write what was drawn; the run itself is not changed, and needs no data set.
+    """Sample a run's newest checkpoint; the run itself is not changed, and needs no data set.
 
     Args:
         folder: the run directory.
-        output: of images a `.png`, a grid of them; of vectors a `.csv`; of both an `.npz` with them and their latents.
-            `samples.png` or `samples.csv` unless given.
+        output: where it is written, of images a `.png`, a grid of them; of vectors a `.csv`; of both an `.npz` with
+            them and their latents. Nothing is written unless given.
         device: where the model runs.
         component: the one component to sample. Without it all, a row each; a model without components gives one block.
         count: images of each component (10 unless given); with `interpolate` paths (one of each component, else 10).
@@ -95,26 +111,15 @@ def sample_run(
             replaced.
     """
     if output is not None:
-        if output.suffix.lower() not in (".png", ".npz", ".csv"):
-            raise RunError(
-                f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays), or .csv for vectors"
-            )
-        check_output(output, _is_sample, force)
+        _check_output(output, None, force)
     loaded = load_model(folder, device)
+    if output is not None:
+        _check_output(output, record_kind(loaded.plan), force)
     scaling = loaded.settings.scaling
-    output = output or default_output(record_kind(loaded.plan))
-    if output.suffix.lower() == (".csv" if scaling is None else ".png"):
-        held = "a table holds vectors; expected .png" if scaling is None else "a grid holds images; expected .csv"
-        raise RunError(f"`{output}`: {held} or .npz")
-    check_output(output, _is_sample, force)
     samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, scaling=scaling)
-    write_samples(samples, output)
+    if output is not None:
+        write_samples(samples, output)
     return samples
-
-
-def default_output(example: str) -> Path:
-    """Where samples go unless it is said."""
-    return Path("samples.csv" if example == "vector" else "samples.png")
 
 
 @torch.no_grad()
@@ -136,7 +141,7 @@ def draw_samples(
     for name, value, least in (("count", count, 1), ("interpolate", interpolate, 2)):
         if value is not None and value < least:
             raise RunError(f"`{name}` is {value}, expected at least {least}")
-    name, draw = _source(plan, variable)
+    name, draw = generating(plan, variable)
     category = prior_category(plan, draw, name)
     rows = _rows(plan, category, component)
     each = count or (PER_COMPONENT if interpolate is None or len(rows) == 1 else 1)
@@ -184,6 +189,17 @@ def write_samples(samples: Samples, output: Path) -> None:
         write_output(output, _png(samples))
 
 
+def _check_output(output: Path, example: Literal["image", "vector"] | None, force: bool) -> None:
+    """The file is one that holds such examples, as far as these are known, and may be written."""
+    suffix = output.suffix.lower()
+    if suffix not in (".png", ".npz", ".csv"):
+        raise RunError(f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays), or .csv for vectors")
+    if example is not None and suffix == (".csv" if example == "image" else ".png"):
+        held = "a table holds vectors; expected .png" if example == "image" else "a grid holds images; expected .csv"
+        raise RunError(f"`{output}`: {held} or .npz")
+    check_output(output, _is_sample, force)
+
+
 def _is_sample(path: Path) -> bool:
     """Whether `sample` has written a file."""
     if path.suffix.lower() == ".npz":
@@ -225,7 +241,7 @@ def numbered(sheet: Array, numbers: Sequence[int]) -> Array:
     return np.concatenate([beside, sheet], axis=2)
 
 
-def _source(plan: Plan, wanted: str | None) -> tuple[str, DrawPlan]:
+def generating(plan: Plan, wanted: str | None) -> tuple[str, DrawPlan]:
     """The variable of images or vectors to sample, and the distribution that draws it from priors alone."""
     draws = {v.name: generating_draw(plan, v.name) for v in plan.variables if v.observed}
     there = {name: draw for name, draw in draws.items() if draw is not None}

@@ -43,7 +43,8 @@ def generate(
         count: number of samples.
         seed: of the noise.
     """
-    device = next(model.parameters()).device
+    like = next(model.parameters())
+    device, dtype = like.device, like.dtype
     generator = torch.Generator(device).manual_seed(seed)
     factors = ancestry(draw, variable)
     names = frozenset(name for factor in factors for name in factor.variables)
@@ -51,11 +52,11 @@ def generate(
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)
         given = {
-            name: one_hot(labels[start : start + size].to(device), plan.variable(name).shape[0], torch.float32)
+            name: one_hot(labels[start : start + size].to(device), plan.variable(name).shape[0], dtype)
             for name, labels in fixed.items()
         }
         sites = sampling_sites(plan, factors, size)
-        noise = {site.name: draw_noise(site, generator, device, torch.float32) for site in sites}
+        noise = {site.name: draw_noise(site, generator, device, dtype) for site in sites}
         parts.append(sample_draw(model, draw, {}, noise, Mode.EVAL, given=given, batch=size, only=names).samples)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ammgraph import __version__
 from ammgraph.data.vectors import Scaling
+from ammgraph.diagnostics import RunError
 from ammgraph.export import helpers
 from ammgraph.export.calls import Call, Function, moved_calls, names_of, score_calls, scoring_calls
 from ammgraph.export.code import class_names, docstring, listed, number, text
@@ -38,6 +39,7 @@ def model_source(plan: Plan, model: Model, title: str, origin: str, scaling: Sca
         origin: where the weights come from, in words.
         scaling: of the data's vectors.
     """
+    _refuse_own(plan)
     names = _function_names(plan)
     networks = network_attributes(plan)
     classes = class_names(networks)
@@ -53,6 +55,23 @@ def model_source(plan: Plan, model: Model, title: str, origin: str, scaling: Sca
     used = _helpers("\n".join([*body, *end]))
     head = _head(plan, title, origin)
     return "\n".join([*head, *_imports("\n".join([*used, *body, *end])), *used, *body, "", "", *end]) + "\n"
+
+
+def _refuse_own(plan: Plan) -> None:
+    """What a program has added is code that an export does not have.
+
+    Raises:
+        RunError: a row is such a module, or has such an activation.
+    """
+    for network in plan.networks:
+        for row in network.rows:
+            activation = row.activation if row.activation and row.activation.kind.torch.startswith("own.") else None
+            if row.own is not None or activation is not None:
+                given = f"the module `{row.op}`" if row.own is not None else f"the activation `{activation}`"
+                raise RunError(
+                    f"export writes what ammgraph has itself, and row `{row.name}` of `{network.name}` is {given}, "
+                    "given in Python; use `ammgraph.Run(...).model()` where that is registered"
+                )
 
 
 def _function_names(plan: Plan) -> dict[Function, str]:

@@ -21,6 +21,9 @@ FUNCTIONS: dict[str, Function] = {
     "softplus": Function("F.softplus", "sp({})", r"\zeta({})"),
     "relu": Function("F.relu", "relu({})", r"\max(0, {})"),
     "sigmoid": Function("torch.sigmoid", "s({})", r"\sigma({})"),
+    "tanh": Function("torch.tanh", "tanh({})", r"\tanh({})"),
+    "exp": Function("torch.exp", "exp({})", r"\exp({})"),
+    "log": Function("torch.log", "log({})", r"\log({})"),
 }
 
 

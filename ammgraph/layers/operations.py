@@ -9,7 +9,7 @@ channels, and `dim=2`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Shape: TypeAlias = tuple[int, int, int]  # channels, height, width; a vector of n is (n, 1, 1)
 Sides: TypeAlias = int | tuple[int, int]  # of a square, or down and to the right
@@ -71,6 +71,36 @@ class Linear:
         return math.prod(self.shape(inside, outside[0], high if high == wide else (high, wide))) // outside[0]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a module makes of an example of one shape, as it was seen to do.
+
+    Args:
+        shape: of its output.
+        parameters: numbers that learn.
+        multiply_adds: of one example.
+        held: numbers that its backward pass needs beside its input and output, of one example.
+    """
+
+    shape: Shape
+    parameters: int
+    multiply_adds: int
+    held: int
+
+
+@dataclass(frozen=True)
+class Own:
+    """A `torch.nn.Module` that a program adds.
+
+    Args:
+        build: the shape of an input -> the module, with weights of its own.
+        look: the same -> what it does; ValueError, with why, where it cannot stand there.
+    """
+
+    build: Callable[[Shape], Any]
+    look: Callable[[Shape], Seen]
+
+
 def _same_size(size: int, kernel: Kernel) -> int:
     return size
 
@@ -90,8 +120,9 @@ class Operation:
         adds_padding: it adds rows of zeros to the input, and does not take rows of the output away.
         runs: how many times the channels of its output its input has; any multiple unless given.
         multiply_adds: input, output -> of one example, where it has no weights.
-        held: output, heads -> numbers that its backward pass needs beside its input and output.
+        held: input, output, heads -> numbers that its backward pass needs beside its input and output.
         shaped: its output may be given a `shape`, each number of which has weights of its own.
+        own: the module that it is, in place of a function.
     """
 
     torch: str
@@ -103,8 +134,9 @@ class Operation:
     adds_padding: bool = True
     runs: int | None = None
     multiply_adds: Callable[[Shape, Shape], int] = lambda inside, outside: 0
-    held: Callable[[Shape, int], int] = lambda outside, heads: 0
+    held: Callable[[Shape, Shape, int], int] = lambda inside, outside, heads: 0
     shaped: bool = False
+    own: Own | None = None
 
 
 def conv_size(size: int, kernel: Kernel) -> int:
@@ -178,7 +210,7 @@ OPERATIONS: dict[str, Operation] = {
         columns=("heads",),
         runs=3,
         multiply_adds=lambda inside, outside: 2 * outside[0] * (outside[1] * outside[2]) ** 2,
-        held=lambda outside, heads: 2 * heads * (outside[1] * outside[2]) ** 2,
+        held=lambda inside, outside, heads: 2 * heads * (outside[1] * outside[2]) ** 2,
     ),
     "lse": Operation("lse", "log(sum(exp(x))) over each of `channels` groups of consecutive channels"),
     "max": Operation("torch.amax", "the largest of each of `channels` groups of consecutive channels"),

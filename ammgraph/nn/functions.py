@@ -6,6 +6,7 @@ x is B x C x H x W; a vector of n is B x n x 1 x 1.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from torch.nn import functional as F
 
 from ammgraph.layers.operations import Sides
 
-_ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init}
+OWN = SimpleNamespace()  # what a program adds
+_ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init, "own": OWN}
 
 
 @cache

@@ -16,6 +16,7 @@ from ammgraph.layers.initializers import INITIALIZERS
 from ammgraph.layers.norms import EPSILON
 from ammgraph.layers.operations import POOLS, UPSAMPLES
 from ammgraph.nn.functions import chosen, function, groups
+from ammgraph.nn.own import built, passed
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Input, Named, Times, Zeros, factors_of
@@ -48,6 +49,7 @@ class Row(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(shape)))
         for name, shape in plan.kept.items():
             self.register_buffer(name, torch.empty(shape))
+        self.module = None if plan.own is None else built(plan.own, plan.in_shape, 0)
         self._norm, self._own = plan.normed, [*plan.learned, *plan.kept]
         self._axis = 0 if plan.linear is None else plan.linear.axis
 
@@ -115,6 +117,8 @@ class Network(nn.Module):
                 begin = INITIALIZERS[name]
                 function(begin.torch)(row.weight, **begin.arguments(number, plan.fan_in), generator=generator)
                 row.begin(generator)
+            if plan.own is not None:
+                row.module = built(plan.own, plan.in_shape, int(torch.randint(2**62, (), generator=generator)))
             if row.bias is not None:
                 nn.init.constant_(row.bias, plan.biases)
 
@@ -181,7 +185,9 @@ class Network(nn.Module):
                 x = x * _scaled(noise[f"{site}.mask"], plan.dropout, x.dtype)
         if plan.choose:
             x = chosen(x, values[plan.choose])
-        if plan.operation is not None and plan.linear is None:
+        if row.module is not None:
+            x = passed(row.module, x, mode is not Mode.EVAL, moving=mode is not Mode.FROZEN)
+        elif plan.operation is not None and plan.linear is None:
             of = function(plan.operation.torch)
             x = of(x, **plan.columns) if plan.columns else of(groups(x, plan.inner_shape[0]), dim=2)
         elif plan.operation is not None:

@@ -171,5 +171,5 @@ def _kept(row: RowPlan) -> int:
     combines = not row.input.single
     steps = (row.op is not None or bool(row.choose)) + row.normalised + (row.activation is not None)
     copies = combines + bool(row.noise) + 2 * bool(row.dropout)
-    inside = 0 if row.operation is None else row.operation.held(row.inner_shape, row.heads)
+    inside = 0 if row.operation is None else row.operation.held(row.in_shape, row.inner_shape, row.heads)
     return before * copies + inside + inner * steps + (after if row.resized else 0)

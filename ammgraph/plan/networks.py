@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ammgraph.layers.operations import OPERATIONS, Linear, Operation, Shape, Sides, kernels, pair
+from ammgraph.layers.operations import OPERATIONS, Linear, Operation, Own, Shape, Sides, kernels, pair
 from ammgraph.layers.weights import WEIGHT_NORMS, Sizes, WeightNorm
 from ammgraph.spec.columns import Activation, Norm, Pool, Upsample
 from ammgraph.spec.notation import Input
@@ -111,6 +111,11 @@ class RowPlan:
     def linear(self) -> Linear | None:
         """The weights of its own, if its operation has such."""
         return None if self.operation is None else self.operation.weights
+
+    @property
+    def own(self) -> Own | None:
+        """The module that it is, if a program has added it."""
+        return None if self.operation is None else self.operation.own
 
     @property
     def columns(self) -> dict[str, Sides]:

@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 
 from ammgraph import __version__
+from ammgraph.data.given import Given
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import ANY_TRIAL, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
@@ -56,6 +57,7 @@ class RunOptions:
     data_sha256: dict[str, str] | None = None  # of every split; None where it was not recorded
     scaling: Scaling | None = None  # of vectors
     starts: dict[str, Start] | None = None  # of networks that begin with what an earlier run has learned
+    data_given: str | None = None  # in Python: the arrays with their shapes and types
     data_path: str | None = None  # a relative `data.path` as the spec has it: what `--data-dir` finds after a move
 
 
@@ -233,6 +235,21 @@ def moved_data(data: Data, settings: RunOptions, directory: Path | None) -> Data
     return data.model_copy(update={"path": relative}) if there else data
 
 
+def needs_given(folder: Path, settings: RunOptions, place: "Place") -> None:
+    """A run does not keep data that were given in Python.
+
+    Raises:
+        RunError: they are not given again.
+    """
+    if settings.data_given is None or place.given is not None:
+        return
+    found = f", SHA-256 {settings.data_sha256['train'][:12]}" if settings.data_sha256 else ""
+    raise RunError(
+        f"the data of {folder} were given in Python, and a run does not keep them: {settings.data_given}{found}; give "
+        f"them again, as by `ammgraph.Run({str(folder)!r}).evaluate(data=(x, y))`"
+    )
+
+
 def keep_up(folder: Path, device: torch.device, processes: int) -> list[str]:
     """Write to `environment.json` what is another in this session than before.
 
@@ -306,11 +323,13 @@ class Place:
         device: where the model goes; the data stay where they are.
         data_dir: the folder of the data's files, where it is not the one that the run was trained with.
         download: whether absent files of data sets with a name may be fetched.
+        given: the data themselves, where they are given in Python.
     """
 
     device: torch.device
     data_dir: Path | None = None
     download: bool = True
+    given: Given | None = None
 
 
 def choose_device(name: str) -> torch.device:

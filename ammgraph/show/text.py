@@ -114,7 +114,9 @@ def layer_text(row: RowPlan) -> str:
     parts = [f"noise {number_text(row.noise)}"] if row.noise else []
     parts += [f"dropout {number_text(row.dropout)}"] if row.dropout else []
     parts += [f"chosen by {row.choose}"] if row.choose else []
-    if row.op is not None and row.linear is None and row.columns:
+    if row.own is not None:
+        parts.append(f"{row.op}, a module given in Python")
+    elif row.op is not None and row.linear is None and row.columns:
         parts += [row.op, str(row.inner_shape[0]), *(f"{name} {value}" for name, value in row.columns.items())]
     elif row.op is not None and row.linear is None:
         parts.append(f"{row.op} of {counted(row.inner_shape[0], 'group')}")

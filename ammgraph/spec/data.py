@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
-from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, meanings
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, OWN_DATA, meanings
 from ammgraph.spec.values import ARITHMETIC_SCHEMA, Model, Seed, Whole, describe, integer_of, problem
 
 
@@ -38,7 +38,7 @@ class Labeled(Model):
 if TYPE_CHECKING:
     DataSetName = str
 else:  # what the table of data sets holds
-    DataSetName = Literal[(*DATA_SETS, *OWN_DATA)]
+    DataSetName = Literal[(*DATA_SETS, *OWN_DATA, GIVEN)]
 
 _LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
 
@@ -98,7 +98,8 @@ class Data(Model):
         if self.dataset in OWN_DATA and self.path is None:
             message = f"{{place}} has no `path`, which `dataset: {self.dataset}` needs"
             raise problem("missing-key", message, stands_at="key")
-        hints = {"path": "a run's `--data-dir` says where it lies"} if self.dataset not in OWN_DATA else {}
+        where = "it is given in Python" if self.dataset == GIVEN else "a run's `--data-dir` says where it lies"
+        hints = {"path": where} if self.dataset not in OWN_DATA else {}
         if self.dataset != "csv":
             hints |= dict.fromkeys(("columns", "label"), "columns have names in a table, `dataset: csv`")
         for key, hint in hints.items():

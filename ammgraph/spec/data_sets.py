@@ -99,8 +99,10 @@ OWN_DATA = {
     "folder": "images in one sub-folder per class",
     "csv": "a table: vectors",
 }
+# Data that a program hands over, without a path.
+GIVEN = "arrays"
 _KINDS: dict[str, tuple[ExampleKind, ...]] = {
-    **dict.fromkeys(("npz", "npy"), ("image", "vector")),
+    **dict.fromkeys(("npz", "npy", GIVEN), ("image", "vector")),
     "folder": ("image",),
     "csv": ("vector",),
 }
@@ -119,4 +121,5 @@ def may_hold(name: str, kind: ExampleKind) -> bool:
 def meanings() -> str:
     """Every name with what it stands for, as the reference has them."""
     named = {name: known.meaning for name, known in DATA_SETS.items()}
-    return ", ".join(f"`{name}` ({meaning})" for name, meaning in (named | OWN_DATA).items())
+    named |= OWN_DATA | {GIVEN: "images or vectors given in Python, by `fit(spec, data=(x, y))`"}
+    return ", ".join(f"`{name}` ({meaning})" for name, meaning in named.items())

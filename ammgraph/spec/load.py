@@ -3,12 +3,15 @@
 The stages: YAML, merging, names and factors, constants, schema.
 """
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
 from ammgraph.diagnostics import stop_if
+from ammgraph.folders import SPEC
 from ammgraph.spec.merge import merge, read_chain
 from ammgraph.spec.names import canonical_factors, check_names, constant_values, table_at
 from ammgraph.spec.schema import Spec
@@ -17,23 +20,41 @@ from ammgraph.spec.source import Entry, Scalar, Table, plain, source_map
 from ammgraph.spec.translate import diagnostics_of
 
 
-def load_spec(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Spec:
+def load_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str] = (), *, allow_outside: bool = False
+) -> Spec:
     """The spec in a file, with what it extends merged in and overrides (`a.b=VALUE`) written last.
 
     Args:
-        path: the file, or the bare name of a spec that ships.
+        source: the file, or the bare name of a spec that ships; or a spec itself, as a text of more than one line or
+            as a mapping of what a file would hold. What such a one extends lies in the current folder.
         overrides: as after `--set`.
         allow_outside: whether `extends` may lead out of the file's folder, which a stranger's spec should not.
 
     Raises:
         SpecError: the spec is wrong; it holds all problems of the first stage that found any.
+        TypeError: a mapping holds what no file could.
     """
-    return _load(spec_path(os.fspath(path)), overrides, None, allow_outside)
+    if isinstance(source, Mapping):
+        return _load(SPEC, overrides, json.dumps(source, indent=1, ensure_ascii=False, default=_plain), False)
+    if isinstance(source, str) and "\n" in source:
+        return load_text(source, overrides=overrides)
+    return _load(spec_path(os.fspath(source)), overrides, None, allow_outside)
 
 
 def load_text(text: str, file: str = "spec.yaml", overrides: Sequence[str] = ()) -> Spec:
     """The spec in a text, as if it stood in `file`, against which `extends` is resolved."""
     return _load(file, overrides, text, allow_outside=False)
+
+
+def _plain(value: object) -> object:
+    """What a mapping may hold beside what JSON knows: mappings of other types, and numbers of numpy's."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    of_numpy = getattr(value, "tolist", None)
+    if of_numpy is not None:
+        return of_numpy()
+    raise TypeError(f"a spec holds mappings, lists, texts and numbers, not {type(value).__name__}: {value!r:.60}")
 
 
 def _load(file: str, overrides: Sequence[str], text: str | None, allow_outside: bool) -> Spec:

@@ -1,6 +1,6 @@
 """What a person wrote under `networks`, as `schema` is for the whole spec: layer tables and their rows."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, StrictBool, create_model
 
@@ -9,15 +9,12 @@ from ammgraph.layers.operations import OPERATIONS
 from ammgraph.layers.weights import WEIGHT_NORMS
 from ammgraph.spec.columns import ActivationText, AtLeastOne, AtLeastZero, NameText, NormText, PoolText, UpsampleText
 from ammgraph.spec.notation import Named
+from ammgraph.spec.one_of import OneOf
 from ammgraph.spec.training import Weights
 from ammgraph.spec.values import Count, Expression, Model, Number, Positive, Share, of_length
 
-if TYPE_CHECKING:
-    OperationName = str
-    MovingName = str
-else:  # what the table of operations holds
-    OperationName = Literal[tuple(OPERATIONS)]
-    MovingName = Literal[tuple(name for name, operation in OPERATIONS.items() if "width" in operation.columns)]
+OperationName = Annotated[str, OneOf(lambda: OPERATIONS)]
+MovingName = Annotated[str, OneOf(lambda: (name for name, does in OPERATIONS.items() if "width" in does.columns))]
 
 
 class RowInitializer(Model):

@@ -23,9 +23,11 @@ from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
 from ammgraph.spec.columns import Activation, Pool  # noqa: F401
 from ammgraph.spec.data import Data, Labeled  # noqa: F401
+from ammgraph.spec.data_sets import GIVEN
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
+from ammgraph.spec.one_of import OneOf
 from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take from here
     Empirical,
     Mixture,
@@ -141,14 +143,14 @@ class Regularizer(Model):
 
 _BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": GradientPenalty, "gamma": Regularizer}
 
+Objective = Annotated[str, OneOf(lambda: OBJECTIVES)]
+
 if TYPE_CHECKING:
-    Objective = str
 
     class _Penalized(Model):
         """A game's penalties."""
 
 else:  # what the tables of formulas hold
-    Objective = Literal[tuple(OBJECTIVES)]
     _Penalized = create_model(
         "_Penalized",
         __base__=Model,
@@ -350,6 +352,14 @@ class Spec(Shown, Model):
     def used_constants(self) -> frozenset[str]:
         """The constants that some number is written with."""
         return self._used_constants
+
+    def given(self) -> "Spec":
+        """The same with data that are given in Python in place of what it names."""
+        gone = {"path": None, "columns": None, "label": None}
+        found = self.model_copy(update={"data": self.data.model_copy(update={"dataset": GIVEN, **gone})})
+        kept = {key: value for key, value in self._written["data"].items() if key not in gone}
+        found._written = {**self._written, "data": {**kept, "dataset": GIVEN}}
+        return found
 
     @property
     def written(self) -> dict[str, Any]:

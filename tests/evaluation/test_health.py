@@ -236,7 +236,7 @@ FAULTY: dict[str, tuple[Path, tuple[str, ...]]] = {
 def test_a_fault_made_on_purpose_is_named_and_every_change_can_be_made(code: str, tmp_path: Path) -> None:
     spec, overrides = FAULTY[code]
     run = ammgraph.fit(load_spec(spec, overrides), run_dir=tmp_path / "run", device="cpu", log_every=5)
-    found = health_of_run(run.folder, ammgraph.evaluate(run, device="cpu"))
+    found = health_of_run(run.folder, run.evaluate(device="cpu"))
     assert code in found.codes, lines(found)
     faults = [fault for fault in found.faults if fault.code == code]
     for fault in found.faults:
@@ -285,7 +285,7 @@ def _recorded(entry: dict[str, Any]) -> Result:
 @pytest.mark.slow
 def test_nothing_is_wrong_with_the_quick_start(tmp_path: Path) -> None:
     run = ammgraph.fit(load_spec(SPECS / "amm_digits.yaml"), run_dir=tmp_path / "run", device="cpu")
-    found = health_of_run(run.folder, ammgraph.evaluate(run, device="cpu"))
+    found = health_of_run(run.folder, run.evaluate(device="cpu"))
     assert found.codes == (), lines(found)
     assert {finding.code for finding in found.findings} == set(FAULTS)
 

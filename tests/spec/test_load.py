@@ -4,9 +4,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import TINY
 from work import calls_at_most
 
 from ammgraph.diagnostics import SpecError
@@ -170,3 +173,33 @@ def test_places_cover_the_whole_tree():
     paths = [path for path in spec.source.values if path]
     assert len(paths) == 136
     assert all(spec.source.value(*path).file == str(BASE) for path in paths)
+
+
+def test_a_spec_is_read_from_a_path_a_text_or_a_mapping() -> None:
+    from_path = load_spec(TINY)
+    text = TINY.read_text(encoding="utf-8")
+    from_text = load_spec(text)
+    from_mapping = load_spec(yaml.safe_load(text.replace("1e-3", "0.001")))
+    assert from_path.written == from_text.written == from_mapping.written
+    assert from_text.source.value("training").file == "spec.yaml"
+    assert from_mapping.source.value("training").file == "spec.json"
+
+
+def test_a_mapping_may_extend_a_file_and_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TINY.parent)
+    spec = load_spec({"ammgraph": 1, "extends": "tiny.yaml", "training": {"steps": 2}}, ["constants.K=12"])
+    assert (spec.training.steps, spec.constants["K"]) == (2, 12)
+
+
+def test_texts_in_a_mapping_are_texts_and_numbers_of_numpy_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TINY.parent)
+    spec = load_spec({"ammgraph": 1, "extends": "tiny.yaml", "title": "1e-4", "data": {"seed": np.int64(3)}})
+    assert (spec.title, spec.data.seed) == ("1e-4", 3)
+
+
+def test_a_mistake_in_a_mapping_has_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TINY.parent)
+    with pytest.raises(SpecError, match=r"error\[unknown-value\](.|\n)*--> spec\.json:\d+:\d+"):
+        load_spec({"ammgraph": 1, "extends": "tiny.yaml", "training": {"optimizers": {"default": {"name": "adamm"}}}})
+    with pytest.raises(TypeError, match="a spec holds mappings, lists, texts and numbers, not set"):
+        load_spec({"ammgraph": {1}})

@@ -9,7 +9,7 @@ import pytest
 from tiny import CPU, LABELED, TINY, plan_of, trainer_of
 from torch.profiler import ProfilerActivity, profile
 
-from ammgraph.api import fit
+from ammgraph.api.fit import fit
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.cost import memory
 from ammgraph.plan.evaluation_cost import evaluation_memory

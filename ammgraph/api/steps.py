@@ -1,4 +1,4 @@
-"""What notebooks and the command line call: a spec comes in, a trained run and what an evaluation found go out.
+"""One run, step by step: it is opened at its first step or its newest checkpoint, trained, evaluated.
 
 Training meets evaluation here and nowhere else. Nothing is printed; `session` is what a terminal shows beside it.
 """
@@ -6,9 +6,8 @@ Training meets evaluation here and nowhere else. Nothing is printed; `session` i
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,21 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
 from ammgraph.evaluation.evaluate import askable
 from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
-from ammgraph.evaluation.loading import check_plan, load_model, load_run
-from ammgraph.evaluation.quality import QualityOptions
+from ammgraph.evaluation.loading import check_plan, load_run
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.starting import begin_from
 from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
-from ammgraph.nn.model import Model
 from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record, run
-from ammgraph.runs.run import Place, Precision, RunOptions
+from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
 from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
-from ammgraph.spec.source import printable
 from ammgraph.terminal import command
 from ammgraph.train.memory import check_evaluation_memory, check_memory, explained
 from ammgraph.train.ranks import ALONE, Ranks, shard
-from ammgraph.train.streams import counts_labels, initial_model
 from ammgraph.train.trainer import Report, Trainer, diverged, follow
 from ammgraph.train.trainer import fit as advance_to_the_end
 
@@ -56,37 +50,6 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run directory; what is in it is read when it is asked for."""
-
-    folder: Path
-
-    @property
-    def spec(self) -> Spec:
-        """The resolved spec that the run is trained with."""
-        run.read_options(self.folder)
-        return load_spec(self.folder / SPEC)
-
-    @property
-    def plan(self) -> Plan:
-        """What was decided about it."""
-        return compile_spec(self.spec)
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`: losses, gradient norms, use of components; evaluations as `evaluation`."""
-        return record.read(self.folder / METRICS)
-
-    def model(self, device: str = "auto") -> Model:
-        """The weights that the spec says are evaluated, of the newest checkpoint.
-
-        Raises:
-            RunError: there is no usable checkpoint.
-        """
-        return load_model(self.folder, run.choose_device(device)).model
-
-
 @dataclass(frozen=True, eq=False)
 class Training:
     """What a run trains with, at any step; its directory is locked."""
@@ -97,133 +60,10 @@ class Training:
     dataset: Dataset
 
 
-def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, download: bool = True) -> Model:
-    """The networks of a plan on the CPU, initialised as `fit` initialises them with that seed.
-
-    Args:
-        plan: a compiled spec.
-        seed: the run's seed.
-        data_dir: the folder of the data's files; read for an `empirical` prior alone, which counts labels.
-        download: whether absent files of data sets with a name may be fetched.
-
-    Raises:
-        RunError: the data are needed and not there.
-    """
-    dataset = load_data(plan.data, _folder(data_dir), download) if counts_labels(plan) else None
-    return initial_model(plan, seed, dataset)
-
-
-def fit(
-    spec: Spec | PathLike,
-    *,
-    run_dir: PathLike | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "float32",
-    data_dir: PathLike | None = None,
-    download: bool = True,
-    log_every: int = LOG_EVERY,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    report: Report | None = None,
-) -> Run:
-    """Train a spec from its first step to its last in a new run directory.
-
-    An interrupt saves after the step at hand, then raises `KeyboardInterrupt`; `resume` goes on.
-
-    Args:
-        spec: a spec, or the path of one.
-        run_dir: the new run directory; `runs/SPEC-N` unless given.
-        seed: of initialisation, data order and noise.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: of the arithmetic.
-        data_dir: the folder of files of data sets with a name, and of a relative `data.path`.
-        download: whether absent files of data sets with a name may be fetched.
-        log_every: steps between two lines of the metrics.
-        checkpoint_seconds: least time between two checkpoints.
-        report: called with every line of the metrics.
-
-    Raises:
-        RunError: the data are not there or not the model's, the folder holds a run, a value is not finite.
-        SpecError: the spec is wrong.
-    """
-    spec = spec if isinstance(spec, Spec) else load_spec(spec)
-    name = printable(Path(spec.source.value().file).stem)
-    data = str(Path(data_dir).absolute()) if data_dir is not None else None
-    settings = RunOptions(name, seed, precision, data, log_every, checkpoint_seconds, command="")
-    folder = _folder(run_dir)
-    if folder and not run.is_run(folder):
-        run.refuse_foreign(folder)
-    with new_training(spec, settings, folder, Place(training_device(device), download=download)) as training:
-        _train_uninterrupted(training, report)
-    return Run(training.folder)
-
-
-def resume(
-    run_dir: PathLike | Run,
-    overrides: Sequence[str] = (),
-    *,
-    device: str = "auto",
-    data_dir: PathLike | None = None,
-    download: bool = True,
-    report: Report | None = None,
-) -> Run:
-    """Go on with a run at its newest checkpoint, with the same bits as never having stopped.
-
-    Args:
-        run_dir: a run directory.
-        overrides: changes of its spec that leave the plan as it is, as `training.epochs=200`.
-        device: as for `fit`.
-        data_dir: where the data are now, if they have moved.
-        download: as for `fit`.
-        report: as for `fit`.
-
-    Raises:
-        RunError: no run directory, or one of another plan; and as `fit`.
-        SpecError: an override makes the spec wrong.
-    """
-    folder = _folder_of(run_dir)
-    settings = run.read_options(folder)
-    place = Place(training_device(device), _folder(data_dir), download)
-    with resumed_training(folder, settings, overrides, place) as training:
-        _train_uninterrupted(training, report)
-    return Run(folder)
-
-
-def evaluate(
-    run_dir: PathLike | Run,
-    *,
-    split: str | None = None,
-    device: str = "auto",
-    data_dir: PathLike | None = None,
-    download: bool = True,
-    quality: QualityOptions | None = None,
-) -> Evaluation:
-    """Score a run's newest checkpoint: every measure that its model has, each with its rule and protocol.
-
-    What was found is written to the run's `evaluation.json` too.
-
-    Args:
-        run_dir: a run directory, or what `fit` returned.
-        split: `train`, `validation` or `test`; test unless given or, where there is none, train.
-        device: as for `fit`.
-        data_dir: where the data are now, if they have moved.
-        download: as for `fit`.
-        quality: how the quality of samples is measured; left out unless given.
-
-    Raises:
-        RunError: no run directory, no usable checkpoint, no data, no such split.
-    """
-    place = Place(run.choose_device(device), _folder(data_dir), download)
-    return score.evaluate_run(_folder_of(run_dir), place, split, quality=quality)
-
-
 def evaluate_training(training: Training, device: str) -> Evaluation:
     """Score what a run has come to, on the data that it was trained with."""
     place = Place(run.choose_device(device))
     return score.evaluate_and_write(load_run(training.folder, place, training.dataset))
-
-
-# ------------------------------------------------------------------------------------------------ one run, step by step
 
 
 @contextmanager
@@ -243,12 +83,13 @@ def new_training(
     relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
     settings = replace(
         settings,
-        command=settings.command or _again(folder, settings),
         data_sha256=fingerprints(dataset),
         scaling=dataset.scaling,
         starts=starts or None,
+        data_given=None if place.given is None else place.given.shapes,
         data_path=spec.data.path if relative else None,
     )
+    settings = replace(settings, command=settings.command or _again(folder, settings))
     with run.locked(folder):
         written = self_contained(spec, settings.data_dir)
         run.create(folder, settings, written, plan_text(trainer.plan), trainer.device, ranks.size)
@@ -263,6 +104,7 @@ def resumed_training(
     folder: Path, settings: RunOptions, overrides: Sequence[str], place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
+    run.needs_given(folder, settings, place)
     spec = load_spec(folder / SPEC, overrides)
     spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, place.data_dir)})
     place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
@@ -279,7 +121,9 @@ def resumed_training(
 
 
 def _again(folder: Path, settings: RunOptions) -> str:
-    """The command that trains the same from its first step on."""
+    """The command, or call, that trains the same from its first step on."""
+    if settings.data_given:
+        return f"ammgraph.fit({str(folder / SPEC)!r}, data=..., seed={settings.seed})"
     words = ["train", folder / SPEC, "--seed", settings.seed, "--precision", settings.precision]
     words += ["--data-dir", settings.data_dir] if settings.data_dir else []
     words += ["--log-every", settings.log_every] if settings.log_every != LOG_EVERY else []
@@ -377,18 +221,6 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _train_uninterrupted(training: Training, report: Report | None) -> None:
-    """Signals reach the main thread alone; elsewhere nobody asks for a stop."""
-    in_main = threading.current_thread() is threading.main_thread()
-    with ExitStack() as stack:
-        stopped = stack.enter_context(stop_signals()) if in_main else []
-        finished = train(training, report, lambda: bool(stopped))
-    if not finished:
-        raise KeyboardInterrupt(
-            f"saved at step {training.trainer.step:,}; go on with ammgraph.resume({str(training.folder)!r})"
-        )
-
-
 def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tuple[Trainer, Dataset]:
     plan = compile_spec(spec)
     if ranks.size > 1 and place.device.type == "cuda":
@@ -396,7 +228,7 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
     part = shard(plan, ranks.size)
     check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = load_data(plan.data, place.data_dir, place.download)
+        dataset = load_data(plan.data, place.data_dir, place.download, given=place.given)
     check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
     if ranks.size > 1:
         ranks.check_same(
@@ -434,7 +266,3 @@ def training_device(name: str) -> torch.device:
 
 def _folder(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _folder_of(run_dir: PathLike | Run) -> Path:
-    return run_dir.folder if isinstance(run_dir, Run) else Path(run_dir)

@@ -1,0 +1,1 @@
+"""What notebooks, programs and the command line call: a spec comes in, a trained run and what it learned go out."""

@@ -1,0 +1,343 @@
+"""Runs: what was trained and what can be asked of it; the commands of these names do no more.
+
+Of several runs there is a table, `compare`.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ammgraph.api import watch
+from ammgraph.api.model import Model
+from ammgraph.api.steps import PathLike, resumed_training, training_device
+from ammgraph.api.watch import Callbacks, State
+from ammgraph.data.given import Given, read_examples, read_given
+from ammgraph.evaluation import chief, compare_tables, results, score
+from ammgraph.evaluation import compare as comparing
+from ammgraph.evaluation.encode import Encoding, encode_run
+from ammgraph.evaluation.loading import load_model
+from ammgraph.evaluation.quality import QualityOptions
+from ammgraph.evaluation.results import Evaluation
+from ammgraph.evaluation.sample import Samples, sample_run
+from ammgraph.export.export import export_run
+from ammgraph.folders import CHECKPOINTS, METRICS, SPEC
+from ammgraph.plan.plan import Plan
+from ammgraph.report.comparison import comparison_page
+from ammgraph.report.report import ReportOptions, report_run
+from ammgraph.report.views import ViewOptions
+from ammgraph.runs import checkpoint, record, run
+from ammgraph.runs.run import Place
+from ammgraph.show.notebook import compile_spec
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.notebook import html_block, html_table
+from ammgraph.spec.schema import Spec
+from ammgraph.terminal import one_line
+from ammgraph.train.trainer import Report
+
+
+@dataclass(frozen=True, init=False)
+class Run:
+    """A run directory; what is in it is read when it is asked for.
+
+    Where a model runs is said by `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Where the data are now, if they have
+    moved, by `data_dir`; whether absent files of data sets with a name may be fetched, by `download`. Data that were
+    given in Python are given again by `data`, as to `fit`; what `fit` returned remembers them.
+    """
+
+    folder: Path
+    _given: Given | None = field(compare=False)
+
+    def __init__(self, folder: PathLike, *, data: Any = None) -> None:
+        object.__setattr__(self, "folder", Path(folder))
+        object.__setattr__(self, "_given", _given(data))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        settings, plan = run.read_options(self.folder), self.plan
+        there = checkpoint.has_checkpoint(self.folder / CHECKPOINTS)
+        lines = record.read(self.folder / METRICS) if there else []
+        step = f"{max((line['step'] for line in lines), default=0):,}"
+        rows = [("seed", f"{settings.seed}"), ("precision", settings.precision), ("step", step)]
+        parts = [html_table(("run", str(self.folder)), rows)]
+        found = results.read(self.folder)
+        if found is not None:
+            parts.append(html_table(("evaluation", f"step {found.step:,}"), chief.rows(plan, found)))
+        return html_block(plan.title or settings.name, parts)
+
+    @property
+    def spec(self) -> Spec:
+        """The resolved spec that the run is trained with."""
+        run.read_options(self.folder)
+        return load_spec(self.folder / SPEC)
+
+    @property
+    def plan(self) -> Plan:
+        """What was decided about it."""
+        return compile_spec(self.spec)
+
+    def model(self, device: str = "auto") -> Model:
+        """The weights that the spec says are evaluated, of the newest checkpoint.
+
+        Raises:
+            RunError: there is no usable checkpoint.
+        """
+        loaded = load_model(self.folder, run.choose_device(device))
+        return Model(loaded.plan, loaded.model, loaded.settings.scaling)
+
+    def metrics(self) -> Any:
+        """A row for every line of `metrics.jsonl`: losses, gradient norms, use of components.
+
+        Evaluations in training are rows of their own, whose numbers stand under `evaluation/NAME`.
+
+        Returns:
+            A `pandas.DataFrame` where pandas is installed, else a list of dicts.
+        """
+        rows = [_flat(line) for line in record.read(self.folder / METRICS)]
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            return rows
+        return DataFrame(rows)
+
+    def resume(
+        self,
+        overrides: Sequence[str] = (),
+        *,
+        data: Any = None,
+        device: str = "auto",
+        data_dir: PathLike | None = None,
+        download: bool = True,
+        report: Report | None = None,
+        after_step: Callable[[State], object] | None = None,
+        after_evaluation: Callable[[State, dict[str, Any]], object] | None = None,
+        stop: Callable[[State], bool] | None = None,
+    ) -> "Run":
+        """Go on at the newest checkpoint, with the same bits as never having stopped.
+
+        Args:
+            overrides: changes of its spec that leave the plan as it is, as `training.epochs=200`.
+            data: those that were given in Python.
+            device: where it is trained.
+            data_dir: where the data are now, if they have moved.
+            download: whether absent files may be fetched.
+            report: as for `fit`, and so are those that follow.
+            after_step: called after every step.
+            after_evaluation: called after every evaluation in training.
+            stop: asked after every step.
+
+        Raises:
+            RunError: no run directory, or one of another plan; and as `fit`.
+            SpecError: an override makes the spec wrong.
+        """
+        settings = run.read_options(self.folder)
+        place = Place(training_device(device), _path(data_dir), download, _given(data) or self._given)
+        with resumed_training(self.folder, settings, overrides, place) as training:
+            watch.train(training, Callbacks(report, after_step, after_evaluation, stop))
+        return self
+
+    def evaluate(
+        self,
+        *,
+        split: str | None = None,
+        quality: QualityOptions | None = None,
+        data: Any = None,
+        device: str = "auto",
+        data_dir: PathLike | None = None,
+        download: bool = True,
+    ) -> Evaluation:
+        """Score the newest checkpoint: every measure that its model has, each with its rule and protocol.
+
+        What was found is written to the run's `evaluation.json` too.
+
+        Args:
+            split: `train`, `validation` or `test`; test unless given or, where there is none, train.
+            quality: how the quality of samples is measured; left out unless given.
+            data: those that were given in Python.
+            device: where the model runs.
+            data_dir: where the data are now, if they have moved.
+            download: whether absent files may be fetched.
+
+        Raises:
+            RunError: no run directory, no usable checkpoint, no data, no such split.
+        """
+        place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
+        return score.evaluate_run(self.folder, place, split, quality=quality)
+
+    def sample(
+        self,
+        component: int | None = None,
+        count: int | None = None,
+        *,
+        interpolate: int | None = None,
+        seed: int = 0,
+        output: PathLike | None = None,
+        force: bool = False,
+        device: str = "auto",
+    ) -> Samples:
+        """Images or vectors from the synthesis side p, a row for each component; needs no data.
+
+        Args:
+            component: only this one, from 0.
+            count: of each component, 10 unless given; with `interpolate` rows.
+            interpolate: a row of so many on a straight line between two draws of z.
+            seed: of the noise.
+            output: a `.png`, `.csv` or `.npz` to write them to; `Samples.save` does it later.
+            force: whether a file that is there is replaced whatever it is.
+            device: where the model runs.
+
+        Raises:
+            RunError: no usable checkpoint, nothing to sample, no such component, or the file cannot be written.
+        """
+        where = run.choose_device(device)
+        return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force)
+
+    def encode(
+        self, images: Any, *, output: PathLike | None = None, force: bool = False, device: str = "auto"
+    ) -> Encoding:
+        """What the model says about examples: probabilities of categories, means of real latents; see `Encoding`.
+
+        Args:
+            images: the path of an image, a folder of images, an `.npz`, or a `.csv` of vectors; or an array of images
+                or vectors, as `fit` takes it.
+            output: a `.csv` or `.npz` to write it to.
+            force: whether a file that is there is replaced whatever it is.
+            device: where the model runs.
+
+        Raises:
+            RunError: no usable checkpoint, the examples are not the model's, or the file cannot be written.
+        """
+        examples = Path(images) if isinstance(images, str | os.PathLike) else read_examples(images)
+        return encode_run(self.folder, examples, _path(output), run.choose_device(device), force)
+
+    def report(
+        self,
+        output: PathLike | None = None,
+        *,
+        split: str | None = None,
+        tsne: bool = True,
+        seed: int = 0,
+        force: bool = False,
+        data: Any = None,
+        device: str = "auto",
+        data_dir: PathLike | None = None,
+        download: bool = True,
+    ) -> Path:
+        """Write the run's HTML page, and the arrays of its figures beside it.
+
+        Args:
+            output: the page, `report.html` in the run directory unless given.
+            split: what is shown; test unless given or, where there is none, train.
+            tsne: whether the map is drawn, the slowest figure.
+            seed: of samples and choices of images.
+            force: whether files that are there are replaced whatever they are.
+            data: those that were given in Python.
+            device: where the model runs.
+            data_dir: where the data are now, if they have moved.
+            download: whether absent files may be fetched.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            RunError: as `evaluate`; the files cannot be written, or are not to be replaced.
+        """
+        place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
+        return report_run(
+            self.folder, place, options=report_options(split, tsne, seed), output=_path(output), force=force
+        )
+
+    def export(self, output: PathLike | None = None, *, onnx: bool = False) -> tuple[Path, ...]:
+        """Write the newest checkpoint as a program that needs PyTorch alone.
+
+        Args:
+            output: the folder of the export, `export` in the run directory unless given.
+            onnx: whether what can be asked is written as ONNX too.
+
+        Returns:
+            The files.
+
+        Raises:
+            RunError: no usable checkpoint, an export stands there, or the files cannot be written.
+        """
+        return export_run(self.folder, _path(output) or self.folder / "export", onnx=onnx)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other: those of one model on the same data are trials of it, with mean and deviation."""
+
+    groups: tuple[comparing.Group, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(one_line, comparing.lines(self.groups)))
+
+    def _repr_html_(self) -> str:
+        head, *rows = comparing.table(self.groups)
+        legend = [(f"[{place + 1}]", group.name) for place, group in enumerate(self.groups)]
+        return html_block("Comparison", [html_table(("", "model"), legend), html_table(head, rows)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as `ammgraph compare --format json` prints it."""
+        return comparing.as_json(self.groups)
+
+    def to_csv(self) -> str:
+        """A line for each number of each run."""
+        return compare_tables.as_csv(self.groups)
+
+    def to_latex(self) -> str:
+        """A table for booktabs."""
+        return compare_tables.as_latex(self.groups)
+
+    def to_html(self) -> str:
+        """A page."""
+        return comparison_page(self.groups)
+
+
+def compare(
+    runs: Sequence[Run | PathLike],
+    *,
+    split: str | None = None,
+    again: bool = False,
+    device: str = "auto",
+    data_dir: PathLike | None = None,
+    download: bool = True,
+) -> Comparison:
+    """Runs, or their directories, beside each other; one that was not evaluated is, which writes its evaluation.
+
+    Args:
+        runs: in the order in which they are shown.
+        split: what is compared; unless given what the first run on the same data scored last.
+        again: evaluate every run anew.
+        device: where models run.
+        data_dir: where the data are now, if they have moved.
+        download: whether absent files may be fetched.
+
+    Raises:
+        RunError: no runs, one twice, or one that cannot be evaluated.
+    """
+    folders = [found.folder if isinstance(found, Run) else Path(found) for found in runs]
+    place = Place(run.choose_device(device), _path(data_dir), download)
+    return Comparison(comparing.compare_runs(folders, place, split, again))
+
+
+def report_options(split: str | None, tsne: bool, seed: int) -> ReportOptions:
+    """What a report shows."""
+    views = ViewOptions(seed=seed) if tsne else ViewOptions(seed=seed, embedded=0)
+    return ReportOptions(split=split, views=views)
+
+
+def _flat(line: dict[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in line.items() if name != "evaluation"}
+    return found | {f"evaluation/{name}": value for name, value in line.get("evaluation", {}).items()}
+
+
+def _given(data: Any) -> Given | None:
+    return data if data is None or isinstance(data, Given) else read_given(data)
+
+
+def _path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)

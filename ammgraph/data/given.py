@@ -1,0 +1,83 @@
+"""Data given in Python: arrays, tensors and `torch.utils.data.Dataset`s come in, records go out, as of an `.npz`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from ammgraph.data.arrays import Array, records_of
+from ammgraph.data.records import Records
+from ammgraph.diagnostics import RunError
+
+SOURCE = Path("data given in Python")
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Data given in Python, and what they were: `x_train (1797, 8, 8) uint8, y_train (1797,) int64`."""
+
+    records: Records
+    shapes: str
+
+
+def read_given(data: Any) -> Given:
+    """What a person hands over.
+
+    Args:
+        data: `(x, y)`, or x alone; a `torch.utils.data.Dataset` of pairs or of examples, read whole; or a mapping of
+            the arrays of an `.npz`, `x_train`, `y_train`, `x_test`, `y_test`. x are vectors (N, D), or images
+            (N, H, W), (N, C, H, W) or (N, H, W, C), uint8 or floats in [0, 1]; y labels (N,), integers or texts.
+
+    Raises:
+        RunError: what is not so.
+    """
+    if isinstance(data, TorchDataset):
+        data = _stacked(data)
+    if not isinstance(data, Mapping):
+        data = dict(zip(("x_train", "y_train"), data if isinstance(data, tuple) else (data,), strict=False))
+    arrays = {key: _array(key, values) for key, values in data.items() if values is not None}
+    if "x_train" not in arrays:
+        raise RunError(f"{SOURCE}: no array `x_train`; found {', '.join(map(str, arrays)) or 'nothing'}")
+    if "layout" not in arrays and any(isinstance(values, Tensor) for values in data.values()):
+        arrays["layout"] = np.array("NCHW")  # as torch has images
+    shapes = ", ".join(f"{key} {array.shape} {array.dtype}" for key, array in arrays.items() if key != "layout")
+    return Given(records_of(SOURCE, arrays), shapes)
+
+
+def read_examples(x: Any) -> Tensor:
+    """Examples without labels, as they are stored: images (N, C, H, W), or vectors (N, D, 1, 1).
+
+    Raises:
+        RunError: as `read_given`.
+    """
+    return read_given((x,)).records.train.images
+
+
+def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:
+    """(x, y) of a data set's items, or (x,)."""
+    count = getattr(data, "__len__", None)
+    items: Iterable[Any] = data if count is None else (data[place] for place in range(count()))  # type: ignore[assignment]
+    pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
+    if not pairs:
+        raise RunError(f"{SOURCE}: the data set is empty")
+    columns = []
+    for column in list(zip(*pairs, strict=False))[:2]:
+        parts = [value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value)) for value in column]
+        if len({part.shape for part in parts}) > 1:
+            sizes = " and ".join(sorted({str(tuple(part.shape)) for part in parts})[:2])
+            raise RunError(f"{SOURCE}: items of the data set have different shapes, as {sizes}; transform them to one")
+        columns.append(torch.stack(parts))
+    return tuple(columns)
+
+
+def _array(key: str, values: Any) -> Array:
+    try:
+        found = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        return np.array(found.tolist()) if found.dtype == object else found
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{SOURCE}: `{key}` is no array: {' '.join(str(error).split())[:200]}") from error

@@ -1,0 +1,112 @@
+"""The scikit-learn estimator gives what a run of the same spec gives, and passes scikit-learn's own checks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone, is_classifier, is_clusterer
+from sklearn.datasets import load_digits, load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+from tiny import LABELED, TINY
+
+import ammgraph
+
+TABLE = Path(__file__).parent.parent / "tiny_table.yaml"
+X, Y = load_iris(return_X_y=True)
+DIGITS, DIGIT_LABELS = load_digits(return_X_y=True)
+
+# Those of scikit-learn's checks that the estimator does not pass, and why.
+NOT_PASSED = {"check_array_api_input": "it is left out by scikit-learn unless SCIPY_ARRAY_API is set"}
+
+
+@pytest.fixture(scope="module")
+def fitted() -> ammgraph.Estimator:
+    return ammgraph.Estimator(TABLE, random_state=0, device="cpu").fit(X)
+
+
+def test_it_is_the_run_of_its_seed(fitted: ammgraph.Estimator, tmp_path: Path) -> None:
+    seed = int(np.random.RandomState(0).randint(2**31 - 1))
+    run = ammgraph.fit(
+        ammgraph.load_spec(TABLE, ["constants.D=4"]), data=X, seed=seed, run_dir=tmp_path / "run", device="cpu"
+    )
+    found = run.model("cpu").double().infer(X)
+    np.testing.assert_allclose(fitted.predict_proba(X), found["y"].numpy(), atol=1e-10)
+    np.testing.assert_allclose(fitted.transform(X), found["z"].numpy(), atol=1e-10)
+    assert np.array_equal(fitted.predict(X), found["y"].numpy().argmax(1))
+    assert np.array_equal(fitted.labels_, fitted.predict(X))
+
+
+def test_its_score_is_the_share_under_the_best_one_to_one_assignment(fitted: ammgraph.Estimator) -> None:
+    chosen = fitted.predict(X)
+    best = max(
+        float((np.array(order)[chosen] == Y).mean())
+        for order in ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0])
+    )
+    assert fitted.score(X, Y) == pytest.approx(best)
+    assert fitted.score(X, np.array(["a", "b", "c"])[Y]) == pytest.approx(best)
+    assert best > 0.8  # as k-means, on three clusters of flowers
+
+
+def test_its_samples_look_like_the_data_and_know_their_components(fitted: ammgraph.Estimator) -> None:
+    drawn, components = fitted.sample(3000)
+    assert drawn.shape == (3000, 4)
+    assert set(components) == {0, 1, 2}
+    assert np.abs(drawn.mean(0) - X.mean(0)).max() < 0.5
+    again, _ = fitted.sample(3000)
+    assert np.array_equal(drawn, again)  # of one random state
+
+
+def test_it_is_a_clusterer_in_a_pipeline_and_can_be_cloned(fitted: ammgraph.Estimator) -> None:
+    assert is_clusterer(fitted)
+    assert not is_classifier(fitted)
+    copy = clone(fitted).set_params(overrides=["constants.K=2"])
+    pipeline = make_pipeline(StandardScaler(), copy)
+    assert pipeline.fit_predict(X).shape == (150,)
+    assert pipeline.predict_proba(X).shape == (150, 2)
+
+
+def test_with_a_supervised_category_it_is_a_classifier_of_flat_images() -> None:
+    names = np.array([f"digit {label}" for label in range(10)])
+    x, y = DIGITS / 16, names[DIGIT_LABELS]
+    y[::2] = y[0]
+    spec = ammgraph.load_spec(LABELED, ["training.steps=2"])
+    model = ammgraph.Estimator(spec, random_state=1, device="cpu")
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        model.fit(x)
+    assert is_classifier(model.fit(x, y))
+    assert list(model.classes_) == list(names)
+    assert model.predict_proba(x).shape == (1797, 10)
+    assert set(model.predict(x)) <= set(names)
+    assert model.score(x, y) == pytest.approx(float((model.predict(x) == y).mean()))
+    drawn, components = model.sample(5)
+    assert drawn.shape == (5, 1, 8, 8)
+    assert components.shape == (5,)
+
+
+def test_the_run_may_be_kept(tmp_path: Path) -> None:
+    model = ammgraph.Estimator(TINY, overrides=["training.steps=1"], run_dir=tmp_path / "run", random_state=0)
+    model.fit(DIGITS / 16)
+    run = ammgraph.Run(tmp_path / "run")
+    assert run.spec.data.dataset == "arrays"
+    images = torch.from_numpy(DIGITS.reshape(-1, 1, 8, 8) / 16).float()
+    found = run.model("cpu").double().infer(images)["z"].numpy()
+    np.testing.assert_allclose(found, model.transform(DIGITS / 16), atol=1e-6)
+
+
+def test_what_it_cannot_do_is_told() -> None:
+    with pytest.raises(ammgraph.RunError, match="it has no readout"):
+        ammgraph.Estimator("vae_mnist").fit(np.zeros((5, 784), np.uint8))
+    with pytest.raises(ammgraph.RunError, match="`x` has shape"):
+        ammgraph.Estimator(TINY).fit(np.zeros((50, 7, 7), np.uint8))
+
+
+@pytest.mark.slow
+def test_the_checks_of_scikit_learn_pass_but_for_those_with_a_reason() -> None:
+    model = ammgraph.Estimator(TABLE, random_state=0, device="cpu")
+    results = check_estimator(model, on_fail=None, on_skip=None)
+    others = {result["check_name"]: str(result["exception"]) for result in results if result["status"] != "passed"}
+    assert set(others) <= set(NOT_PASSED), others
+    assert len(results) > 40

@@ -1,0 +1,52 @@
+"""Callbacks of a training: when they are called, with what, and that they change no bit."""
+
+from pathlib import Path
+
+import torch
+from tiny import TINY, differences
+from tiny_runs import state_of
+
+import ammgraph
+
+
+def test_they_are_called_after_every_step_and_evaluation(tmp_path: Path) -> None:
+    told: list[tuple[object, ...]] = []
+    spec = ammgraph.load_spec(TINY, ["training.steps=3", "evaluation.every_epochs=0.05"])  # two of 40 steps
+    run = ammgraph.fit(
+        spec,
+        run_dir=tmp_path / "run",
+        after_step=lambda state: told.append(("step", state.step, round(state.epoch, 3))),
+        after_evaluation=lambda state, found: told.append(("evaluation", state.step, "y/nmi" in found)),
+    )
+    assert told == [
+        ("step", 1, 0.025),
+        ("evaluation", 2, True),
+        ("step", 2, 0.05),
+        ("evaluation", 3, True),
+        ("step", 3, 0.075),
+    ]
+    assert run.folder == tmp_path / "run"
+
+
+def test_a_training_is_stopped_saved_and_resumed_with_the_same_bits(tmp_path: Path) -> None:
+    stopped = ammgraph.fit(TINY, run_dir=tmp_path / "a", stop=lambda state: state.step == 5)
+    assert state_of(stopped.folder)["step"] == 5
+    seen: list[int] = []
+    stopped.resume(after_step=lambda state: seen.append(state.step))
+    assert seen == list(range(6, 14))
+    straight = ammgraph.fit(TINY, run_dir=tmp_path / "b")
+    assert differences(state_of(stopped.folder), state_of(straight.folder)) == []
+
+
+def test_asking_the_model_changes_no_bit(tmp_path: Path) -> None:
+    found: list[torch.Tensor] = []
+
+    def look(state: ammgraph.api.watch.State) -> None:
+        assert state.folder == tmp_path / "a"
+        found.append(state.model.infer(torch.zeros(1, 1, 8, 8))["z"])
+        state.model.generate(2, y=1, seed=0)
+
+    watched = ammgraph.fit(TINY, run_dir=tmp_path / "a", after_step=look)
+    straight = ammgraph.fit(TINY, run_dir=tmp_path / "b")
+    assert differences(state_of(watched.folder), state_of(straight.folder)) == []
+    assert not torch.equal(found[0], found[-1])
