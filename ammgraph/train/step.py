@@ -5,7 +5,6 @@ and the discriminator's parameters (`ammgraph.train.legs`), samples -> the param
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,22 +12,16 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
-from ammgraph.formulas.expression import Leaf, Logit, Scored, Slope, Square, Support, Value, Vat
-from ammgraph.formulas.functions import FUNCTIONALS
-from ammgraph.nn.densities import Distribution, factor_distribution
+from ammgraph.formulas.expression import Leaf, Logit, Slope, Square, Support
+from ammgraph.nn.densities import Distribution
 from ammgraph.nn.enumeration import (
-    aligned,
-    aligned_distribution,
-    bayes_distribution,
-    given_of,
-    inputs_over,
     with_probabilities,
 )
-from ammgraph.nn.functions import function, weighted
+from ammgraph.nn.functions import weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
-from ammgraph.nn.networks import Mode, raw, without_graph
-from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, FromNetwork, ScorePlan
+from ammgraph.nn.networks import Mode
+from ammgraph.plan.draws import DrawPlan, FromBayes, FromNetwork
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import (
@@ -36,14 +29,12 @@ from ammgraph.plan.turns import (
     LossPlan,
     ObjectivePlan,
     PassPlan,
-    TermPlan,
     TurnPlan,
-    direction_name,
 )
 from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
+from ammgraph.train.terms import Asked, Now, rows_of, take_terms
 
 Gradients = dict[str, list[Tensor]]
-Asked = dict[str, dict[str, Tensor]]  # rows that are computed beyond what drawing needs, by evaluation
 
 
 @dataclass(frozen=True)
@@ -52,24 +43,6 @@ class Outcome:
 
     gradients: Gradients
     values: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """What every part of a turn looks up."""
-
-    model: Model
-    plan: Plan
-    turn: TurnPlan
-    noise: Tensors
-    weights: Mapping[str, float | Tensor]  # of the losses that do not weigh 0
-    step: int
-
-    def parameters(self, networks: Sequence[str]) -> list[Tensor]:
-        return [parameter for name in networks for parameter in self.model.parameters_of[name]]
-
-    def objectives(self, through: str) -> list[ObjectivePlan]:
-        return [objective for objective in self.turn.objectives if objective.through == through]
 
 
 def take_turn(
@@ -98,13 +71,13 @@ def take_turn(
     if weights is None:
         found = {loss.name: loss.weight(epoch, step) for loss in turn.losses}
         weights = {name: weight for name, weight in found.items() if weight}
-    now = _Moment(model, plan, turn, noise, weights, step)
+    now = Now(model, plan, turn, noise, weights, step)
     values: dict[str, Tensor] = {}
     asked: Asked = {}
     draws = _draw(now, data, asked, values)
     gradients: Gradients = {}
     reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("samples")}
-    terms = _terms(now, draws, asked, values) if turn.terms else {}
+    terms = take_terms(now, draws, asked, values) if turn.terms else {}
     for owner in dict.fromkeys(found.evaluation.network for found in turn.passes_of("scored")):
         _play(now, owner, draws, gradients, reached, values)
     for objective, ends in reached.items():
@@ -116,7 +89,7 @@ def take_turn(
     return Outcome(gradients, {name: value.detach() for name, value in values.items()})
 
 
-def _pull_through(now: _Moment, reached: Mapping[ObjectivePlan, Reached], gradients: Gradients) -> None:
+def _pull_through(now: Now, reached: Mapping[ObjectivePlan, Reached], gradients: Gradients) -> None:
     """From what samples and terms got to the networks behind them, in one backward pass where objectives allow it."""
     walks = [[(objective, reached[objective]) for objective in walk] for walk in now.turn.walks]
     walks = [walk for walk in walks if any(ends for _, ends in walk)]  # a term whose weight is 0 has no ends
@@ -139,14 +112,14 @@ def gradient_norms(gradients: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _still(now: _Moment, gradients: Gradients) -> dict[str, Tensor]:
+def _still(now: Now, gradients: Gradients) -> dict[str, Tensor]:
     """The norm 0 of the gradient of each network that stands still, all of whose losses weigh 0 now."""
     names = {name for objective in now.turn.objectives for name in objective.networks if now.parameters([name])}
     zero = next(now.model.parameters()).new_zeros(())
     return {str(Metric(name, GRADIENT)): zero for name in sorted(names - set(gradients))}
 
 
-def _draw(now: _Moment, data: Mapping[str, Tensors], asked: Asked, values: dict[str, Tensor]) -> dict[str, Draw]:
+def _draw(now: Now, data: Mapping[str, Tensors], asked: Asked, values: dict[str, Tensor]) -> dict[str, Draw]:
     """Every draw of the turn, without the rows that it computed on the way: what no gradient needs is freed."""
     draws: dict[str, Draw] = {}
     scores = [part for name in now.turn.terms for score in now.plan.term(name).scores for part in score.computed]
@@ -157,140 +130,15 @@ def _draw(now: _Moment, data: Mapping[str, Tensors], asked: Asked, values: dict[
             plan = now.turn.drawn(now.plan.draw(name))
             draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
             if plan.enumerated is not None and plan.enumerated.needed:
-                rows = partial(_rows, now, draw, asked)
+                rows = partial(rows_of, now, draw, asked)
                 draw = with_probabilities(now.model, now.plan, plan, draw, rows)
             values |= _uses(plan, draw)
             draws[name] = replace(draw, rows={key: rows for key, rows in draw.rows.items() if key in kept})
     return draws
 
 
-def _terms(
-    now: _Moment, draws: Mapping[str, Draw], asked: Asked, values: dict[str, Tensor]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each term that a turn takes, and its weight; one of weight 0 is not computed."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    for term in map(now.plan.term, now.turn.terms):
-        loss = now.turn.loss(f"{term.name}/value")
-        if loss.name not in now.weights:
-            values[loss.name] = next(now.model.parameters()).new_zeros(())
-            continue
-        leaves: Leaves = {leaf: _leaf(now, term, leaf, draws, asked) for leaf in loss.leaves}
-        values[loss.name] = value(loss.value, leaves)
-        found[loss.name] = values[loss.name], torch.ones_like(values[loss.name]) * now.weights[loss.name]
-    return found
-
-
-def _leaf(now: _Moment, term: TermPlan, leaf: Leaf, draws: Mapping[str, Draw], asked: Asked) -> Tensor | Distribution:
-    """A sample, a row or a distribution; what it needs of its evaluation is computed once for all terms."""
-    draw = draws.get(leaf.draw)
-    if isinstance(leaf, Support):
-        assert draw is not None
-        assert draw.enumerated is not None
-        return draw.enumerated.probabilities
-    assert isinstance(leaf, Scored | Value | Vat), "a term reads no logits"
-    score = term.score(leaf)
-    if score is None:
-        assert isinstance(leaf, Value), "every factor has a score"
-        assert draw is not None
-        sample = draw.read({leaf.name, leaf.over} - {""})[leaf.name]
-        return sample.detach() if leaf.stopped else sample
-    found = _scored(now, leaf, score, draw, asked)
-    if isinstance(leaf, Vat):
-        assert draw is not None
-        assert isinstance(found, Distribution)
-        return _moved(now, leaf, score, found.stopped(), draw)
-    if leaf.stopped:
-        found = found.stopped() if isinstance(found, Distribution) else found.detach()
-    if not leaf.over:
-        return found
-    assert draw is not None
-    size = now.plan.variable(leaf.over).shape[0]
-    if isinstance(found, Distribution):
-        return aligned_distribution(found, score, size, draw.batch)
-    return aligned(found, score, size, draw.batch)
-
-
-def _scored(
-    now: _Moment, leaf: Scored | Value | Vat, score: ScorePlan, draw: Draw | None, asked: Asked
-) -> Tensor | Distribution:
-    """A row or a distribution, of as many examples as its evaluation has."""
-    if score.parts:
-        assert draw is not None
-        size = now.plan.variable(score.rule).shape[0]
-        return bayes_distribution(now.model, score, draw, size, partial(_rows, now, draw, asked))
-    rows = _rows(now, draw, asked, score.evaluation) if score.evaluation is not None else {}
-    if isinstance(leaf, Value):
-        return now.model.network(score.network).value_of(score.row, rows)
-    samples: Tensors = {} if draw is None else draw.samples
-    if score.over and draw is not None:
-        samples = draw.read(given_of(score))
-    return factor_distribution(now.model, score, rows, samples)
-
-
-def _rows(now: _Moment, draw: Draw | None, asked: Asked, evaluation: EvaluationPlan) -> dict[str, Tensor]:
-    """What an evaluation has computed, once for all that ask."""
-    if evaluation.name not in asked:
-        asked[evaluation.name] = _ask(now, evaluation, draw, asked)
-    return asked[evaluation.name]
-
-
-def _moved(now: _Moment, leaf: Vat, score: ScorePlan, clean: Distribution, draw: Draw) -> Tensor:
-    """How far a factor is from itself where a variable is moved against it, in nats; (B,)."""
-    evaluation = score.evaluation
-    assert evaluation is not None
-    divergence = function(FUNCTIONALS["KL"].torch.format(clean.kind))
-
-    def moved(x: Tensor) -> Tensor:
-        samples = {**draw.samples, leaf.variable: x}
-        values = {local: samples[variable] for local, variable in evaluation.bindings if variable in samples}
-        network = now.model.network(evaluation.network)
-        network.compute(score.rows, values, draw.batch, now.noise, evaluation.name, Mode.FROZEN, score.raw)
-        return divergence(*clean.parameters, *factor_distribution(now.model, score, values, samples).parameters)
-
-    u = now.noise[direction_name(evaluation.name, leaf.variable)]
-    x = draw.samples[leaf.variable].to(u.dtype)
-    radius = leaf.radius * (draw.samples[leaf.times].detach() if leaf.times else 1)
-    found: Tensor = function(FUNCTIONALS["vat"].torch)(moved, x, u, radius, leaf.xi)
-    return found
-
-
-def _ask(now: _Moment, evaluation: EvaluationPlan, draw: Draw | None, asked: Asked) -> dict[str, Tensor]:
-    """The rows of one evaluation at a draw's samples: those that drawing computed, and those that terms ask for.
-
-    What reads a variable reads the draw's sample; a row of that name is computed all the same where a term asks for it.
-    """
-    values = {} if draw is None else dict(draw.rows.get(evaluation.name, {}))
-    samples = {} if draw is None else draw.samples
-    values |= {local: samples[variable] for local, variable in evaluation.bindings if variable in samples}
-    batch = 1 if draw is None else draw.batch
-    network = now.model.network(evaluation.network)
-    for found in now.turn.passes_of("asked"):
-        if found.evaluation.name != evaluation.name:
-            continue
-        if evaluation.over:
-            assert draw is not None
-            size = now.plan.variable(evaluation.over).shape[0]
-            taken = [name for name in (*found.takes, *found.chooses) if name not in values]
-            rows = _rows(now, draw, asked, evaluation.beneath) if taken else {}
-            beneath = {name: rows[name] if name in rows else network.value_of(name, rows) for name in taken}
-            values = inputs_over(draw, found, size, next(now.model.parameters()), beneath)
-            batch = size * (1 if found.alone else draw.batch)
-        given = [row for row in found.rows if row in values]
-        rest = [row for row in found.rows if row not in given]
-        mode = Mode.FROZEN if found.kept else Mode.TRAIN
-        with without_graph() if found.stopped else nullcontext():
-            network.compute(rest, values, batch, now.noise, evaluation.name, mode, found.raw)
-            computed: dict[str, Tensor] = {}
-            for row in given:
-                own = {name: held for name, held in values.items() if name != row}
-                network.compute([row], own, batch, now.noise, evaluation.name, mode, found.raw)
-                computed |= {name: own[name] for name in (row, raw(row)) if name in own}
-        values |= computed
-    return values
-
-
 def _play(
-    now: _Moment,
+    now: Now,
     owner: str,
     draws: Mapping[str, Draw],
     gradients: Gradients,
@@ -369,7 +217,7 @@ def _leaves(passes: Sequence[Pass], weights: Mapping[Support, Tensor], sloped: b
     return leaves
 
 
-def _weighted(loss: LossPlan, leaves: Leaves | None, now: _Moment, values: dict[str, Tensor]) -> Tensor:
+def _weighted(loss: LossPlan, leaves: Leaves | None, now: Now, values: dict[str, Tensor]) -> Tensor:
     """What networks minimise of a loss in this step; its value before the weight is logged. 0 where it is not due."""
     if leaves is None:
         values[loss.name] = next(now.model.parameters()).new_zeros(())
@@ -390,7 +238,7 @@ def _accuracy(game: GamePlan, passes: Sequence[Pass], supports: Mapping[Support,
 
 
 def _between(
-    now: _Moment, objective: ObjectivePlan, draws: Mapping[str, Draw], gradients: Gradients, values: dict[str, Tensor]
+    now: Now, objective: ObjectivePlan, draws: Mapping[str, Draw], gradients: Gradients, values: dict[str, Tensor]
 ) -> None:
     """Add the gradients of the losses at points between samples, each of which takes a pass of its own."""
     passes = {found.evaluation.name: found for found in now.turn.passes_of("between")}
@@ -408,7 +256,7 @@ def _between(
             _add(now, gradients, objective.losses, objective.networks, slopes)
 
 
-def _slope_between(now: _Moment, found: PassPlan, draws: Mapping[str, Draw]) -> Tensor:
+def _slope_between(now: Now, found: PassPlan, draws: Mapping[str, Draw]) -> Tensor:
     """||grad d||_2 at a + u (b - a), one coefficient u an example for all inputs, a and b the i-th samples; (B,)."""
     coefficient = now.noise[f"{found.evaluation.name}/coefficient"]
     start, end = (draws[name].samples for name in found.draws)
@@ -423,7 +271,7 @@ def _slope_between(now: _Moment, found: PassPlan, draws: Mapping[str, Draw]) -> 
 
 
 def _add(
-    now: _Moment, gradients: Gradients, losses: Sequence[str], networks: Sequence[str], found: Sequence[Tensor | None]
+    now: Now, gradients: Gradients, losses: Sequence[str], networks: Sequence[str], found: Sequence[Tensor | None]
 ) -> None:
     """Add the gradients of a sum of losses, listed for all of these networks, to those of each network."""
     rest = iter(found)
