@@ -179,6 +179,12 @@ class RowPlan:
         return self.linear is not None and bool(self.columns) and not self.padding and self.in_shape[1:] == beside
 
     @property
+    def flattens(self) -> bool:
+        """Whether it reads an image as one vector."""
+        whole = self.is_product or (self.operation is not None and self.operation.size is None)
+        return self.linear is not None and whole and self.in_shape[1:] != (1, 1)
+
+    @property
     def fan_in(self) -> float:
         """Numbers of its input that reach one number of its output through its weights."""
         assert self.linear is not None

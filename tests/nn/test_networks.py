@@ -719,3 +719,12 @@ def test_the_generator_decides_the_initial_weights() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     second.initialize(torch.Generator().manual_seed(1))
     assert not torch.equal(row(first, "h").weight, row(second, "h").weight)
+
+
+@pytest.mark.parametrize("columns", ["op: linear, channels: 3", "channels: 3, width: 4", "channels: 3, width: 1"])
+def test_the_gradient_of_an_image_lies_in_memory_as_the_image_does(columns: str) -> None:
+    """Also where a matrix product has flattened it; batch norm before it would take a slow way back otherwise."""
+    network = encoder(f"h: {{input: x, {columns}}}")
+    x = normal(6, 2, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    (gradient,) = torch.autograd.grad(torch.tanh(compute(network, x)["h"]).sum(), x)
+    assert gradient.stride() == x.stride()
