@@ -183,7 +183,7 @@ def _synthetic(plan: Plan) -> Dataset:
     kind: ExampleKind = "vector" if field == "vector" else "image"
     classes = min(labels, default=10)
     if (known := DATA_SETS.get(plan.data.dataset)) is not None:
-        shape, classes, kind = known.shape, known.classes, known.kind
+        shape, classes, kind = plan.data.example_shape or known.shape, max(1, known.classes), known.kind
     labeled = plan.data.labeled.count if plan.data.labeled is not None and plan.data.labeled.count != "all" else 0
     least = 10 * max(draw.batch_size for draw in plan.draws) + labeled
     return synthetic_data(plan.data, shape, classes, least, kind)

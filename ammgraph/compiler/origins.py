@@ -145,7 +145,8 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
     if known is None:
         return
     note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)
-    if variable.vector and variable.shape != known.shape:
+    shape = spec.data.example_shape or known.shape
+    if variable.vector and variable.shape != shape:
         yield Diagnostic(
             "data-mismatch",
             f"`{variable.name}` has another size than the vectors of `{spec.data.dataset}`",
@@ -154,13 +155,13 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
             expected=f"`size: {known.shape[0]}`",
             notes=note,
         )
-    if variable.kind == "image" and variable.shape != known.shape:
+    if variable.kind == "image" and variable.shape != shape:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(known.shape)}",
+            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(shape)}",
             spec.source.value("variables", variable.name, "shape"),
             found=shape_text(variable.shape),
-            expected=f"`shape: [{', '.join(str(size) for size in known.shape)}]`",
+            expected=f"`shape: [{', '.join(map(str, shape))}]`",
             notes=note,
         )
     if variable.kind == "categorical" and variable.shape[0] < known.classes:

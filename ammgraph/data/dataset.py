@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ammgraph.data.files import read_folder
 from ammgraph.data.given import Given
+from ammgraph.data.look import look_of, looked_at
 from ammgraph.data.on_disk import blocks
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
@@ -80,7 +81,8 @@ def load_data(
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
     """
-    return split_data(data, _read(data, directory, download) if given is None else given.records, scaling)
+    records = _read(data, directory, download) if given is None else looked_at(given.records, look_of(data))
+    return split_data(data, records, scaling)
 
 
 def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> Dataset:
@@ -154,9 +156,9 @@ def fingerprint(split: Split) -> str:
 
 
 _OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
-    "npz": lambda path, _: read_npz(path),
-    "npy": lambda path, _: read_npy(path),
-    "folder": lambda path, _: read_folder(path),
+    "npz": lambda path, data: looked_at(read_npz(path), look_of(data)),
+    "npy": lambda path, data: looked_at(read_npy(path), look_of(data)),
+    "folder": lambda path, data: read_folder(path, look_of(data)),
     "csv": lambda path, data: read_csv(path, data.columns, data.label),
 }
 
@@ -165,7 +167,7 @@ def _read(data: Data, directory: Path | None, download: bool) -> Records:
     if data.dataset == GIVEN:
         raise DataAbsent(f"`data.dataset: {GIVEN}` is given in Python: `ammgraph.fit(spec, data=(x, y))`")
     if data.dataset in DATA_SETS:
-        return read_named(data.dataset, _root(directory), download)
+        return read_named(data.dataset, _root(directory), download, look_of(data))
     return _OWN_READERS[data.dataset](_given_path(data, directory), data)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ammgraph.data.advice import other_layout
 from ammgraph.data.files import read_images, read_vectors
+from ammgraph.data.look import look_of
 from ammgraph.data.records import Split, shape_text
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
@@ -83,13 +84,13 @@ def encode_run(
             refuse_input(output, images)
         _check_output(output, force)
     loaded = load_model(folder, device)
-    scaling = loaded.settings.scaling
+    scaling, look = loaded.settings.scaling, look_of(loaded.plan.data)
     if isinstance(images, Tensor):
-        examples, names = images, tuple(map(str, range(len(images))))
+        examples, names = look.of(images) if scaling is None else images, tuple(map(str, range(len(images))))
     elif scaling is not None:
         examples, names = read_vectors(images, scaling.columns)
     else:
-        examples, names = read_images(images)
+        examples, names = read_images(images, look)
     check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix == ".npz")
     examples = examples if scaling is None else scaling.apply(examples)
     encoding = with_classes(encode(loaded.model, loaded.plan, examples, names), loaded)
