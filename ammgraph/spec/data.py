@@ -5,8 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from ammgraph.layers.operations import Shape
-from ammgraph.spec.data_sets import DATA_SETS, GIVEN, NAMES, OWN_DATA, may_hold, meanings
-from ammgraph.spec.values import ARITHMETIC_SCHEMA, Count, Model, Seed, Whole, describe, integer_of, of_length, problem
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, MAIN_FIELDS, NAMED_FIELDS, NAMES, OWN_DATA, may_hold, meanings
+from ammgraph.spec.values import (
+    ARITHMETIC_SCHEMA,
+    Count,
+    Model,
+    Seed,
+    Whole,
+    describe,
+    integer_of,
+    of_length,
+    problem,
+    wrong_type,
+)
 
 
 def _labeled_count(value: object, info: ValidationInfo) -> int | str:
@@ -34,6 +45,36 @@ class Labeled(Model):
         description="`random`: drawn at random; `balanced`: the same number of each class.",
         examples=["balanced"],
     )
+
+
+def _field_name(value: object, info: ValidationInfo) -> str:
+    columns = value if isinstance(value, list) and value else [value]
+    if not all(isinstance(column, str) and column for column in columns):
+        raise wrong_type(value, "a name, or a list of names of columns")
+    name = ", ".join(map(str, columns))
+    if name not in MAIN_FIELDS and info.data.get("dataset") not in NAMED_FIELDS:
+        named = " or ".join(f"`dataset: {dataset}`" for dataset in NAMED_FIELDS)
+        raise problem(
+            "unknown-value",
+            f"{{place}} cannot be `{name}`",
+            expected="`image`, `label` or `vector`",
+            hint=f"other names are of arrays and columns, {named}",
+        )
+    return name
+
+
+FieldName = Annotated[
+    str,
+    BeforeValidator(_field_name),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
 
 
 def _both(value: object) -> object:
@@ -85,10 +126,11 @@ class Data(Model):
         description="The labelled subset, chosen from the training examples by `seed`; absent: no labels in training.",
         examples=[{"count": 100, "choice": "balanced"}],
     )
-    fields: dict[str, Literal["image", "label", "vector"]] = Field(
+    fields: dict[str, FieldName] = Field(
         default_factory=dict,
-        description="Which field of a record a variable takes; by default its type decides.",
-        examples=[{"x": "image", "y": "label"}],
+        description="Which field of a record a variable takes: `image`, `label` or `vector`, as its type decides by "
+        "default; or, of `npz`, `npy` and `csv`, the array or the column of that name, of a vector a list of columns.",
+        examples=[{"x1": "left", "x2": "right", "y1": "digit", "y2": "colour"}],
     )
     columns: tuple[str, ...] | None = Field(
         None,

@@ -117,6 +117,8 @@ OWN_DATA = {
 }
 # Data that a program hands over, without a path.
 GIVEN = "arrays"
+MAIN_FIELDS = ("image", "label", "vector")  # what a record has by its type
+NAMED_FIELDS = ("npz", "npy", "csv")  # whose arrays or columns may be fields too, by their names
 # Every name that `data.dataset` may have, in the order in which they are listed.
 NAMES = (*(name for name in DATA_SETS if name not in IMAGE_SETS), *OWN_DATA, GIVEN, *IMAGE_SETS)
 _KINDS: dict[str, tuple[ExampleKind, ...]] = {
