@@ -4,6 +4,7 @@ What is held out and what is labelled depends on `data.seed` alone: never on tor
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.spec.data_sets import DATA_SETS, GIVEN, held_out
 from ammgraph.spec.schema import Data
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,11 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
     labeled = _labeled(data, records, train.labels)
     description = _description(records, train, validation, labeled)
     test = records.test
+    if records.labelled and len(records.classes) == 1:
+        logger.warning(
+            f"{records.source}: every label is `{records.classes[0]}`, and there is nothing to tell apart: errors, NMI "
+            "and ARI will be void; give each class its label, or none"
+        )
     if train.kind == "vector":
         scaling = scaling or fit_scaling(data.scale, records.columns, train.images)
         if len(scaling.columns) != len(records.columns):
