@@ -77,9 +77,14 @@ class Feed:
                 )
             stream = stream_seed(seed, "data", index)
             # What is read from a file is read by the host, which would wait for positions on a device.
-            place = "cpu" if isinstance(dataset.train.images, OnDisk) else device
+            place = "cpu" if self.reads_files else device
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, place)
         check_shapes(plan, dataset)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether a batch is read where it is taken, by the host."""
+        return any(isinstance(values, OnDisk) for values in (self._train.images, *self._train.others.values()))
 
     def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
         """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
