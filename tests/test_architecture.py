@@ -276,5 +276,5 @@ def test_the_table_knows_the_data_sets_as_they_are_read() -> None:
     digits, known = standard.read_named("digits", Path(), download=False), DATA_SETS["digits"]
     assert (known.shape, known.classes) == (tuple(digits.train.images.shape[1:]), len(digits.classes))
     assert (known.train, known.test, digits.test) == (len(digits.train), 0, None)
-    assert [*DATA_SETS, *OWN_DATA, GIVEN] == list(get_args(Data.model_fields["dataset"].annotation))
+    assert {*DATA_SETS, *OWN_DATA, GIVEN} == {*get_args(Data.model_fields["dataset"].annotation)}
     assert all(callable(getattr(standard, known.reader)) for known in DATA_SETS.values())

@@ -12,6 +12,7 @@ from ammgraph.api.watch import Callbacks, State
 from ammgraph.data.dataset import load_data
 from ammgraph.data.given import read_given
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_fields
 from ammgraph.runs import run
 from ammgraph.runs.run import Place, Precision, RunOptions
 from ammgraph.spec.load import load_spec
@@ -34,7 +35,7 @@ def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, downlo
         RunError: the data are needed and not there.
     """
     folder = None if data_dir is None else Path(data_dir)
-    dataset = load_data(plan.data, folder, download) if counts_labels(plan) else None
+    dataset = load_data(plan.data, folder, download, fields=record_fields(plan)) if counts_labels(plan) else None
     return Model(plan, initial_model(plan, seed, dataset))
 
 

@@ -25,6 +25,7 @@ from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.starting import begin_from
 from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
 from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.queries import record_fields
 from ammgraph.runs import checkpoint, record, run
 from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
@@ -228,7 +229,7 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
     part = shard(plan, ranks.size)
     check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = load_data(plan.data, place.data_dir, place.download, given=place.given)
+        dataset = load_data(plan.data, place.data_dir, place.download, given=place.given, fields=record_fields(plan))
     check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
     if ranks.size > 1:
         ranks.check_same(

@@ -1,7 +1,9 @@
 """`train --dry-run`: a few steps of a spec that leave no file, and what they show of gradients, memory and time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from ammgraph.api.steps import PathLike, training_device
 from ammgraph.commands.progress import clock
@@ -16,6 +18,7 @@ from ammgraph.evaluation.starting import begin_from
 from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_fields
 from ammgraph.runs.run import Precision
 from ammgraph.show.text import fit_text, phase_text, table
 from ammgraph.spec.data_sets import DATA_SETS, ExampleKind
@@ -88,7 +91,7 @@ def try_spec(
     plan = compile_spec(spec if isinstance(spec, Spec) else load_spec(spec))
     absent = ""
     try:
-        dataset = load_data(plan.data, None if data_dir is None else Path(data_dir), download=False)
+        dataset = load_data(plan.data, None if data_dir is None else Path(data_dir), False, fields=record_fields(plan))
     except DataAbsent as error:
         absent = str(error).partition(". ")[0]
         dataset = _synthetic(plan)
@@ -183,7 +186,20 @@ def _synthetic(plan: Plan) -> Dataset:
     kind: ExampleKind = "vector" if field == "vector" else "image"
     classes = min(labels, default=10)
     if (known := DATA_SETS.get(plan.data.dataset)) is not None:
-        shape, classes, kind = known.shape, known.classes, known.kind
+        shape, classes, kind = plan.data.example_shape or known.shape, max(1, known.classes), known.kind
     labeled = plan.data.labeled.count if plan.data.labeled is not None and plan.data.labeled.count != "all" else 0
     least = 10 * max(draw.batch_size for draw in plan.draws) + labeled
-    return synthetic_data(plan.data, shape, classes, least, kind)
+    dataset = synthetic_data(plan.data, shape, classes, least, kind)
+    named = [
+        (name, plan.variable(of).shape, dict(origin.fields)[of]) for origin in origins for of, name in origin.named
+    ]
+    others = {name: _random(kind, shape, len(dataset.train)) for name, shape, kind in named}
+    classes_of = {name: tuple(map(str, range(shape[0]))) for name, shape, kind in named if kind == "label"}
+    return replace(dataset, train=replace(dataset.train, others=others, other_classes=classes_of))
+
+
+def _random(kind: str, shape: tuple[int, int, int], count: int) -> torch.Tensor:
+    """So many records of a field that has a name: labels in turn, or examples."""
+    if kind == "label":
+        return torch.arange(count) % shape[0]
+    return torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))

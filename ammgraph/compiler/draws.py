@@ -6,7 +6,7 @@ from dataclasses import replace
 from ammgraph.compiler.derive import density_of
 from ammgraph.compiler.factors import sampling_order
 from ammgraph.compiler.games import needed_variables
-from ammgraph.compiler.origins import field_of, prior_origin
+from ammgraph.compiler.origins import field_of, names_in, prior_origin
 from ammgraph.compiler.resolved import Call, Declared, Resolved
 from ammgraph.compiler.terms import bayes_score, uses_of, wanted_by
 from ammgraph.plan.draws import (
@@ -67,7 +67,7 @@ def _implied(resolved: Resolved, draw: str) -> Iterator[FactorPlan]:
     fields = {name: field_of(resolved.spec, resolved.variables[name]) for name in given}
     if set(fields.values()) <= EXAMPLES:
         for name, field in fields.items():
-            origin = FromData(DataSource("all"), ((name, field or ""),))
+            origin = FromData(DataSource("all"), ((name, field or ""),), names_in(resolved.spec, (name,)))
             text = str(Factor(factors[0].factor.head, (name,)))
             yield FactorPlan(text, (name,), (), "data", origin, Density("data"), needed=False, implied=True)
 
@@ -77,7 +77,7 @@ def _origin(resolved: Resolved, declared: Declared, computed: dict[str, set[str]
     source, factor, draw, reference = declared.source, declared.factor, declared.draw, declared.reference
     if isinstance(source, DataSource):
         fields = tuple((name, field_of(resolved.spec, resolved.variables[name]) or "") for name in factor.variables)
-        return FromData(source, fields), Density("data")
+        return FromData(source, fields, names_in(resolved.spec, factor.variables)), Density("data")
     if isinstance(source, BayesRule):
         return FromBayes(source.distribution, bayes_score(resolved, declared, draw)), Density("categorical")
     if reference is not None and reference.owner in resolved.networks:

@@ -6,7 +6,7 @@ from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.draws import FromData, FromNetwork, FromPrior, Origin
 from ammgraph.plan.plan import Plan
-from ammgraph.spec.data_sets import held_out
+from ammgraph.spec.data_sets import MAIN_FIELDS, held_out
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.schema import Spec
 
@@ -126,7 +126,8 @@ def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     drawn = [origin for origin in _origins(plan) if isinstance(origin, FromData)]
     read = {variable for origin in drawn for variable, _ in origin.fields}
     for name in data.fields:
-        if name not in read:
+        scored = data.fields[name] not in MAIN_FIELDS and any(readout.variable == name for readout in plan.readouts)
+        if name not in read and not scored:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
             yield _idle(message, spec.source.key("data", "fields", name))
     if "scale" in data.model_fields_set and not any(variable.vector for variable in plan.variables):

@@ -1,6 +1,6 @@
 """What draws a factor: data, a prior, another distribution's sample or a row, and whether it can."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
@@ -30,7 +30,14 @@ def field_of(spec: Spec, variable: VariablePlan) -> str | None:
     by_type = {kind: field for field, kind in FIELD_KINDS.items()}
     vector = variable.vector and may_hold(spec.data.dataset, "vector")
     implied = by_type[variable.kind] if variable.kind != "real" or vector else None
-    return spec.data.fields.get(variable.name, implied)
+    declared = spec.data.fields.get(variable.name)
+    return declared if declared in FIELD_KINDS else implied
+
+
+def names_in(spec: Spec, variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The variables that are arrays or columns of a user's own names, each with its name."""
+    fields = spec.data.fields
+    return tuple((name, fields[name]) for name in variables if name in fields and fields[name] not in FIELD_KINDS)
 
 
 def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
@@ -85,6 +92,7 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
     taken: dict[str, str] = {}
     for name in head.variables:
         field = field_of(spec, variables[name])
+        own = dict(names_in(spec, (name,))).get(name)
         if field is not None and variables[name].kind != FIELD_KINDS[field]:
             yield Diagnostic(
                 "data-mismatch",
@@ -100,15 +108,16 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
                 found="fields `image` and `label`",
                 expected="an image or a categorical variable",
             )
-        elif field in taken:
+        elif (own or field) in taken:
             yield Diagnostic(
                 "wrong-origin",
-                f"`{taken[field]}` and `{name}` are both the {field} of one record",
+                f"`{taken[own or field]}` and `{name}` are both the {own or field} of one record",
                 span,
                 expected="one variable for each field",
-                hint="factors of their own draw independent records",
+                hint="`data.fields` gives each an array or a column of its own; factors of their own draw independent "
+                "records",
             )
-        elif field == "label" and spec.data.dataset == "csv" and spec.data.label is None:
+        elif field == "label" and own is None and spec.data.dataset == "csv" and spec.data.label is None:
             yield Diagnostic(
                 "no-labels",
                 f"`{name}` takes the label of a record, and no column is one",
@@ -126,13 +135,15 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
                 expected=f"`{name}: {{type: real, size: {known.shape[0] if known else 'N'}}}`",
             )
         else:
-            taken[field] = name
+            taken[own or field] = name
             yield from _data_shape_fits(spec, variables[name])
 
 
 def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]:
     known = DATA_SETS.get(spec.data.dataset)
     columns = spec.data.columns
+    if names_in(spec, (variable.name,)):
+        return
     if variable.vector and columns is not None and variable.shape[0] != len(columns):
         yield Diagnostic(
             "data-mismatch",
@@ -145,7 +156,8 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
     if known is None:
         return
     note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)
-    if variable.vector and variable.shape != known.shape:
+    shape = spec.data.example_shape or known.shape
+    if variable.vector and variable.shape != shape:
         yield Diagnostic(
             "data-mismatch",
             f"`{variable.name}` has another size than the vectors of `{spec.data.dataset}`",
@@ -154,13 +166,13 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
             expected=f"`size: {known.shape[0]}`",
             notes=note,
         )
-    if variable.kind == "image" and variable.shape != known.shape:
+    if variable.kind == "image" and variable.shape != shape:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(known.shape)}",
+            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(shape)}",
             spec.source.value("variables", variable.name, "shape"),
             found=shape_text(variable.shape),
-            expected=f"`shape: [{', '.join(str(size) for size in known.shape)}]`",
+            expected=f"`shape: [{', '.join(map(str, shape))}]`",
             notes=note,
         )
     if variable.kind == "categorical" and variable.shape[0] < known.classes:

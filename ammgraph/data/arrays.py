@@ -41,7 +41,7 @@ def records_of(path: Path, arrays: Mapping[str, Array]) -> Records:
         RunError: what is not so, and what to store instead.
     """
     arrays = _with_labels(arrays)
-    labels = {key: _labels(path, key, arrays) for key in ("y_train", "y_test") if key in arrays}
+    labels: dict[str, Array] = {key: _labels(path, key, arrays) for key in ("y_train", "y_test") if key in arrays}
     values = _classes(path, labels)
     kind: ExampleKind = "vector" if arrays["x_train"].ndim == 2 else "image"
     splits = {

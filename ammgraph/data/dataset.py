@@ -4,8 +4,9 @@ What is held out and what is labelled depends on `data.seed` alone: never on tor
 """
 
 import hashlib
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ammgraph.data.fields import read_fields, scale_others
 from ammgraph.data.files import read_folder
 from ammgraph.data.given import Given
+from ammgraph.data.look import look_of, looked_at
 from ammgraph.data.on_disk import blocks
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
@@ -24,6 +27,8 @@ from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.spec.data_sets import DATA_SETS, GIVEN, held_out
 from ammgraph.spec.schema import Data
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,7 @@ def load_data(
     download: bool = True,
     scaling: Scaling | None = None,
     given: Given | None = None,
+    fields: Sequence[tuple[str, str]] = (),
 ) -> Dataset:
     """The data set of a spec.
 
@@ -76,11 +82,13 @@ def load_data(
         download: whether absent files of data sets with a name may be fetched.
         scaling: how vectors are scaled, where that is known already; else as their training examples say.
         given: the data themselves, where they are given in Python.
+        fields: (kind, name) of what is taken of a record, where arrays or columns have names of their own.
 
     Raises:
         RunError: the data are not there, not readable or not what the spec says.
     """
-    return split_data(data, _read(data, directory, download) if given is None else given.records, scaling)
+    records = _read(data, directory, download, fields) if given is None else looked_at(given.records, look_of(data))
+    return split_data(data, records, scaling)
 
 
 def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> Dataset:
@@ -95,6 +103,11 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
     labeled = _labeled(data, records, train.labels)
     description = _description(records, train, validation, labeled)
     test = records.test
+    if records.labelled and len(records.classes) == 1:
+        logger.warning(
+            f"{records.source}: every label is `{records.classes[0]}`, and there is nothing to tell apart: errors, NMI "
+            "and ARI will be void; give each class its label, or none"
+        )
     if train.kind == "vector":
         scaling = scaling or fit_scaling(data.scale, records.columns, train.images)
         if len(scaling.columns) != len(records.columns):
@@ -104,6 +117,10 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
             )
         train = scaling.scaled(train)
         validation, test = (None if split is None else scaling.scaled(split) for split in (validation, test))
+    if train.others:
+        scaled = scale_others(data.scale, train)
+        train = scaled(train)
+        validation, test = (None if split is None else scaled(split) for split in (validation, test))
     return Dataset(
         name=data.dataset,
         train=train,
@@ -146,27 +163,29 @@ def class_frequencies(dataset: Dataset) -> Tensor:
 def fingerprint(split: Split) -> str:
     """SHA-256 of the examples and labels of a split, with their types and shapes."""
     found = hashlib.sha256()
-    for values in (split.images, split.labels):
+    for values in (split.images, split.labels, *split.others.values()):
         found.update(f"{values.dtype} {list(values.shape)}".encode())
         for block in blocks(values):
             found.update(block.contiguous().numpy().data)
     return found.hexdigest()
 
 
-_OWN_READERS: dict[str, Callable[[Path, Data], Records]] = {
-    "npz": lambda path, _: read_npz(path),
-    "npy": lambda path, _: read_npy(path),
-    "folder": lambda path, _: read_folder(path),
-    "csv": lambda path, data: read_csv(path, data.columns, data.label),
+# Of a path, the section `data`, and the names of the example and the label where these have their own.
+_OWN_READERS: dict[str, Callable[[Path, Data, str, str], Records]] = {
+    "npz": lambda path, data, x, y: looked_at(read_npz(path, x, y), look_of(data)),
+    "npy": lambda path, data, x, y: looked_at(read_npy(path, x, y), look_of(data)),
+    "folder": lambda path, data, x, y: read_folder(path, look_of(data)),
+    "csv": lambda path, data, x, y: read_csv(path, x.split(", ") if x else data.columns, y or data.label),
 }
 
 
-def _read(data: Data, directory: Path | None, download: bool) -> Records:
+def _read(data: Data, directory: Path | None, download: bool, fields: Sequence[tuple[str, str]]) -> Records:
     if data.dataset == GIVEN:
         raise DataAbsent(f"`data.dataset: {GIVEN}` is given in Python: `ammgraph.fit(spec, data=(x, y))`")
     if data.dataset in DATA_SETS:
-        return read_named(data.dataset, _root(directory), download)
-    return _OWN_READERS[data.dataset](_given_path(data, directory), data)
+        return read_named(data.dataset, _root(directory), download, look_of(data))
+    path, read = _given_path(data, directory), _OWN_READERS[data.dataset]
+    return read_fields(lambda example, label: read(path, data, example, label), fields)
 
 
 def cache_folder(kind: str) -> Path:

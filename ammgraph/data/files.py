@@ -10,6 +10,7 @@ from PIL import Image
 
 from ammgraph.data.advice import mode_advice, upright
 from ammgraph.data.arrays import Array, images_of, shown
+from ammgraph.data.look import PLAIN, Look
 from ammgraph.data.records import (
     Records,
     Split,
@@ -31,7 +32,7 @@ _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".
 _LAYOUT = "expected CLASS/IMAGE.png, or train/CLASS/IMAGE.png and test/CLASS/IMAGE.png"
 
 
-def read_folder(path: Path) -> Records:
+def read_folder(path: Path, look: Look = PLAIN) -> Records:
     """Images `CLASS/NAME.png`, or `train/CLASS/NAME.png` and, if there, `test/CLASS/NAME.png`.
 
     All images have one size and one mode: L is one channel, RGB three; they are turned as their EXIF orientation says.
@@ -53,8 +54,8 @@ def read_folder(path: Path) -> Records:
     train_files = [(file, name) for name in classes for file in _image_files(train_path / name)]
     test_files = [] if test_path is None else _test_files(test_path, classes)
     example = train_files[0][0]
-    train = _read_images(train_files, classes, example)
-    test = _read_images(test_files, classes, example) if test_path is not None else None
+    train = _read_images(train_files, classes, example, look)
+    test = _read_images(test_files, classes, example, look) if test_path is not None else None
     return checked_records(train, test, classes, str(path))
 
 
@@ -83,23 +84,24 @@ def _image_files(folder: Path) -> list[Path]:
     return files
 
 
-def _read_images(files: Sequence[tuple[Path, str]], classes: tuple[str, ...], example: Path) -> Split:
-    expected = _read_image(example, None)
+def _read_images(files: Sequence[tuple[Path, str]], classes: tuple[str, ...], example: Path, look: Look) -> Split:
+    expected = _read_image(example, None, look)
     images = np.empty((len(files), *expected.shape), np.uint8)
     for image, (file, _) in zip(images, files, strict=True):
-        pixels = _read_image(file, grey=len(expected) == 1)
+        pixels = _read_image(file, len(expected) == 1, look)
         if pixels.shape != expected.shape:
             grey = ': the grey ones with Pillow, `image.convert("RGB")`' if len(pixels) != len(expected) else ""
             raise RunError(
                 f"{file} is {shape_text(pixels.shape)}, but {example} is {shape_text(expected.shape)} "
-                f"(channels, height, width); convert all images to one size and one mode{grey}"
+                f"(channels, height, width); convert all images to one size and one mode{grey}; or let "
+                "`data.resize` and `data.grayscale` do so"
             )
         image[:] = pixels
     place = {name: index for index, name in enumerate(classes)}
     return Split(torch.from_numpy(images), torch.tensor([place[name] for _, name in files], dtype=torch.int64))
 
 
-def _read_image(file: Path, grey: bool | None) -> Array:
+def _read_image(file: Path, grey: bool | None, look: Look) -> Array:
     """The pixels of a file as one sees them, uint8 (C, H, W); whether the others are `grey`, where that is known."""
     refuse_other_than_a_file(file)
     with reading(str(file), "remove the file or save the image again"), Image.open(file) as image:
@@ -108,7 +110,7 @@ def _read_image(file: Path, grey: bool | None) -> Array:
             raise RunError(f"{file} has mode {image.mode}, expected L (grey) or RGB; {hint}")
         if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # a camera's previews
             raise RunError(f"{file} has {frames:,} frames, expected one image; save each frame as a file of its own")
-        pixels = np.asarray(upright(image))
+        pixels = np.asarray(look.of_picture(upright(image)))
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -118,8 +120,8 @@ def _read_image(file: Path, grey: bool | None) -> Array:
 _IMAGE_KEYS = ("images", "x", "x_test", "x_train")
 
 
-def read_images(path: Path) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """Images without labels, (N, C, H, W) as in a `Split`, and a name for each.
+def read_images(path: Path, look: Look = PLAIN) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Images without labels, (N, C, H, W) as in a `Split`, with that look, and a name for each.
 
     An `.npz` with an array `images`, `x`, `x_test` or `x_train`, or with one array only; an `.npy`; one image file; or
     a folder of image files or of folders of them.
@@ -131,13 +133,13 @@ def read_images(path: Path) -> tuple[torch.Tensor, tuple[str, ...]]:
         files = _all_images(path)
         if not files:
             raise RunError(f"{path} has no images ({', '.join(_SUFFIXES)})")
-        images = _read_images([(file, "") for file in files], ("",), files[0]).images
+        images = _read_images([(file, "") for file in files], ("",), files[0], look).held()
         return images, tuple(file.relative_to(path).as_posix() for file in files)
     if not os.path.exists(path):
         raise RunError(f"there is no {path}{name_beside(path)}")
     if path.suffix.lower() in _SUFFIXES:
-        return _read_images([(path, "")], ("",), path).images, (path.name,)
-    images = images_of(path, *_array_alone(path, _IMAGE_KEYS, "images, a folder of images", "an image"))
+        return _read_images([(path, "")], ("",), path, look).held(), (path.name,)
+    images = look.of(images_of(path, *_array_alone(path, _IMAGE_KEYS, "images, a folder of images", "an image")))
     return images, tuple(str(place) for place in range(len(images)))
 
 

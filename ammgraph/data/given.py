@@ -55,7 +55,7 @@ def read_examples(x: Any) -> Tensor:
     Raises:
         RunError: as `read_given`.
     """
-    return read_given((x,)).records.train.images
+    return read_given((x,)).records.train.held()
 
 
 def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:

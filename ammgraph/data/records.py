@@ -3,9 +3,9 @@
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -40,18 +40,19 @@ class Split:
     images: Tensor | OnDisk
     labels: Tensor
     kind: ExampleKind = "image"
+    others: Mapping[str, Tensor | OnDisk] = field(default_factory=dict)  # further fields, by their names
+    other_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of those that are labels
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, indices: Tensor) -> "Split":
         """The examples at these positions, in this order."""
-        images = self.images.at(indices) if isinstance(self.images, OnDisk) else self.images[indices]
-        return replace(self, images=images, labels=self.labels[indices])
+        return self._each(lambda values: values.at(indices) if isinstance(values, OnDisk) else values[indices])
 
     def part(self, start: int, end: int) -> "Split":
         """The examples from one position to another, in memory."""
-        return replace(self, images=self.images[start:end], labels=self.labels[start:end])
+        return self._each(lambda values: values[start:end])
 
     def held(self) -> Tensor:
         """The images or vectors in memory."""
@@ -69,7 +70,19 @@ class Split:
 
     def to(self, device: torch.device | str) -> "Split":
         """The same examples on a device."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        return self._each(lambda values: values.to(device))
+
+    def of(self, kind: str, name: str = "") -> Tensor | OnDisk:
+        """What a record has by its type, `label` or another; or further, by its name."""
+        if name in self.others:
+            return self.others[name]
+        return self.labels if kind == "label" else self.images
+
+    def _each(self, function: Callable[[Tensor | OnDisk], Tensor | OnDisk]) -> "Split":
+        labels = function(self.labels)
+        assert isinstance(labels, Tensor)
+        others = {name: function(values) for name, values in self.others.items()}
+        return replace(self, images=function(self.images), labels=labels, others=others)
 
     @property
     def points(self) -> Tensor:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ammgraph.data.image_sets import read_image_set
+from ammgraph.data.look import PLAIN, Look, looked_at
 from ammgraph.data.records import DataAbsent, Records, Split, checked_records, reading
 from ammgraph.data.vectors import vectors_of
 from ammgraph.diagnostics import RunError
@@ -19,20 +21,23 @@ from ammgraph.spec.data_sets import DATA_SETS
 _DIGIT_NAMES = tuple("0123456789")
 
 
-def read_named(name: str, root: Path, download: bool) -> Records:
+def read_named(name: str, root: Path, download: bool, look: Look = PLAIN) -> Records:
     """The data set of that name.
 
     Args:
         name: in `DATA_SETS`.
         root: the folder for files.
         download: whether absent ones may be fetched.
+        look: what is made of each image.
 
     Raises:
         RunError: files are absent and not to be had, or damaged.
     """
+    if DATA_SETS[name].image_set is not None:
+        return read_image_set(name, root, download, look)
     reader = DATA_SETS[name].reader
     records: Records = pkgutil.resolve_name(reader if "." in reader else f"{__name__}.{reader}")(root, download)
-    return records
+    return looked_at(records, look)
 
 
 def read_digits(root: Path, download: bool) -> Records:

@@ -1,6 +1,7 @@
 """Files of arrays: an `.npz`, and `.npy` files whose examples stay on disk. Nothing in them is run."""
 
 import math
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,21 +17,21 @@ from ammgraph.diagnostics import RunError, nearest
 _KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
 
 
-def read_npz(path: Path) -> Records:
-    """Records of the arrays in one file; see `records_of`.
+def read_npz(path: Path, example: str = "", label: str = "") -> Records:
+    """Records of the arrays in one file; see `records_of`. `example` and `label` are their names but for `x` and `y`.
 
     Raises:
         RunError: what is wrong with them.
     """
     advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
     with npz(path, advice, "not an .npz file, or not all of one") as file:
-        return records_of(path, _wanted(path, file.files, lambda key: npz_array(path, file, key)))
+        return _records(path, file.files, lambda key, _: npz_array(path, file, key), example, label)
 
 
-def read_npy(path: Path) -> Records:
+def read_npy(path: Path, example: str = "", label: str = "") -> Records:
     """Records of a folder with a file for each array, `x_train.npy`, ...; or of one such file, the training examples.
 
-    Examples stay in their file; labels are read.
+    Examples stay in their file; labels are read. `example` and `label` are their names but for `x` and `y`.
 
     Raises:
         RunError: what is wrong with them.
@@ -38,7 +39,33 @@ def read_npy(path: Path) -> Records:
     if not path.is_dir():
         return records_of(path, {"x_train": npy(path, mapped=True)})
     files = {entry.stem: entry for entry in entries(path) if entry.suffix == ".npy"}
-    return records_of(path, _wanted(path, list(files), lambda key: npy(files[key], mapped=key.startswith("x"))))
+    return _records(path, list(files), lambda key, mapped: npy(files[key], mapped=mapped), example, label)
+
+
+def _records(path: Path, there: Sequence[str], read: Callable[[str, bool], Array], example: str, label: str) -> Records:
+    if not example and not label:
+        return records_of(path, _wanted(path, there, lambda key: read(key, key.startswith("x"))))
+    keys = _own_keys(path, there, example or "x", label or "y")
+    try:
+        return records_of(path, {key: read(own, key.startswith("x")) for key, own in keys.items()})
+    except RunError as error:  # which speaks of `x_train` and `y_train`
+        text = re.sub(r"\b[xy]_(train|test)\b", lambda found: keys.get(found[0], found[0]), str(error))
+        raise RunError(text) from error
+
+
+def _own_keys(path: Path, there: Sequence[str], example: str, label: str) -> dict[str, str]:
+    """`x_train`, `y_train`, ... -> the array that it is: NAME_train and NAME_test, or NAME where nothing is split."""
+    split = f"{example}_train" in there or f"{label}_train" in there
+    ends = ("_train", "_test") if split and f"{example}_test" in there else ("_train",)
+    keys = {f"x{end}": f"{example}{end if split else ''}" for end in ends}
+    if label != "y" or "y_train" in there:
+        keys |= {f"y{end}": f"{label}{end if split else ''}" for end in ends}
+    for own in keys.values():
+        if own not in there:
+            names = f"expected `{own}`, as `data.fields` says" + ("" if split else f", or `{own}_train`")
+            hint = nearest(own, list(there))
+            raise RunError(f"{path}: no array `{own}`; found {', '.join(there)}; {names}{f'; {hint}' if hint else ''}")
+    return keys | ({"layout": "layout"} if "layout" in there else {})
 
 
 def _wanted(path: Path, there: Sequence[str], read: Callable[[str], Array]) -> dict[str, Array]:

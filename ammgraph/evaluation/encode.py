@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ammgraph.data.advice import other_layout
 from ammgraph.data.files import read_images, read_vectors
+from ammgraph.data.look import look_of
 from ammgraph.data.records import Split, shape_text
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
@@ -25,7 +26,15 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.queries import EXAMPLES, fields_of, from_image_alone, inferring_draw, record_kind
+from ammgraph.plan.queries import (
+    EXAMPLES,
+    fields_of,
+    from_main_example,
+    inferring_draw,
+    main_example,
+    names_of,
+    record_kind,
+)
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
 from ammgraph.terminal import one_line
 
@@ -83,13 +92,13 @@ def encode_run(
             refuse_input(output, images)
         _check_output(output, force)
     loaded = load_model(folder, device)
-    scaling = loaded.settings.scaling
+    scaling, look = loaded.settings.scaling, look_of(loaded.plan.data)
     if isinstance(images, Tensor):
-        examples, names = images, tuple(map(str, range(len(images))))
+        examples, names = look.of(images) if scaling is None else images, tuple(map(str, range(len(images))))
     elif scaling is not None:
         examples, names = read_vectors(images, scaling.columns)
     else:
-        examples, names = read_images(images)
+        examples, names = read_images(images, look)
     check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix == ".npz")
     examples = examples if scaling is None else scaling.apply(examples)
     encoding = with_classes(encode(loaded.model, loaded.plan, examples, names), loaded)
@@ -111,7 +120,9 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
     check_shape(plan, pixels)
     device, example = next(model.parameters()).device, record_kind(plan)
     readouts = [
-        readout for readout in plan.readouts if from_image_alone(plan.draw(readout.draw), *read_by(plan, readout))
+        readout
+        for readout in plan.readouts
+        if from_main_example(plan, plan.draw(readout.draw), *read_by(plan, readout))
     ]
     latents = _latents(plan)
     if not readouts and not latents:
@@ -213,7 +224,10 @@ def check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
     """The examples have the shape of every variable that they are bound to; `of_arrays`, not of files."""
     found = tuple(pixels.shape[1:])
     for draw in plan.draws:
+        names = names_of(draw.factors)
         for name, field in fields_of(draw.factors).items():
+            if names.get(name, "") != main_example(plan):
+                continue
             expected = plan.variable(name).shape
             if field in EXAMPLES and expected != found:
                 hint = other_layout("images", found, expected) if of_arrays else ""
@@ -235,4 +249,4 @@ def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
 def _latents(plan: Plan) -> dict[str, DrawPlan]:
     """The real variables that are inferred from an example alone, and from which distribution."""
     draws = {v.name: inferring_draw(plan, v.name) for v in plan.variables if v.kind == "real"}
-    return {name: draw for name, draw in draws.items() if draw is not None and from_image_alone(draw, name)}
+    return {name: draw for name, draw in draws.items() if draw is not None and from_main_example(plan, draw, name)}

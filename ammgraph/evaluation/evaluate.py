@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.records import Split
+from ammgraph.data.records import UNKNOWN, Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
@@ -23,7 +23,7 @@ from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry, fields_of, inferring_draw
+from ammgraph.plan.queries import ancestry, fields_of, inferring_draw, label_name, names_of
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notation import head_and_rest
 
@@ -145,11 +145,11 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
     """
     split = askable(plan, "train", split)
     answers = ask(model, plan, split)
-    labels = split.labels.cpu().numpy()
     result: dict[str, Any] = {"examples": len(split)}
     for readout in plan.readouts:
         for prefix, rule in RULES.items():
             if (readout.variable, rule) in answers.scores:
+                labels = labels_of(plan, readout.variable, split)
                 measures = _measures(answers.scores[readout.variable, rule], labels, readout.supervised)
                 result |= {str(Metric(readout.variable + prefix, what)): value for what, value in measures.items()}
     errors = {str(Metric(name, "reconstruction_error")): errors.mean() for name, errors in answers.errors.items()}
@@ -191,8 +191,7 @@ def reconstruct(
         batch=len(examples),
         only=frozenset({item.variable}),
     )
-    fields = fields_of(plan.draw(item.infer).factors)
-    data = record_tensors(plan, fields, examples, _dtype(model))
+    data = _taken(model, plan, plan.draw(item.infer).factors, examples)
     return rebuilt.samples[item.variable], data[item.variable]
 
 
@@ -205,10 +204,25 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], examples: 
             elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
     needed = frozenset(name for factor in factors for name in factor.variables)
     others = {name: infer(model, plan, plan.draw(name), names, examples) for name, names in elsewhere.items()}
-    data = record_tensors(plan, fields_of(factors), examples, _dtype(model))
+    data = _taken(model, plan, factors, examples)
     found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(examples), only=needed)
     enumerated = draw.enumerated is not None and needed.issuperset(draw.enumerated.variables)
     return in_evaluation(model, plan, draw, found) if enumerated else found
+
+
+def _taken(model: Model, plan: Plan, factors: Sequence[FactorPlan], examples: Split) -> dict[str, Tensor]:
+    """What factors take from records of the data."""
+    fields, names = fields_of(factors), names_of(factors)
+    return record_tensors(plan, fields, examples, _dtype(model), names=names)
+
+
+def labels_of(plan: Plan, variable: str, examples: Split) -> Array:
+    """The labels that tell about a category; of one whose record's label is another variable's, none."""
+    name = label_name(plan, variable)
+    if name is None:
+        return np.full(len(examples), UNKNOWN)
+    labels = examples.of("label", name)
+    return labels[:].cpu().numpy()
 
 
 def components_of(plan: Plan, readout: ReadoutPlan) -> tuple[FactorPlan, ...]:

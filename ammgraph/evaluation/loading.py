@@ -20,6 +20,7 @@ from ammgraph.nn import probe
 from ammgraph.nn.model import Model, build
 from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_fields
 from ammgraph.runs import checkpoint, files
 from ammgraph.runs.run import Place, RunOptions, moved_data, needs_given, read_options
 from ammgraph.runs.states import mismatch
@@ -121,7 +122,9 @@ def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> Load
         began = loaded.settings.data_dir
         data = moved_data(loaded.plan.data, loaded.settings, place.data_dir)
         directory = place.data_dir or (Path(began) if began else None)
-        dataset = load_data(data, directory, place.download, loaded.settings.scaling, place.given)
+        dataset = load_data(
+            data, directory, place.download, loaded.settings.scaling, place.given, record_fields(loaded.plan)
+        )
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

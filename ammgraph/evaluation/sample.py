@@ -28,7 +28,7 @@ from ammgraph.plan.cost import bytes_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import generating_draw, prior_category, record_kind
+from ammgraph.plan.queries import field_name, generating_draw, main_example, prior_category, record_kind
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 
 PER_COMPONENT = 10
@@ -154,6 +154,8 @@ def draw_samples(
         columns = interpolate
         drawn = _paths(model, plan, draw, name, fixed, each * len(rows), interpolate, seed)
     if plan.variable(name).vector:
+        if scaling is not None and field_name(plan, name) != main_example(plan):
+            raise RunError(f"`{name}` has scales of its own, which a run does not keep; sample another variable")
         examples = (drawn[name].cpu().double() if scaling is None else scaling.undo(drawn[name])).flatten(1)
     else:
         examples = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)

@@ -18,7 +18,7 @@ from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
-from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, components_of, rule_text
+from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, components_of, labels_of, rule_text
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
@@ -30,6 +30,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import FeaturePlan, Plan, ReadoutPlan
+from ammgraph.plan.queries import label_name
 from ammgraph.runs.run import Place
 from ammgraph.spec.measures import MEASURES
 from ammgraph.train.memory import check_evaluation_memory
@@ -179,12 +180,15 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
         for rule in ("posterior", "bayes"):
             key = readout.variable, rule
             if key in answers.scores:
-                scored = _Scored.of(split, answers.scores[key], _numpy(examples.labels), readout.supervised)
+                labels = labels_of(plan, readout.variable, examples)
+                scored = _Scored.of(split, answers.scores[key], labels, readout.supervised)
                 fitted = [scored]
                 if fitting is not None and apart is not None and not readout.supervised:
-                    fitted.append(_Scored.of("validation", fitting.scores[key], _numpy(apart.labels), False))
+                    labels = labels_of(plan, readout.variable, apart)
+                    fitted.append(_Scored.of("validation", fitting.scores[key], labels, False))
                 common = _Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
-                found += _category(common, scored, fitted, answers.scores[key], readout.supervised)
+                category = _category(common, scored, fitted, answers.scores[key], readout.supervised)
+                found += _without_labels(plan, readout, category)
         found += _rules(plan, readout, split, answers) + _components(model, plan, readout, split, answers)
     return found + _log_densities(plan, split, answers) + _reconstructions(plan, split, answers)
 
@@ -264,6 +268,14 @@ def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[
                 result = common.result(name, error, protocol, fit)
                 found.append(replace(result, assignment=tuple(assignment.tolist())))
     return _told_by(found, scored.labels)
+
+
+def _without_labels(plan: Plan, readout: ReadoutPlan, found: list[Result]) -> list[Result]:
+    """Results of a category about which no labels tell, with the reason."""
+    if label_name(plan, readout.variable) is not None:
+        return found
+    void = f"the labels are another variable's; `data.fields: {{{readout.variable}: NAME}}` gives it its own"
+    return [replace(result, void=void) if result.void == metrics.VOID else result for result in found]
 
 
 def _told_by(found: list[Result], labels: Array) -> list[Result]:
@@ -378,9 +390,10 @@ def _baseline(
         if known:
             return known
     some = examples.at(torch.from_numpy(_evenly(len(examples))))
-    scored = _k_means(split, _numpy(some.points), _numpy(some.labels), size)
+    scored = _k_means(split, _numpy(some.points), labels_of(loaded.plan, readout.variable, some), size)
     common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
-    return [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
+    found = [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
+    return _without_labels(loaded.plan, readout, found)
 
 
 def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Split) -> list[Result]:

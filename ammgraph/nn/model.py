@@ -6,6 +6,7 @@ Everything random is handed in by name (R8): the same noise gives the same numbe
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -267,19 +268,27 @@ def given_means(model: Model, origin: FromPrior, samples: Tensors, dtype: torch.
 
 
 def record_tensors(
-    plan: Plan, fields: Mapping[str, str], records: Split, dtype: torch.dtype, at: Tensor | slice = slice(None)
+    plan: Plan,
+    fields: Mapping[str, str],
+    records: Split,
+    dtype: torch.dtype,
+    at: Tensor | slice = slice(None),
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
-    """The variables that are `fields` of records, from records as they are stored, `at` some positions."""
+    """The variables that are `fields` of records, from records as they are stored, `at` some positions.
+
+    `names` are those of fields that have one.
+    """
     found = {}
     for name, field in fields.items():
-        variable = plan.variable(name)
+        variable, values = plan.variable(name), records.of(field, names.get(name, ""))[at]
         if field == "image":
             low, high = variable.range or (0.0, 1.0)
-            found[name] = scale_images(records.images[at], low, high, dtype)
+            found[name] = scale_images(values, low, high, dtype)
         elif field == "vector":
-            found[name] = records.images[at].to(dtype)
+            found[name] = values.to(dtype)
         else:
-            found[name] = one_hot(records.labels[at], variable.shape[0], dtype)
+            found[name] = one_hot(values, variable.shape[0], dtype)
     return found
 
 

@@ -56,6 +56,17 @@ class FromData:
 
     source: DataSource
     fields: tuple[tuple[str, str], ...]  # variable -> image | vector | label
+    named: tuple[tuple[str, str], ...] = ()  # variable -> the array or the column that it is, where that has a name
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Variable -> what it takes, as a person names it."""
+        return {name: f"`{self.names[name]}`" if name in self.names else kind for name, kind in self.fields}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Variable -> the name of its field."""
+        return dict(self.named)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Literal
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
+from ammgraph.spec.data_sets import MAIN_FIELDS
 
 
 def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
@@ -32,6 +33,42 @@ def fields_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
     }
 
 
+def names_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
+    """What of it has a name: variable -> array or column."""
+    return {
+        name: field for factor in factors if isinstance(factor.origin, FromData) for name, field in factor.origin.named
+    }
+
+
+def field_name(plan: Plan, variable: str) -> str:
+    """The array or the column that a variable is; "" where that has no name of its own."""
+    declared = plan.data.fields.get(variable, "")
+    return "" if declared in MAIN_FIELDS else declared
+
+
+def label_name(plan: Plan, variable: str) -> str | None:
+    """The field whose labels tell about a category, "" for the record's label; None where another variable owns it."""
+    if variable in plan.data.fields:
+        return field_name(plan, variable)
+    factors = [factor for draw in plan.draws for factor in draw.factors]
+    labels = [name for name, kind in fields_of(factors).items() if kind == "label"]
+    others = [name for name in {*labels, *plan.data.fields} if plan.variable(name).kind == "categorical"]
+    return None if others and variable not in others else ""
+
+
+def record_fields(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """(kind, name) of all that is taken of a record, in the order of the variables; "" is the name of what has none."""
+    factors = [factor for draw in plan.draws for factor in draw.factors]
+    kinds, names = fields_of(factors), names_of(factors)
+    found = {v.name: (kinds[v.name], names.get(v.name, "")) for v in plan.variables if v.name in kinds}
+    for readout in plan.readouts:
+        name = label_name(plan, readout.variable)
+        if name is not None:
+            found.setdefault(readout.variable, ("label", name))
+    order = [variable.name for variable in plan.variables if variable.name in found]
+    return tuple(dict.fromkeys(found[name] for name in order))
+
+
 EXAMPLES = frozenset({"image", "vector"})  # what a record is an example of, beside its label
 
 
@@ -44,6 +81,20 @@ def from_image_alone(draw: DrawPlan, *variables: str) -> bool:
     """Whether samples of the variables depend on an image or a vector of the data, and on no label."""
     taken = set(fields_of(ancestry(draw, *variables)).values())
     return bool(taken) and taken <= EXAMPLES
+
+
+def main_example(plan: Plan) -> str:
+    """The name of the field that is the example where one alone is meant: the first one, or "" without a name."""
+    names = [name for kind, name in record_fields(plan) if kind != "label"]
+    return "" if "" in names or not names else names[0]
+
+
+def from_main_example(plan: Plan, draw: DrawPlan, *variables: str) -> bool:
+    """Whether samples of the variables depend on that example, and on nothing else of a record."""
+    factors = ancestry(draw, *variables)
+    names, needed = names_of(factors), {*variables, *(name for factor in factors for name in factor.given)}
+    taken = {names.get(name, "") for name in fields_of(factors) if name in needed}
+    return from_image_alone(draw, *variables) and taken == {main_example(plan)}
 
 
 def drawn_by_network(draw: DrawPlan, variable: str) -> bool:

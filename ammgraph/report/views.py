@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import Split
-from ammgraph.evaluation.evaluate import Answers, ask, askable, batches, infer, reconstruct, rule_text
+from ammgraph.evaluation.evaluate import Answers, ask, askable, batches, infer, labels_of, reconstruct, rule_text
 from ammgraph.evaluation.metrics import Array, cluster_table, told
 from ammgraph.evaluation.synthesis import (
     component_means,
@@ -25,7 +26,7 @@ from ammgraph.evaluation.synthesis import (
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
 from ammgraph.plan.plan import Plan, ReconstructionPlan
-from ammgraph.plan.queries import fields_of, generating_draw, inferring_draw, prior_category
+from ammgraph.plan.queries import field_name, fields_of, generating_draw, inferring_draw, label_name, prior_category
 
 CategoryPath: TypeAlias = Literal["linear", "switch"]
 
@@ -170,17 +171,20 @@ def as_arrays(views: tuple[View, ...]) -> dict[str, Array]:
 def _matrices(
     plan: Plan, split: Split, scores: dict[tuple[str, str], Array], classes: tuple[str, ...]
 ) -> Iterator[MatrixView]:
-    labels = _numpy(split.labels)
     for readout in plan.readouts:
+        own, labels = label_name(plan, readout.variable), labels_of(plan, readout.variable, split)
+        if own is None:
+            continue
+        names = split.other_classes.get(own, classes)
         for rule, suffix in (("posterior", ""), ("bayes", "_bayes")):
             values = scores.get((readout.variable, rule))
             if values is None:
                 continue
-            table = cluster_table(*told(values.argmax(1), labels), values.shape[1], len(classes))
+            table = cluster_table(*told(values.argmax(1), labels), values.shape[1], len(names))
             counts = table.T if readout.supervised else table
             text = rule_text(plan, readout, rule)
             name = f"matrix_{readout.variable}{suffix}"
-            yield MatrixView(name, readout.variable, text, rule == "bayes", readout.supervised, counts, classes)
+            yield MatrixView(name, readout.variable, text, rule == "bayes", readout.supervised, counts, names)
 
 
 # --------------------------------------------------------------------------------------------------- samples
@@ -202,7 +206,7 @@ def _samples(
         fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
         images = generated(model, plan, draw, variable.name, fixed, rows * options.columns, options.seed)
         positions = _chosen(members, categories, options.columns) if category else _first(split, rows, options.columns)
-        shown = rule or not category
+        shown, examples = rule or not category, split.of("image", field_name(plan, variable.name))
         yield SamplesView(
             name=f"samples_{variable.name}",
             variable=variable.name,
@@ -210,7 +214,7 @@ def _samples(
             category=category,
             rule=rule,
             generated=_grid(images, rows),
-            assigned=_at(split, positions) if shown else np.zeros((rows, 0, *variable.shape), np.float32),
+            assigned=_at(examples, positions) if shown else np.zeros((rows, 0, *variable.shape), np.float32),
             shown=(positions >= 0).sum(1),
             sizes=sizes[categories],
             examples=len(split),
@@ -248,12 +252,12 @@ def _first(split: Split, rows: int, columns: int) -> Array:
     return np.where(positions < len(split), positions, -1).reshape(rows, columns)
 
 
-def _at(split: Split, positions: Array) -> Array:
+def _at(images: Tensor | OnDisk, positions: Array) -> Array:
     """Images at positions, black at -1: (R, n, C, H, W)."""
-    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(split.labels.device)
-    images = data_images(split.images[chosen])
-    images[torch.from_numpy(positions.reshape(-1) < 0).to(images.device)] = 0
-    return _grid(images, len(positions))
+    chosen = torch.from_numpy(np.maximum(positions, 0).reshape(-1)).to(images.device)
+    found = data_images(images[chosen])
+    found[torch.from_numpy(positions.reshape(-1) < 0).to(found.device)] = 0
+    return _grid(found, len(positions))
 
 
 # --------------------------------------------------------------------------------------------------- latents
@@ -278,7 +282,8 @@ def _interpolation(
 ) -> InterpolationView:
     first, last = _ends(split, options)
     images, paths = latent_path(model, plan, item, first, last, options.steps, options.category_path)
-    ends = [data_images(end.held())[:, None] for end in (first, last)]
+    name = field_name(plan, item.variable)
+    ends = [data_images(end.of("image", name)[:])[:, None] for end in (first, last)]
     return InterpolationView(
         name=f"interpolation_{item.variable}",
         variable=item.variable,

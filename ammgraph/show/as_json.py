@@ -160,7 +160,8 @@ def _density(density: Density) -> Json:
 
 def _origin(origin: Origin) -> Json:
     if isinstance(origin, FromData):
-        return {"kind": "data", "source": str(origin.source), "fields": dict(origin.fields)}
+        named = {"named": origin.names} if origin.named else {}
+        return {"kind": "data", "source": str(origin.source), "fields": dict(origin.fields), **named}
     if isinstance(origin, FromPrior):
         prior = str(origin.prior)
         return {"kind": "prior", "prior": prior, "given": origin.given or None, "noise": _site(origin.site)}

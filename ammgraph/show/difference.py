@@ -149,9 +149,9 @@ def _source(factor: FactorPlan) -> str:
     if isinstance(factor.origin, FromDraw):
         return f"sample {factor.value}"
     if isinstance(factor.origin, FromData):
-        fields = [f"{name} its {field}" for name, field in sorted(factor.origin.fields)]
+        fields = [f"{name} its {field}" for name, field in sorted(factor.origin.texts.items())]
         kinds = {"image", "label"}
-        plain = len(fields) == len({field for _, field in factor.origin.fields} & kinds)
+        plain = len(fields) == len(set(factor.origin.texts.values()) & kinds)
         return str(factor.origin.source) if plain else f"{factor.origin.source} ({', '.join(fields)})"
     return factor.value
 

@@ -357,7 +357,7 @@ def _scored_text(found: PassPlan) -> str:
 def _origin_text(factor: FactorPlan) -> str:
     origin = factor.origin
     if isinstance(origin, FromData):
-        return f"{origin.source}: {', '.join(f'{variable} is its {field}' for variable, field in origin.fields)}"
+        return f"{origin.source}: {', '.join(f'{variable} is its {field}' for variable, field in origin.texts.items())}"
     if isinstance(origin, FromPrior):
         return f"{origin.prior}"
     if isinstance(origin, FromDraw):

@@ -4,8 +4,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
-from ammgraph.spec.data_sets import DATA_SETS, GIVEN, OWN_DATA, meanings
-from ammgraph.spec.values import ARITHMETIC_SCHEMA, Model, Seed, Whole, describe, integer_of, problem
+from ammgraph.layers.operations import Shape
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, MAIN_FIELDS, NAMED_FIELDS, NAMES, OWN_DATA, may_hold, meanings
+from ammgraph.spec.values import (
+    ARITHMETIC_SCHEMA,
+    Count,
+    Model,
+    Seed,
+    Whole,
+    describe,
+    integer_of,
+    of_length,
+    problem,
+    wrong_type,
+)
 
 
 def _labeled_count(value: object, info: ValidationInfo) -> int | str:
@@ -35,10 +47,59 @@ class Labeled(Model):
     )
 
 
+def _field_name(value: object, info: ValidationInfo) -> str:
+    columns = value if isinstance(value, list) and value else [value]
+    if not all(isinstance(column, str) and column for column in columns):
+        raise wrong_type(value, "a name, or a list of names of columns")
+    name = ", ".join(map(str, columns))
+    if name not in MAIN_FIELDS and info.data.get("dataset") not in NAMED_FIELDS:
+        named = " or ".join(f"`dataset: {dataset}`" for dataset in NAMED_FIELDS)
+        raise problem(
+            "unknown-value",
+            f"{{place}} cannot be `{name}`",
+            expected="`image`, `label` or `vector`",
+            hint=f"other names are of arrays and columns, {named}",
+        )
+    return name
+
+
+FieldName = Annotated[
+    str,
+    BeforeValidator(_field_name),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+def _both(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value, value]
+
+
+Resize = Annotated[
+    tuple[Count, Count],
+    of_length(2, "[height, width]"),
+    BeforeValidator(_both),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                ARITHMETIC_SCHEMA,
+                {"type": "array", "items": {"anyOf": [{"type": "integer", "minimum": 1}, ARITHMETIC_SCHEMA]}},
+            ]
+        }
+    ),
+]
+
 if TYPE_CHECKING:
     DataSetName = str
 else:  # what the table of data sets holds
-    DataSetName = Literal[(*DATA_SETS, *OWN_DATA, GIVEN)]
+    DataSetName = Literal[NAMES]
 
 _LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
 
@@ -65,10 +126,11 @@ class Data(Model):
         description="The labelled subset, chosen from the training examples by `seed`; absent: no labels in training.",
         examples=[{"count": 100, "choice": "balanced"}],
     )
-    fields: dict[str, Literal["image", "label", "vector"]] = Field(
+    fields: dict[str, FieldName] = Field(
         default_factory=dict,
-        description="Which field of a record a variable takes; by default its type decides.",
-        examples=[{"x": "image", "y": "label"}],
+        description="Which field of a record a variable takes: `image`, `label` or `vector`, as its type decides by "
+        "default; or, of `npz`, `npy` and `csv`, the array or the column of that name, of a vector a list of columns.",
+        examples=[{"x1": "left", "x2": "right", "y1": "digit", "y2": "colour"}],
     )
     columns: tuple[str, ...] | None = Field(
         None,
@@ -89,9 +151,24 @@ class Data(Model):
         "standard deviation 1, `minmax` to [0, 1], or `none`. Of vectors only.",
         examples=["minmax"],
     )
+    resize: Resize | None = Field(
+        None,
+        description="Size that every image is made of, [height, width] or one number for both; images are stretched.",
+        examples=[32],
+    )
+    grayscale: bool = Field(
+        False, description="Whether images in colour become grey, one channel of three.", examples=[True]
+    )
     seed: Seed = Field(
         0, description="Seed of the splits and of the labelled subset; independent of the run's `--seed`.", examples=[1]
     )
+
+    @property
+    def example_shape(self) -> Shape | None:
+        """(channels, height, width) of an image or (D, 1, 1) of a vector, where the data set has a name."""
+        if (known := DATA_SETS.get(self.dataset)) is None or known.kind != "image":
+            return known and known.shape
+        return (1 if self.grayscale else known.shape[0], *(self.resize or known.shape[1:]))
 
     @model_validator(mode="after")
     def _path_goes_with_the_dataset(self) -> Self:
@@ -102,8 +179,10 @@ class Data(Model):
         hints = {"path": where} if self.dataset not in OWN_DATA else {}
         if self.dataset != "csv":
             hints |= dict.fromkeys(("columns", "label"), "columns have names in a table, `dataset: csv`")
+        if not may_hold(self.dataset, "image"):
+            hints |= dict.fromkeys(("resize", "grayscale"), "it has no images")
         for key, hint in hints.items():
-            if getattr(self, key) is not None:
+            if getattr(self, key):
                 message = f"`dataset: {self.dataset}` takes no `{key}`"
                 raise problem("conflicting-keys", message, at=(key,), stands_at="key", hint=hint)
         for place, name in enumerate(self.columns or ()):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ammgraph.layers.operations import Shape
+from ammgraph.spec.image_sets import IMAGE_SETS, ImageSet
 
 HeldOut: TypeAlias = Literal["random", "last"]
 ExampleKind: TypeAlias = Literal["image", "vector"]
@@ -24,6 +25,7 @@ class DataSet:
         held_out: which training examples are held out: `random` ones, by `data.seed`, or the `last` in file order.
         every_epochs: epochs between two evaluations that `ammgraph new` writes.
         kind: what an example is.
+        image_set: what torchvision knows of it, where that reads it.
     """
 
     meaning: str
@@ -35,6 +37,7 @@ class DataSet:
     held_out: HeldOut = "random"
     every_epochs: int = 1
     kind: ExampleKind = "image"
+    image_set: ImageSet | None = None
 
 
 # Where two have images of one shape, `ammgraph new` takes the first.
@@ -92,6 +95,19 @@ DATA_SETS: dict[str, DataSet] = {
     ),
 }
 
+DATA_SETS |= {
+    name: DataSet(
+        f"torchvision's {known.kind}",
+        known.shape,
+        known.classes,
+        train=known.train,
+        test=known.test,
+        reader="read_image_set",
+        image_set=known,
+    )
+    for name, known in IMAGE_SETS.items()
+}
+
 # A user's own data, at `data.path`: their format -> what lies there.
 OWN_DATA = {
     "npz": "a file of arrays: images or vectors",
@@ -101,6 +117,10 @@ OWN_DATA = {
 }
 # Data that a program hands over, without a path.
 GIVEN = "arrays"
+MAIN_FIELDS = ("image", "label", "vector")  # what a record has by its type
+NAMED_FIELDS = ("npz", "npy", "csv")  # whose arrays or columns may be fields too, by their names
+# Every name that `data.dataset` may have, in the order in which they are listed.
+NAMES = (*(name for name in DATA_SETS if name not in IMAGE_SETS), *OWN_DATA, GIVEN, *IMAGE_SETS)
 _KINDS: dict[str, tuple[ExampleKind, ...]] = {
     **dict.fromkeys(("npz", "npy", GIVEN), ("image", "vector")),
     "folder": ("image",),
@@ -120,6 +140,7 @@ def may_hold(name: str, kind: ExampleKind) -> bool:
 
 def meanings() -> str:
     """Every name with what it stands for, as the reference has them."""
-    named = {name: known.meaning for name, known in DATA_SETS.items()}
+    named = {name: known.meaning for name, known in DATA_SETS.items() if known.image_set is None}
     named |= OWN_DATA | {GIVEN: "images or vectors given in Python, by `fit(spec, data=(x, y))`"}
-    return ", ".join(f"`{name}` ({meaning})" for name, meaning in named.items())
+    texts = [f"`{name}` ({meaning})" for name, meaning in named.items()]
+    return f"{', '.join(texts)}; or images that torchvision fetches: {', '.join(f'`{name}`' for name in IMAGE_SETS)}"

@@ -92,7 +92,8 @@ class Factorizations:
         shapes = [size.shape for size in self.sizes.values() if size.kind == "image"]
         if self.typed.data or not shapes:
             return self.typed.data or DATA
-        return next((name for name, known in DATA_SETS.items() if known.shape == shapes[0]), "npz")
+        fetched = (name for name, known in DATA_SETS.items() if known.shape == shapes[0] and known.image_set is None)
+        return next(fetched, "npz")
 
     def place_of(self, name: str) -> Span:
         """The option that gives a variable its size, else the first factor that has it."""
@@ -183,7 +184,7 @@ def _size(typed: Typed, name: str) -> Size:
             return Size("vector", known.shape if size is None and known else (size or VECTOR, 1, 1))
         return Size("image", named.get("", (known or DATA_SETS[DATA]).shape))
     if name.startswith(CATEGORICAL_LETTERS):
-        return Size("categorical", (known.classes if known else CATEGORIES, 1, 1))
+        return Size("categorical", (known.classes if known and known.classes else CATEGORIES, 1, 1))
     return Size("real", (DIMENSIONS_OF_VECTORS if _of_vectors(typed) else DIMENSIONS, 1, 1))
 
 

@@ -13,12 +13,13 @@ from torch import Tensor
 from ammgraph.data.advice import other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.on_disk import OnDisk
+from ammgraph.data.records import Split
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of
+from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of, names_of
 from ammgraph.plan.turns import TurnPlan
 from ammgraph.train.ranks import ALONE, Ranks
 
@@ -65,7 +66,7 @@ class Feed:
             positions = self._positions[origin.source.part]
             if not len(positions):
                 raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
-            _check_labels(draw, origin, dataset.train.labels[positions])
+            _check_labels(draw, origin, dataset.train, positions)
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
                 advice = f"lower it with `--set training.batch_size={len(positions)}`"
                 single = any(row.batchnorm for network in plan.networks for row in network.rows)
@@ -76,9 +77,14 @@ class Feed:
                 )
             stream = stream_seed(seed, "data", index)
             # What is read from a file is read by the host, which would wait for positions on a device.
-            place = "cpu" if isinstance(dataset.train.images, OnDisk) else device
+            place = "cpu" if self.reads_files else device
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, place)
         check_shapes(plan, dataset)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether a batch is read where it is taken, by the host."""
+        return any(isinstance(values, OnDisk) for values in (self._train.images, *self._train.others.values()))
 
     def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
         """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
@@ -107,7 +113,9 @@ class Feed:
         for name, (draw, origin) in zip(self._samplers, self._origins, strict=True):
             if name in positions:
                 found.setdefault(draw.name, {}).update(
-                    record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, positions[name])
+                    record_tensors(
+                        self._plan, dict(origin.fields), self._train, self._dtype, positions[name], origin.names
+                    )
                 )
         return found
 
@@ -115,7 +123,7 @@ class Feed:
         """All that a factor takes from the data, each example once, in batches of `size`; no sampler moves."""
         for indices in self._positions[origin.source.part].split(size):
             on_device = indices.to(self._train.labels.device)
-            yield record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, on_device)
+            yield record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, on_device, origin.names)
 
     def state_dict(self) -> dict[str, Any]:
         """Where every sampler stands."""
@@ -127,15 +135,16 @@ class Feed:
             sampler.load_state_dict(state[name])
 
 
-def _check_labels(draw: DrawPlan, origin: FromData, labels: Tensor) -> None:
+def _check_labels(draw: DrawPlan, origin: FromData, train: Split, positions: Tensor) -> None:
     """What takes labels takes records that have one."""
-    named = [name for name, field in origin.fields if field == "label"]
-    if named and (missing := int((labels < 0).sum())):
-        raise RunError(
-            f"`{draw.name}` draws `{named[0]}` from {origin.source}, and {missing:,} of its "
-            f"{counted(len(labels), 'example')} have no label; draw from `data.labeled`, with "
-            "`data.labeled.count: all` for all that have one"
-        )
+    for variable in (name for name, kind in origin.fields if kind == "label"):
+        labels = train.of("label", origin.names.get(variable, ""))[positions]
+        if missing := int((labels < 0).sum()):
+            raise RunError(
+                f"`{draw.name}` draws `{variable}` from {origin.source}, and {missing:,} of its "
+                f"{counted(len(labels), 'example')} have no label; draw from `data.labeled`, with "
+                "`data.labeled.count: all` for all that have one"
+            )
 
 
 def _takes(turn: TurnPlan, draw: DrawPlan, origin: FromData) -> bool:
@@ -209,6 +218,23 @@ def initial_model(plan: Plan, seed: int, dataset: Dataset | None) -> Model:
     return build(plan, generator, frequencies)
 
 
+def _check_field(plan: Plan, dataset: Dataset, variable: str, kind: str, name: str) -> None:
+    shape = plan.variable(variable).shape
+    if kind == "label":
+        if shape[0] < (classes := len(dataset.train.other_classes[name])):
+            raise RunError(
+                f"`{variable}` has {counted(shape[0], 'category')}, but `{name}` of {dataset.name} has "
+                f"{counted(classes, 'class')}; a labelled variable needs at least as many"
+            )
+        return
+    found = tuple(dataset.train.others[name].shape[1:])
+    if found != shape:
+        raise RunError(
+            f"`{variable}` has shape {list(shape)}, but `{name}` of {dataset.name} has {list(found)}; change the "
+            "variable, or what is stored"
+        )
+
+
 def check_shapes(plan: Plan, dataset: Dataset) -> None:
     """The data set's examples and classes fit the variables that are bound to them.
 
@@ -216,8 +242,12 @@ def check_shapes(plan: Plan, dataset: Dataset) -> None:
         RunError: which variable does not.
     """
     for draw in plan.draws:
+        names = names_of(draw.factors)
         for name, field in fields_of(draw.factors).items():
             shape, kind = plan.variable(name).shape, dataset.train.kind
+            if names.get(name, "") in dataset.train.others:
+                _check_field(plan, dataset, name, field, names[name])
+                continue
             if field in EXAMPLES and field != kind:
                 vector = f"type: real, size: {dataset.image_shape[0]}"
                 fitting = vector if kind == "vector" else f"type: image, shape: {list(dataset.image_shape)}"

@@ -72,7 +72,7 @@ class Trainer:
         self.recorder = record.Recorder()
         self._act = Act(plan, self._part, precision, ranks, self.model, self.averaged, self.optimizers, self.feed)
         self.graphs: Graphs | None = None  # steps are taken one operation at a time
-        if device.type == "cuda" and ranks.size == 1:
+        if device.type == "cuda" and ranks.size == 1 and not self.feed.reads_files:
             self.graphs = Graphs(next(self.model.parameters()), CudaGraphs([*self.noise.generators.values()]))
         self.step = 0
         self.stages = stages_of(plan, self.feed)

@@ -167,6 +167,16 @@ def test_a_labelled_subset_of_none_is_an_error(labels, tmp_path):
             load_data(Data(dataset="npz", path="a.npz", labeled=Labeled(count=count)), tmp_path)
 
 
+def test_one_class_alone_is_told(tmp_path, caplog):
+    np.savez(tmp_path / "a.npz", x_train=np.full((8, 2, 2), 200, np.uint8), y_train=np.full(8, 3))
+    load_data(Data(dataset="npz", path="a.npz"), tmp_path)
+    assert "a.npz: every label is `3`, and there is nothing to tell apart" in caplog.text
+    caplog.clear()
+    np.savez(tmp_path / "a.npz", x_train=np.full((8, 2, 2), 200, np.uint8))
+    load_data(Data(dataset="npz", path="a.npz"), tmp_path)
+    assert not caplog.text
+
+
 def test_class_frequencies_count_the_labelled_examples_only(tmp_path):
     labels = np.array(["a", "b", "b", "c", "b", "a", "b", "b"])
     np.savez(tmp_path / "a.npz", x_train=np.zeros((8, 2, 2), np.uint8), y_train=labels)

@@ -1,0 +1,191 @@
+"""Several fields of a record: what each variable takes, which labels score which category, what is wrong."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import CPU
+
+from ammgraph import cli
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.diagnostics import RunError, SpecError
+from ammgraph.evaluation.evaluate import ask
+from ammgraph.evaluation.loading import load_run
+from ammgraph.evaluation.metrics import ASSIGNMENTS, classification_error, cluster_table
+from ammgraph.plan.identity import plan_hash
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import record_fields
+from ammgraph.runs.run import Place
+from ammgraph.spec.load import load_spec
+from ammgraph.train.streams import Feed
+
+SPEC = Path(__file__).parent / "tiny_fields.yaml"
+RANDOM = np.random.default_rng(0)
+COUNT = 60
+LEFT = RANDOM.integers(0, 256, (COUNT, 4, 4), np.uint8)
+RIGHT = RANDOM.integers(0, 256, (COUNT, 5, 5, 3), np.uint8)
+DIGIT = RANDOM.integers(0, 3, COUNT)
+COLOUR = np.array(["blue", "red"])[RANDOM.integers(0, 2, COUNT)]
+ARRAYS = {"left": LEFT, "right": RIGHT, "digit": DIGIT, "colour": COLOUR}
+SPLIT = {f"{name}_train": values[:40] for name, values in ARRAYS.items()}
+SPLIT |= {f"{name}_test": values[40:] for name, values in ARRAYS.items()}
+
+
+def plan_of(*overrides: str) -> Plan:
+    return compile_spec(load_spec(SPEC, overrides))
+
+
+def read(folder: Path, *overrides: str) -> tuple[Plan, Dataset]:
+    plan = plan_of(*overrides)
+    return plan, load_data(plan.data, folder, fields=record_fields(plan))
+
+
+def test_every_field_is_of_the_same_record(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **SPLIT)
+    plan, dataset = read(tmp_path)
+    feed = Feed(plan, dataset, 0, CPU, torch.float64)
+    batch = feed.batches(plan.turns[0])["q"]
+    for x1, x2 in zip(batch["x1"], batch["x2"], strict=True):
+        place = next(i for i in range(40) if np.allclose(x1.numpy(), LEFT[i] / 255))
+        assert np.allclose(x2.numpy(), RIGHT[place].transpose(2, 0, 1) / 255)
+
+
+@pytest.mark.parametrize("arrays", [ARRAYS, SPLIT], ids=["one split", "two splits"])
+@pytest.mark.parametrize("dataset", ["npz", "npy"])
+def test_arrays_of_these_names_in_a_file_or_files(dataset: str, arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **arrays)
+    (tmp_path / "pairs").mkdir()
+    for name, values in arrays.items():
+        np.save(tmp_path / "pairs" / f"{name}.npy", values)
+    path = "pairs.npz" if dataset == "npz" else "pairs"
+    _, found = read(tmp_path, f"data.dataset={dataset}", f"data.path={path}", "data.validation=5")
+    count = 35 if arrays is SPLIT else 55
+    assert len(found.train) == count
+    assert found.train.others["right"].shape == (count, 3, 5, 5)
+    assert found.train.other_classes == {"colour": ("blue", "red")}
+    assert (found.test is None) == (arrays is ARRAYS)
+    held = found.validation
+    for place in range(5):
+        source = next(i for i in range(COUNT) if np.array_equal(held.held()[place, 0].numpy(), LEFT[i]))
+        assert np.array_equal(held.others["right"][:][place].numpy(), RIGHT[source].transpose(2, 0, 1))
+        assert held.labels[place] == DIGIT[source]
+        assert ("blue", "red")[held.others["colour"][place]] == COLOUR[source]
+
+
+def test_each_category_is_scored_by_its_own_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **SPLIT)
+    run = tmp_path / "run"
+    path = f"data.path={tmp_path / 'pairs.npz'}"
+    assert cli.main(["train", str(SPEC), "--set", path, "--run-dir", str(run), "--log-every", "5"]) == 0
+    loaded = load_run(run, Place(CPU))
+    answers = ask(loaded.model, loaded.plan, loaded.dataset.test)
+    results = json.loads((run / "evaluation.json").read_text())["results"]
+    for variable, labels, size in (("y1", DIGIT[40:], 3), ("y2", (COLOUR[40:] == "red").astype(int), 2)):
+        chosen = answers.scores[variable, "posterior"].argmax(1)
+        assignment = ASSIGNMENTS["majority"](cluster_table(chosen, labels, size, size))
+        expected = classification_error(assignment[chosen], labels)
+        found = [
+            result["value"]
+            for result in results
+            if (result["name"], result["rule"], result["variable"]) == ("clustering_error", "posterior", variable)
+            and result["protocol"] == "majority"
+        ]
+        assert found == [pytest.approx(expected)]
+    assert cli.main(["report", str(run)]) == 0
+
+
+def test_a_category_is_not_scored_by_labels_that_another_owns(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **SPLIT)
+    run = tmp_path / "run"
+    fields = "data.fields={x1: left, x2: right, y1: digit}"
+    arguments = ["--set", f"data.path={tmp_path / 'pairs.npz'}", "--set", fields, "--run-dir", str(run)]
+    assert cli.main(["train", str(SPEC), *arguments, "--log-every", "5"]) == 0
+    results = json.loads((run / "evaluation.json").read_text())["results"]
+    errors = {r["variable"]: r for r in results if r["name"] == "nmi" and r["rule"] == "posterior"}
+    assert errors["y1"]["value"] is not None
+    assert errors["y2"]["value"] is None
+    assert errors["y2"]["void"] == "the labels are another variable's; `data.fields: {y2: NAME}` gives it its own"
+
+
+def test_columns_of_a_table(tmp_path: Path) -> None:
+    values = RANDOM.normal(7, 3, (COUNT, 3))
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["a", "b", "c", "digit", "colour"])
+        writer.writerows([*row, digit, colour] for row, digit, colour in zip(values, DIGIT, COLOUR, strict=True))
+    vectors = ["variables.x1={type: real, size: 2}", "variables.x2={type: real, size: 1}"]
+    rows = ["x1={input: g1, channels: 2, width: 1}", "x2={input: g2, channels: 1, width: 1}"]
+    fields = "data.fields={x1: [a, b], x2: c, y1: digit, y2: colour}"
+    _, found = read(
+        tmp_path,
+        "data.dataset=csv",
+        "data.path=pairs.csv",
+        fields,
+        *vectors,
+        *(f"networks.decoder.layers.{row}" for row in rows),
+    )
+    standard = (values - values.mean(0)) / values.std(0)
+    assert np.allclose(found.train.points.numpy(), standard[:, :2], atol=1e-6)
+    assert np.allclose(found.train.others["c"].flatten(1).numpy(), standard[:, 2:], atol=1e-6)
+    assert found.train.labels.tolist() == DIGIT.tolist()
+    assert found.train.others["colour"].tolist() == (COLOUR == "red").astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"right_train": None},
+            r"no array `right_train`; found .*left_train.*; expected `right_train`, as `data.fields`",
+        ),
+        ({"left_train": None, "leftt_train": LEFT}, "no array `left_train`.*did you mean `leftt_train`"),
+        ({"colour_train": COLOUR[:39]}, "40 training images but 39 labels|`colour` has 39 records"),
+        ({"right_train": RIGHT[:39]}, "`right` has 39 records|39 training images but 40 labels"),
+        ({"right_train": RIGHT[:40] / 200}, "`right_train` has floats from 0"),
+        ({"digit_train": DIGIT[:40] / 2}, "`digit_train` is float64, expected integers"),
+        ({"colour_train": np.full(40, ""), "colour_test": np.full(20, "")}, "no record has a label in `colour`"),
+    ],
+)
+def test_wrong_fields_are_told_by_their_names(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    arrays = {name: values for name, values in (SPLIT | changes).items() if values is not None}
+    np.savez(tmp_path / "pairs.npz", **arrays)
+    with pytest.raises(RunError, match=message):
+        read(tmp_path)
+
+
+def test_a_field_that_does_not_fit_its_variable_is_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **SPLIT)
+    plan, dataset = read(tmp_path, "variables.x2.shape=[3, 4, 4]", "networks.decoder.layers.x2.width=4")
+    with pytest.raises(RunError, match=r"`x2` has shape \[3, 4, 4\], but `right` of npz has \[3, 5, 5\]"):
+        Feed(plan, dataset, 0, CPU, torch.float32)
+
+
+def test_two_variables_of_one_field_are_one_too_many() -> None:
+    with pytest.raises(SpecError) as caught:
+        plan_of("data.fields={x1: left, x2: left}")
+    assert "`x1` and `x2` are both the left of one record" in str(caught.value)
+
+
+def test_another_field_is_another_plan() -> None:
+    assert plan_hash(plan_of()) != plan_hash(plan_of("data.fields={x1: right, x2: left, y1: digit, y2: colour}"))
+
+
+def test_a_dry_run_needs_no_data(ammgraph, tmp_path: Path) -> None:
+    code, _, err = ammgraph("train", SPEC, "--dry-run", "--data-dir", tmp_path)
+    assert code == 0, err
+
+
+def test_what_depends_on_the_first_image_alone_is_encoded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **SPLIT)
+    run, codes = tmp_path / "run", tmp_path / "codes.npz"
+    path = f"data.path={tmp_path / 'pairs.npz'}"
+    assert cli.main(["train", str(SPEC), "--set", path, "--run-dir", str(run), "--log-every", "5"]) == 0
+    np.savez(tmp_path / "few.npz", images=LEFT[:3])
+    assert cli.main(["encode", str(run), str(tmp_path / "few.npz"), "--output", str(codes)]) == 0
+    with np.load(codes) as found:
+        assert "y1" in found.files
+        assert "y2" not in found.files
