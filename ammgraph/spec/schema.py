@@ -38,7 +38,7 @@ from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take fro
 )
 from ammgraph.spec.published import Compared, Measured, Published
 from ammgraph.spec.schedules import Schedule, Scheduled
-from ammgraph.spec.source import SourceMap
+from ammgraph.spec.source import SourceMap, Table
 from ammgraph.spec.sources import DataSource, Source, SourceValue  # noqa: F401
 from ammgraph.spec.training import Training
 from ammgraph.spec.values import (  # noqa: F401
@@ -330,6 +330,7 @@ class Spec(Shown, Model):
     )
 
     _source: SourceMap = PrivateAttr()
+    _tree: Table = PrivateAttr()
     _written: dict[str, Any] = PrivateAttr()
     _used_constants: frozenset[str] = PrivateAttr()
 
@@ -337,6 +338,11 @@ class Spec(Shown, Model):
     def source(self) -> SourceMap:
         """Path of a value -> its place in the files that it came from."""
         return self._source
+
+    @property
+    def tree(self) -> Table:
+        """The spec as it was written, with what it extends merged in."""
+        return self._tree
 
     @property
     def compared(self) -> tuple[tuple[str, int, Compared], ...]:
