@@ -12,7 +12,7 @@ from ammgraph.compiler.effect import check_rows_learn, check_samples_differ, dat
 from ammgraph.compiler.enumeration import check_enumerations
 from ammgraph.compiler.extent import check_extent
 from ammgraph.compiler.factors import check_draws, check_factors, draw_order
-from ammgraph.compiler.features import check_feature_names, check_features, plan_features
+from ammgraph.compiler.features import check_feature_names, check_features, check_kept, plan_features
 from ammgraph.compiler.games import check_games, check_sides, plan_game
 from ammgraph.compiler.idle import idle_settings
 from ammgraph.compiler.lint import check_settings, check_unused, lint
@@ -41,7 +41,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_unused,),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
-    (check_samples_differ, check_players, check_features, check_fits),
+    (check_samples_differ, check_players, check_features, check_kept, check_fits),
     (check_turns, check_rows_learn, check_statistics),
 )
 WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
