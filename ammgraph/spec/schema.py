@@ -262,9 +262,8 @@ def _kept(value: object) -> str:
     return f"best {name}"
 
 
-KeptText = Annotated[
-    str, BeforeValidator(_kept), text_schema("^best [a-z_]+$", words=[f"best {name}" for name in KEPT_BY])
-]
+_KEPT_SCHEMA = text_schema(rf"^\s*best (?:{'|'.join(KEPT_BY)})\s*$", words=[f"best {name}" for name in KEPT_BY])
+KeptText = Annotated[str, BeforeValidator(_kept), _KEPT_SCHEMA]
 
 
 class Evaluation(Model):

@@ -278,8 +278,8 @@ class _Composer:
         empty: list[tuple[str, Span]] = []
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
-                for name, place in empty:
-                    self._report("empty-value", f"`{name}` has no value", place, _why_empty(name, place, entries))
+                for key, place in empty:
+                    self._report("empty-value", f"`{key}` has no value", place, _why_empty(key, place, entries))
                 return Table(entries, self._first_line(span, event, spans))
             self.last = key_span = self._span(event)
             if len(entries) == MOST_ENTRIES:
