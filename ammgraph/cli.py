@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from ammgraph import __version__
 from ammgraph.commands import arguments
-from ammgraph.commands.compiled import more
+from ammgraph.commands.compiled import more, told_at_once
 from ammgraph.commands.verbs import VERBS
 from ammgraph.diagnostics import RunError, SpecError, as_json, counted, is_out_of_memory, nearest
 from ammgraph.terminal import close_output, guarded, one_line, open_streams
@@ -104,7 +104,7 @@ def _exit_code(run: Callable[[], int], form: str) -> int:
         sys.stdout.flush()
         return code
     except SpecError as error:
-        _print_diagnostics(error, form)
+        _print_diagnostics(told_at_once(error), form)
         return 1
     except RunError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)

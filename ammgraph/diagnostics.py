@@ -127,13 +127,16 @@ class Diagnostic:
 
 
 class SpecError(Exception):
-    """A spec that is not a model: problems of one stage by position, at most `MOST_PROBLEMS`."""
+    """A spec that is not a model: problems by position, at most `MOST_PROBLEMS`.
 
-    def __init__(self, diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> None:
+    `rest` is the spec's tree, as it was written, where what is wrong is no problem of its YAML.
+    """
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], rest: object = None) -> None:
         unique = dict.fromkeys(diagnostics)
         found = sorted(unique, key=lambda diagnostic: (diagnostic.span, diagnostic.code))
         self.diagnostics = tuple(found[:MOST_PROBLEMS])
-        self.sources = dict(sources)
+        self.sources, self.rest = dict(sources), rest
         texts = [render(diagnostic, self.sources) for diagnostic in self.diagnostics]
         texts += [f"there are more problems than these {MOST_PROBLEMS}"] if len(found) > MOST_PROBLEMS else []
         super().__init__("\n\n".join(texts))
@@ -166,10 +169,10 @@ class RunError(Exception):
     """A run that cannot start or go on: what happened and what to do, in a sentence or two."""
 
 
-def stop_if(problems: Sequence[Diagnostic], sources: Mapping[str, str]) -> None:
+def stop_if(problems: Sequence[Diagnostic], sources: Mapping[str, str], rest: object = None) -> None:
     """Raise `SpecError` if a stage found problems: the border between two stages."""
     if problems:
-        raise SpecError(problems, sources)
+        raise SpecError(problems, sources, rest)
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -183,16 +186,17 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint with the valid name that is nearest, one of other case first, or nothing where none is near."""
+    """A hint with the valid name that is nearest, whatever its case, or nothing where none is near."""
     names = [candidate for candidate in valid if len(candidate) <= _LONGEST_COMPARED]
     if len(name) > _LONGEST_COMPARED:
         return ""
-    same = [other for other in names if other.casefold() == name.casefold()]
-    if len(names) > _MOST_COMPARED and not same:
-        matcher = difflib.SequenceMatcher(b=name)
-        names = heapq.nlargest(_MOST_COMPARED, names, key=lambda candidate: _bound_of_ratio(matcher, candidate))
-    near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean `{near[0]}`?" if near else ""
+    spelt = {other.casefold(): other for other in reversed(names)}
+    small, wanted = list(reversed(spelt)), name.casefold()
+    if len(small) > _MOST_COMPARED and wanted not in spelt:
+        matcher = difflib.SequenceMatcher(b=wanted)
+        small = heapq.nlargest(_MOST_COMPARED, small, key=lambda candidate: _bound_of_ratio(matcher, candidate))
+    near = [wanted] if wanted in spelt else difflib.get_close_matches(wanted, small, n=1, cutoff=0.6)
+    return f"did you mean `{spelt[near[0]]}`?" if near else ""
 
 
 def _bound_of_ratio(matcher: difflib.SequenceMatcher[str], candidate: str) -> float:

@@ -11,6 +11,7 @@ ENVIRONMENT = "environment.json"  # versions, device, processes, threads
 OPTIONS = "run.json"  # seed, precision, data folder, what the data were, how often to log and save, the command
 METRICS = "metrics.jsonl"  # one line a record
 CHECKPOINTS = "checkpoints"  # the newest states; empty before the first
+BEST = "best"  # the state that `evaluation.keep` has chosen
 TENSORBOARD = "tensorboard"  # where it is installed
 LOCK = "lock"  # held by the process that trains
 EVALUATION = "evaluation.json"  # what was found at the end, or later

@@ -116,6 +116,26 @@ def test_json_is_on_stdout_alone_and_has_positions(ammgraph: Run) -> None:
         assert found["message"]
 
 
+def test_a_model_that_reads_no_data_is_refused(ammgraph: Run, tmp_path: Path) -> None:
+    spec = """
+        ammgraph: 1
+        data: {dataset: digits}
+        variables: {z: {type: real, size: 1}}
+        networks: {critic: {layers: {d: {input: z, channels: 1, width: 1}}}}
+        distributions: {q: {q(z): normal}, p: {p(z): "normal(1, 1)"}}
+        games: {joint: {match: [q, p], discriminator: critic.d, objective: jensen_shannon}}
+        training: {batch_size: 20, steps: 1, optimizers: {default: {name: adam, learning_rate: 0.05}}}
+        """
+    path = tmp_path / "noise.yaml"
+    path.write_text(spec, encoding="utf-8")
+    code, output, _ = ammgraph("validate", path)
+    assert code == 1
+    assert "[no-data]: a step reads nothing of the data" in output
+    assert output.endswith(f"{path}: a model of no data\n")
+    code, output, _ = ammgraph("validate", path, "--format", "json")
+    assert (code, json.loads(output)[0]["valid"]) == (1, False)
+
+
 def test_validate_takes_overrides(ammgraph: Run) -> None:
     code, out, _ = ammgraph("validate", TINY, "--set", "games.joint.objective=poker")
     assert code == 1

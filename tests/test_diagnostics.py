@@ -97,3 +97,9 @@ def test_codes_are_kebab_case_and_each_is_explained_in_a_sentence():
 )  # fmt: skip
 def test_of_one_there_is_one(count: int, noun: str, expected: str) -> None:
     assert counted(count, noun) == expected
+
+
+def test_the_nearest_name_is_found_whatever_its_case() -> None:
+    assert nearest("LeakyRelu", ["leaky_relu", "relu", "tanh"]) == "did you mean `leaky_relu`?"
+    assert nearest("ENCODR", ["encoder", "decoder"]) == "did you mean `encoder`?"
+    assert nearest("k", ["K", "L"]) == "did you mean `K`?"

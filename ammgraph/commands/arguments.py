@@ -42,11 +42,24 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
         target: Any = parser
         if how.pop("either", False):
             target = group = group or parser.add_mutually_exclusive_group(required=True)
+        if how.get("required"):
+            how["action"] = _Once
         default = list(found.default) if isinstance(found.default, tuple) else found.default
         if "flags" in found.metadata:
             target.add_argument(*_flags(found), dest=found.name, default=default, **how)
         else:
             target.add_argument(found.name, default=default, **how)
+
+
+class _Once(argparse.Action):
+    """What must be typed is typed once: a second one would silently be the one that counts."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        if getattr(namespace, self.dest, self.default) != self.default:
+            parser.error(f"argument {option_string}: given twice")
+        setattr(namespace, self.dest, values)
 
 
 def read(kind: type[T], parsed: argparse.Namespace) -> T:

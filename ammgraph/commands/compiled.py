@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ammgraph.commands.arguments import OfSpec
-from ammgraph.diagnostics import Diagnostic, counted
+from ammgraph.diagnostics import Diagnostic, SpecError, counted
 
 if TYPE_CHECKING:
     from ammgraph.plan.plan import Plan
@@ -19,6 +19,13 @@ def compiled(path: str, options: OfSpec) -> "tuple[Spec, Plan]":
 
     spec = load_spec(Path(path), options.set, allow_outside=options.allow_outside)
     return spec, compile_spec(spec)
+
+
+def told_at_once(error: SpecError) -> SpecError:
+    """What is wrong with a spec beside what the stage at hand has found, with that."""
+    from ammgraph.compiler.every_problem import every_problem
+
+    return every_problem(error)
 
 
 def summary(plan: "Plan") -> str:

@@ -12,7 +12,7 @@ from ammgraph.compiler.effect import check_rows_learn, check_samples_differ, dat
 from ammgraph.compiler.enumeration import check_enumerations
 from ammgraph.compiler.extent import check_extent
 from ammgraph.compiler.factors import check_draws, check_factors, draw_order
-from ammgraph.compiler.features import check_feature_names, check_features, plan_features
+from ammgraph.compiler.features import check_feature_names, check_features, check_kept, plan_features
 from ammgraph.compiler.games import check_games, check_sides, plan_game
 from ammgraph.compiler.idle import idle_settings
 from ammgraph.compiler.lint import check_settings, check_unused, lint
@@ -41,7 +41,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_unused,),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
-    (check_samples_differ, check_players, check_features, check_fits),
+    (check_samples_differ, check_players, check_features, check_kept, check_fits),
     (check_turns, check_rows_learn, check_statistics),
 )
 WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
@@ -52,15 +52,24 @@ WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
 )
 
 
-def compile_spec(spec: Spec) -> Plan:
+# What a spec of which parts are left out may have.
+PARTIAL = frozenset({"unused", "row-is-no-variable", "no-objective"})
+
+
+def compile_spec(spec: Spec, *, whole: bool = True) -> Plan:
     """The plan of a spec.
+
+    Args:
+        spec: it.
+        whole: whether everything that is written must serve something, as where no part is left out.
 
     Raises:
         SpecError: the spec is not a model; every problem of the first stage that found one.
     """
     resolved = Resolved(spec)
     for names in NAMES:
-        _stop_if(spec, chain.from_iterable(rule(resolved) for rule in names))
+        found = chain.from_iterable(rule(resolved) for rule in names)
+        _stop_if(spec, (problem for problem in found if whole or problem.code not in PARTIAL))
     plan = _plan(resolved)
     for steps in STEPS:
         _stop_if(spec, chain.from_iterable(rule(spec, plan) for rule in steps))
@@ -73,7 +82,7 @@ def compile_spec(spec: Spec) -> Plan:
 def _stop_if(spec: Spec, found: Iterable[Diagnostic]) -> None:
     problems = Problems(spec.source.texts)
     problems += found
-    stop_if(problems, spec.source.texts)
+    stop_if(problems, spec.source.texts, spec.tree)
 
 
 def _plan(resolved: Resolved) -> Plan:

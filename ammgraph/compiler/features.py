@@ -25,6 +25,19 @@ def check_feature_names(resolved: Resolved) -> Iterator[Diagnostic]:
         yield Diagnostic("unknown-row", f"`{wanted.owner}` has no row `{wanted.name}`", span, hint=hint)
 
 
+def check_kept(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
+    """`evaluation.keep` has validation images to choose by, and a reconstruction to measure."""
+    if spec.evaluation.keep is None:
+        return
+    span = spec.source.value("evaluation", "keep")
+    if not spec.data.validation:
+        message = "`keep` chooses by the validation images, and none are held out"
+        yield Diagnostic("missing-key", message, span, expected="`validation: N` in `data`")
+    if not plan.reconstructions:
+        expected = "a distribution that infers all that another one draws an image from"
+        yield Diagnostic("unknown-value", "this model reconstructs nothing", span, expected=expected)
+
+
 def check_features(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """Some distribution infers all that the features' row reads from an image."""
     wanted = spec.evaluation.features

@@ -271,24 +271,27 @@ def _row_fits(resolved: Resolved, factor: Declared, source: Reference) -> Iterat
         yield Diagnostic(
             "unknown-row", f"`{source.owner}` has no row `{source.name}`", span, hint=did_you_mean(source.name, layers)
         )
-    elif source.name != head.variables[0] and not source.binding:
+    elif source.name != head.variables[0] and not source.bindings:
         yield Diagnostic(
             "row-is-no-variable",
             f"`{head}` draws `{head.variables[0]}`, but `{source}` is another row's name",
             span,
             found=f"row `{source.name}`",
             expected=f"a row named `{head.variables[0]}`",
-            hint=f"rename the row{_or_bound(spec, source)}",
+            hint=f"rename the row{_or_bound(spec, source, head.variables[0])}",
         )
 
 
-def _or_bound(spec: Spec, source: Reference) -> str:
-    """The row under a binding of the first name that its network reads from outside, where it reads one."""
+def _or_bound(spec: Spec, source: Reference, variable: str) -> str:
+    """The row in a call that binds the first name that its network reads from outside, where it reads one."""
     layers = spec.networks[source.owner].layers
     outside = next((atom.name for row in layers.values() for atom in row.names if atom.name not in layers), None)
     if outside is None:
         return ""
-    bound = Reference(source.owner, source.name, ((outside, f"{outside}_again"),))
+    alike = spec.variables[variable] == spec.variables.get(source.name)
+    bound = Reference(source.owner, source.name, ((outside, outside if alike else f"{outside}_again"),))
+    if alike:
+        return f", or call the network for it: in `{bound}` the row is `{variable}`"
     return f", or draw it again from another variable, as in `{bound}`"
 
 

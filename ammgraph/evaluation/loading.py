@@ -15,7 +15,7 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, changed_splits, load_data
 from ammgraph.diagnostics import RunError
-from ammgraph.folders import CHECKPOINTS, PLAN, SPEC
+from ammgraph.folders import BEST, CHECKPOINTS, PLAN, SPEC
 from ammgraph.nn import probe
 from ammgraph.nn.model import Model, build
 from ammgraph.plan.identity import of_another_version, plan_hash
@@ -63,6 +63,8 @@ class LoadedRun(LoadedModel):
 def load_model(folder: Path, device: torch.device) -> LoadedModel:
     """The newest valid checkpoint of a run as a model; newer ones that cannot be used are logged as warnings.
 
+    Where the spec says what is best, `evaluation.keep`, it is the newest one that was best when it was saved.
+
     Args:
         folder: a run directory.
         device: where the model goes.
@@ -77,7 +79,8 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         raise RunError(f"{folder} is no whole run directory: it has no {SPEC}")
     spec = load_spec(path, ())
     plan = compile_spec(spec)
-    step, state, passed_over = checkpoint.load_newest(folder / CHECKPOINTS)
+    chosen = plan.evaluation.keep is not None and checkpoint.has_checkpoint(folder / BEST)
+    step, state, passed_over = checkpoint.load_newest(folder / (BEST if chosen else CHECKPOINTS))
     check_plan(folder, plan, state)
     warnings = tuple(f"{problem}; an older checkpoint is used" for problem in passed_over)
     for warning in warnings:

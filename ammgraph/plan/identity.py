@@ -31,7 +31,7 @@ DESCRIPTIVE: dict[type, frozenset[str]] = {
     NetworkPlan: frozenset({"start"}),  # which only the first step sees
     RowPlan: frozenset({"parameters", "multiply_adds"}),
     Data: frozenset({"path", "fields"}),  # the factors' origins say which field a variable takes
-    Evaluation: frozenset({"every_epochs", "features"}),
+    Evaluation: frozenset({"every_epochs", "features", "keep"}),
 }
 
 # Kinds that stand in the same place and may have the same fields.

@@ -20,14 +20,14 @@ from ammgraph import __version__
 from ammgraph.data.given import Given
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
-from ammgraph.folders import ANY_TRIAL, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
+from ammgraph.folders import ANY_TRIAL, BEST, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
 from ammgraph.plan.cost import Precision as Precision
 from ammgraph.runs import checkpoint, files
 from ammgraph.spec.schema import Data
 from ammgraph.terminal import command
 
 # Folders that training writes into, beside the run directory itself.
-OWN_FOLDERS = (CHECKPOINTS, TENSORBOARD)
+OWN_FOLDERS = (CHECKPOINTS, BEST, TENSORBOARD)
 SINCE = "since"  # in environment.json: what was another in later sessions
 # What a run that was cut short before its run.json has left.
 BEGUN = (LOCK, SPEC, PLAN, ENVIRONMENT, CHECKPOINTS)

@@ -233,9 +233,13 @@ def _optimizer(before: NetworkPlan, after: NetworkPlan) -> tuple[Part, ...]:
     old, new = before.optimizer, after.optimizer
     parts = [("", str(old), str(new))] if type(old) is not type(new) else _parts(_values(old), _values(new))
     averages = tuple("none" if ema is None else number_text(ema) for ema in (before.ema, after.ema))
-    told = {"ema": averages, "from": (before.start or "none", after.start or "none")}
-    told["trainable"] = tuple("yes" if trained else "no" for trained in (before.trainable, after.trainable))
-    return (*parts, *((name, *both) for name, both in told.items() if both[0] != both[1]))
+    trained = ["yes" if network.trainable else "no" for network in (before, after)]
+    told = [
+        ("ema", averages[0], averages[1]),
+        ("from", before.start or "none", after.start or "none"),
+        ("trainable", trained[0], trained[1]),
+    ]
+    return (*parts, *(part for part in told if part[1] != part[2]))
 
 
 # ------------------------------------------------------------------------------------------------ games and training

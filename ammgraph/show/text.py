@@ -44,7 +44,8 @@ def data_text(plan: Plan) -> str:
     if record_kind(plan) == "vector":
         scales = {"standardize": "to mean 0 and standard deviation 1", "minmax": "to [0, 1]", "none": "not at all"}
         parts.append(f"vectors scaled {scales[plan.data.scale]}")
-    return f"data    {', '.join(parts)}; the {plan.evaluation.weights} weights are evaluated"
+    kept = "" if plan.evaluation.keep is None else f", of the {plan.evaluation.keep}"
+    return f"data    {', '.join(parts)}; the {plan.evaluation.weights} weights are evaluated{kept}"
 
 
 def variables_text(plan: Plan) -> str:

@@ -45,9 +45,9 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
     text = text_of(value, "a text, as in `leaky_relu 0.2`")
     name, parameter, offset = _word_and_number(text)
     if name not in ACTIVATIONS:
-        raise problem(
-            "unknown-value", f"`{name}` is not an activation", name=name, valid=tuple(ACTIVATIONS), end=len(name)
-        )
+        details = {"name": name, "valid": tuple(ACTIVATIONS), "end": len(name)}
+        expected = f"one of {', '.join(f'`{_example(known)}`' for known in ACTIVATIONS)}"
+        raise problem("unknown-value", f"`{name}` is not an activation", **details, expected=expected)
     takes = ACTIVATIONS[name].parameter
     if takes is None:
         if parameter:
@@ -187,7 +187,10 @@ def _norm(value: object, info: ValidationInfo) -> Norm:
     text = text_of(value, "a text, as in `layer` or `group 8`")
     name, groups, offset = _word_and_number(text)
     if name not in NORMS:
-        raise problem("unknown-value", f"`{name}` is not a normalisation", name=name, valid=tuple(NORMS), end=len(name))
+        details = {"name": name, "valid": tuple(NORMS), "end": len(name)}
+        known = (f"`{norm} 8`" if kind.counted else f"`{norm}`" for norm, kind in NORMS.items())
+        expected = f"one of {', '.join(known)}, or the column `batchnorm: true`"
+        raise problem("unknown-value", f"`{name}` is not a normalisation", **details, expected=expected)
     if not NORMS[name].counted:
         if groups:
             raise problem("notation", f"`{name}` takes no number", start=offset, end=len(text), expected=f"`{name}`")

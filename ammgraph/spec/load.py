@@ -63,20 +63,30 @@ def _load(file: str, overrides: Sequence[str], text: str | None, allow_outside: 
     stop_if(problems, texts)
     tree, problems = merge(written)
     stop_if(problems, texts)
-    tree, problems = canonical_factors(tree, texts)
+    return load_tree(tree, texts)
+
+
+def load_tree(merged: Table, texts: Mapping[str, str]) -> Spec:
+    """The spec of a tree with what it extends merged in.
+
+    Raises:
+        SpecError: it is none; with the tree, which tells more when what is wrong is mended.
+    """
+    tree, problems = canonical_factors(merged, texts)
     problems += check_names(tree)
-    stop_if(problems, texts)
+    stop_if(problems, texts, merged)
     constants, problems = constant_values(tree, texts)
-    stop_if(problems, texts)
+    stop_if(problems, texts, merged)
     resolved = _with_default_optimizer(tree)
     source = source_map(resolved, texts)
     data = plain(resolved)
     try:
         spec = Spec.model_validate(data, context={"constants": constants})
     except ValidationError as error:
-        stop_if(diagnostics_of(error, data, source), texts)
+        stop_if(diagnostics_of(error, data, source), texts, merged)
         raise
     spec._source = source
+    spec._tree = merged
     spec._written = plain(tree)
     spec._used_constants = frozenset(constants.used)
     return spec

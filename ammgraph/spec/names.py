@@ -116,7 +116,8 @@ def _is_identifier(name: str, entry: Entry) -> Iterator[Diagnostic]:
     if not _IDENTIFIER.fullmatch(name) or len(name) > LONGEST_NAME:
         expected = "a letter, then letters, digits and `_`"
         expected += f", at most {LONGEST_NAME} characters" if len(name) > LONGEST_NAME else ""
-        yield Diagnostic("bad-name", f"`{name}` is not a name", entry.key_span, expected=expected)
+        hint = "a factor stands below its distribution, two spaces further right" if "(" in name else ""
+        yield Diagnostic("bad-name", f"`{name}` is not a name", entry.key_span, expected=expected, hint=hint)
 
 
 def _reserved(name: str, entry: Entry) -> Diagnostic:

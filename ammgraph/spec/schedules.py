@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -154,7 +154,7 @@ class NamedSchedule(Model):
         None, description="[first, last]: a straight line from one to the other.", examples=[[1, 0]]
     )
     constant: NonNegative | None = Field(None, description="One value, after a `warmup`.", examples=[2e-4])
-    points: Annotated[InstanceOf[tuple], BeforeValidator(_points_by), WithJsonSchema(_POINTS_SCHEMA)] | None = Field(
+    points: Annotated[Points, BeforeValidator(_points_by), WithJsonSchema(_POINTS_SCHEMA)] | None = Field(
         None, description="Breakpoints [time, value], as without a name.", examples=[[[0, 0], [1000, 2e-4]]]
     )
     over: Positive | None = Field(
@@ -220,6 +220,9 @@ _Written = Annotated[
     BeforeValidator(_written),
     WithJsonSchema({"anyOf": [*_POINT_SCHEMA["anyOf"], _POINTS_SCHEMA]}),
 ]
-Scheduled = Annotated[
-    Annotated[_Written, Tag("by breakpoints")] | Annotated[_Named, Tag("by its name")], Discriminator(_is_named)
-]
+if TYPE_CHECKING:
+    Scheduled: TypeAlias = Schedule
+else:
+    Scheduled = Annotated[
+        Annotated[_Written, Tag("by breakpoints")] | Annotated[_Named, Tag("by its name")], Discriminator(_is_named)
+    ]

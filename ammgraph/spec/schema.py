@@ -24,6 +24,7 @@ from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # 
 from ammgraph.spec.columns import Activation, Pool  # noqa: F401
 from ammgraph.spec.data import Data, Labeled  # noqa: F401
 from ammgraph.spec.data_sets import GIVEN
+from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.networks import Network, Row  # noqa: F401
 from ammgraph.spec.notation import LARGEST_COUNT
 from ammgraph.spec.notebook import Shown
@@ -38,7 +39,7 @@ from ammgraph.spec.priors import (  # noqa: F401  what the rooms behind take fro
 )
 from ammgraph.spec.published import Compared, Measured, Published
 from ammgraph.spec.schedules import Schedule, Scheduled
-from ammgraph.spec.source import SourceMap
+from ammgraph.spec.source import SourceMap, Table
 from ammgraph.spec.sources import DataSource, Source, SourceValue  # noqa: F401
 from ammgraph.spec.training import Training
 from ammgraph.spec.values import (  # noqa: F401
@@ -60,6 +61,8 @@ from ammgraph.spec.values import (  # noqa: F401
     of_length,
     problem,
     require_one_of,
+    text_of,
+    text_schema,
     told_by_type,
 )
 
@@ -238,6 +241,31 @@ class Term(Model):
 # ---------------------------------------------------------------------------------------- the whole
 
 
+# Measures that a look in training takes of the validation images without their labels.
+KEPT_BY = ("reconstruction_error",)
+
+
+def _kept(value: object) -> str:
+    text = text_of(value, "a text, as in `best reconstruction_error`")
+    word, _, name = text.strip().partition(" ")
+    name = name.strip()
+    expected = " or ".join(f"`best {known}`" for known in KEPT_BY)
+    if word != "best":
+        raise problem("notation", "{place} begins with `best`", found=f"`{text}`", expected=expected)
+    if name not in KEPT_BY:
+        start = text.find(name, text.find(word) + len(word)) if name else 0
+        details = {"start": start, "end": len(text), "expected": expected}
+        if name in MEASURES and MEASURES[name].of in ("clusters", "classes", "assigned", "features"):
+            hint = "labels only score the result; a state chosen by them would be scored too well"
+            raise problem("unknown-value", f"`{name}` needs labels, and labels choose no state", **details, hint=hint)
+        raise problem("unknown-value", f"`{name}` is not taken of the validation images in training", **details)
+    return f"best {name}"
+
+
+_KEPT_SCHEMA = text_schema(rf"^\s*best (?:{'|'.join(KEPT_BY)})\s*$", words=[f"best {name}" for name in KEPT_BY])
+KeptText = Annotated[str, BeforeValidator(_kept), _KEPT_SCHEMA]
+
+
 class Evaluation(Model):
     """How a run is evaluated."""
 
@@ -250,6 +278,13 @@ class Evaluation(Model):
         1.0,
         description="Epochs between two looks in training at the validation images, else at some training images.",
         examples=[5],
+    )
+    keep: KeptText | None = Field(
+        None,
+        description="`best METRIC`: the state that is evaluated, sampled and exported is that of the look in training "
+        "at which a measure of the validation images was best, kept beside the last one. A measure without labels: "
+        "`reconstruction_error`.",
+        examples=["best reconstruction_error"],
     )
     features: ReferenceText | None = Field(
         None,
@@ -330,6 +365,7 @@ class Spec(Shown, Model):
     )
 
     _source: SourceMap = PrivateAttr()
+    _tree: Table = PrivateAttr()
     _written: dict[str, Any] = PrivateAttr()
     _used_constants: frozenset[str] = PrivateAttr()
 
@@ -337,6 +373,11 @@ class Spec(Shown, Model):
     def source(self) -> SourceMap:
         """Path of a value -> its place in the files that it came from."""
         return self._source
+
+    @property
+    def tree(self) -> Table:
+        """The spec as it was written, with what it extends merged in."""
+        return self._tree
 
     @property
     def compared(self) -> tuple[tuple[str, int, Compared], ...]:

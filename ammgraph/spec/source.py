@@ -22,6 +22,8 @@ LARGEST_FILE = 1 << 17  # bytes; the largest that a person ever wrote has 10,000
 MOST_ENTRIES = 1000  # of one mapping or list
 DEEPEST_NESTING = 40
 
+# The sections of a spec that hold things by name, for hints.
+_SECTIONS = ("data", "constants", "variables", "networks", "distributions", "games", "terms", "training", "evaluation")
 _LONGEST_NUMBER = 200  # characters; a longer one stays text, and the notation refuses it
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -101,6 +103,15 @@ def part_of(span: Span, texts: Mapping[str, str], start: int, end: int) -> Span:
     return Span(span.file, span.line, first + start, first + end)
 
 
+def _why_empty(name: str, place: Span, entries: Mapping[str, Entry]) -> str:
+    """A hint: what stands below it at the same depth would be its value if it stood further right."""
+    after = next((key for key, entry in entries.items() if entry.key_span.line > place.line), "")
+    removes = f"`{name}: null` removes an inherited value"
+    if not after or after in _SECTIONS or (name not in _SECTIONS and "(" not in after):
+        return removes
+    return f"`{after}` stands as deep as `{name}`: two spaces more before what belongs to `{name}`; or {removes}"
+
+
 def source_map(tree: Node, texts: Mapping[str, str]) -> SourceMap:
     """The places of all keys and values of a tree."""
     keys: dict[Path, Span] = {}
@@ -172,7 +183,7 @@ def parse(text: str, file: str) -> tuple[Node | None, list[Diagnostic]]:
         return None, problems
     composer = _Composer(text, file)
     tree = composer.document()
-    return tree, composer.problems
+    return tree, sorted(composer.problems, key=lambda found: found.span)
 
 
 def printable(text: str) -> str:
@@ -264,8 +275,11 @@ class _Composer:
     def _table(self, span: Span, depth: int) -> Table:
         entries: dict[str, Entry] = {}
         spans: list[Span] = []
+        empty: list[tuple[str, Span]] = []
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
+                for key, place in empty:
+                    self._report("empty-value", f"`{key}` has no value", place, _why_empty(key, place, entries))
                 return Table(entries, self._first_line(span, event, spans))
             self.last = key_span = self._span(event)
             if len(entries) == MOST_ENTRIES:
@@ -277,8 +291,7 @@ class _Composer:
             if name is None or self._is_tail(name):
                 continue
             if _is_empty(value_event):
-                hint = f"`{name}: null` removes an inherited value"
-                self._report("empty-value", f"`{name}` has no value", key_span, hint)
+                empty.append((name, key_span))
             elif name in entries:
                 note = Note(f"`{name}` is first written here", entries[name].key_span)
                 self._report("duplicate-key", f"`{name}` is written twice", key_span, "", note)

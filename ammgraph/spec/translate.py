@@ -56,7 +56,8 @@ def _of_problem(line: Mapping[str, Any], path: Path, source: SourceMap) -> Diagn
     hint = context.get("hint", "")
     if "valid" in context:
         near = nearest(context["name"], context["valid"])
-        hint = near or hint or did_you_mean(context["name"], context["valid"])
+        listed = "" if context.get("expected") else did_you_mean(context["name"], context["valid"])
+        hint = near or hint or listed
     message = context["message"].replace("{place}", called(path))
     found = context.get("found", describe(line["input"]) if code == "wrong-type" else "")
     return Diagnostic(code, message, span, found, context.get("expected", ""), hint)
@@ -93,6 +94,8 @@ def _no_literal(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagn
 def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMap) -> Diagnostic:
     found = describe(value)
     hint = nearest(value, valid) or hint_of_section(value) if isinstance(value, str) else ""
+    if isinstance(value, list) and path[-1] == "dataset":
+        hint = "a spec has one data set; its variables take fields of one record"
     return Diagnostic(
         "unknown-value",
         f"{called(path)} cannot be {found}",

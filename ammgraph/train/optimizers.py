@@ -52,7 +52,7 @@ def load_slots(optimizer: torch.optim.Optimizer, slots: dict[int, dict[str, torc
 
 
 @torch.no_grad()
-def clipped(gradients: Sequence[torch.Tensor], longest: float | None) -> Sequence[torch.Tensor]:
+def clipped(gradients: list[torch.Tensor], longest: float | None) -> Sequence[torch.Tensor]:
     """G min(1, c / (|g| + 1e-6)), |g| the norm of all parts together (Pascanu et al. 2013); as it is without a c."""
     if longest is None:
         return gradients

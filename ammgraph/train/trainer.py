@@ -10,7 +10,7 @@ import torch
 
 from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
-from ammgraph.folders import CHECKPOINTS, METRICS
+from ammgraph.folders import BEST, CHECKPOINTS, METRICS
 from ammgraph.nn import probe, synchronized
 from ammgraph.nn.model import Model
 from ammgraph.plan.changes import slowest
@@ -22,7 +22,7 @@ from ammgraph.plan.queries import ancestry
 from ammgraph.plan.turns import FitPlan
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
-from ammgraph.train import memory
+from ammgraph.train import kept, memory
 from ammgraph.train.act import Act, Moment, use_arithmetic
 from ammgraph.train.fitting import Columns, inferred, mixture_columns, set_columns
 from ammgraph.train.graphs import CudaGraphs, Graphs
@@ -369,6 +369,8 @@ class _Loop:
         trainer.check()
         with memory.explained(trainer.plan, trainer.precision, f"evaluating step {trainer.step}"):
             found = self.evaluate(trainer.evaluated)
+        if kept.is_best(trainer.plan.evaluation.keep, found, self.path):
+            checkpoint.save(self.path.parent / BEST, trainer.step, trainer.state_dict())
         self._write({"evaluation": found})
 
     def timed(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +52,10 @@ def test_no_namespace_leaves_the_edge() -> None:
     package = Path(cli.__file__).parent
     using = {path.name for path in package.rglob("*.py") if "Namespace" in path.read_text(encoding="utf-8")}
     assert using == {"cli.py", "arguments.py"}
+
+
+def test_what_must_be_typed_is_typed_once(ammgraph: Any, tmp_path: Path) -> None:
+    words = ("--q", "q(x) q(z|x)", "--q", "q(x)", "--p", "p(z) p(x|z)")
+    code, _, said = ammgraph("new", tmp_path / "mine.yaml", *words)
+    assert code == 2
+    assert "argument --q: given twice" in said

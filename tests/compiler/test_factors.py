@@ -3,7 +3,7 @@
 import pytest
 from small_specs import origin_of, plan_of, problem_of, problems_of
 
-from ammgraph.plan.draws import FromData, FromDraw, FromPrior
+from ammgraph.plan.draws import FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.spec.schema import DataSource, Uniform
 
 
@@ -204,6 +204,19 @@ def test_the_row_that_draws_a_variable_has_its_name() -> None:
     problem = problems_of(distribution("q", "q(x): data", "q(y|x): encoder.a", "q(z|x): encoder.z"))[0]
     assert (problem.code, problem.found) == ("row-is-no-variable", "row `a`")
     assert problem.hint == "rename the row, or draw it again from another variable, as in `encoder(x=x_again).a`"
+
+
+def test_a_call_that_binds_a_name_to_itself_draws_a_variable_of_another_name() -> None:
+    shape = list(plan_of().variable("x").shape)
+    again = f"variables: {{x_again: {{type: image, shape: {shape}}}}}\n"
+    (problem,) = problems_of(again + distribution("r", "r(y): q.y", "r(z): q.z", "r(x_again|y,z): decoder.x"))
+    assert problem.hint == "rename the row, or call the network for it: in `decoder(y=y).x` the row is `x_again`"
+    text = again + distribution("r", "r(x): q.x", "r(y): q.y", "r(z): q.z", "r(x_again|y,z): decoder(y=y).x")
+    text += 'terms: {reconstruction: {minimize: "E[r] l2(x_again, x)"}}'
+    factor = plan_of(text).draw("r").factor_of("x_again")
+    assert isinstance(factor.origin, FromNetwork)
+    assert (factor.origin.row, factor.text) == ("x", "r(x_again|y,z)")
+    assert dict(plan_of(text).term("reconstruction").paths).keys() == {"decoder", "encoder"}
 
 
 def test_a_row_that_reads_nothing_from_outside_can_only_be_renamed() -> None:

@@ -84,7 +84,7 @@ def test_a_run_records_its_starts_and_goes_on_without_the_earlier_run(tmp_path: 
     short = ammgraph.fit(load_spec(TINY, overrides), run_dir=tmp_path / "short", device="cpu")
     expected = earlier.model().network("encoder").state_dict()
     shutil.rmtree(earlier.folder)
-    longer = ammgraph.resume(short, overrides=["training.steps=2"], device="cpu")
+    longer = short.resume(["training.steps=2"], device="cpu")
     assert differences(whole.model().state_dict(), longer.model().state_dict()) == []
     assert differences(expected, longer.model().network("encoder").state_dict()) == []
 

@@ -217,6 +217,7 @@ NOT_EXPRESSIBLE = {
     "neither_epochs_nor_steps",  # in a spec that extends, they may be inherited
     "optimizer_without_name",  # the default that would give it is removed
     "settings_of_unknown_names",  # a batch size for every distribution
+    "states_chosen_by_nothing",  # `evaluation.keep` against `data.validation`
     "weight_norm_of_weights_of_zero",  # a weight norm against the initial weights
 }
 

@@ -1,0 +1,247 @@
+"""Every mistake of a spec at once: the problems of the stage that refused it, and those of the stages behind.
+
+What a stage has refused is mended as far as it takes to go on: a row reads `zeros(1)`, a factor, a game, a term or a
+key is left out. What then follows from the mending is not told: a later problem counts where it is about names,
+notation and single values, and elsewhere where nothing mended is mentioned.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ammgraph.compiler.compile import PARTIAL, compile_spec
+from ammgraph.diagnostics import Diagnostic, SpecError
+from ammgraph.spec.load import load_tree
+from ammgraph.spec.source import Entry, Items, Node, Path, Scalar, SourceMap, Table, parse, plain, source_map
+
+MOST_ROUNDS = 24
+# What is wrong with a name, a notation or one value is wrong whatever else is.
+_OWN = frozenset(
+    {
+        *("notation", "bad-name", "name-clash", "duplicate-factor", "wrong-head", "bad-alias"),
+        *("unknown-key", "conflicting-keys", "wrong-type", "unknown-value", "out-of-range"),
+        *("unknown-name", "unknown-variable", "unknown-network", "unknown-row", "unknown-distribution"),
+        *("unknown-game", "unknown-term", "variable-drawn-twice"),
+    }
+)
+# What is about the whole follows from anything that is left out.
+_OF_THE_WHOLE = frozenset({*PARTIAL, "no-gradient", "missing-factor", "too-large"})
+_INSTEAD = {
+    "training": "{batch_size: 10, steps: 10, optimizers: {default: {name: sgd, learning_rate: 1}}}",
+    "data": "{dataset: digits}",
+}
+_ROW, _VARIABLE, _OPTIMIZER = "{input: zeros(1)}", "{type: real, size: 1}", "{name: sgd, learning_rate: 1}"
+
+
+def every_problem(error: SpecError) -> SpecError:
+    """The error with the problems of later stages beside its own; itself where its spec cannot be mended."""
+    if not isinstance(error.rest, Table):
+        return error
+    texts, tree, found = error.sources, error.rest, list(error.diagnostics)
+    mended, now = _Mended(), list(error.diagnostics)
+    for _ in range(MOST_ROUNDS):
+        before, tree = tree, mended.without(tree, texts, now)
+        if tree is before:
+            break
+        try:
+            compile_spec(load_tree(tree, texts), whole=False)
+            break
+        except SpecError as later:
+            now = list(later.diagnostics)
+            found += mended.news(tree, texts, now)
+        except Exception:  # of a spec that nobody wrote; what is wrong with the one that was written is told
+            break
+    return SpecError(found, texts)
+
+
+@dataclass
+class _Mended:
+    """What was mended so far: places, and the names on which nothing more can be said."""
+
+    places: set[Path] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+
+    def news(self, tree: Table, texts: Mapping[str, str], found: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """Those problems that do not follow from what was mended."""
+        places = source_map(tree, texts)
+        return [problem for problem in found if not self._follows(problem, tree, _path(places, problem))]
+
+    def _follows(self, problem: Diagnostic, tree: Table, path: Path) -> bool:
+        if not path or problem.code in _OF_THE_WHOLE:
+            return True
+        if any(place[: len(path)] == path[: len(place)] for place in self.places):
+            return True
+        return problem.code not in _OWN and self._mentions(tree, _unit(path))
+
+    def _mentions(self, tree: Table, unit: Path) -> bool:
+        """Whether a unit is about a name that was mended."""
+        about = unit[:2] if unit[0] == "networks" else unit
+        return bool(self.names & _words([*map(str, about), *_texts(_at(tree, about))]))
+
+    def without(self, tree: Table, texts: Mapping[str, str], found: Sequence[Diagnostic]) -> Table:
+        """The tree without what is refused."""
+        places = source_map(tree, texts)
+        for problem in found:
+            if problem.code not in _OF_THE_WHOLE:
+                tree = self._mend(tree, problem, _path(places, problem))
+        return tree
+
+    def _mend(self, tree: Table, problem: Diagnostic, path: Path) -> Table:
+        """Without one problem: the smallest part that can be left out, or more where that was done before."""
+        section, depth = str(path[0]) if path else "", len(path)
+        unit = _unit(path)
+        again = any(place[: len(unit)] == unit for place in self.places)
+        if not path:
+            missing = _MISSING.match(problem.message)
+            return self._written(tree, (missing[1],), _INSTEAD.get(missing[1], "")) if missing else tree
+        if path[:2] == ("training", "optimizers") and depth > 2:
+            return self._written(tree, path[:3], _OPTIMIZER)
+        if section in _INSTEAD:
+            self.names |= {section, *map(str, path[1:2])}
+            whole = again or depth < 2
+            return self._written(tree, (section,), _INSTEAD[section]) if whole else self._removed(tree, path)
+        if section in ("variables", "constants") and depth > 1:
+            self.names.add(str(path[1]))
+            return self._written(tree, path[:2], _VARIABLE if section == "variables" else "2")
+        if section == "networks" and depth > 1:
+            self.names.add(str(path[1]))
+            return self._written(tree, path[:4], _ROW) if depth > 3 and not again else self._dropped(tree, path[:2])
+        if section == "distributions" and depth > 1:
+            self.names |= {str(path[1]), *_words(map(str, path[2:3]))}
+            return self._removed(tree, path[:3]) if depth > 2 else self._dropped(tree, path[:2])
+        if section == "games" and path[2:] == ("objective",):
+            return self._written(tree, path, "hinge")
+        kept = section in ("games", "terms") and depth > 2 and path[2] not in ("match", "discriminator", "minimize")
+        return self._removed(tree, path[:3] if kept else path[:2])
+
+    def _removed(self, tree: Table, path: Path) -> Table:
+        self.places.add(path)
+        return _removed(tree, path)
+
+    def _written(self, tree: Table, path: Path, text: str) -> Table:
+        self.places.add(path)
+        return _written(tree, path, text) if text else tree
+
+    def _dropped(self, tree: Table, path: Path) -> Table:
+        """Without a network or a distribution, and without the factors, games, terms and settings that name it."""
+        name = str(path[1])
+        tree = self._removed(tree, path)
+        for place in _units(tree):
+            if name in _words(_texts(_at(tree, place))) or place[-1] == name:
+                self.names |= {str(place[1])} if place[0] == "distributions" else set()
+                tree = _removed(tree, place)
+        if name in _words(_texts(_at(tree, ("training",)))):
+            tree = _written(tree, ("training",), _INSTEAD["training"])
+        return tree
+
+
+_MISSING = re.compile(r"the spec has no `(\w+)`")
+
+
+def _path(places: SourceMap, problem: Diagnostic) -> Path:
+    """The deepest path whose key or value stands where a problem is."""
+    if _MISSING.match(problem.message):
+        return ()
+    span, found = problem.span, list[Path]([()])
+    for spans in (places.keys, places.values):
+        for path, place in spans.items():
+            same = (place.file, place.line) == (span.file, span.line)
+            if same and place.column <= span.column < max(place.end_column, place.column + 1):
+                found.append(path)
+    return max(found, key=len)
+
+
+def _unit(path: Path) -> Path:
+    """A row, a factor, or an entry of another section."""
+    deep = {"networks": 4, "distributions": 3}.get(str(path[0]), 2) if path else 0
+    deep = 3 if path[:2] == ("training", "optimizers") else deep
+    return path[:deep]
+
+
+def _units(tree: Table) -> list[Path]:
+    """Factors or aliases, games, terms, settings of networks and distributions."""
+    found: list[Path] = []
+    for section in ("distributions", "games", "terms"):
+        for name, value in _entries(tree, (section,)).items():
+            factors = [(section, name, text) for text in _entries(tree, (section, name))]
+            found += factors if section == "distributions" and isinstance(value.value, Table) else [(section, name)]
+    for section in ("optimizers", "ema", "batch_size"):
+        found += [("training", section, name) for name in _entries(tree, ("training", section))]
+    return [*found, *(("evaluation", name) for name in _entries(tree, ("evaluation",)))]
+
+
+def _entries(tree: Table, path: Path) -> Mapping[str, Entry]:
+    node = _at(tree, path)
+    return node.entries if isinstance(node, Table) else {}
+
+
+def _at(node: Node | None, path: Path) -> Node | None:
+    for step in path:
+        if isinstance(node, Table):
+            entry = node.entries.get(str(step))
+            node = None if entry is None else entry.value
+        elif isinstance(node, Items) and isinstance(step, int) and step < len(node.values):
+            node = node.values[step]
+        else:
+            return None
+    return node
+
+
+def _texts(node: Node | None) -> Iterable[str]:
+    """Every key and every text of a node."""
+    if isinstance(node, Scalar):
+        yield str(node.value)
+    elif isinstance(node, Items):
+        for value in node.values:
+            yield from _texts(value)
+    elif isinstance(node, Table):
+        for name, entry in node.entries.items():
+            yield name
+            yield from _texts(entry.value)
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    return {word for text in texts for word in re.findall(r"[A-Za-z]\w*", text)}
+
+
+def _removed(tree: Table, path: Path) -> Table:
+    """Without what stands at a path; of a list without the whole list."""
+    if not path or isinstance(_at(tree, path[:-1]), Items):
+        return _removed(tree, path[:-1]) if path else tree
+    if path[-1] not in _entries(tree, path[:-1]):
+        return tree
+    return _changed(tree, path, None)
+
+
+def _written(tree: Table, path: Path, text: str) -> Table:
+    """With another value at a path, where the old one stood."""
+    old = _at(tree, path)
+    node, _ = parse(text, "")
+    assert node is not None
+    span = tree.span if old is None else old.span
+    return tree if old is not None and plain(old) == plain(node) else _changed(tree, path, _moved(node, span))
+
+
+def _moved(node: Node, span: object) -> Node:
+    """A node all of which stands in one place."""
+    if isinstance(node, Table):
+        entries = {name: Entry(span, _moved(entry.value, span)) for name, entry in node.entries.items()}  # type: ignore[arg-type]
+        return Table(entries, span)  # type: ignore[arg-type]
+    if isinstance(node, Items):
+        return Items(tuple(_moved(value, span) for value in node.values), span)  # type: ignore[arg-type]
+    return replace(node, span=span)  # type: ignore[arg-type]
+
+
+def _changed(tree: Table, path: Path, value: Node | None) -> Table:
+    name, *rest = map(str, path)
+    entries = dict(tree.entries)
+    entry = entries.get(name)
+    if rest:
+        if entry is None or not isinstance(entry.value, Table):
+            return tree
+        entries[name] = replace(entry, value=_changed(entry.value, tuple(rest), value))
+    elif value is None:
+        del entries[name]
+    else:
+        entries[name] = Entry(tree.span if entry is None else entry.key_span, value)
+    return Table(entries, tree.span)
