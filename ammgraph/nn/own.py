@@ -60,7 +60,7 @@ def seen(own: Own, shape: Shape) -> Seen:
     x = torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     held: list[int] = []
     hooks = [
-        part.register_forward_hook(lambda _part, _given, out: held.append(out.numel()))
+        part.register_forward_hook(lambda _part, _given, out: held.append(out.numel() if torch.is_tensor(out) else 0))
         for part in module.modules()
         if not list(part.children())
     ]

@@ -1,8 +1,9 @@
 """What a program adds: it is parsed, planned, trained, shown and asked like what ammgraph has, and checked like it."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ammgraph
-from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.layers.activations import ACTIVATIONS
-from ammgraph.layers.operations import OPERATIONS
 from ammgraph.nn.model import critic_inputs, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.show.as_json import as_json
+from ammgraph.show.cost import cost_text
+from ammgraph.show.difference import difference_text
+from ammgraph.show.difference import differences as differences_of
 from ammgraph.show.latex import latex
 from ammgraph.show.text import plan_text
 from ammgraph.train.step import take_turn
@@ -27,15 +30,6 @@ TRUNK = [
     "networks.encoder.layers.y.input=h",
     "training.steps=4",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    before = [(table, dict(table)) for table in (ACTIVATIONS, OBJECTIVES, OPERATIONS)]
-    yield
-    for table, content in before:
-        table.clear()
-        table.update(content)
 
 
 def bent(x: Tensor) -> Tensor:
@@ -185,6 +179,21 @@ def test_a_module_has_its_shape_its_size_and_its_cost() -> None:
     assert row.multiply_adds == 4 * 9 * 64 + 256 * 16
     assert "trunk, a module given in Python" in plan_text(plan)
     assert "trunk, a module given in Python" in repr(ammgraph.build(plan))
+
+
+def test_whatever_shows_a_plan_shows_a_module() -> None:
+    register_trunk()
+    (before, first), (after, plan) = (
+        (spec, ammgraph.compile_spec(spec)) for spec in (ammgraph.load_spec(TINY, columns) for columns in ((), TRUNK))
+    )
+    assert '"op": "trunk"' in json.dumps(as_json(plan))
+    told = difference_text(differences_of((before, first), (after, plan)), first, plan)
+    assert "trunk" in "\n".join(told)
+    row = plan.network("encoder").row("h")
+    assert row.operation is not None
+    # Beside its input and output: what its convolution and its norm give.
+    assert row.operation.held(row.in_shape, row.inner_shape, 1) == 2 * 4 * 64
+    assert "h" in cost_text(plan)
 
 
 def test_a_module_s_weights_follow_the_seed_and_leave_torch_s_generator_alone() -> None:
