@@ -187,7 +187,7 @@ class Estimator(TransformerMixin, BaseEstimator):
 
     def _classes(self, readout: ReadoutPlan, y: Any, count: int) -> Array | None:
         """The place of each label among the classes, where labels are learned from."""
-        vars(self).pop("classes_", None)
+        self.__dict__.pop("classes_", None)
         if not readout.supervised:
             return None
         if y is None:

@@ -32,6 +32,7 @@ def read_given(data: Any) -> Given:
         data: `(x, y)`, or x alone; a `torch.utils.data.Dataset` of pairs or of examples, read whole; or a mapping of
             the arrays of an `.npz`, `x_train`, `y_train`, `x_test`, `y_test`. x are vectors (N, D), or images
             (N, H, W), (N, C, H, W) or (N, H, W, C), uint8 or floats in [0, 1]; y labels (N,), integers or texts.
+            Examples that are memory-mapped stay in their file.
 
     Raises:
         RunError: what is not so.
@@ -55,7 +56,9 @@ def read_examples(x: Any) -> Tensor:
     Raises:
         RunError: as `read_given`.
     """
-    return read_given((x,)).records.train.images
+    found = read_given((np.array(x) if isinstance(x, np.memmap) else x,)).records.train.images
+    assert isinstance(found, Tensor)
+    return found
 
 
 def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:
@@ -77,7 +80,10 @@ def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:
 
 def _array(key: str, values: Any) -> Array:
     try:
+        if isinstance(values, np.memmap):
+            return values
         found = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-        return np.array(found.tolist()) if found.dtype == object else found
+        found = np.array(found.tolist()) if found.dtype == object else found
+        return found if found.flags.writeable else found.copy()  # of others torch makes no tensor
     except (TypeError, ValueError) as error:
         raise RunError(f"{SOURCE}: `{key}` is no array: {' '.join(str(error).split())[:200]}") from error
