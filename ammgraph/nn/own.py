@@ -56,7 +56,9 @@ def seen(own: Own, shape: Shape) -> Seen:
             raise ValueError(f"its buffer `{name}` is {_kind(buffer)}; expected floats")
     frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
     if frozen:
-        raise ValueError(f"its parameter `{frozen[0]}` does not learn; let it be a buffer, by `register_buffer`")
+        raise ValueError(
+            f"its parameter `{frozen[0]}` does not learn; let it, and say `trainable: false` of its network"
+        )
     x = torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     held: list[int] = []
     hooks = [

@@ -258,6 +258,16 @@ def test_its_gradient_is_that_of_torch() -> None:
         torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
 
 
+def test_it_begins_with_what_an_earlier_run_has_learned_and_may_stand_still(tmp_path: Path) -> None:
+    register_trunk()
+    first = ammgraph.fit(ammgraph.load_spec(TINY, TRUNK), run_dir=tmp_path / "a")
+    later = [*TRUNK, f"networks.encoder.from={tmp_path}/a", "networks.encoder.trainable=false"]
+    second = ammgraph.fit(ammgraph.load_spec(TINY, later), run_dir=tmp_path / "b", seed=1)
+    before, after = (dict(run.model("cpu").network("encoder").state_dict()) for run in (first, second))
+    assert any("module" in name for name in before)
+    assert differences(before, after) == []
+
+
 def test_an_export_refuses_it(tmp_path: Path) -> None:
     register_trunk()
     run = ammgraph.fit(ammgraph.load_spec(TINY, TRUNK), run_dir=tmp_path / "run")
