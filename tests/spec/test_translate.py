@@ -97,7 +97,10 @@ def test_unknown_key_is_marked_and_compared_with_the_keys_of_its_place():
     wrong = replaced(data, ("networks", "critic"), {**network, "layer": {}, "stride": 1})
     first, second = diagnostics(wrong, source)
     assert (first.message, first.hint) == ("unknown key `layer`", "did you mean `layers`?")
-    assert (second.message, second.hint) == ("unknown key `stride`", "valid here: `defaults`, `layers`")
+    assert (second.message, second.hint) == (
+        "unknown key `stride`",
+        "valid here: `defaults`, `from`, `trainable`, `layers`",
+    )
 
 
 def test_missing_key_stands_at_the_key_of_its_mapping():
