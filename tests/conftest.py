@@ -3,12 +3,16 @@
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from ammgraph import cli
+from ammgraph.formulas.objectives import OBJECTIVES
+from ammgraph.layers.activations import ACTIVATIONS
+from ammgraph.layers.operations import OPERATIONS
 
 # A busy machine is slow, and a failure that nobody can repeat helps nobody.
 settings.register_profile("ammgraph", deadline=None, derandomize=True)
@@ -18,6 +22,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests started in the background, or under nohup, inherit ignored signals, which ammgraph would respect.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_registered() -> Iterator[None]:
+    """What a test adds to the language is gone after it."""
+    before = [(table, dict(table)) for table in (ACTIVATIONS, OBJECTIVES, OPERATIONS)]
+    yield
+    for table, content in before:
+        table.clear()
+        table.update(content)
 
 
 @pytest.fixture

@@ -103,9 +103,12 @@ class Estimator(TransformerMixin, BaseEstimator):
         return self.fit(X, y).labels_
 
     def predict_proba(self, X: Any) -> Array:
-        """q(y|x) of every category, (N, K); of a classifier, of every class."""
-        found = self._inferred(X)[_readout(self.model_.plan).variable].numpy()
-        return found[:, : len(self.classes_)] if self._is_classifier else found
+        """q(y|x) of every category, (N, K); of a classifier, of every class, given that it is one of them."""
+        found: Array = self._inferred(X)[_readout(self.model_.plan).variable].numpy()
+        if not self._is_classifier:
+            return found
+        of_classes = found[:, : len(self.classes_)]
+        return np.asarray(of_classes / of_classes.sum(1, keepdims=True))
 
     def predict(self, X: Any) -> Array:
         """The most probable category, (N,), from 0; of a classifier the class."""
@@ -187,7 +190,7 @@ class Estimator(TransformerMixin, BaseEstimator):
 
     def _classes(self, readout: ReadoutPlan, y: Any, count: int) -> Array | None:
         """The place of each label among the classes, where labels are learned from."""
-        vars(self).pop("classes_", None)
+        self.__dict__.pop("classes_", None)
         if not readout.supervised:
             return None
         if y is None:

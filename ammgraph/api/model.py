@@ -12,6 +12,7 @@ from ammgraph.data.given import read_examples
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.evaluation.encode import check_shape, encode
+from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn import model as networks
@@ -41,7 +42,7 @@ class Model(networks.Model):
         parts = [network_text(network) for network in self.plan.networks]
         return "\n\n".join([f"{head}, {counted(self.plan.parameters, 'parameter')}", *parts])
 
-    def infer(self, x: Tensor) -> dict[str, Tensor]:
+    def infer(self, x: Tensor | Array) -> dict[str, Tensor]:
         """What is inferred from examples alone, by variable, in mean mode: no noise, dropout or batch statistics.
 
         q(y|x) of a categorical y, (N, K); E[z|x] of a real z, (N, n). A model that takes labels has none of what
@@ -89,7 +90,7 @@ class Model(networks.Model):
             return unit(self.plan, name, drawn)
         return (drawn.cpu().double() if self.scaling is None else self.scaling.undo(drawn)).flatten(1)
 
-    def _examples(self, x: Tensor) -> Tensor:
+    def _examples(self, x: Tensor | Array) -> Tensor:
         """As they are stored, vectors as they were scaled."""
         examples = read_examples(x)
         check_shape(self.plan, examples, of_arrays=True)

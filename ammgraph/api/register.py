@@ -85,7 +85,7 @@ def register_objective(
             raise RunError(f"objective `{name}`: `{player}` has two formulas, on REAL and on FAKE")
         real, fake = (_formula(name, text) for text in texts)
         found[player] = real, fake
-    OBJECTIVES[name] = Objective(**found, meaning=meaning)
+    OBJECTIVES[name] = Objective(found["discriminator"], found["generator"], meaning)
 
 
 def register_module(name: str, build: Callable[[Shape], nn.Module], *, meaning: str = "given in Python") -> None:

@@ -24,9 +24,6 @@ from ammgraph.evaluation.sample import Samples, sample_run
 from ammgraph.export.export import export_run
 from ammgraph.folders import CHECKPOINTS, METRICS, SPEC
 from ammgraph.plan.plan import Plan
-from ammgraph.report.comparison import comparison_page
-from ammgraph.report.report import ReportOptions, report_run
-from ammgraph.report.views import ViewOptions
 from ammgraph.runs import checkpoint, record, run
 from ammgraph.runs.run import Place
 from ammgraph.show.notebook import compile_spec
@@ -245,10 +242,11 @@ class Run:
         Raises:
             RunError: as `evaluate`; the files cannot be written, or are not to be replaced.
         """
+        from ammgraph.report.report import report_options, report_run  # loads matplotlib
+
         place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
-        return report_run(
-            self.folder, place, options=report_options(split, tsne, seed), output=_path(output), force=force
-        )
+        shown = report_options(split, tsne, seed)
+        return report_run(self.folder, place, options=shown, output=_path(output), force=force)
 
     def export(self, output: PathLike | None = None, *, onnx: bool = False) -> tuple[Path, ...]:
         """Write the newest checkpoint as a program that needs PyTorch alone.
@@ -294,6 +292,8 @@ class Comparison:
 
     def to_html(self) -> str:
         """A page."""
+        from ammgraph.report.comparison import comparison_page  # loads matplotlib
+
         return comparison_page(self.groups)
 
 
@@ -322,12 +322,6 @@ def compare(
     folders = [found.folder if isinstance(found, Run) else Path(found) for found in runs]
     place = Place(run.choose_device(device), _path(data_dir), download)
     return Comparison(comparing.compare_runs(folders, place, split, again))
-
-
-def report_options(split: str | None, tsne: bool, seed: int) -> ReportOptions:
-    """What a report shows."""
-    views = ViewOptions(seed=seed) if tsne else ViewOptions(seed=seed, embedded=0)
-    return ReportOptions(split=split, views=views)
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:

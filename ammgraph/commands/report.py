@@ -25,9 +25,10 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where it is written."""
-    from ammgraph.api.run import Run, report_options
+    from ammgraph.api.run import Run
     from ammgraph.commands.run_folders import all_trials
     from ammgraph.report.comparison import report_trials
+    from ammgraph.report.report import report_options
     from ammgraph.runs.trials import is_trials
 
     if not is_trials(options.run_dir):

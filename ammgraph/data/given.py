@@ -32,6 +32,7 @@ def read_given(data: Any) -> Given:
         data: `(x, y)`, or x alone; a `torch.utils.data.Dataset` of pairs or of examples, read whole; or a mapping of
             the arrays of an `.npz`, `x_train`, `y_train`, `x_test`, `y_test`. x are vectors (N, D), or images
             (N, H, W), (N, C, H, W) or (N, H, W, C), uint8 or floats in [0, 1]; y labels (N,), integers or texts.
+            Examples that are memory-mapped stay in their file.
 
     Raises:
         RunError: what is not so.
@@ -77,7 +78,10 @@ def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:
 
 def _array(key: str, values: Any) -> Array:
     try:
+        if isinstance(values, np.memmap):
+            return values
         found = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-        return np.array(found.tolist()) if found.dtype == object else found
+        found = np.array(found.tolist()) if found.dtype == object else found
+        return found if found.flags.writeable else found.copy()  # of others torch makes no tensor
     except (TypeError, ValueError) as error:
         raise RunError(f"{SOURCE}: `{key}` is no array: {' '.join(str(error).split())[:200]}") from error

@@ -56,11 +56,13 @@ def seen(own: Own, shape: Shape) -> Seen:
             raise ValueError(f"its buffer `{name}` is {_kind(buffer)}; expected floats")
     frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
     if frozen:
-        raise ValueError(f"its parameter `{frozen[0]}` does not learn; let it be a buffer, by `register_buffer`")
+        raise ValueError(
+            f"its parameter `{frozen[0]}` does not learn; let it, and say `trainable: false` of its network"
+        )
     x = torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     held: list[int] = []
     hooks = [
-        part.register_forward_hook(lambda _part, _given, out: held.append(out.numel()))
+        part.register_forward_hook(lambda _part, _given, out: held.append(out.numel() if torch.is_tensor(out) else 0))
         for part in module.modules()
         if not list(part.children())
     ]

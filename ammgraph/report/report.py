@@ -47,6 +47,12 @@ class ReportOptions:
     arrays: str = "report.npz"  # the name of the file of its arrays, beside the page
 
 
+def report_options(split: str | None, tsne: bool, seed: int) -> ReportOptions:
+    """What a person asks for: which split, whether the map is drawn, and the seed of samples and choices."""
+    views = ViewOptions(seed=seed) if tsne else ViewOptions(seed=seed, embedded=0)
+    return ReportOptions(split=split, views=views)
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """A finished report: the page, and the data of its figures."""

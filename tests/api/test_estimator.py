@@ -86,6 +86,15 @@ def test_with_a_supervised_category_it_is_a_classifier_of_flat_images() -> None:
     assert components.shape == (5,)
 
 
+def test_minus_one_is_no_label() -> None:
+    y = DIGIT_LABELS % 7
+    y[200:] = -1
+    spec = ammgraph.load_spec(LABELED, ["training.steps=2", "data.labeled={count: all}"])
+    model = ammgraph.Estimator(spec, random_state=1, device="cpu").fit(DIGITS / 16, y)
+    assert list(model.classes_) == list(range(7))  # of ten categories
+    np.testing.assert_allclose(model.predict_proba(DIGITS / 16).sum(1), 1)
+
+
 def test_the_run_may_be_kept(tmp_path: Path) -> None:
     model = ammgraph.Estimator(TINY, overrides=["training.steps=1"], run_dir=tmp_path / "run", random_state=0)
     model.fit(DIGITS / 16)

@@ -46,6 +46,9 @@ def test_arrays_tensors_and_data_sets_of_torch_are_the_same_data() -> None:
     assert read_given((x, y)).shapes == "x_train (300, 8, 8) uint8, y_train (300,) int64"
     assert torch.equal(read_examples(x), torch.from_numpy(x)[:, None])
     assert not read_given(x).records.labelled
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    assert torch.equal(read_examples(fixed), read_examples(x))
 
 
 def test_texts_are_classes_also_as_objects() -> None:
@@ -143,6 +146,18 @@ def test_vectors_are_scaled_and_test_examples_scored(tmp_path: Path) -> None:
     assert drawn.shape == (2000, size)
     assert model.scaling is not None
     np.testing.assert_allclose(model.scaling.shift, x[:60].mean(0))
+
+
+def test_memory_mapped_arrays_stay_in_their_file_and_train_alike(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    spec = ammgraph.load_spec(TINY, SHORT)
+    on_disk, in_memory = (
+        ammgraph.fit(spec, data=(x, Y), run_dir=tmp_path / name) for name, x in (("a", mapped), ("b", IMAGES))
+    )
+    assert not isinstance(read_given(mapped).records.train.images, torch.Tensor)
+    assert differences(state_of(on_disk.folder)["model"], state_of(in_memory.folder)["model"]) == []
+    assert torch.equal(read_examples(mapped), read_examples(IMAGES))
 
 
 def test_a_spec_may_ask_for_arrays_and_the_command_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
 """What a program adds: it is parsed, planned, trained, shown and asked like what ammgraph has, and checked like it."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ammgraph
-from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.layers.activations import ACTIVATIONS
-from ammgraph.layers.operations import OPERATIONS
 from ammgraph.nn.model import critic_inputs, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.show.as_json import as_json
+from ammgraph.show.cost import cost_text
+from ammgraph.show.difference import difference_text
+from ammgraph.show.difference import differences as differences_of
 from ammgraph.show.latex import latex
 from ammgraph.show.text import plan_text
 from ammgraph.train.step import take_turn
@@ -27,15 +30,6 @@ TRUNK = [
     "networks.encoder.layers.y.input=h",
     "training.steps=4",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    before = [(table, dict(table)) for table in (ACTIVATIONS, OBJECTIVES, OPERATIONS)]
-    yield
-    for table, content in before:
-        table.clear()
-        table.update(content)
 
 
 def bent(x: Tensor) -> Tensor:
@@ -187,6 +181,21 @@ def test_a_module_has_its_shape_its_size_and_its_cost() -> None:
     assert "trunk, a module given in Python" in repr(ammgraph.build(plan))
 
 
+def test_whatever_shows_a_plan_shows_a_module() -> None:
+    register_trunk()
+    (before, first), (after, plan) = (
+        (spec, ammgraph.compile_spec(spec)) for spec in (ammgraph.load_spec(TINY, columns) for columns in ((), TRUNK))
+    )
+    assert '"op": "trunk"' in json.dumps(as_json(plan))
+    told = difference_text(differences_of((before, first), (after, plan)), first, plan)
+    assert "trunk" in "\n".join(told)
+    row = plan.network("encoder").row("h")
+    assert row.operation is not None
+    # Beside its input and output: what its convolution and its norm give.
+    assert row.operation.held(row.in_shape, row.inner_shape, 1) == 2 * 4 * 64
+    assert "h" in cost_text(plan)
+
+
 def test_a_module_s_weights_follow_the_seed_and_leave_torch_s_generator_alone() -> None:
     register_trunk()
     plan = ammgraph.compile_spec(ammgraph.load_spec(TINY, TRUNK))
@@ -247,6 +256,16 @@ def test_its_gradient_is_that_of_torch() -> None:
     expected = torch.autograd.grad(loss, list(module.parameters()))
     for found, wanted in zip(taken.gradients["critic"], expected, strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
+
+
+def test_it_begins_with_what_an_earlier_run_has_learned_and_may_stand_still(tmp_path: Path) -> None:
+    register_trunk()
+    first = ammgraph.fit(ammgraph.load_spec(TINY, TRUNK), run_dir=tmp_path / "a")
+    later = [*TRUNK, f"networks.encoder.from={tmp_path}/a", "networks.encoder.trainable=false"]
+    second = ammgraph.fit(ammgraph.load_spec(TINY, later), run_dir=tmp_path / "b", seed=1)
+    before, after = (dict(run.model("cpu").network("encoder").state_dict()) for run in (first, second))
+    assert any("module" in name for name in before)
+    assert differences(before, after) == []
 
 
 def test_an_export_refuses_it(tmp_path: Path) -> None:

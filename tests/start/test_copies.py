@@ -37,7 +37,7 @@ def test_the_wheel_holds_every_package_and_the_specs() -> None:
     assert set(tool["packages"]) == packages | {"ammgraph.specs"}
     assert tool["package-dir"]["ammgraph.specs"] == "specs"
     assert tool["package-data"] == {
-        "ammgraph": ["docs/*.md", "docs/*.yaml"],
+        "ammgraph": ["docs/*.md", "docs/*.yaml", "py.typed"],
         "ammgraph.report": ["*.jinja", "*.css"],
         "ammgraph.specs": ["*.yaml", "*.schema.json"],
     }
