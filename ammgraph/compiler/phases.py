@@ -99,7 +99,8 @@ def _fit(
     categories = network.row(density.mean.names[0].name).in_shape[0]
     learned = "" if noise.op is None else noise.name
     mean = density.mean.names[0].name
-    return FitPlan(str(wanted), network.name, mean, learned, variable, categories, to)
+    full = bool(learned) and density.full
+    return FitPlan(str(wanted), network.name, mean, learned, variable, categories, to, full)
 
 
 def _same(factor: FactorPlan, variables: Sequence[str], given: Sequence[str]) -> bool:
@@ -111,7 +112,9 @@ def _not_components(factor: FactorPlan, name: str, networks: Mapping[str, Networ
     origin, density = factor.origin, factor.density
     message = f"`{name}` has no components that could be set"
     if not isinstance(origin, FromNetwork) or density.kind != "normal" or density.mean is None:
-        expected = "a normal factor of a network, `z: {input: z_mu + z_sigma}` where `z_sigma` ends in `expn`"
+        expected = (
+            "a normal factor of a network, `z: {input: z_mu + z_sigma}` where `z_sigma` ends in `expn` or `cholesky`"
+        )
         return _Refusal("impossible-fit", message, found=f"`{factor.value}`", expected=expected)
     network = networks[origin.evaluation.network]
     read = next(own for own, variable in origin.evaluation.bindings if variable == factor.given[0])
