@@ -74,6 +74,11 @@ def _fit(
     if factor is None:
         told = ("one of " if len(written) > 1 else "") + ", ".join(f"`{other.text}`" for other in written)
         return _Refusal("unknown-factor", f"`{wanted.head}` has no factor `{wanted}`", expected=told)
+    category = next((name for name in factor.variables if variables[name].kind != "real"), "")
+    if category:
+        what = "a category" if variables[category].kind == "categorical" else "an image"
+        expected = "a factor of a real variable given a category, as `p(z|y)`"
+        return _Refusal("impossible-fit", f"`{wanted}` is no mixture: `{category}` is {what}", expected=expected)
     if [variables[name].kind for name in factor.given] != ["categorical"]:
         found, expected = f"{_listed(factor.given)} as conditions", "one condition, which is categorical"
         return _Refusal("impossible-fit", f"`{wanted}` is no mixture", found=found, expected=expected)
