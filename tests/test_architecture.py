@@ -256,9 +256,9 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         }  # fmt: skip
         row = RowPlan(**(given | columns))  # type: ignore[arg-type]
         optimizer = Adam(name="adam", learning_rate=1)
-        network = Network(NetworkPlan("net", (("v", (3, 4, 4)),), (row,), optimizer, None), 0.1, 1e-5)
+        network = Network(NetworkPlan("net", (("v", row.in_shape),), (row,), optimizer, None), 0.1, 1e-5)
         network.initialize(torch.Generator().manual_seed(0))
-        values = {"v": torch.randn(2, 3, 4, 4)}
+        values = {"v": torch.randn(2, *row.in_shape)}
         noise = {f"e/r.{tensor.name}": torch.rand(2, *tensor.shape) for tensor in row.tensors}
         network.compute(["r"], values, 2, noise, "e", Mode.TRAIN)
         return values["r"]
@@ -267,7 +267,10 @@ def test_the_schema_and_the_networks_agree_on_operations_and_activations() -> No
         shape = (3, 1, 1) if operation == "linear" else (3 // (does.runs or 1), 4, 4)
         assert output(op=operation, inner_shape=shape, out_shape=shape).shape == (2, *shape)
     for name, kind in ACTIVATIONS.items():
-        assert output(activation=Activation(name, None if kind.parameter is None else 0.5)).shape == (2, 3, 4, 4)
+        inside, outside = ((3, 1, 1), (2, 1, 1)) if kind.triangle else ((3, 4, 4), (3, 4, 4))
+        shapes = {"in_shape": inside, "inner_shape": inside, "out_shape": outside}
+        activation = Activation(name, None if kind.parameter is None else 0.5)
+        assert output(activation=activation, **shapes).shape == (2, *outside)
     for kind in POOLS:
         assert output(pool=Pool(kind, 2), out_shape=(3, 2, 2)).shape == (2, 3, 2, 2)
 

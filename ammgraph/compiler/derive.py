@@ -9,7 +9,7 @@ from ammgraph.spec.notation import Input, Named, Zeros
 
 
 def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) -> Density:
-    """The density that the kind of a row gives: `a + expn(b)` is N(a, exp(b)), a softmax is categorical, ... (R16).
+    """The density that the kind of a row gives: `a + expn(b)` is N(a, exp b), a softmax is categorical, ... (R16).
 
     Args:
         name: the row that is drawn.
@@ -28,8 +28,9 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
     if plain and row.activation is None and len(noisy) == 1 and mean is not None:
         noise = rows[noisy[0].name]
         read = [*(atom.name for atom in mean.names), *noise.reads]
-        if noise.out_shape == noise.inner_shape == row.out_shape and not _reads_noise(read, rows, stops):
-            return Density("normal", mean=mean, log_variance=noise.name)
+        if noise.out_shape == row.out_shape and not noise.resized and not _reads_noise(read, rows, stops):
+            assert noise.activation is not None
+            return Density("normal", mean=mean, log_variance=noise.name, full=noise.activation.kind.triangle)
     return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")
 
 

@@ -74,6 +74,11 @@ def _fit(
     if factor is None:
         told = ("one of " if len(written) > 1 else "") + ", ".join(f"`{other.text}`" for other in written)
         return _Refusal("unknown-factor", f"`{wanted.head}` has no factor `{wanted}`", expected=told)
+    category = next((name for name in factor.variables if variables[name].kind != "real"), "")
+    if category:
+        what = "a category" if variables[category].kind == "categorical" else "an image"
+        expected = "a factor of a real variable given a category, as `p(z|y)`"
+        return _Refusal("impossible-fit", f"`{wanted}` is no mixture: `{category}` is {what}", expected=expected)
     if [variables[name].kind for name in factor.given] != ["categorical"]:
         found, expected = f"{_listed(factor.given)} as conditions", "one condition, which is categorical"
         return _Refusal("impossible-fit", f"`{wanted}` is no mixture", found=found, expected=expected)
@@ -99,7 +104,8 @@ def _fit(
     categories = network.row(density.mean.names[0].name).in_shape[0]
     learned = "" if noise.op is None else noise.name
     mean = density.mean.names[0].name
-    return FitPlan(str(wanted), network.name, mean, learned, variable, categories, to)
+    full = bool(learned) and density.full
+    return FitPlan(str(wanted), network.name, mean, learned, variable, categories, to, full)
 
 
 def _same(factor: FactorPlan, variables: Sequence[str], given: Sequence[str]) -> bool:
@@ -111,7 +117,9 @@ def _not_components(factor: FactorPlan, name: str, networks: Mapping[str, Networ
     origin, density = factor.origin, factor.density
     message = f"`{name}` has no components that could be set"
     if not isinstance(origin, FromNetwork) or density.kind != "normal" or density.mean is None:
-        expected = "a normal factor of a network, `z: {input: z_mu + z_sigma}` where `z_sigma` ends in `expn`"
+        expected = (
+            "a normal factor of a network, `z: {input: z_mu + z_sigma}` where `z_sigma` ends in `expn` or `cholesky`"
+        )
         return _Refusal("impossible-fit", message, found=f"`{factor.value}`", expected=expected)
     network = networks[origin.evaluation.network]
     read = next(own for own, variable in origin.evaluation.bindings if variable == factor.given[0])

@@ -108,7 +108,9 @@ def _infer_row(
     inner = _operation_shape(spec, path, row, operation, shapes, in_shape)
     if isinstance(inner, Diagnostic):
         return inner
-    out_shape = _pooled_shape(spec, path, row, inner)
+    out_shape = _activated_shape(spec, path, row, inner)
+    if not isinstance(out_shape, Diagnostic):
+        out_shape = _pooled_shape(spec, path, row, out_shape)
     if isinstance(out_shape, Diagnostic):
         return out_shape
     for misplaced in (_misplaced_activation(spec, path, row, inner), _uneven_norm(spec, path, row, inner)):
@@ -240,7 +242,7 @@ def _operation_shape(
     name = path[-1]
     if operation is None:
         found = in_shape if row.choose is None else _chosen_shape(spec, path, row.choose.name, in_shape, shapes)
-        if not isinstance(found, Diagnostic) and row.channels not in (None, found[0]):
+        if not isinstance(found, Diagnostic) and row.channels is not None and _numbers(row, row.channels) != found[0]:
             return Diagnostic(
                 "channels-mismatch",
                 f"row `{name}` has {found[0]} channels, but says {row.channels}",
@@ -251,7 +253,7 @@ def _operation_shape(
             )
         return found
     channels, height, width = in_shape
-    out, does = row.channels or 0, OPERATIONS[operation]
+    out, does = _numbers(row, row.channels or 0), OPERATIONS[operation]
     if does.own is not None:
         return _own_shape(spec, path, row, does.own, in_shape)
     if does.weights is None and does.runs is None and channels % out:
@@ -279,7 +281,7 @@ def _operation_shape(
             expected=f"a divisor of {out}",
         )
     if does.size is None:
-        return row.shape or (out, 1, 1)
+        return (_numbers(row, row.shape[0]), *row.shape[1:]) if row.shape else (out, 1, 1)
     columns = {"width": row.width or 1, "stride": row.stride or 1, "padding": row.padding or 0}
     down, right = kernels(**columns)
     result = (out, does.size(height, down), does.size(width, right))
@@ -309,7 +311,7 @@ def _own_shape(spec: Spec, path: tuple[str, ...], row: Row, own: Own, in_shape: 
             found=f"input {shape_text(in_shape)}",
             expected="a module that takes such examples, and learns by gradients",
         )
-    if row.channels not in (None, found[0]):
+    if row.channels is not None and _numbers(row, row.channels) != found[0]:
         return Diagnostic(
             "channels-mismatch",
             f"row `{path[-1]}` has {found[0]} channels, but says {row.channels}",
@@ -318,6 +320,29 @@ def _own_shape(spec: Spec, path: tuple[str, ...], row: Row, own: Own, in_shape: 
             expected=f"{row.channels}",
         )
     return found
+
+
+def _numbers(row: Row, channels: int) -> int:
+    """How many channels an activation takes to give so many: of a triangular matrix as many as it has numbers."""
+    packed = row.activation is not None and row.activation.kind.triangle
+    return channels * (channels + 1) // 2 if packed else channels
+
+
+def _activated_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:
+    """A triangular matrix of n (n + 1) / 2 numbers gives n; any other activation as many as it takes."""
+    if row.activation is None or not row.activation.kind.triangle:
+        return inner
+    size = math.isqrt(2 * inner[0])
+    if _numbers(row, size) == inner[0]:
+        return (size, *inner[1:])
+    return Diagnostic(
+        "channels-mismatch",
+        f"`{row.activation.name}` takes the n (n + 1) / 2 numbers of a triangle, and row `{path[-1]}` has {inner[0]}",
+        spec.source.value(*path, "activation"),
+        found=f"{inner[0]}, from `{row.input}`",
+        expected=f"{_numbers(row, size)} or {_numbers(row, size + 1)}",
+        hint="a layer, `width: 1`, has as many as its `channels` need",
+    )
 
 
 def _pooled_shape(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> Shape | Diagnostic:
@@ -344,7 +369,8 @@ def _misplaced_activation(spec: Spec, path: tuple[str, ...], row: Row, inner: Sh
     if row.activation is None:
         return None
     if row.activation.kind.of == "channels" and not single:
-        problem = f"chooses among channels, but row `{path[-1]}` has more than one position"
+        does = "mixes" if row.activation.kind.triangle else "chooses among"
+        problem = f"{does} channels, but row `{path[-1]}` has more than one position"
         expected = f"{inner[0]}x1x1"
     elif row.activation.kind.of == "places" and single:
         problem = f"moves what stands at other positions, and row `{path[-1]}` has only one"

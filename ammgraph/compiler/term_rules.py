@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TypeAlias
 
 from ammgraph.compiler.games import needed_variables
+from ammgraph.compiler.moves import is_moved, place_of
 from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.compiler.terms import (
     Use,
@@ -26,10 +26,9 @@ from ammgraph.plan.draws import FromBayes, FromDraw, FromNetwork
 from ammgraph.plan.networks import shape_text
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
+from ammgraph.spec.priors import Probabilities
 from ammgraph.spec.sources import BayesRule
-from ammgraph.spec.terms import Expected, FactorUse, Move, Of, Term, ValueUse
-
-Part: TypeAlias = FactorUse | ValueUse | Of | Expected | Move
+from ammgraph.spec.terms import Expected, FactorUse, Of, Term, ValueUse
 
 _NAMES = {"bernoulli": "Bernoulli"}
 
@@ -56,11 +55,6 @@ def check_terms(resolved: Resolved) -> Iterator[Diagnostic]:
             yield from _pairs_fit(resolved, term)
 
 
-def place_of(resolved: Resolved, term: str, part: Part) -> Span:
-    """Where a part of a term's text stands."""
-    return resolved.spec.source.within("terms", term, "minimize", start=part.start, end=part.end)
-
-
 def _uses_fit(resolved: Resolved, uses: Sequence[Use]) -> Iterator[Diagnostic]:
     """What one function takes; where an `E[...]` is missing around it, what it asks for is not known."""
     problems = [problem for use in uses for problem in _use_fits(resolved, use)]
@@ -85,7 +79,7 @@ def _use_fits(resolved: Resolved, use: Use) -> Iterator[Diagnostic]:
     )
     yield from problems
     if not problems and use.move is not None:
-        problems = list(_is_moved(resolved, use, use.move))
+        problems = list(is_moved(resolved, use, use.move))
         yield from problems
     if not problems and use.draw:
         yield from _is_drawn(resolved, use, span)
@@ -240,29 +234,6 @@ def _is_drawn(resolved: Resolved, use: Use, span: Span) -> Iterator[Diagnostic]:
             )
 
 
-def _is_moved(resolved: Resolved, use: Use, move: Move) -> Iterator[Diagnostic]:
-    """The factor reads the variable that is moved, and how far is a number of each example."""
-    assert isinstance(use.of, FactorUse)
-    span, conditions = place_of(resolved, use.term, move), [other for _, other in use.of.given]
-    for name in dict.fromkeys((move.variable, *([move.times] if move.times else []))):
-        if name not in resolved.variables:
-            hint = did_you_mean(name, resolved.variables)
-            yield Diagnostic("unknown-variable", f"`{name}` is not a variable", span, hint=hint)
-            return
-    if move.variable not in conditions:
-        valid = ("one of " if len(conditions) > 1 else "") + ", ".join(f"`{name}`" for name in conditions)
-        yield Diagnostic(
-            "impossible-term",
-            f"`{use.of}` does not read `{move.variable}`, which shall be moved",
-            span,
-            expected=valid or "a factor with a condition, and that condition",
-        )
-    if move.times and resolved.variables[move.times].shape != (1, 1, 1):
-        message = f"`{move.times}` is no number of each example"
-        found = shape_text(resolved.variables[move.times].shape)
-        yield Diagnostic("shape-mismatch", message, span, found=found, expected="1x1x1")
-
-
 def _can_be_weighed(resolved: Resolved, use: Use, span: Span) -> Iterator[Diagnostic]:
     """What reads an enumerated variable is of each example; and a posterior is at its own conditions."""
     if (use.pooled or FUNCTIONALS[use.function].of_batch) and reads_enumerated(resolved, use):
@@ -300,6 +271,7 @@ def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
             yield from _batch_fits(resolved, _of(item), own[0])
         if len(own) < 2:
             continue
+        yield from _is_finite(resolved, _of(item), own)
         shapes = [shape_of(resolved, use) for use in own]
         kinds = ["" if (f := _declared(resolved, use)) is None else kind_of(resolved, f) for use in own]
         if shapes[0] != shapes[1] or kinds[0] != kinds[1]:
@@ -315,6 +287,26 @@ def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
                 found=" and ".join(names),
                 expected=f"two of one {what}",
             )
+
+
+def _is_finite(resolved: Resolved, function: Of, uses: Sequence[Use]) -> Iterator[Diagnostic]:
+    """No divergence from a distribution that gives a category probability 0, of one that may give it more."""
+    first, second = (_declared(resolved, use) for use in uses)
+    sources = [None if factor is None else factor.source for factor in (first, second)]
+    other = sources[1]
+    if function.function != "KL" or not isinstance(other, Probabilities) or all(other.values):
+        return
+    own = sources[0].values if isinstance(sources[0], Probabilities) else (1.0,) * len(other.values)
+    if any(p > 0 and not r for p, r in zip(own, other.values, strict=False)):
+        assert second is not None
+        yield Diagnostic(
+            "impossible-term",
+            f"`{function}` is infinite: `{second.factor}` gives a category probability 0",
+            place_of(resolved, uses[1].term, uses[1].of),
+            found=f"`{second.factor}: {other}`",
+            expected="probabilities above 0",
+            notes=(Note(f"`{second.factor}` stands here", resolved.spec.source.key(*second.path)),),
+        )
 
 
 def _batch_fits(resolved: Resolved, function: Of, use: Use) -> Iterator[Diagnostic]:

@@ -17,6 +17,7 @@ from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.enumeration import in_evaluation
+from ammgraph.nn.functions import variances
 from ammgraph.nn.model import Draw, Model, record_tensors, sample_draw
 from ammgraph.nn.networks import Mode, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
@@ -256,7 +257,8 @@ def _mean_and_variance(factor: FactorPlan, drawn: Draw) -> tuple[Array, Array] |
         return None
     if factor.density.kind == "normal":
         rows = drawn.rows[factor.origin.evaluation.name]
-        return mean, np.exp(_flat(rows[raw(factor.density.log_variance)])) + np.zeros_like(mean)
+        spread = variances(drawn.samples[factor.variables[0]], rows[raw(factor.density.log_variance)])
+        return mean, _flat(spread) + np.zeros_like(mean)
     return (mean, np.zeros_like(mean)) if factor.density.kind == "deterministic" else None
 
 

@@ -175,7 +175,9 @@ def as_json(health: Health) -> list[dict[str, Any]]:
 
 
 def _possible(spec: Path, finding: Finding) -> tuple[Change, ...]:
-    return tuple(change for change in finding.changes if finding.fault and _compiles(spec, change))
+    found = load_spec(spec) if finding.fault and finding.changes else None
+    written = () if found is None else tuple(changes.by_constant(found, change) for change in finding.changes)
+    return tuple(change for change in written if _compiles(spec, change))
 
 
 def _compiles(spec: Path, change: Change) -> bool:
@@ -204,6 +206,7 @@ def _unused(case: Case) -> list[Finding]:
                 )
             factor = case.plan.draw(readout.draw).factor_of(readout.variable)
             tries = changes.surer_categories(case.plan, factor)
+            tries += changes.fewer_categories(case.plan, readout.variable, int(used.sum()))
             found.append(Finding("unused-components", measured, bool(without), tries))
     return found
 

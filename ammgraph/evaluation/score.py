@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split
@@ -25,7 +26,7 @@ from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.nn import densities
-from ammgraph.nn.functions import normal_divergence
+from ammgraph.nn.functions import is_full, normal_divergence, triangle
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
@@ -314,13 +315,13 @@ def _components(model: Model, plan: Plan, readout: ReadoutPlan, split: str, answ
         return []
     like = next(model.parameters())
     parts = [densities.component_parameters(model, factor, size, like.device, like.dtype) for factor in factors]
-    means, log_variances = (torch.cat(part, dim=1).double().cpu() for part in zip(*parts, strict=True))
+    parts = [(mean.double().cpu(), spread.double().cpu()) for mean, spread in parts]
     names = ", ".join(factor.variables[0] for factor in factors)
     generated = " ".join(factor.text for factor in factors)
     found = []
     common = _Common(names, "", generated, split, len(answers.scores[readout.variable, "posterior"]))
     if size > 1:
-        distances = metrics.component_distances(means.numpy(), log_variances.numpy())
+        distances = metrics.component_distances([(mean.numpy(), _covariance(mean, spread)) for mean, spread in parts])
         found.append(common.result("component_distance", tuple(distances.tolist()), "of each component"))
     latents = answers.latents.get(readout.variable)
     if latents is None:
@@ -330,12 +331,22 @@ def _components(model: Model, plan: Plan, readout: ReadoutPlan, split: str, answ
     mean = torch.from_numpy(latents.total)[seen] / count[:, None]
     variance = torch.from_numpy(latents.squares)[seen] / count[:, None] - mean.square()
     log_variance = torch.log(variance.clamp(min=_LEAST_VARIANCE))
-    apart = normal_divergence(mean, log_variance, means[seen], log_variances[seen])
-    mismatch = float((count * apart).sum() / count.sum()) / means.shape[1]
+    sizes = [own.shape[1] for own, _ in parts]
+    pairs = zip(mean.split(sizes, 1), log_variance.split(sizes, 1), parts, strict=True)
+    apart = torch.stack([normal_divergence(m, v, own[seen], spread[seen]) for m, v, (own, spread) in pairs]).sum(0)
+    mismatch = float((count * apart).sum() / count.sum()) / sum(sizes)
     infer = " ".join(plan.draw(readout.draw).factor_of(factor.variables[0]).text for factor in factors)
     common = replace(common, by=f"{infer} against {generated}", examples=int(count.sum()))
     by = f"by categories of {rule_text(plan, readout, 'posterior')}"
     return [*found, common.result("latent_mismatch", mismatch, by)]
+
+
+def _covariance(mean: Tensor, spread: Tensor) -> Array:
+    """The variances of components, (K, n), or where they have such their covariances, (K, n, n)."""
+    if not is_full(mean, spread):
+        return torch.exp(spread).numpy()
+    scale = triangle(spread)
+    return (scale @ scale.mT).numpy()
 
 
 _LEAST_VARIANCE = 1e-12  # of a category with one image, or of latents that are all alike

@@ -45,6 +45,7 @@ class ActivationKind:
     augments: bool = False  # whether it makes another image of the same thing: data augmentation, where it reads data
     keywords: tuple[tuple[str, int | tuple[int, ...]], ...] = ()
     square: bool = False  # it is of images as high as wide
+    triangle: bool = False  # it takes the n (n + 1) / 2 numbers of a triangular matrix, and gives n
 
     @property
     def elementwise(self) -> bool:
@@ -55,6 +56,14 @@ class ActivationKind:
 _GUMBEL = Noise("gumbel", "gumbel")
 
 ACTIVATIONS: dict[str, ActivationKind] = {
+    "cholesky": ActivationKind(
+        "cholesky",
+        "A eps, eps ~ N(0, 1): noise of covariance A A'; x is A row by row, log A_ii^2 on the diagonal; 0 in mean mode",
+        noise=Noise("eps", "normal"),
+        of="channels",
+        density="normal",
+        triangle=True,
+    ),
     "elu": ActivationKind("F.elu", "x for x > 0, else exp(x) - 1"),
     "expn": ActivationKind(
         "expn",

@@ -56,7 +56,10 @@ def _float(value: Tensor) -> Tensor:
 def factor_parameters(
     model: Model, factor: FactorPlan, given: Mapping[str, Tensor], batch: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, (batch, n) each, of a normal factor given its conditions; networks in eval mode (R17)."""
+    """Mean and spread of a normal factor given its conditions, of a batch; networks in eval mode (R17).
+
+    The spread is n log-variances, or the n (n + 1) / 2 numbers of a triangle.
+    """
     origin = factor.origin
     if isinstance(origin, FromPrior):
         found = _prior_distribution(model, origin, given)
@@ -65,7 +68,7 @@ def factor_parameters(
     assert factor.density.mean is not None
     values = _rows_below(model, origin, given, batch)
     mean = evaluate_input(factor.density.mean, values).flatten(1)
-    return mean, values[raw(factor.density.log_variance)].flatten(1).expand_as(mean)
+    return mean, values[raw(factor.density.log_variance)].flatten(1).expand(len(mean), -1)
 
 
 def _rows_below(model: Model, origin: Origin, given: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
@@ -82,13 +85,13 @@ def _rows_below(model: Model, origin: Origin, given: Mapping[str, Tensor], batch
 def component_parameters(
     model: Model, factor: FactorPlan, size: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance, (K, n) each, of a normal factor whose one condition is a category, for all K of these."""
+    """Mean (K, n) and spread of a normal factor whose one condition is a category, for all K of these."""
     parts = []
     for labels in torch.arange(size, device=device).split(COMPONENTS):
         given = {factor.given[0]: one_hot(labels, size, dtype)}
         parts.append(factor_parameters(model, factor, given, len(labels)))
-    means, log_variances = zip(*parts, strict=True)
-    return torch.cat(means), torch.cat(log_variances)
+    means, spreads = zip(*parts, strict=True)
+    return torch.cat(means), torch.cat(spreads)
 
 
 def log_joint(model: Model, plan: Plan, bayes: BayesPlan, inferred: Mapping[str, Tensor]) -> Tensor:

@@ -124,6 +124,23 @@ def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
     return torch.exp(0.5 * log_variance) * eps
 
 
+def cholesky(x: Tensor, eps: Tensor | None) -> Tensor:
+    """A eps, eps ~ N(0, 1), A of x: noise of covariance A A'; 0 without eps."""
+    a = triangle(x.flatten(1))
+    if eps is None:
+        return a.new_zeros(len(x), a.shape[1], 1, 1)
+    return (a @ eps.flatten(1).to(a.dtype)[:, :, None])[..., None]
+
+
+def triangle(x: Tensor) -> Tensor:
+    """The lower triangular A of n (n + 1) / 2 numbers, row by row, log A_ii^2."""
+    size = math.isqrt(2 * x.shape[1])
+    row, column = torch.tril_indices(size, size, device=x.device)
+    a = x.new_zeros(len(x), size, size)
+    a[:, row, column] = torch.where(row == column, torch.exp(0.5 * x), x)
+    return a
+
+
 def straight_through(logits: Tensor) -> Tensor:
     """A one-hot vector of the largest logit, with the gradient of the softmax.
 
@@ -148,26 +165,73 @@ def gumbel_straight_through(logits: Tensor, t: float, g: Tensor | None) -> Tenso
     return straight_through((logits if g is None else logits + g) / t)
 
 
-# Distributions by their parameters, mean and log-variance or logits: numbers of each example, (B,), in nats.
+# Distributions by their parameters, mean and spread or logits: numbers of each example, (B,), in nats.
+# The spread of a normal one is n log-variances, or the n (n + 1) / 2 numbers of a triangle.
 
 
-def normal_log(mean: Tensor, log_variance: Tensor, x: Tensor) -> Tensor:
-    """Log N(x; mean, exp(log_variance)): -n/2 log 2 pi at the mean of N(0, 1)."""
-    mean, log_variance = mean.flatten(1), log_variance.flatten(1)
-    squares = (x.flatten(1) - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(1)
+def is_full(mean: Tensor, spread: Tensor) -> bool:
+    """Whether a spread is a triangle; of one dimension both are the same."""
+    return mean[0].numel() != spread[0].numel()
 
 
-def normal_entropy(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """n/2 log 2 pi e + 1/2 sum log s^2."""
-    return 0.5 * (1 + math.log(2 * math.pi) + log_variance.flatten(1)).sum(1)
+def normal_log(mean: Tensor, spread: Tensor, x: Tensor) -> Tensor:
+    """Log N(x; mean, exp(spread)) or N(x; mean, A A'); -n/2 log 2 pi at N(0, 1)'s mean."""
+    mean, spread = mean.flatten(1), spread.flatten(1)
+    far, logs = x.flatten(1) - mean, log_variances(mean, spread)
+    if is_full(mean, spread):
+        squares = solved(triangle(spread), far[:, :, None])[:, :, 0].square()
+    else:
+        squares = far.square() * torch.exp(-spread)
+    return -0.5 * (squares + logs + math.log(2 * math.pi)).sum(1)
+
+
+def normal_entropy(mean: Tensor, spread: Tensor) -> Tensor:
+    """n/2 log 2 pi e + 1/2 sum log s^2, s^2 the variances or A_ii^2."""
+    return 0.5 * (1 + math.log(2 * math.pi) + log_variances(mean, spread)).sum(1)
 
 
 def normal_divergence(m: Tensor, v: Tensor, n: Tensor, w: Tensor) -> Tensor:
-    """KL(N(m, exp v) || N(n, exp w))."""
+    """KL(N(m, exp v) || N(n, exp w)), or of N(m, A A') and N(n, C C'), whichever is full.
+
+    1/2 (|C^-1 A|^2 + |C^-1 (n - m)|^2 - dimensions + log |C C'| - log |A A'|)
+    """
+    if is_full(m, v) or is_full(n, w):
+        a, c = scale_matrix(m, v), scale_matrix(n, w)
+        across, far = solved(c, a), solved(c, (n - m).flatten(1)[:, :, None])
+        squares = across.square().sum((1, 2)) + far.square().sum((1, 2))
+        ratio = (log_variances(m, v) - log_variances(n, w)).sum(1)
+        return 0.5 * (squares - ratio - a.shape[1])
     ratio = (v - w).flatten(1)
     squares = ((m - n).square() * torch.exp(-w)).flatten(1)
     return 0.5 * (torch.exp(ratio) - ratio + squares - 1).sum(1)
+
+
+def log_variances(mean: Tensor, spread: Tensor) -> Tensor:
+    """Log s_i^2 or log A_ii^2, (B, n): their sum is log |covariance|."""
+    spread = spread.flatten(1)
+    if not is_full(mean, spread):
+        return spread
+    places = torch.arange(1, mean[0].numel() + 1, device=spread.device)
+    return spread[:, places * (places + 1) // 2 - 1]
+
+
+def variances(mean: Tensor, spread: Tensor) -> Tensor:
+    """s_i^2, or the diagonal of A A', (B, n)."""
+    spread = spread.flatten(1)
+    return triangle(spread).square().sum(2) if is_full(mean, spread) else torch.exp(spread)
+
+
+def scale_matrix(mean: Tensor, spread: Tensor) -> Tensor:
+    """A of a covariance A A', (B, n, n)."""
+    spread = spread.flatten(1)
+    if is_full(mean, spread):
+        return triangle(spread)
+    return torch.diag_embed(torch.exp(0.5 * spread))
+
+
+def solved(a: Tensor, x: Tensor) -> Tensor:
+    """A^-1 x, A lower triangular, (B, n, m)."""
+    return torch.linalg.solve_triangular(a, x, upper=False)
 
 
 def log_softmax(logits: Tensor) -> Tensor:

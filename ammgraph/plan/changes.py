@@ -1,7 +1,7 @@
 """Changes of a spec that may help: a plan comes in, values come out as `--set` takes them, in the spec's words."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
@@ -9,7 +9,7 @@ from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.turns import GamePlan
-from ammgraph.spec.schema import Mixture, RandomMeans, Schedule
+from ammgraph.spec.schema import Mixture, RandomMeans, Schedule, Spec
 
 ONE_HOT = "gumbel_straight_through 1"
 
@@ -101,6 +101,20 @@ def surer_categories(plan: Plan, factor: FactorPlan) -> tuple[Change, ...]:
     if factor.needed and drawn is not None and "straight_through" not in drawn.name:
         found.append(Change(f"networks.{network.name}.layers.{factor.origin.row}.activation", ONE_HOT, str(drawn)))
     return tuple(found)
+
+
+def fewer_categories(plan: Plan, variable: str, used: int) -> tuple[Change, ...]:
+    """As many categories as are in use, where that is two or more."""
+    size = plan.variable(variable).shape[0]
+    return (Change(f"variables.{variable}.size", str(used), str(size)),) if 2 <= used < size else ()
+
+
+def by_constant(spec: Spec, change: Change) -> Change:
+    """A number's change, where it is written as a constant, as one of that."""
+    span = spec.source.value(*change.path.split("."))
+    line = spec.source.texts[span.file].split("\n")[span.line - 1]
+    written = line[span.column - 1 : span.end_column - 1].strip("\"'")
+    return replace(change, path=f"constants.{written}") if written in spec.constants else change
 
 
 def wider_components(plan: Plan, draw: DrawPlan, factor: FactorPlan) -> tuple[Change, ...]:

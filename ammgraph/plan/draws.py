@@ -101,7 +101,8 @@ class FromNetwork:
 class Density:
     """What a drawn row says about its variable's distribution (language rule R16).
 
-    normal       N(sum of `mean`, exp(`log_variance`)), log_variance a row before its `expn`
+    normal       N(sum of `mean`, exp(`log_variance`)), log_variance a row before its `expn`; `full`: N(.., A A'), the
+                 triangle A of that row before its `cholesky`
     categorical  softmax of the sum of `mean`, the logits without noise
     bernoulli    sigmoid of the row before its activation, per element
     implicit     a random row of none of these kinds: it can be drawn, and has no density that is known
@@ -110,6 +111,7 @@ class Density:
     kind: DensityKind
     mean: Input | None = None
     log_variance: str = ""
+    full: bool = False
 
 
 @dataclass(frozen=True)

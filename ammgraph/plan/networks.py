@@ -84,13 +84,19 @@ class RowPlan:
         found = [RowTensor("noise", "normal", self.in_shape, disturbs=True)] if self.noise else []
         found += [RowTensor("mask", "mask", self.in_shape, self.dropout, disturbs=True)] if self.dropout else []
         own = None if self.activation is None else self.activation.kind.noise
-        found += [RowTensor(own.name, own.kind, own.shape or self.inner_shape)] if own is not None else []
+        found += [RowTensor(own.name, own.kind, own.shape or self.noise_shape)] if own is not None else []
         return tuple(found)
 
     @property
     def undisturbed(self) -> "RowPlan":
         """The same without dropout and noise on its input."""
         return replace(self, dropout=0.0, noise=0.0) if self.dropout or self.noise else self
+
+    @property
+    def noise_shape(self) -> Shape:
+        """What its activation's noise has the shape of, where that has none of its own."""
+        packed = self.activation is not None and self.activation.kind.triangle
+        return self.out_shape if packed else self.inner_shape
 
     @property
     def random(self) -> bool:

@@ -250,6 +250,7 @@ class FitPlan:
     variable: str  # z
     categories: int
     to: str  # the distribution that infers z
+    full: bool = False  # `log_variance` holds triangles of covariances
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def as_json(plan: Plan) -> Json:
 
 
 def _phase(plan: Plan, phase: PhasePlan) -> Json:
-    fields = ("factor", "network", "mean", "log_variance", "variable", "to")
+    fields = ("factor", "network", "mean", "log_variance", "variable", "to", "full")
     return {
         **_fields(phase, "epochs", "steps"),
         "turns": list(range(phase.first, phase.first + phase.count)),
@@ -155,7 +155,7 @@ def _factor(factor: FactorPlan) -> Json:
 
 
 def _density(density: Density) -> Json:
-    return {**_fields(density, "kind", "mean"), "log_variance": density.log_variance or None}
+    return {**_fields(density, "kind", "mean"), "log_variance": density.log_variance or None, "full": density.full}
 
 
 def _origin(origin: Origin) -> Json:

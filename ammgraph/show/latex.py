@@ -65,12 +65,13 @@ def fit_formula(plan: Plan, fit: FitPlan) -> str:
     condition = plan.draw(head).factor_of(fit.variable).given[0]
     factor = _density(head, [fit.variable], []).removesuffix(")") + rf" \mid {_variable(condition)} = k)"
     images = fields_of(ancestry(plan.draw(fit.to), fit.variable))
-    mixture = rf"\sum_k \pi_k \, \mathcal{{N}}(\bar{{{variable}}}_n; \mu_k, \sigma_k^2)"
+    letter, square = (r"\Sigma", r"\Sigma_k") if fit.full else (r"\sigma", r"\sigma_k^2")
+    mixture = rf"\sum_k \pi_k \, \mathcal{{N}}(\bar{{{variable}}}_n; \mu_k, {square})"
     given = ", ".join(f"{_variable(image)}_n" for image in images)
     inferred = rf"\bar{{{variable}}}_n = \mathbb{{E}}_{{{_letter(fit.to)}}}[{variable} \mid {given}]"
-    spread = r"\sigma_k^2" if fit.log_variance else "1"
-    best = rf"\mathrm{{argmax}}_{{\pi, \mu, \sigma}} \sum_n \log {mixture}"
-    return rf"{factor} = \mathcal{{N}}(\mu_k, {spread}), \quad (\pi, \mu, \sigma) = {best}, \quad {inferred}"
+    spread = square if fit.log_variance else "1"
+    best = rf"\mathrm{{argmax}}_{{\pi, \mu, {letter}}} \sum_n \log {mixture}"
+    return rf"{factor} = \mathcal{{N}}(\mu_k, {spread}), \quad (\pi, \mu, {letter}) = {best}, \quad {inferred}"
 
 
 def factorization(draw: DrawPlan) -> str:

@@ -252,7 +252,8 @@ def fit_text(fit: FitPlan) -> str:
     """What is fitted, to what, and where it is kept."""
     rows = " and ".join(row for row in (fit.mean, fit.log_variance) if row)
     values = f"the means of {fit.variable} that {fit.to} infers"
-    return f"fit {fit.factor} to {values}, {fit.categories} components: columns of {rows} in {fit.network}"
+    full = " with covariances" if fit.full else ""
+    return f"fit {fit.factor} to {values}, {fit.categories} components{full}: columns of {rows} in {fit.network}"
 
 
 def asked_text(found: PassPlan) -> str:
@@ -292,6 +293,8 @@ def ordinal(number: int) -> str:
 
 def density_text(density: Density) -> str:
     """The density of a factor, in terms of rows."""
+    if density.full:
+        return f"N({density.mean}, A A'), A the triangle {density.log_variance}"
     if density.kind == "normal":
         return f"N({density.mean}, exp({density.log_variance}))"
     if density.kind == "categorical":

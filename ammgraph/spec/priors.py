@@ -4,6 +4,7 @@ A real variable's sample is location + scale * standard, `standard` a function o
 probabilities. The locations of a mixture are its means, one for each category that it is given.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Annotated, Any, Literal, TypeAlias
@@ -39,6 +40,14 @@ class Prior:
         if self.place is None:
             return "categorical"
         return "normal" if (self.kind.noise, self.kind.standard) == ("normal", NOISE) else self.kind.word
+
+    @property
+    def lowest(self) -> float:
+        """What no sample of it is below."""
+        if self.place is None:
+            return 0.0
+        location, _ = self.place
+        return location.value if self.kind.noise == "uniform" and isinstance(location, Number) else -math.inf
 
     def sample(self) -> Expression:
         """Location + scale * standard, of `NOISE` and `CENTRE`."""

@@ -6,7 +6,15 @@ The value behind a factor comes in (`data.labeled`, `uniform(-1, 1)`, `[0.2, 0.8
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, InstanceOf, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    InstanceOf,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -80,6 +88,20 @@ class SourceMapping(Model):
         "with its posterior probability in that distribution.",
         examples=["p"],
     )
+
+    @field_validator("enumerate", mode="before")
+    @classmethod
+    def _is_a_row(cls, value: object) -> object:
+        word = value.partition("(")[0].strip() if isinstance(value, str) else ""
+        if word in prior_words():
+            raise problem(
+                "notation",
+                f"`{word}` is a prior, which samples; what is enumerated is weighed by a row's probabilities",
+                expected="a categorical row, as in `encoder.y`",
+                hint="a row `y: {input: zeros(K), activation: softmax}` weighs all K values alike",
+                end=len(word),
+            )
+        return value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -279,7 +279,9 @@ def _max(
         tokens.fail("a `max` holds no other", hint="the larger number says both")
     found = of(tokens, constants)
     if not tokens.accept(","):
-        tokens.fail(tokens.unexpected(), "`,`", "as in `max(E[q] KL(q(z|x) || p(z)), 0.5)`")
+        added = tokens.peek() in ("+", "-")
+        hint = "`max` is of one item: `max(A, 0.5) + max(B, 0.5)` has a floor under each, and no floor is under a sum"
+        tokens.fail(tokens.unexpected(), "`,`", hint if added else "as in `max(E[q] KL(q(z|x) || p(z)), 0.5)`")
     sign = -1 if tokens.accept("-") else 1
     least = _number(tokens, constants, "a number")
     tokens.expect(")")

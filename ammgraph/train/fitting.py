@@ -34,7 +34,8 @@ def inferred(model: Model, draw: DrawPlan, variable: str, batches: Iterable[Tens
 def mixture_columns(fit: FitPlan, values: Tensor, seed: int) -> Columns:
     """mu_k and log s_k^2 of the mixture sum_k pi_k N(mu_k, diag s_k^2) that makes values (N, n) most likely.
 
-    By expectation maximisation from K-means, the best of 10 starts; the weights pi_k are left.
+    Of one with covariances A_k A_k' the numbers of the triangles A_k, row by row, in place of log s_k^2. By expectation
+    maximisation from K-means, the best of 10 starts; the weights pi_k are left.
 
     Raises:
         RunError: there are fewer values than components, or one is not finite.
@@ -49,14 +50,24 @@ def mixture_columns(fit: FitPlan, values: Tensor, seed: int) -> Columns:
     from sklearn.exceptions import ConvergenceWarning  # 1 second
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(fit.categories, covariance_type="diag", n_init=RESTARTS, random_state=seed % 2**32)
+    kind = "full" if fit.full else "diag"
+    mixture = GaussianMixture(fit.categories, covariance_type=kind, n_init=RESTARTS, random_state=seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what training starts from need be no optimum
         mixture.fit(values.numpy())
     found = {fit.mean: torch.from_numpy(mixture.means_).T}
     if fit.log_variance:
-        found[fit.log_variance] = torch.from_numpy(mixture.covariances_).log().T
+        covariances = torch.from_numpy(mixture.covariances_)
+        found[fit.log_variance] = (triangles(covariances) if fit.full else covariances.log()).T
     return found
+
+
+def triangles(covariances: Tensor) -> Tensor:
+    """The lower triangles A of covariances A A', (K, n, n): (K, n (n + 1) / 2), row by row, log A_ii^2."""
+    size = covariances.shape[1]
+    row, column = torch.tril_indices(size, size)
+    found = torch.linalg.cholesky(covariances)[:, row, column]
+    return torch.where(row == column, 2 * found.abs().log(), found)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from ammgraph.evaluation.evaluate import Pixels
 from ammgraph.evaluation.health import CHECKS, Finding, Health, check, health_of_run, lines
 from ammgraph.evaluation.results import Result
 from ammgraph.evaluation.score import evaluate_run
-from ammgraph.plan.changes import longer, slower
+from ammgraph.plan.changes import by_constant, fewer_categories, longer, slower
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_spec
@@ -67,6 +67,18 @@ def test_a_component_is_unused_below_a_tenth_of_an_even_share(share: float, faul
     use = result("component_use", (*[(1 - share) / 9] * 9, share), rule="posterior")
     assert judged("unused-components", use) == [fault]
     assert judged("unused-components", use, plan=plan_of(LABELED)) == []  # labels decide which classes there are
+
+
+def test_of_unused_components_fewer_are_advised_by_the_constant_that_says_how_many(tmp_path: Path) -> None:
+    use = result("component_use", (*[0.125] * 8, 0.0, 0.0), rule="posterior")
+    (finding,) = (f for f in check(plan_of(TINY), (use,), ()).findings if f.code == "unused-components")
+    (change,) = (change for change in finding.changes if "size" in change.path)
+    assert str(change) == "--set 'variables.y.size=8' (now 10)"
+    assert by_constant(load_spec(TINY), change).override == "constants.K=8"
+    path = tmp_path / "plain.yaml"
+    path.write_text(TINY.read_text().replace("y: {type: categorical, size: K}", "y: {type: categorical, size: 10}"))
+    assert by_constant(load_spec(path), change) == change
+    assert fewer_categories(plan_of(TINY), "y", 1) == ()
 
 
 @pytest.mark.parametrize(("error", "fault"), [(0.59, False), (0.61, True)])  # 0.5 + 2 sqrt(0.25 / 100) = 0.6

@@ -268,11 +268,20 @@ def test_the_purity_of_a_component_is_the_share_of_its_commonest_class():
 
 
 def test_the_distance_of_components_is_in_standard_deviations_of_the_two():
-    means, log_variances = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]), np.zeros((3, 2))
-    assert component_distances(means, log_variances).tolist() == [1, pytest.approx(18**0.5), 1]
-    wide = np.log([[4.0, 4.0], [2.0, 2.0]])  # their mean variance is 3
-    assert component_distances(means[:2], wide).tolist() == pytest.approx([5 / 3**0.5] * 2)
-    assert component_distances(means[:1], log_variances[:1]).tolist() == [math.inf]
+    means, variances = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]), np.ones((3, 2))
+    assert component_distances([(means, variances)]).tolist() == [1, pytest.approx(18**0.5), 1]
+    wide = np.array([[4.0, 4.0], [2.0, 2.0]])  # their mean variance is 3
+    assert component_distances([(means[:2], wide)]).tolist() == pytest.approx([5 / 3**0.5] * 2)
+    assert component_distances([(means[:1], variances[:1])]).tolist() == [math.inf]
+
+
+def test_the_distance_of_components_with_covariances_is_that_along_their_difference():
+    means = np.array([[0.0, 0.0], [1.0, 1.0], [3.0, -3.0]])
+    along = np.array([[1.0, 0.5], [0.5, 1.0]])  # 3/2 along (1, 1), 1/2 along (1, -1)
+    expected = [(2 / 1.5) ** 0.5, (2 / 1.5) ** 0.5, (18 / 0.5) ** 0.5]
+    assert component_distances([(means, np.stack([along] * 3))]).tolist() == pytest.approx(expected)
+    apart = [(means[:, :1], np.ones((3, 1))), (means[:, 1:], np.ones((3, 1)))]
+    assert component_distances(apart).tolist() == component_distances([(means, np.ones((3, 2)))]).tolist()
 
 
 def test_mean_entropy_is_in_nats():

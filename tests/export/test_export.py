@@ -338,6 +338,10 @@ VARIANTS = {
         "distributions.p={p(w): normal, p(y): weights.y, 'p(z|y,w)': components.z, p(x|z): decoder.x}",
         "terms.code.minimize=E[q] KL(q(z|x) || p(z|y,w))", "terms.category.minimize=E[q] KL(q(y|z,w) || p(y))",
         "terms.chosen.minimize=E[q] log p(z|y,w) + E[q] l2(components.h)"),
+    "components with covariances": (ENUMERATED, "networks.components.layers.z_sigma={input: y, channels: 4, width: 1, "
+        "activation: cholesky}", "networks.encoder.layers.z_sigma={input: h, op: linear, channels: 4, "
+        "activation: cholesky}",
+        "terms.more.minimize=E[q] log q(z|x) - E[q] log p(z|y) - E[q] H(q(z|x)) + E[q] H(p(z|y))"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip

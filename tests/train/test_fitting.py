@@ -86,6 +86,28 @@ def test_a_variance_that_the_table_says_stays() -> None:
     assert (value_of(it, "z_mu") != before).all()
 
 
+def test_components_with_covariances_are_those_of_a_full_mixture() -> None:
+    full = (
+        "networks.components.layers.z_sigma={input: y, op: conv_transpose, channels: Z, width: 1, activation: cholesky}"
+    )
+    it = trainer_of(PHASES, full, precision="float64")
+    (fit,) = it.plan.phases[1].fits
+    assert (fit.log_variance, fit.full) == ("z_sigma", True)
+    for _ in range(6):
+        it.advance()
+    it.begin_phase()
+    mixture = GaussianMixture(10, covariance_type="full", n_init=10, random_state=stream_seed(0, "fit") % 2**32)
+    mixture.fit(codes_by_hand(it).numpy())
+    assert np.allclose(value_of(it, "z_mu").numpy(), mixture.means_, rtol=0, atol=1e-8)
+    numbers, scale = value_of(it, "z_sigma"), torch.zeros(10, 4, 4).double()
+    row, column = torch.tril_indices(4, 4)
+    scale[:, row, column] = torch.where(row == column, (numbers / 2).exp(), numbers)
+    assert np.allclose((scale @ scale.mT).numpy(), mixture.covariances_, rtol=0, atol=1e-8)
+    for _ in range(3):
+        it.advance()  # and the terms of the next phase learn them
+    assert all(parameter.isfinite().all() for parameter in it.model.parameters())
+
+
 def test_the_seed_of_a_run_is_the_seed_of_its_fits() -> None:
     values = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     first, second = mixture_columns(FIT, values, 1), mixture_columns(FIT, values, 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
 from torch.nn import functional as F
 
 from ammgraph.compiler.compile import compile_spec
@@ -202,7 +203,7 @@ def narrow(spec: str, *overrides: str) -> Plan:
         shrunk += [
             f"networks.{network.name}.layers.{row.name}.channels={4 + place % 3}"
             for place, row in enumerate(hidden)
-            if row.activation is not None and row.activation.name != "expn"
+            if row.activation is not None and row.activation.name not in ("expn", "cholesky")
         ]
     return compile_spec(load_spec(SPECS / f"{spec}.yaml", [*shrunk, *AS_WIDE_AS_PRINTED.get(spec, []), *overrides]))
 
@@ -577,6 +578,31 @@ def vade(world: World) -> tuple[Losses, Values]:
     assert bias is not None
     over = (bias.exp() / bias.exp().sum(), components["z_mu"].flatten(1)[None], components.raw("z_sigma")[None])
     values |= mixture(z, mu, log_variance, over)
+    loss = torch.stack([*values.values()]).sum()
+    return dict.fromkeys(("encoder", "decoder", "components", "weights"), loss), values
+
+
+@paper("vade_mnist_full")
+def vade_with_covariances(world: World) -> tuple[Losses, Values]:
+    """The same with p(z|c) = N(mu_c, A_c A_c'), by `MultivariateNormal`: eq. 12 as sums over c of gamma_c."""
+    encoder = world.rows("encoder", "q/encoder", x=world.x("q"))
+    mu, log_variance, z = encoder["z_mu"].flatten(1), encoder.raw("z_sigma"), encoder["z"].flatten(1)
+    values = {"reconstruction": likelihood(world, z)}
+    if world.index == 0:
+        return dict.fromkeys(("encoder", "decoder"), values["reconstruction"]), values
+    components = world.rows("components", "", y=one_hot(torch.arange(10), 10))
+    size, numbers = mu.shape[1], components.raw("z_sigma")
+    row, column = torch.tril_indices(size, size)
+    scale = torch.zeros(10, size, size).double()
+    scale[:, row, column] = torch.where(row == column, (numbers / 2).exp(), numbers)
+    p_of_z = MultivariateNormal(components["z_mu"].flatten(1), scale_tril=scale)
+    bias = world.model.network("weights").row("logits").bias
+    assert bias is not None
+    log_pi = bias.log_softmax(0)
+    log_gamma = (log_pi + p_of_z.log_prob(z[:, None])).log_softmax(1)
+    q_of_z = MultivariateNormal(mu[:, None], scale_tril=torch.diag_embed((log_variance / 2).exp())[:, None])
+    values["code"] = (log_gamma.exp() * kl_divergence(q_of_z, p_of_z)).sum(1).mean()
+    values["category"] = (log_gamma.exp() * (log_gamma - log_pi)).sum(1).mean()
     loss = torch.stack([*values.values()]).sum()
     return dict.fromkeys(("encoder", "decoder", "components", "weights"), loss), values
 
