@@ -166,8 +166,10 @@ class Data(Model):
     @property
     def example_shape(self) -> Shape | None:
         """(channels, height, width) of an image or (D, 1, 1) of a vector, where the data set has a name."""
-        if (known := DATA_SETS.get(self.dataset)) is None or known.kind != "image":
-            return known and known.shape
+        if (known := DATA_SETS.get(self.dataset)) is None:
+            return None
+        if known.kind != "image":
+            return known.shape
         return (1 if self.grayscale else known.shape[0], *(self.resize or known.shape[1:]))
 
     @model_validator(mode="after")

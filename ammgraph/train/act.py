@@ -107,7 +107,7 @@ class Act:
             numbers: weights and rates.
         """
         values: dict[str, Tensor] = {}
-        batches: dict[str, Tensors] = {}
+        batches: Mapping[str, Tensors] = {}
         device = next(self.model.parameters()).device.type
         for turn, places, noise in zip(now.turns, positions, noises, strict=True):
             batches = self.feed.records(places) if turn.redraw else batches
