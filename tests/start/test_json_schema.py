@@ -149,9 +149,12 @@ LEVELS = [path for path in places(RIGHT) if isinstance(at(RIGHT, path), dict) an
 
 
 def test_the_right_spec_has_every_key_of_the_schema() -> None:
+    images = replaced(RIGHT, ("data",), {"dataset": "npz", "path": "x.npz", "resize": [8, "K"], "grayscale": True})
     assert accepts(RIGHT)
     assert loads(RIGHT)
-    seen = {path[-1] for path in [*PLACES_OF_VALUES, *list(places(PHASED))[1:]]}
+    assert accepts(images)
+    assert loads(images)
+    seen = {path[-1] for spec in (PHASED, images) for path in [*PLACES_OF_VALUES, *list(places(spec))[1:]]}
     every = {key for definition in DEFINITIONS.values() for key in keys_of(definition)}
     assert every - seen == {"extends"}
 
