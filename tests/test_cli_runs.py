@@ -165,6 +165,8 @@ def test_encode_prints_the_path_of_the_table(ammgraph: Run, finished: Path) -> N
         (("encode", "{run}", "big.png", "--output", "a.txt"), "`a.txt`: expected a name that ends in .npz or .csv"),
         (("evaluate", "{run}", "--weights", "a.pth"), "`--weights` serves `--quality`, which is not asked for"),
         (("evaluate", "{run}", "--quality", "--weights", "a.pth"), "cannot read"),
+        (("evaluate", "{run}", "--inception"), "`--inception` serves `--quality`, which is not asked for"),
+        (("evaluate", "{run}", "--quality", "--inception", "--weights", "a"), "`--weights` and `--inception` both say"),
         (("evaluate", "{run}", "--device", "cpu,cpu"), "`cpu,cpu` is no device; expected `auto`, `cpu`, `cuda` or"),
         *(
             ((verb, "{run}", "--split", "test"), "digits has no split `test` here, only `train`, `validation`: ")

@@ -28,18 +28,16 @@ class Options(OfScores):
         type=kinds.path,
         metavar="PATH",
     )
+    inception: bool = switch("--quality by Inception's weights as the extra `quality` brings them")
     format: str = form()
 
 
 def run(options: Options) -> int:
     """0 where it is scored."""
     from ammgraph.commands.session import score_lines
-    from ammgraph.evaluation.quality import QualityOptions
     from ammgraph.runs.trials import is_trials
 
-    if options.weights and not options.quality:
-        raise RunError("`--weights` serves `--quality`, which is not asked for")
-    quality = QualityOptions(weights=options.weights) if options.quality else None
+    quality = _quality(options)
     if is_trials(options.run_dir):
         return _trials(options, quality)
     found = _scored(options.run_dir, options, quality)
@@ -48,6 +46,20 @@ def run(options: Options) -> int:
     else:
         print_lines([f"{options.run_dir} at step {found.step:,}", *score_lines(options.run_dir, found)])
     return 0
+
+
+def _quality(options: Options) -> "QualityOptions | None":
+    from ammgraph.evaluation.inception import installed_weights
+    from ammgraph.evaluation.quality import QualityOptions
+
+    asked = [flag for flag, given in (("--weights", options.weights), ("--inception", options.inception)) if given]
+    if asked and not options.quality:
+        raise RunError(f"`{asked[0]}` serves `--quality`, which is not asked for")
+    if len(asked) > 1:
+        raise RunError("`--weights` and `--inception` both say which weights; one of them is enough")
+    if not options.quality:
+        return None
+    return QualityOptions(weights=installed_weights() if options.inception else options.weights)
 
 
 def _trials(options: Options, quality: "QualityOptions | None") -> int:

