@@ -52,7 +52,7 @@ def register_activation(
     _check_name("activation", name)
     _check_activation(name, of, () if parameter is None else (parameter,), range)
     torch_name = next((f"{room}.{of.__name__}" for room, there in _ROOMS if _is(there, of)), f"own.{name}")
-    setattr(OWN, name, of)
+    OWN[name] = of
     function.cache_clear()
     number = None if parameter is None else Parameter("a", parameter)
     ACTIVATIONS[name] = ActivationKind(torch_name, meaning, number, range="" if range is None else range)

@@ -16,7 +16,7 @@ from ammgraph import __version__
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
-from ammgraph.spec.measures import words
+from ammgraph.spec.measures import MEASURES, words
 from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.terminal import one_line
 
@@ -112,6 +112,35 @@ class Result:
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         unit = " %" if self.unit == "fraction" else "" if self.unit in ("", "count") else f" {self.unit}"
         return " ".join(number(value, self.unit) for value in values) + spread + unit
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all results of one rule for one variable on one split share."""
+
+    variable: str
+    rule: str
+    by: str
+    split: str
+    examples: int
+
+    def result(
+        self, name: str, value: float | tuple[float, ...], protocol: str = "", fitted: tuple[str, int] = ("", 0)
+    ) -> Result:
+        """A number by its measure's name; `fitted` on so many examples of a split."""
+        return Result(
+            name=name,
+            variable=self.variable,
+            value=value if isinstance(value, tuple) else finite(value),
+            unit=MEASURES[name].unit,
+            examples=self.examples,
+            split=self.split,
+            rule=self.rule,
+            by=self.by,
+            protocol=protocol or MEASURES[name].protocol,
+            fitted_on=fitted[0],
+            fitted_examples=fitted[1],
+        )
 
 
 def number(value: float | None, unit: str) -> str:

@@ -13,20 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ammgraph.data.dataset import Dataset, fingerprints
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
-from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, components_of, labels_of, rule_text
+from ammgraph.evaluation.components import measure_components
+from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, labels_of, rule_text
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.quality import QualityOptions, measure_quality
-from ammgraph.evaluation.results import Evaluation, Result
-from ammgraph.nn import densities
-from ammgraph.nn.functions import is_full, normal_divergence, triangle
+from ammgraph.evaluation.results import Common, Evaluation, Result
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
 from ammgraph.plan.identity import plan_hash
@@ -187,10 +185,10 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
                 if fitting is not None and apart is not None and not readout.supervised:
                     labels = labels_of(plan, readout.variable, apart)
                     fitted.append(_Scored.of("validation", fitting.scores[key], labels, False))
-                common = _Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
+                common = Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
                 category = _category(common, scored, fitted, answers.scores[key], readout.supervised)
                 found += _without_labels(plan, readout, category)
-        found += _rules(plan, readout, split, answers) + _components(model, plan, readout, split, answers)
+        found += _rules(plan, readout, split, answers) + measure_components(model, plan, readout, split, answers)
     return found + _log_densities(plan, split, answers) + _reconstructions(plan, split, answers)
 
 
@@ -198,7 +196,7 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
 
 
 def _category(
-    common: "_Common", scored: _Scored, fitted: list[_Scored], scores: Array, supervised: bool
+    common: "Common", scored: _Scored, fitted: list[_Scored], scores: Array, supervised: bool
 ) -> list[Result]:
     compared = replace(common, examples=len(scored.labels))
     if supervised:
@@ -225,35 +223,7 @@ def _category(
     ]
 
 
-@dataclass(frozen=True)
-class _Common:
-    """What all results of one rule for one variable on one split share."""
-
-    variable: str
-    rule: str
-    by: str
-    split: str
-    examples: int
-
-    def result(
-        self, name: str, value: float | tuple[float, ...], protocol: str = "", fitted: _Scored | None = None
-    ) -> Result:
-        return Result(
-            name=name,
-            variable=self.variable,
-            value=value if isinstance(value, tuple) else results.finite(value),
-            unit=MEASURES[name].unit,
-            examples=self.examples,
-            split=self.split,
-            rule=self.rule,
-            by=self.by,
-            protocol=protocol or MEASURES[name].protocol,
-            fitted_on="" if fitted is None else fitted.split,
-            fitted_examples=0 if fitted is None else len(fitted.labels),
-        )
-
-
-def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
+def _agreement(common: Common, scored: _Scored, fitted: list[_Scored]) -> list[Result]:
     """How well clusters agree with labels: by every protocol and every fit, and without an assignment."""
     common = replace(common, examples=len(scored.labels))
     found = []
@@ -266,7 +236,7 @@ def _agreement(common: _Common, scored: _Scored, fitted: list[_Scored]) -> list[
             assignment = _assignment(protocol, fit)
             if assignment is not None:
                 error = metrics.measured(name, scored.chosen, scored.labels, assignment)
-                result = common.result(name, error, protocol, fit)
+                result = common.result(name, error, protocol, (fit.split, len(fit.labels)))
                 found.append(replace(result, assignment=tuple(assignment.tolist())))
     return _told_by(found, scored.labels)
 
@@ -303,53 +273,8 @@ def _rules(plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> li
     if len(chosen) < 2:
         return []
     both = " against ".join(rule_text(plan, readout, rule) for rule in RULES.values())
-    common = _Common(readout.variable, "", both, split, len(chosen[0]))
+    common = Common(readout.variable, "", both, split, len(chosen[0]))
     return [common.result("rule_disagreement", metrics.classification_error(*chosen))]
-
-
-@torch.no_grad()
-def _components(model: Model, plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> list[Result]:
-    """How far apart the components p(z|y) are, and how far from them the z that are inferred for each category."""
-    factors, size = components_of(plan, readout), plan.variable(readout.variable).shape[0]
-    if not factors:
-        return []
-    like = next(model.parameters())
-    parts = [densities.component_parameters(model, factor, size, like.device, like.dtype) for factor in factors]
-    parts = [(mean.double().cpu(), spread.double().cpu()) for mean, spread in parts]
-    names = ", ".join(factor.variables[0] for factor in factors)
-    generated = " ".join(factor.text for factor in factors)
-    found = []
-    common = _Common(names, "", generated, split, len(answers.scores[readout.variable, "posterior"]))
-    if size > 1:
-        distances = metrics.component_distances([(mean.numpy(), _covariance(mean, spread)) for mean, spread in parts])
-        found.append(common.result("component_distance", tuple(distances.tolist()), "of each component"))
-    latents = answers.latents.get(readout.variable)
-    if latents is None:
-        return found
-    seen = torch.from_numpy(latents.count) > 0
-    count = torch.from_numpy(latents.count)[seen]
-    mean = torch.from_numpy(latents.total)[seen] / count[:, None]
-    variance = torch.from_numpy(latents.squares)[seen] / count[:, None] - mean.square()
-    log_variance = torch.log(variance.clamp(min=_LEAST_VARIANCE))
-    sizes = [own.shape[1] for own, _ in parts]
-    pairs = zip(mean.split(sizes, 1), log_variance.split(sizes, 1), parts, strict=True)
-    apart = torch.stack([normal_divergence(m, v, own[seen], spread[seen]) for m, v, (own, spread) in pairs]).sum(0)
-    mismatch = float((count * apart).sum() / count.sum()) / sum(sizes)
-    infer = " ".join(plan.draw(readout.draw).factor_of(factor.variables[0]).text for factor in factors)
-    common = replace(common, by=f"{infer} against {generated}", examples=int(count.sum()))
-    by = f"by categories of {rule_text(plan, readout, 'posterior')}"
-    return [*found, common.result("latent_mismatch", mismatch, by)]
-
-
-def _covariance(mean: Tensor, spread: Tensor) -> Array:
-    """The variances of components, (K, n), or where they have such their covariances, (K, n, n)."""
-    if not is_full(mean, spread):
-        return torch.exp(spread).numpy()
-    scale = triangle(spread)
-    return (scale @ scale.mT).numpy()
-
-
-_LEAST_VARIANCE = 1e-12  # of a category with one image, or of latents that are all alike
 
 
 def _log_densities(plan: Plan, split: str, answers: Answers) -> list[Result]:
@@ -365,7 +290,7 @@ def _log_densities(plan: Plan, split: str, answers: Answers) -> list[Result]:
         draw, infer = plan.draw(readout.bayes.draw), plan.draw(readout.draw)
         factors = " ".join(draw.factor_of(name).text for name in (readout.variable, *evidence))
         inferred = " ".join(infer.factor_of(name).text for name in evidence)
-        common = _Common(", ".join(evidence), "", f"sum over {readout.variable} of {factors}", split, len(scores))
+        common = Common(", ".join(evidence), "", f"sum over {readout.variable} of {factors}", split, len(scores))
         protocol = f"at the mean of {inferred}"
         found.append(common.result("log_density", mean, protocol))
         found.append(common.result("log_density_per_dimension", mean / size, protocol))
@@ -381,7 +306,7 @@ def _reconstructions(plan: Plan, split: str, answers: Answers) -> list[Result]:
         scale = {"none": "as they are"}.get(plan.data.scale, f"scaled by `{plan.data.scale}`")
         over = f"numbers, {scale}" if variable.vector else f"pixels, range [{low:g}, {high:g}]"
         protocol = f"mean over {over}, latents at their means"
-        common = _Common(item.variable, "", f"{item.infer}, then {item.generate}", split, len(errors))
+        common = Common(item.variable, "", f"{item.infer}, then {item.generate}", split, len(errors))
         values = {"reconstruction_error": float(errors.mean())}
         for name in ("mean_image_error", "exchanged_error"):
             values[name] = getattr(answers.pixels[item.variable], name)
@@ -402,7 +327,7 @@ def _baseline(
             return known
     some = examples.at(torch.from_numpy(_evenly(len(examples))))
     scored = _k_means(split, _numpy(some.points), labels_of(loaded.plan, readout.variable, some), size)
-    common = _Common(readout.variable, "k-means", by, split, len(scored.labels))
+    common = Common(readout.variable, "k-means", by, split, len(scored.labels))
     found = [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
     return _without_labels(loaded.plan, readout, found)
 
@@ -414,7 +339,7 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
     found = []
     if split == "train":
         void = "the images that are searched are the scored ones; `evaluate --split` scores others"
-        common = _Common(wanted.name, "", "", split, len(labels))
+        common = Common(wanted.name, "", "", split, len(labels))
         found += [
             replace(common.result(name, math.nan), void=void) for name, m in MEASURES.items() if m.of == "features"
         ]
@@ -425,12 +350,12 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
                 every = slice(None) if name == "knn_error" else _evenly(len(train))
                 some = tuple(part[every] for part in known)
                 by = f"by {counted(len(some[0]), 'training image')}"
-                common = _Common(wanted.name, "", by, split, len(labels))
+                common = Common(wanted.name, "", by, split, len(labels))
                 found.append(common.result(name, metrics.measured(name, *some, values, labels)))
     chosen, size = _evenly(len(labels)), len(np.unique(labels))
     scored = _k_means(split, values[chosen], labels[chosen], size)
     by = f"k-means on {wanted.name}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
-    return found + _agreement(_Common(wanted.name, "k-means", by, split, len(chosen)), scored, [scored])
+    return found + _agreement(Common(wanted.name, "k-means", by, split, len(chosen)), scored, [scored])
 
 
 def _evenly(count: int) -> Array:

@@ -6,7 +6,6 @@ x is B x C x H x W; a vector of n is B x n x 1 x 1.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,14 +14,16 @@ from torch.nn import functional as F
 
 from ammgraph.layers.operations import Sides
 
-OWN = SimpleNamespace()  # what a program adds
-_ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init, "own": OWN}
+OWN: dict[str, Callable[..., Any]] = {}  # what a program adds
+_ROOMS = {"F": F, "torch": torch, "nn": nn, "nn.init": nn.init}
 
 
 @cache
 def function(name: str) -> Callable[..., Any]:
     """What a table names: `F.softplus` is `torch.nn.functional.softplus`, `expn` stands here."""
     room, _, own = name.rpartition(".")
+    if room == "own":
+        return OWN[own]
     found: Callable[..., Any] = getattr(_ROOMS[room], own) if room else globals()[own]
     return found
 
@@ -356,13 +357,7 @@ def unit(g: Tensor) -> Tensor:
     return scaled / norm.view(-1, *[1] * (g.dim() - 1))
 
 
-def vat(
-    f: Callable[[Tensor], Tensor],
-    x: Tensor,
-    u: Tensor,
-    radius: Tensor | float,
-    xi: float,
-) -> Tensor:
+def vat(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, radius: Tensor | float, xi: float) -> Tensor:
     """f(x + r), r = radius g / ||g||, g the gradient of f at x + xi u / ||u||; r a constant.
 
     Args:

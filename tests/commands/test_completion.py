@@ -27,7 +27,7 @@ def completed(script: str, folder: Path, *words: str) -> set[str]:
         (("tr",), ("train",)),
         (("co",), ("compare", "copy", "completion")),
         (("train", "--tr"), ("--trials",)),
-        (("train", "--precision", ""), ("float32", "bfloat16", "float64")),
+        (("train", "--precision", ""), ("float32", "tf32", "bfloat16", "float64")),
         (("show", "a.yaml", "--section", "g"), ("games",)),
         (("compare", "--format", ""), ("text", "json", "csv", "latex", "html")),
         (("show", "amm_mnist_q"), ("amm_mnist_q1", "amm_mnist_q2")),
