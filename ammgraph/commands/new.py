@@ -50,6 +50,7 @@ class Options:
         "the data set (default: the one whose images have this size, else npz)",
         default="",
         choices=(*DATA_SETS, *OWN_DATA),
+        metavar="NAME",
     )
     term: tuple[str, ...] = option(
         'what is minimised in place of a game, as in "-E[q] log p(x|z)"; may be repeated',

@@ -1,11 +1,12 @@
 """The section `data` of a spec: which records there are, which are held out and labelled, how vectors are scaled."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from ammgraph.layers.operations import Shape
-from ammgraph.spec.data_sets import DATA_SETS, GIVEN, MAIN_FIELDS, NAMED_FIELDS, NAMES, OWN_DATA, may_hold, meanings
+from ammgraph.spec.data_sets import DATA_SETS, GIVEN, MAIN_FIELDS, NAMED_FIELDS, OWN_DATA, may_hold, meanings, names
+from ammgraph.spec.one_of import OneOf
 from ammgraph.spec.values import (
     ARITHMETIC_SCHEMA,
     Count,
@@ -96,11 +97,7 @@ Resize = Annotated[
     ),
 ]
 
-if TYPE_CHECKING:
-    DataSetName = str
-else:  # what the table of data sets holds
-    DataSetName = Literal[NAMES]
-
+DataSetName = Annotated[str, OneOf(names)]
 _LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
 
 

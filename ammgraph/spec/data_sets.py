@@ -119,13 +119,18 @@ OWN_DATA = {
 GIVEN = "arrays"
 MAIN_FIELDS = ("image", "label", "vector")  # what a record has by its type
 NAMED_FIELDS = ("npz", "npy", "csv")  # whose arrays or columns may be fields too, by their names
-# Every name that `data.dataset` may have, in the order in which they are listed.
-NAMES = (*(name for name in DATA_SETS if name not in IMAGE_SETS), *OWN_DATA, GIVEN, *IMAGE_SETS)
+
+
 _KINDS: dict[str, tuple[ExampleKind, ...]] = {
     **dict.fromkeys(("npz", "npy", GIVEN), ("image", "vector")),
     "folder": ("image",),
     "csv": ("vector",),
 }
+
+
+def names() -> tuple[str, ...]:
+    """What `data.dataset` may be, in the order in which it is listed."""
+    return (*(name for name in DATA_SETS if name not in IMAGE_SETS), *OWN_DATA, GIVEN, *IMAGE_SETS)
 
 
 def held_out(name: str) -> HeldOut:

@@ -110,7 +110,7 @@ def test_a_precision_that_is_none_is_refused(tmp_path: Path) -> None:
     run.create(tmp_path, OPTIONS, {}, "", CPU)
     path = tmp_path / "run.json"
     path.write_text(path.read_text().replace("float32", "float16"))
-    with pytest.raises(RunError, match="`precision`: Input should be 'float32', 'bfloat16' or 'float64'"):
+    with pytest.raises(RunError, match="`precision`: Input should be 'float32', 'tf32', 'bfloat16' or 'float64'"):
         run.read_options(tmp_path)
 
 
