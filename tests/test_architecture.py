@@ -9,7 +9,6 @@ import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 import networkx as nx
 import pytest
@@ -279,5 +278,5 @@ def test_the_table_knows_the_data_sets_as_they_are_read() -> None:
     digits, known = standard.read_named("digits", Path(), download=False), DATA_SETS["digits"]
     assert (known.shape, known.classes) == (tuple(digits.train.images.shape[1:]), len(digits.classes))
     assert (known.train, known.test, digits.test) == (len(digits.train), 0, None)
-    assert {*DATA_SETS, *OWN_DATA, GIVEN} == {*get_args(Data.model_fields["dataset"].annotation)}
+    assert {*DATA_SETS, *OWN_DATA, GIVEN} == {*Data.model_json_schema()["properties"]["dataset"]["enum"]}
     assert all(callable(getattr(standard, known.reader)) for known in DATA_SETS.values())
