@@ -17,7 +17,7 @@ def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch
     capturable = {"capturable": True} if on_cuda and "capturable" in inspect.signature(of).parameters else {}
     made: torch.optim.Optimizer = of(parameters, how.learning_rate.at(0), **how.arguments, **capturable)
     if capturable:
-        made._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]  # the first steps run as they are
+        made._warned_capturable_if_run_uncaptured = True  # the first steps run as they are
     return made
 
 
