@@ -96,3 +96,21 @@ def test_labels_of_all_records_are_refused_where_some_have_none(folder: Path, am
     assert code == 1
     assert re.search(r"`q_labeled` draws `y` from data, and 9\d\d of its 1,397 examples have no label", error)
     assert "draw from `data.labeled`" in error
+
+
+@pytest.mark.parametrize("unlabelled", ["train", "test", "all", "absent"])
+def test_where_no_scored_example_has_a_label_that_is_the_reason(unlabelled: str, tmp_path: Path) -> None:
+    images, labels = DIGITS.images.astype(np.uint8) * 15, DIGITS.target
+    none = np.full(len(labels), -1)
+    arrays = {"x_train": images[:-300], "x_test": images[-300:]}
+    if unlabelled != "absent":
+        arrays["y_train"] = (labels if unlabelled == "test" else none)[:-300]
+        arrays["y_test"] = (labels if unlabelled == "train" else none)[-300:]
+    np.savez(tmp_path / "digits.npz", **arrays)
+    found = [r for r in results(run_of(TINY, tmp_path)) if r["name"] in ("clustering_error", "nmi", "ari")]
+    fits = {r.get("fitted_on", "") for r in found}
+    if unlabelled == "train":
+        assert all(r["value"] is not None for r in found)
+        assert fits == {"", "test"}  # and not by validation examples without a label
+    else:
+        assert {(r["value"], r["void"]) for r in found} == {(None, "none of the examples has a label")}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CPU
+from tiny import CPU, TINY
 
 from ammgraph import cli
 from ammgraph.compiler.compile import compile_spec
@@ -142,6 +142,7 @@ def test_columns_of_a_table(tmp_path: Path) -> None:
             {"right_train": None},
             r"no array `right_train`; found .*left_train.*; expected `right_train`, as `data.fields`",
         ),
+        ({"left_test": None}, r"no array `left_test`; found .*digit_test.*; expected `left_test`"),
         ({"left_train": None, "leftt_train": LEFT}, "no array `left_train`.*did you mean `leftt_train`"),
         ({"colour_train": COLOUR[:39]}, "40 training images but 39 labels|`colour` has 39 records"),
         ({"right_train": RIGHT[:39]}, "`right` has 39 records|39 training images but 40 labels"),
@@ -189,3 +190,20 @@ def test_what_depends_on_the_first_image_alone_is_encoded(tmp_path: Path) -> Non
     with np.load(codes) as found:
         assert "y1" in found.files
         assert "y2" not in found.files
+    (tmp_path / "arrays").mkdir()
+    for name in ("left_test", "right_test", "digit_test"):
+        np.save(tmp_path / "arrays" / f"{name}.npy", SPLIT[name])
+    for source in ("pairs.npz", "arrays"):
+        assert cli.main(["encode", str(run), str(tmp_path / source), "--output", str(codes)]) == 0
+        with np.load(codes) as found:
+            assert len(found["y1"]) == len(SPLIT["left_test"])
+
+
+def test_the_words_of_fields_are_no_names_of_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "words.npz", image=LEFT, label=np.zeros(len(LEFT), int), digit=np.zeros(len(LEFT), int))
+    for fields in ("{x: image}", "{x: image, y: digit}"):
+        data = compile_spec(load_spec(TINY, [f"data={{dataset: npz, path: {tmp_path}/words.npz, fields: {fields}}}"]))
+        with pytest.raises(
+            RunError, match=r"in `data.fields` `image` and `label` are words for .*, and no names of an"
+        ):
+            load_data(data.data, None, fields=record_fields(data))

@@ -133,6 +133,8 @@ class Estimator(TransformerMixin, BaseEstimator):
         Images come as (n_samples, C, H, W) in [0, 1], vectors in the units of X.
         """
         check_is_fitted(self, "model_")
+        if n_samples < 1:
+            raise RunError(f"`n_samples` is {n_samples}, expected at least 1")
         model, plan = self.model_, self.model_.plan
         name, draw = generating(plan, None)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -4,6 +4,7 @@ A name that ammgraph has cannot be given again; one that a program has added is 
 in a run: whoever asks a run adds the same first.
 """
 
+import math
 import re
 from collections.abc import Callable
 from functools import cache
@@ -50,12 +51,13 @@ def register_activation(
             its range, gives no finite numbers or no gradient.
     """
     _check_name("activation", name)
+    _check_options(name, of, parameter, range)
     _check_activation(name, of, () if parameter is None else (parameter,), range)
     torch_name = next((f"{room}.{of.__name__}" for room, there in _ROOMS if _is(there, of)), f"own.{name}")
     OWN[name] = of
     function.cache_clear()
     number = None if parameter is None else Parameter("a", parameter)
-    ACTIVATIONS[name] = ActivationKind(torch_name, meaning, number, range="" if range is None else range)
+    ACTIVATIONS[name] = ActivationKind(torch_name, meaning, number, range="" if range is None else tuple(range))
 
 
 def register_objective(
@@ -81,8 +83,10 @@ def register_objective(
     pairs = {"discriminator": discriminator, "generator": generator}
     found: dict[str, tuple[Expression, Expression]] = {}
     for player, texts in pairs.items():
-        if isinstance(texts, str) or len(texts) != 2:
-            raise RunError(f"objective `{name}`: `{player}` has two formulas, on REAL and on FAKE")
+        if not isinstance(texts, tuple | list) or len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            raise RunError(
+                f"objective `{name}`: `{player}` has two formulas, on REAL and on FAKE, each a text, as `softplus(-d)`"
+            )
         real, fake = (_formula(name, text) for text in texts)
         found[player] = real, fake
     OBJECTIVES[name] = Objective(found["discriminator"], found["generator"], meaning)
@@ -101,9 +105,15 @@ def register_module(name: str, build: Callable[[Shape], nn.Module], *, meaning: 
         meaning: for whoever asks.
 
     Raises:
-        RunError: the name is ammgraph's own.
+        RunError: the name is ammgraph's own, or what builds modules is one itself, or cannot be called.
     """
     _check_name("operation", name)
+    if isinstance(build, nn.Module) or not callable(build):
+        found = type(build).__name__
+        raise RunError(
+            f"operation `{name}` is built by {found}, expected a function of the shape of its input that gives a new "
+            f"module each time, as `lambda shape: {found if isinstance(build, nn.Module) else 'torch.nn.Linear'}(...)`"
+        )
 
     @cache
     def look(shape: Shape) -> Seen:
@@ -128,10 +138,24 @@ def _is(room: Any, of: Callable[..., Tensor]) -> bool:
 
 
 def _check_name(kind: str, name: str) -> None:
-    if not re.fullmatch(IDENTIFIER_PATTERN, name):
+    if not isinstance(name, str) or not re.fullmatch(IDENTIFIER_PATTERN, name):
         raise RunError(f"`{name}` is no name of an {kind}; expected a letter followed by letters, digits and `_`")
     if name in _SHIPPED:
         raise RunError(f"ammgraph has `{name}` itself; give the {kind} another name")
+
+
+def _check_options(name: str, of: Any, parameter: Any, range: Any) -> None:
+    if not callable(of):
+        raise RunError(f"activation `{name}` is {type(of).__name__}, expected a function of a tensor")
+    if parameter is not None and not (_is_number(parameter) and 0 <= parameter < math.inf):
+        raise RunError(f"activation `{name}`: `parameter` is {parameter!r}, expected an example of it, at least 0")
+    pair = isinstance(range, tuple | list) and len(range) == 2 and all(map(_is_number, range))
+    if range is not None and not (pair and range[0] < range[1]):
+        raise RunError(f"activation `{name}`: `range` is {range!r}, expected two numbers, (low, high), low < high")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_activation(
@@ -141,18 +165,23 @@ def _check_activation(
     some = x.detach().flatten()[::3]
     try:
         with torch.random.fork_rng(devices=[]):
-            out, again, alone = of(x, *arguments), of(x, *arguments), of(some, *arguments)
-            far = of(LARGE * some, *arguments)
+            out, again, single = of(x, *arguments), of(x, *arguments), of(x.detach().float(), *arguments)
+            alone, far = _of_some(name, of, some, arguments), _of_some(name, of, LARGE * some, arguments)
+    except RunError:
+        raise
     except Exception as error:  # whatever a stranger's code raises
         raise RunError(f"activation `{name}` raises {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(out, Tensor) or out.shape != x.shape:
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise RunError(f"activation `{name}` gives {shape} of {tuple(x.shape)}; expected the same shape")
+    for given, found in ((x.dtype, out.dtype), (torch.float32, single.dtype)):
+        if given != found:
+            raise RunError(f"activation `{name}` gives {_text(found)} of {_text(given)}; expected the same")
     if not torch.isfinite(out).all():
         raise RunError(f"activation `{name}` gives numbers that are not finite between -3 and 3")
     if not torch.equal(out, again):
         raise RunError(f"activation `{name}` draws random numbers; let a row have them, by `noise`")
-    if not torch.allclose(out.flatten()[::3], alone):
+    if alone.shape != some.shape or not torch.allclose(out.flatten()[::3], alone):
         raise RunError(f"activation `{name}` is no function of every element by itself")
     (slope,) = torch.autograd.grad(out.sum(), x, allow_unused=True) if out.requires_grad else (None,)
     if slope is None or not torch.isfinite(slope).all() or not slope.any():
@@ -163,12 +192,27 @@ def _check_activation(
         raise RunError(f"activation `{name}` gives {low:.4g} to {high:.4g}, which is not within {list(range)}")
 
 
+def _of_some(name: str, of: Callable[..., Tensor], some: Tensor, arguments: tuple[float, ...]) -> Tensor:
+    """The activation of numbers in a row: one that needs channels or places is none of every element."""
+    try:
+        return of(some, *arguments)
+    except Exception as error:  # whatever a stranger's code raises
+        said = f"of numbers in a row it raises {type(error).__name__}"
+        raise RunError(f"activation `{name}` is no function of every element by itself: {said}") from error
+
+
+def _text(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
+
+
 def _formula(name: str, text: str) -> Expression:
     try:
         expression = read_formula(text)
         d = torch.linspace(-3, 3, 13, dtype=torch.float64).requires_grad_()
         paid = value(expression, {Logit(): d})
-    except (ValueError, AssertionError) as error:
+    except AssertionError as error:
+        raise RunError(f"objective `{name}`: `{text}` reads no d, and so has no gradient") from error
+    except ValueError as error:
         raise RunError(f"objective `{name}`: {error}") from error
     (slope,) = torch.autograd.grad(paid.sum(), d, allow_unused=True)
     if slope is None or not slope.any() or not (torch.isfinite(paid).all() and torch.isfinite(slope).all()):

@@ -309,7 +309,7 @@ def compare(
     """Runs, or their directories, beside each other; one that was not evaluated is, which writes its evaluation.
 
     Args:
-        runs: in the order in which they are shown.
+        runs: in the order in which they are shown; data that were given in Python are those that a `Run` remembers.
         split: what is compared; unless given what the first run on the same data scored last.
         again: evaluate every run anew.
         device: where models run.
@@ -319,9 +319,10 @@ def compare(
     Raises:
         RunError: no runs, one twice, or one that cannot be evaluated.
     """
-    folders = [found.folder if isinstance(found, Run) else Path(found) for found in runs]
-    place = Place(run.choose_device(device), _path(data_dir), download)
-    return Comparison(comparing.compare_runs(folders, place, split, again))
+    found = [one if isinstance(one, Run) else Run(one) for one in runs]
+    where = run.choose_device(device)
+    places = [(one.folder, Place(where, _path(data_dir), download, one._given)) for one in found]
+    return Comparison(comparing.compare_placed(places, split, again))
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:

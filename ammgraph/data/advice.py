@@ -3,10 +3,13 @@
 Each is Python, of the array's own name or of Pillow's `image`, as it stands in a message. Knows no file.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from ammgraph.spec.data_sets import MAIN_FIELDS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -192,3 +195,16 @@ def _upright(image: Image.Image) -> bool:
 def upright(image: Image.Image) -> Image.Image:
     """The image as cameras mean it to be seen, by its EXIF orientation, and as every viewer shows it."""
     return ImageOps.exif_transpose(image)
+
+
+def word_advice(there: Collection[str]) -> str:
+    """Of arrays whose names are words of `data.fields`, where these mean no array; empty where there are none."""
+    found = " and ".join(f"`{word}`" for word in MAIN_FIELDS if word in there)
+    if not found:
+        return ""
+    are = (
+        "are words for what a record has by its type, and no names"
+        if " and " in found
+        else ("is a word for what a record has by its type, and no name")
+    )
+    return f"in `data.fields` {found} {are} of an array; store it under another name"

@@ -1,6 +1,6 @@
 """Arrays `x_train`, `y_train`, `x_test`, `y_test` become records, whichever file they come from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,43 @@ from ammgraph.data.advice import (
 from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
 from ammgraph.data.vectors import column_names, vectors_of
-from ammgraph.diagnostics import RunError, counted
+from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.spec.data_sets import ExampleKind
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
+
+
+def keys_of(path: Path, there: Collection[str], otherwise: str = "") -> list[str]:
+    """Which of the arrays that are there records are made of: of labels and of a test split both parts or none.
+
+    Args:
+        path: where they are.
+        there: their names.
+        otherwise: the hint where one is missing and no name is near.
+
+    Raises:
+        RunError: one is missing.
+    """
+    unlabeled = set(there) <= {"x_train", "x_test", "layout"}
+    needed = ["x_train", "y_train"]
+    if "x_test" in there or "y_test" in there:
+        needed += ["x_test", "y_test"]
+    needed = [key for key in needed if key[0] == "x" or not unlabeled]
+    for key in needed:
+        if key not in there:
+            raise RunError(_missing_key(path, key, there, otherwise))
+    return [*needed, "layout"] if "layout" in there else needed
+
+
+def _missing_key(path: Path, key: str, found: Collection[str], otherwise: str) -> str:
+    names = ", ".join(found) or "nothing"
+    hint = nearest(key, [name for name in found if name not in _KEYS]) or otherwise
+    return (
+        f"{path}: no array `{key}`; found {names}; expected x_train, y_train and, if there is a test split, both of "
+        f"x_test, y_test{f'; {hint}' if hint else ''}"
+    )
 
 
 def records_of(path: Path, arrays: Mapping[str, Array]) -> Records:

@@ -120,26 +120,33 @@ def _read_image(file: Path, grey: bool | None, look: Look) -> Array:
 _IMAGE_KEYS = ("images", "x", "x_test", "x_train")
 
 
-def read_images(path: Path, look: Look = PLAIN) -> tuple[torch.Tensor, tuple[str, ...]]:
+def read_images(path: Path, look: Look = PLAIN, name: str = "") -> tuple[torch.Tensor, tuple[str, ...]]:
     """Images without labels, (N, C, H, W) as in a `Split`, with that look, and a name for each.
 
-    An `.npz` with an array `images`, `x`, `x_test` or `x_train`, or with one array only; an `.npy`; one image file; or
-    a folder of image files or of folders of them.
+    An `.npz`, or a folder of `.npy` files, with an array `images`, `x`, `x_test` or `x_train`, or with one array only;
+    an `.npy`; one image file; or a folder of image files or of folders of them.
+
+    Args:
+        path: of these.
+        look: what is made of each image.
+        name: of the array in the run's data where it has one of its own, NAME, NAME_test or NAME_train.
 
     Raises:
         RunError: what is not so, with the file.
     """
     if os.path.isdir(path):
         files = _all_images(path)
-        if not files:
+        if not files and not _arrays_in(path):
             raise RunError(f"{path} has no images ({', '.join(_SUFFIXES)})")
-        images = _read_images([(file, "") for file in files], ("",), files[0], look).held()
-        return images, tuple(file.relative_to(path).as_posix() for file in files)
-    if not os.path.exists(path):
+        if files:
+            images = _read_images([(file, "") for file in files], ("",), files[0], look).held()
+            return images, tuple(file.relative_to(path).as_posix() for file in files)
+    elif not os.path.exists(path):
         raise RunError(f"there is no {path}{name_beside(path)}")
-    if path.suffix.lower() in _SUFFIXES:
+    elif path.suffix.lower() in _SUFFIXES:
         return _read_images([(path, "")], ("",), path, look).held(), (path.name,)
-    images = look.of(images_of(path, *_array_alone(path, _IMAGE_KEYS, "images, a folder of images", "an image")))
+    keys = (*_names_of(name), *_IMAGE_KEYS)
+    images = look.of(images_of(path, *_array_alone(path, keys, ("images", "images, a folder of images", "an image"))))
     return images, tuple(str(place) for place in range(len(images)))
 
 
@@ -149,16 +156,42 @@ def _all_images(path: Path) -> list[Path]:
     return [entry for folder in folders for entry in entries(folder) if entry.suffix.lower() in _SUFFIXES]
 
 
-def _array_alone(path: Path, known: Sequence[str], others: str, other: str) -> tuple[str, Array, str | None]:
-    """The name of the array that holds what is to be encoded, the array, and its layout where that is stored."""
+def _arrays_in(path: Path) -> dict[str, Path]:
+    """The `.npy` files of a folder, by the names of their arrays."""
+    return {entry.stem: entry for entry in entries(path) if entry.suffix == ".npy"}
+
+
+def _names_of(name: str) -> tuple[str, ...]:
+    """Under which an array of a name of its own stands in a file."""
+    return (name, f"{name}_test", f"{name}_train") if name else ()
+
+
+def _array_alone(path: Path, known: Sequence[str], what: tuple[str, str, str]) -> tuple[str, Array, str | None]:
+    """The name of the array that holds what is to be encoded, the array, and its layout where that is stored.
+
+    Args:
+        path: an `.npz`, an `.npy` or a folder of these.
+        known: names of such an array, the likeliest first.
+        what: what it holds, and where else that may be: several and one.
+    """
+    held, others, other = what
     if path.suffix.lower() == ".npy":
         return path.stem, npy(path), None
     advice = f"expected {others}, or an .npz with an array `{known[0]}`"
-    with npz(path, advice, f"neither {other} nor an .npz file") as file:
-        names = [name for name in file.files if name != "layout"]
+
+    def chosen(names: Sequence[str]) -> str:
+        names = [name for name in names if name != "layout"]
         key = names[0] if len(names) == 1 else next((key for key in known if key in names), None)
         if key is None:
-            raise RunError(f"{path}: which array holds {known[0]}? found {', '.join(names) or 'nothing'}; {advice}")
+            raise RunError(f"{path}: which array holds {held}? found {', '.join(names) or 'nothing'}; {advice}")
+        return key
+
+    if os.path.isdir(path):
+        files = _arrays_in(path)
+        key = chosen(list(files))
+        return key, npy(files[key]), str(npy(files["layout"])) if "layout" in files else None
+    with npz(path, advice, f"neither {other} nor an .npz file") as file:
+        key = chosen(file.files)
         layout = str(npz_array(path, file, "layout")) if "layout" in file.files else None
         return key, npz_array(path, file, key), layout
 
@@ -166,13 +199,14 @@ def _array_alone(path: Path, known: Sequence[str], others: str, other: str) -> t
 _VECTOR_KEYS = ("vectors", "x", "x_test", "x_train")
 
 
-def read_vectors(path: Path, columns: Sequence[str]) -> tuple[torch.Tensor, tuple[str, ...]]:
+def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[torch.Tensor, tuple[str, ...]]:
     """Vectors without labels, (N, D, 1, 1), and a name for each: its place.
 
     Args:
         path: a table in CSV that has these columns; or an `.npz` with an array `vectors`, `x`, `x_test` or `x_train`
-            (N, D), or with one array only, or an `.npy`.
+            (N, D), or with one array only, or a folder of `.npy` files with one, or an `.npy`.
         columns: the names of the numbers, in the order of the vectors.
+        name: of the array in the run's data, as for `read_images`.
 
     Raises:
         RunError: what is not so, with the file.
@@ -183,11 +217,12 @@ def read_vectors(path: Path, columns: Sequence[str]) -> tuple[torch.Tensor, tupl
         table = read_table(path)
         named = tuple(columns) == column_names(len(columns)) and len(table.columns) == len(columns)
         names = tuple(table.columns) if named else tuple(columns)
-        for name in names:
-            table.column(name, ", which the run was trained with")
+        for column in names:
+            table.column(column, ", which the run was trained with")
         vectors = vectors_in(table, names)
     else:
-        key, found, _ = _array_alone(path, _VECTOR_KEYS, "a table, .csv", "a .csv")
+        keys = (*_names_of(name), *_VECTOR_KEYS)
+        key, found, _ = _array_alone(path, keys, ("vectors", "a table, .csv", "a .csv"))
         if found.ndim != 2 or found.shape[1] != len(columns):
             raise RunError(
                 f"{path}: `{key}` has shape {shown(found.shape)}, and the model reads vectors of {len(columns)}; "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from ammgraph.data.arrays import Array, records_of
+from ammgraph.data.arrays import Array, keys_of, records_of
 from ammgraph.data.records import Records
 from ammgraph.diagnostics import RunError
 
@@ -42,8 +42,7 @@ def read_given(data: Any) -> Given:
     if not isinstance(data, Mapping):
         data = dict(zip(("x_train", "y_train"), data if isinstance(data, tuple) else (data,), strict=False))
     arrays = {key: _array(key, values) for key, values in data.items() if values is not None}
-    if "x_train" not in arrays:
-        raise RunError(f"{SOURCE}: no array `x_train`; found {', '.join(map(str, arrays)) or 'nothing'}")
+    arrays = {key: arrays[key] for key in keys_of(SOURCE, list(map(str, arrays)))}
     if "layout" not in arrays and any(isinstance(values, Tensor) for values in data.values()):
         arrays["layout"] = np.array("NCHW")  # as torch has images
     shapes = ", ".join(f"{key} {array.shape} {array.dtype}" for key, array in arrays.items() if key != "layout")

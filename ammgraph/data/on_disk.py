@@ -117,8 +117,9 @@ class OnDisk:
     def through(self, function: Callable[[Tensor], Tensor]) -> "OnDisk":
         """The same examples, each of which a function changes as it is taken."""
         convert = self.convert
-        dtype = function(torch.zeros((1, *self.example), dtype=self.dtype)).dtype
-        return replace(self, convert=lambda rows: function(convert(rows)), dtype=dtype)
+        seen = function(torch.zeros((1, *self.example), dtype=self.dtype))
+        example = tuple(seen.shape[1:])
+        return replace(self, convert=lambda rows: function(convert(rows)), example=example, dtype=seen.dtype)
 
 
 def blocks(examples: Tensor | OnDisk) -> Iterator[Tensor]:

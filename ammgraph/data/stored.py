@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ammgraph.data.arrays import Array, records_of, shown
+from ammgraph.data.advice import word_advice
+from ammgraph.data.arrays import Array, keys_of, records_of, shown
 from ammgraph.data.records import Records, entries, machine_memory, reading, refuse_other_than_a_file
 from ammgraph.diagnostics import RunError, nearest
-
-_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
 
 
 def read_npz(path: Path, example: str = "", label: str = "") -> Records:
@@ -44,7 +43,9 @@ def read_npy(path: Path, example: str = "", label: str = "") -> Records:
 
 def _records(path: Path, there: Sequence[str], read: Callable[[str, bool], Array], example: str, label: str) -> Records:
     if not example and not label:
-        return records_of(path, _wanted(path, there, lambda key: read(key, key.startswith("x"))))
+        return records_of(
+            path, {key: read(key, key.startswith("x")) for key in keys_of(path, there, word_advice(there))}
+        )
     keys = _own_keys(path, there, example or "x", label or "y")
     try:
         return records_of(path, {key: read(own, key.startswith("x")) for key, own in keys.items()})
@@ -56,38 +57,18 @@ def _records(path: Path, there: Sequence[str], read: Callable[[str, bool], Array
 def _own_keys(path: Path, there: Sequence[str], example: str, label: str) -> dict[str, str]:
     """`x_train`, `y_train`, ... -> the array that it is: NAME_train and NAME_test, or NAME where nothing is split."""
     split = f"{example}_train" in there or f"{label}_train" in there
-    ends = ("_train", "_test") if split and f"{example}_test" in there else ("_train",)
+    labelled = label != "y" or "y_train" in there
+    tested = f"{example}_test" in there or (labelled and f"{label}_test" in there)
+    ends = ("_train", "_test") if split and tested else ("_train",)
     keys = {f"x{end}": f"{example}{end if split else ''}" for end in ends}
-    if label != "y" or "y_train" in there:
+    if labelled:
         keys |= {f"y{end}": f"{label}{end if split else ''}" for end in ends}
     for own in keys.values():
         if own not in there:
             names = f"expected `{own}`, as `data.fields` says" + ("" if split else f", or `{own}_train`")
-            hint = nearest(own, list(there))
+            hint = nearest(own, list(there)) or word_advice(there)
             raise RunError(f"{path}: no array `{own}`; found {', '.join(there)}; {names}{f'; {hint}' if hint else ''}")
     return keys | ({"layout": "layout"} if "layout" in there else {})
-
-
-def _wanted(path: Path, there: Sequence[str], read: Callable[[str], Array]) -> dict[str, Array]:
-    """The arrays that records are made of."""
-    unlabeled = set(there) <= {"x_train", "x_test", "layout"}
-    needed = ["x_train", "y_train"]
-    if "x_test" in there or "y_test" in there:
-        needed += ["x_test", "y_test"]
-    needed = [key for key in needed if key[0] == "x" or not unlabeled]
-    for key in needed:
-        if key not in there:
-            raise RunError(_missing_key(path, key, there))
-    return {key: read(key) for key in ([*needed, "layout"] if "layout" in there else needed)}
-
-
-def _missing_key(path: Path, key: str, found: Sequence[str]) -> str:
-    names = ", ".join(found) or "nothing"
-    hint = nearest(key, [name for name in found if name not in _KEYS])
-    return (
-        f"{path}: no array `{key}`; found {names}; expected x_train, y_train and, if there is a test split, both of "
-        f"x_test, y_test{f'; {hint}' if hint else ''}"
-    )
 
 
 # --------------------------------------------------------------------------------------------------- npz

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from ammgraph.diagnostics import counted
-from ammgraph.evaluation.results import SPLITS, Evaluation, Result
+from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.measures import words
 from ammgraph.spec.published import Published
@@ -41,7 +40,7 @@ def rows(plan: Plan, evaluation: Evaluation) -> list[tuple[str, str]]:
         return []
     result, baseline = found.result, found.baseline
     weights = ", averaged weights" if evaluation.weights == "ema" else ""
-    on = f"on {counted(result.examples, f'{SPLITS[result.split]} image')}{weights}"
+    on = f"on {result.on}{weights}"
     told = [(f"{result.label}, by {result.by}" if result.rule else result.label, f"{result.shown}, {on}")]
     if baseline is not None:
         told.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))

@@ -101,15 +101,23 @@ def compare_runs(
     Raises:
         RunError: as `evaluate_run`; no runs, or one twice.
     """
+    return compare_placed([(folder, place) for folder in folders], split, again)
+
+
+def compare_placed(
+    runs: Sequence[tuple[Path, Place]], split: str | None = None, again: bool = False
+) -> tuple[Group, ...]:
+    """As `compare_runs`, of run directories that have each a place of their own."""
+    folders = [folder for folder, _ in runs]
     if not folders:
         raise RunError("nothing to compare: name one run directory or more")
-    places = [folder.resolve() for folder in folders]
-    twice = next((folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1), None)
+    resolved = [folder.resolve() for folder in folders]
+    twice = next((folder for folder, full in zip(folders, resolved, strict=True) if resolved.count(full) > 1), None)
     if twice is not None:
         raise RunError(f"{twice} is named twice; a run counts once")
     groups: list[list[ComparedRun]] = []
     splits: dict[str, str] = {}  # data -> what is compared of runs on them
-    for folder in folders:
+    for folder, place in runs:
         found = _read(folder, place, split, again)
         wanted = splits.setdefault(found.evaluation.data, found.evaluation.split)
         if found.evaluation.split != wanted:

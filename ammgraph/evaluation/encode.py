@@ -93,13 +93,14 @@ def encode_run(
         _check_output(output, force)
     loaded = load_model(folder, device)
     scaling, look = loaded.settings.scaling, look_of(loaded.plan.data)
+    name = main_example(loaded.plan)
     if isinstance(images, Tensor):
         examples, names = look.of(images) if scaling is None else images, tuple(map(str, range(len(images))))
     elif scaling is not None:
-        examples, names = read_vectors(images, scaling.columns)
+        examples, names = read_vectors(images, scaling.columns, name)
     else:
-        examples, names = read_images(images, look)
-    check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix == ".npz")
+        examples, names = read_images(images, look, name)
+    check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix in (".npz", ".npy"))
     examples = examples if scaling is None else scaling.apply(examples)
     encoding = with_classes(encode(loaded.model, loaded.plan, examples, names), loaded)
     if output is not None:
@@ -229,6 +230,8 @@ def check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
             if names.get(name, "") != main_example(plan):
                 continue
             expected = plan.variable(name).shape
+            if field == "vector" and expected != found:
+                raise RunError(_other_vectors(name, found, expected[0]))
             if field in EXAMPLES and expected != found:
                 hint = other_layout("images", found, expected) if of_arrays else ""
                 raise RunError(
@@ -237,8 +240,15 @@ def check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
                 )
 
 
+def _other_vectors(name: str, found: tuple[int, ...], size: int) -> str:
+    numbers = f"vectors of {found[0]}" if found[1:] == (1, 1) else f"images of {shape_text(found)}"
+    return f"the examples are {numbers}, but `{name}` is a vector of {size}; expected {size} numbers each, (N, {size})"
+
+
 def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
     channels, height, width = expected
+    if found[1:] == (1, 1) and (height, width) != (1, 1):
+        return f"expected images, (N, {', '.join(map(str, expected))}), and not vectors (N, D)"
     if (height, width) == (1, 1):
         return f'expected vectors, in an .npz as {channels} channels: (N, {channels}, 1, 1), with layout="NCHW"'
     grey = "grey (mode L)" if channels == 1 else "RGB" if channels == 3 else ""

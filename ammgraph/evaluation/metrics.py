@@ -19,6 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 NO_CLASS = -1
 VOID = "the images have one label in all, with which everything agrees"  # why there is no error, NMI or ARI
+NO_LABELS = "none of the examples has a label"  # another reason
 
 # --------------------------------------------------------------------------------------------------- tables
 

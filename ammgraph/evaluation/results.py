@@ -7,13 +7,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ammgraph import __version__
-from ammgraph.diagnostics import RunError, counted
+from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
 from ammgraph.spec.measures import MEASURES, words
@@ -181,7 +182,29 @@ class Evaluation:
         return tuple(result for result in self.results if result.split == split)
 
     def find(self, name: str, **wanted: Any) -> Result | None:
-        """The first result of that name whose fields are as wanted, of the split that was scored last unless named."""
+        """The first result of that name whose fields are as wanted, of the split that was scored last unless named.
+
+        Args:
+            name: of the measure; see `spec.measures.MEASURES`.
+            wanted: fields of a `Result`, as `protocol="one-to-one"`.
+
+        Returns:
+            None where a known measure was not made, or not so.
+
+        Raises:
+            RunError: there is no such measure, or no such field.
+        """
+        names = list(dict.fromkeys([*(result.name for result in self.results), *MEASURES]))
+        if name.partition("(")[0] not in names and name not in names:
+            there = dict.fromkeys(result.name for result in self.results)
+            hint = nearest(name, names)
+            found = ", ".join(f"`{one}`" for one in there) or "nothing"
+            raise RunError(f"no measure is named `{name}`; found {found}{f'; {hint}' if hint else ''}")
+        known = [field.name for field in fields_of(Result)]
+        if wrong := next((field for field in wanted if field not in known), None):
+            hint = nearest(wrong, known)
+            expected = ", ".join(f"`{one}`" for one in known)
+            raise RunError(f"a result has no `{wrong}`, expected {expected}{f'; {hint}' if hint else ''}")
         wanted = {"split": self.split, **wanted}
         matching = (r for r in self.results if r.name == name and all(getattr(r, k) == v for k, v in wanted.items()))
         return next(matching, None)

@@ -134,7 +134,7 @@ def evaluate_loaded(
         weights=loaded.weights,
         data=loaded.dataset.description,
         split=name,
-        results=tuple(replace(result, example=examples.kind) for result in found),
+        results=tuple(replace(_reasoned(loaded, examples, result), example=examples.kind) for result in found),
         classes=loaded.dataset.classes,
         data_sha256=data_sha256,
     )
@@ -184,7 +184,8 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
                 fitted = [scored]
                 if fitting is not None and apart is not None and not readout.supervised:
                     labels = labels_of(plan, readout.variable, apart)
-                    fitted.append(_Scored.of("validation", fitting.scores[key], labels, False))
+                    if (labels >= 0).any():  # else there is nothing to fit an assignment on
+                        fitted.append(_Scored.of("validation", fitting.scores[key], labels, False))
                 common = Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
                 category = _category(common, scored, fitted, answers.scores[key], readout.supervised)
                 found += _without_labels(plan, readout, category)
@@ -247,6 +248,16 @@ def _without_labels(plan: Plan, readout: ReadoutPlan, found: list[Result]) -> li
         return found
     void = f"the labels are another variable's; `data.fields: {{{readout.variable}: NAME}}` gives it its own"
     return [replace(result, void=void) if result.void == metrics.VOID else result for result in found]
+
+
+def _reasoned(loaded: LoadedRun, examples: Split, result: Result) -> Result:
+    """A result that says so where it is void because there are no labels."""
+    if result.void != metrics.VOID:
+        return result
+    categories = {readout.variable for readout in loaded.plan.readouts}
+    labels = labels_of(loaded.plan, result.variable, examples) if result.variable in categories else examples.labels
+    told = loaded.dataset.labelled and bool((labels >= 0).any())
+    return replace(result, void=metrics.VOID.replace("image", examples.kind) if told else metrics.NO_LABELS)
 
 
 def _told_by(found: list[Result], labels: Array) -> list[Result]:

@@ -20,7 +20,10 @@ def built(own: Own, shape: Shape, seed: int) -> nn.Module:
     """The module for inputs of a shape, its weights by that seed; torch's own generator stands as before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        module = own.build(shape)
+        try:
+            module = own.build(shape)
+        except Exception as error:  # whatever a stranger's code raises
+            raise ValueError(f"what builds it raises {_said(error)}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"what builds it gives {type(module).__name__}, expected a torch.nn.Module")
     for part in module.modules():
@@ -70,8 +73,10 @@ def seen(own: Own, shape: Shape) -> Seen:
         out = _tried(module, x, training=True)
     for hook in hooks:
         hook.remove()
-    if out.shape[0] != EXAMPLES or out.dim() != 4:
+    if out.dim() != 4 or out.shape[0] != EXAMPLES:
         raise ValueError(f"{EXAMPLES} examples {_text(x)} give {_text(out)}, expected (B, n) or (B, C, H, W)")
+    if out.dtype != x.dtype:
+        raise ValueError(f"it gives {_kind(out)} of {_kind(x)}; expected the same")
     _check_numbers(module, x, out)
     return Seen(
         shape=(out.shape[1], out.shape[2], out.shape[3]),
@@ -107,8 +112,11 @@ def _tried(module: nn.Module, x: Tensor, training: bool, seed: int = 0) -> Tenso
     except _Unfit:
         raise
     except Exception as error:  # whatever a stranger's code raises
-        said = " ".join(str(error).split())[:200]
-        raise ValueError(f"it raises {type(error).__name__}: {said}") from error
+        raise ValueError(f"it raises {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _text(values: Tensor) -> str:

@@ -84,6 +84,8 @@ def test_with_a_supervised_category_it_is_a_classifier_of_flat_images() -> None:
     drawn, components = model.sample(5)
     assert drawn.shape == (5, 1, 8, 8)
     assert components.shape == (5,)
+    with pytest.raises(ammgraph.RunError, match="`n_samples` is 0, expected at least 1"):
+        model.sample(0)
 
 
 def test_minus_one_is_no_label() -> None:

@@ -17,6 +17,7 @@ import ammgraph
 from ammgraph.cli import main
 from ammgraph.data.dataset import fingerprint
 from ammgraph.data.given import read_examples, read_given
+from ammgraph.data.stored import read_npz
 
 X, Y = load_digits(return_X_y=True)
 IMAGES = (X.reshape(-1, 8, 8) / 16 * 255).round().astype(np.uint8)
@@ -167,3 +168,43 @@ def test_a_spec_may_ask_for_arrays_and_the_command_says_how(tmp_path: Path, caps
     assert main(["train", str(path), "--run-dir", str(tmp_path / "run")]) == 1
     assert "`data.dataset: arrays` is given in Python: `ammgraph.fit(spec, data=(x, y))`" in capsys.readouterr().err
     assert ammgraph.fit(path, data=IMAGES, run_dir=tmp_path / "run", stop=lambda _: True).spec.data.dataset == "arrays"
+
+
+def test_runs_that_remember_their_data_are_compared_without_an_evaluation(tmp_path: Path) -> None:
+    spec = ammgraph.load_spec(TINY, SHORT)
+    first = ammgraph.fit(spec, data=(IMAGES, Y), run_dir=tmp_path / "a")
+    again = ammgraph.fit(spec, data=(IMAGES, Y), run_dir=tmp_path / "b", seed=1).folder
+    with pytest.raises(ammgraph.RunError, match="were given in Python, and a run does not keep them"):
+        ammgraph.compare([first, again])
+    compared = ammgraph.compare([first, ammgraph.Run(again, data=(IMAGES, Y))], device="cpu")
+    assert [len(group.runs) for group in compared.groups] == [2]
+
+
+@pytest.mark.parametrize("missing", ["x_test", "y_test", "y_train", "x_train"])
+def test_arrays_in_python_and_in_a_file_follow_one_rule(missing: str, tmp_path: Path) -> None:
+    arrays = {"x_train": IMAGES[:20], "y_train": Y[:20], "x_test": IMAGES[20:30], "y_test": Y[20:30]}
+    del arrays[missing]
+    np.savez(tmp_path / "a.npz", **arrays)
+    said = f"no array `{missing}`; found {', '.join(arrays)}; expected x_train, y_train and, if there is a test split"
+    for read in (lambda: read_given(arrays), lambda: read_npz(tmp_path / "a.npz")):
+        with pytest.raises(ammgraph.RunError, match=re.escape(said)):
+            read()
+
+
+def test_a_name_that_is_nearly_right_is_told_in_python_too() -> None:
+    with pytest.raises(ammgraph.RunError, match=r"no array `y_train`; .*; did you mean `y_trian`"):
+        read_given({"x_train": IMAGES[:3], "y_trian": Y[:3]})
+    assert not read_given({"x_train": IMAGES[:3], "x_test": IMAGES[3:5]}).records.labelled
+
+
+def test_vectors_of_another_length_are_told_as_numbers(tmp_path: Path) -> None:
+    size = ammgraph.compile_spec(ammgraph.load_spec(VECTORS)).variable("x").shape[0]
+    x = np.random.default_rng(0).normal(size=(60, size))
+    overrides = ["training.steps=1", "data.validation=0"]
+    run = ammgraph.fit(ammgraph.load_spec(VECTORS, overrides), data=(x, np.arange(60) % 2), run_dir=tmp_path / "a")
+    said = rf"the examples are vectors of {size - 1}, but `x` is a vector of {size}; expected {size} numbers each"
+    for ask in (run.encode, run.model("cpu").infer):
+        with pytest.raises(ammgraph.RunError, match=said):
+            ask(x[:, :-1])
+        with pytest.raises(ammgraph.RunError, match="the examples are images of 1x8x8, but `x` is a vector"):
+            ask(IMAGES[:2])

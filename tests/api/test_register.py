@@ -94,6 +94,19 @@ def test_an_activation_may_take_a_number_and_be_torch_s_own_which_exports(tmp_pa
         (lambda x: x * torch.rand(()), {}, "draws random numbers"),
         (lambda x: x - x.mean(), {}, "no function of every element"),
         (torch.softmax, {}, "raises TypeError"),
+        (
+            lambda x: torch.softmax(x, dim=1),
+            {},
+            "no function of every element by itself: of numbers in a row it raises",
+        ),
+        (lambda x: torch.sin(x).double(), {}, "gives float64 of float32; expected the same"),
+        (lambda x: torch.sin(x).float(), {}, "gives float32 of float64; expected the same"),
+        ("sin", {}, "is str, expected a function of a tensor"),
+        (torch.sin, {"range": 3}, r"`range` is 3, expected two numbers"),
+        (torch.sin, {"range": (1, -1)}, r"`range` is \(1, -1\), expected two numbers"),
+        (torch.sin, {"range": ("a", "b")}, r"expected two numbers"),
+        (F.celu, {"parameter": "one"}, "`parameter` is 'one', expected an example of it, at least 0"),
+        (F.celu, {"parameter": -1.0}, "`parameter` is -1.0, expected an example of it, at least 0"),
         (torch.log, {}, "not finite between -3 and 3"),
         (lambda x: torch.sign(x.detach()), {}, "no gradient"),
         (torch.round, {}, "no gradient"),
@@ -101,7 +114,7 @@ def test_an_activation_may_take_a_number_and_be_torch_s_own_which_exports(tmp_pa
     ],
 )
 def test_what_is_no_activation_is_refused(of: Callable[..., Tensor], options: dict[str, object], said: str) -> None:
-    with pytest.raises(ammgraph.RunError, match=f"activation `mine` .*{said}"):
+    with pytest.raises(ammgraph.RunError, match=f"activation `mine`:? .*{said}"):
         ammgraph.register_activation("mine", of, **options)
     assert "mine" not in ACTIVATIONS
 
@@ -111,6 +124,8 @@ def test_names_of_ammgraph_stay_and_own_names_are_replaced() -> None:
         ammgraph.register_activation("relu", bent)
     with pytest.raises(ammgraph.RunError, match="`my relu` is no name"):
         ammgraph.register_activation("my relu", bent)
+    with pytest.raises(ammgraph.RunError, match="`3` is no name"):
+        ammgraph.register_activation(3, bent)
     for factor in (1.0, 2.0):
         ammgraph.register_activation("mine", lambda x, f=factor: f * bent(x))
     model = ammgraph.build(
@@ -150,12 +165,16 @@ def test_an_objective_is_minimised_printed_and_exported(tmp_path: Path) -> None:
     ("formulas", "said"),
     [
         (("d", "sin(d)"), "`sin(d)` is not known"),
-        (("d", "2"), "no loss|no gradient"),
+        (("d", "2"), "`2` reads no d, and so has no gradient"),
+        (("1", "d"), "`1` reads no d, and so has no gradient"),
+        ((F.softplus, F.softplus), "each a text"),
+        (F.softplus, "each a text"),
+        (None, "each a text"),
         (("d", "log(d)"), "`log(d)` has no finite number"),
         ("dd", "two formulas"),
     ],
 )
-def test_what_is_no_objective_is_refused(formulas: tuple[str, str], said: str) -> None:
+def test_what_is_no_objective_is_refused(formulas: object, said: str) -> None:
     pattern = said.replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ammgraph.RunError, match=f"objective `mine`: .*({pattern})"):
         ammgraph.register_objective("mine", discriminator=formulas, generator=("d", "-d"))
@@ -307,6 +326,8 @@ class Leaking(nn.Module):
             "random": lambda: y * torch.rand(()),
             "tuple": lambda: (y, y),
             "flat": lambda: y.flatten(),
+            "scalar": lambda: y.sum(),
+            "double": lambda: y.double(),
             "infinite": lambda: y / 0,
             "mode": lambda: y if self.training else y[:, :2],
         }.get(self.wrong, lambda: y)()
@@ -319,6 +340,8 @@ class Leaking(nn.Module):
         ("random", "it draws random numbers; let the row have them, by `dropout` or `noise`"),
         ("tuple", "it gives tuple, expected a tensor"),
         ("flat", "3 examples (3, 1, 8, 8) give (9), expected (B, n) or (B, C, H, W)"),
+        ("scalar", "3 examples (3, 1, 8, 8) give (), expected (B, n) or (B, C, H, W)"),
+        ("double", "it gives float64 of float32; expected the same"),
         ("infinite", "it gives numbers that are not finite"),
         ("mode", "it gives (3, 3, 1, 1) in training and (3, 2, 1, 1) in evaluation"),
         ("idle", "no gradient reaches its parameter `idle`"),
@@ -348,3 +371,12 @@ def test_its_channels_may_be_stated_and_nothing_else_may_be_set() -> None:
     ammgraph.register_module("none", lambda shape: "no module")
     with pytest.raises(ammgraph.SpecError, match="what builds it gives str, expected a torch"):
         ammgraph.compile_spec(ammgraph.load_spec(LABELED, ["networks.encoder.layers.h={input: x, op: none}"]))
+    ammgraph.register_module("none", nn.Linear)
+    with pytest.raises(ammgraph.SpecError, match="what builds it raises TypeError"):
+        ammgraph.compile_spec(ammgraph.load_spec(LABELED, ["networks.encoder.layers.h={input: x, op: none}"]))
+
+
+@pytest.mark.parametrize(("build", "found"), [(nn.Linear(4, 4), "Linear"), (3, "int"), (None, "NoneType")])
+def test_a_module_itself_builds_no_modules(build: object, found: str) -> None:
+    with pytest.raises(ammgraph.RunError, match=f"operation `mine` is built by {found}, expected a function"):
+        ammgraph.register_module("mine", build)

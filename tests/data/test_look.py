@@ -57,7 +57,9 @@ def test_every_kind_of_own_images_gets_the_look(dataset: str, tmp_path: Path) ->
         (tmp_path / "folder" / str(label)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "folder" / str(label) / f"{place}.png")
     path = "npz.npz" if dataset == "npz" else dataset
-    found = load_data(Data(dataset=dataset, path=path, resize=8, grayscale=True), tmp_path).train
+    dataset_found = load_data(Data(dataset=dataset, path=path, resize=8, grayscale=True), tmp_path)
+    assert dataset_found.image_shape == (1, 8, 8)
+    found = dataset_found.train
     order = np.argsort(labels, kind="stable") if dataset == "folder" else np.arange(6)
     assert np.array_equal(found.held().numpy(), np.stack([by_pillow(COLOUR[at], True, (8, 8)) for at in order]))
 

@@ -152,7 +152,17 @@ def test_results_are_found_by_their_fields() -> None:
     assert FOUND.find("clustering_error", protocol="majority") == ERROR
     assert FOUND.find("clustering_error", protocol="one-to-one") is None
     assert FOUND.find("clustering_error", split="train") is None
+    assert FOUND.find("FID(classifier)") is None
     assert FOUND.of("test") == (ERROR, USE)
+
+
+def test_a_measure_or_a_field_that_is_none_is_told_with_those_that_are() -> None:
+    with pytest.raises(
+        RunError, match=r"no measure is named `clustering_eror`; found `.*; did you mean `clustering_error`"
+    ):
+        FOUND.find("clustering_eror")
+    with pytest.raises(RunError, match=r"a result has no `protocoll`, expected .*; did you mean `protocol`"):
+        FOUND.find("clustering_error", protocoll="majority")
 
 
 def test_lines_for_a_person() -> None:
