@@ -57,7 +57,7 @@ def register_activation(
     OWN[name] = of
     function.cache_clear()
     number = None if parameter is None else Parameter("a", parameter)
-    ACTIVATIONS[name] = ActivationKind(torch_name, meaning, number, range="" if range is None else tuple(range))
+    ACTIVATIONS[name] = ActivationKind(torch_name, meaning, number, range="" if range is None else (range[0], range[1]))
 
 
 def register_objective(

@@ -62,6 +62,11 @@ def test_without_classes_reconstructions_stand_beside_the_mean_image() -> None:
     ]
 
 
+def test_vectors_are_counted_as_vectors() -> None:
+    (shown,) = lines(compile_spec(load_spec(TINY)), found(replace(REBUILT, example="vector")))
+    assert shown.endswith(", on 500 test vectors")
+
+
 def test_under_labels_the_classification_error_is_chief() -> None:
     classified = Result("classification_error", "y", 0.1, "fraction", 500, "test", "posterior", "q(y|x)")
     shown = chief(compile_spec(load_spec(LABELED)), found(REBUILT, classified))
