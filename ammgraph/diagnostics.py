@@ -166,7 +166,19 @@ class Problems(list[Diagnostic]):
 
 
 class RunError(Exception):
-    """A run that cannot start or go on: what happened and what to do, in a sentence or two."""
+    """A run that cannot start or go on: what happened and what to do, in a sentence or two; details on their lines."""
+
+    def __init__(self, message: str = "", details: Iterable[str] = ()) -> None:
+        self.details = tuple(details)
+        super().__init__(message)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message and, indented, each of the details."""
+        return (super().__str__(), *(f"  {detail}".rstrip() for detail in self.details))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 def stop_if(problems: Sequence[Diagnostic], sources: Mapping[str, str], rest: object = None) -> None:
