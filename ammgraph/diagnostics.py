@@ -81,7 +81,7 @@ CODES: dict[str, str] = {
     # warnings
     "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
-    "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",
+    "uneven-game": "A game's sides do not weigh 1 each, nobody plays it, or two games ask for opposite answers.",
     "suspicious-sign": "A log density is minimised, so that what is likely becomes unlikely: a minus is missing.",
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }

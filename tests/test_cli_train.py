@@ -314,3 +314,12 @@ def test_what_does_not_fit_an_earlier_run_is_told_line_by_line(ammgraph: Run, fi
     assert first == f"error: `encoder` cannot begin as `{finished}`:"
     assert len(rows) > 1
     assert all(row.startswith("  row `") and row.endswith(" there") for row in rows)
+
+
+def test_the_number_at_the_end_is_told_with_the_step_that_was_kept(ammgraph: Run, tmp_path: Path) -> None:
+    keep = ("--set", "evaluation.keep=best reconstruction_error", "--set", "evaluation.every_epochs=1/20")
+    code, out, err = ammgraph("train", TINY, "--run-dir", "kept", *keep)
+    assert code == 0
+    step = checkpoint.load_newest(tmp_path / "kept" / "best")[0]
+    assert out.splitlines()[0].endswith(f"on 1,600 training images, of the best state, step {step}")
+    assert "trained 13 steps" in err
