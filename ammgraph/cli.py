@@ -107,7 +107,7 @@ def _exit_code(run: Callable[[], int], form: str) -> int:
         _print_diagnostics(told_at_once(error), form)
         return 1
     except RunError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        print("error: " + "\n".join(map(one_line, error.lines)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -81,7 +81,7 @@ CODES: dict[str, str] = {
     # warnings
     "no-data": "A step of training reads nothing of the data: what is learned would be of noise alone.",
     "no-effect": "What is written changes nothing: without it the model would train and be evaluated as it does.",
-    "uneven-game": "A game's sides do not weigh 1 each, or two games ask a discriminator for opposite answers.",
+    "uneven-game": "A game's sides do not weigh 1 each, nobody plays it, or two games ask for opposite answers.",
     "suspicious-sign": "A log density is minimised, so that what is likely becomes unlikely: a minus is missing.",
     "support-mismatch": "The values of the two sides differ so plainly that a discriminator tells them at once.",
 }
@@ -166,7 +166,19 @@ class Problems(list[Diagnostic]):
 
 
 class RunError(Exception):
-    """A run that cannot start or go on: what happened and what to do, in a sentence or two."""
+    """A run that cannot start or go on: what happened and what to do, in a sentence or two; details on their lines."""
+
+    def __init__(self, message: str = "", details: Iterable[str] = ()) -> None:
+        self.details = tuple(details)
+        super().__init__(message)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message and, indented, each of the details."""
+        return (super().__str__(), *(f"  {detail}".rstrip() for detail in self.details))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 def stop_if(problems: Sequence[Diagnostic], sources: Mapping[str, str], rest: object = None) -> None:

@@ -304,3 +304,22 @@ def test_a_dry_run_of_what_cannot_learn_is_exit_code_1(ammgraph: Run) -> None:
     code, out, _ = ammgraph("train", TINY, "--dry-run", "--set", huge)
     assert code == 1
     assert re.search(r"^error: the gradient of network `critic` is (nan|inf)$", out, re.MULTILINE)
+
+
+def test_what_does_not_fit_an_earlier_run_is_told_line_by_line(ammgraph: Run, finished: Path) -> None:
+    wider = ("--set", "networks.encoder.layers.h.channels=9", "--set", f"networks.encoder.from={finished}")
+    code, out, err = ammgraph("train", TINY, "--run-dir", "next", *wider)
+    assert (code, out) == (1, "")
+    first, *rows = err[err.index("error: ") :].splitlines()
+    assert first == f"error: `encoder` cannot begin as `{finished}`:"
+    assert len(rows) > 1
+    assert all(row.startswith("  row `") and row.endswith(" there") for row in rows)
+
+
+def test_the_number_at_the_end_is_told_with_the_step_that_was_kept(ammgraph: Run, tmp_path: Path) -> None:
+    keep = ("--set", "evaluation.keep=best reconstruction_error", "--set", "evaluation.every_epochs=1/20")
+    code, out, err = ammgraph("train", TINY, "--run-dir", "kept", *keep)
+    assert code == 0
+    step = checkpoint.load_newest(tmp_path / "kept" / "best")[0]
+    assert out.splitlines()[0].endswith(f"on 1,600 training images, of the best state, step {step}")
+    assert "trained 13 steps" in err

@@ -23,7 +23,7 @@ from ammgraph.compiler.statistics import check_statistics
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
 from ammgraph.compiler.term_rules import check_objectives, check_terms, term_warnings
 from ammgraph.compiler.terms import plan_term
-from ammgraph.compiler.turns import check_players, check_turns, plan_turns
+from ammgraph.compiler.turns import check_learners, check_players, check_turns, plan_turns
 from ammgraph.diagnostics import Diagnostic, Problems, stop_if
 from ammgraph.plan.cost import check_memory
 from ammgraph.plan.draws import DrawPlan, FromData
@@ -38,7 +38,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_shapes, check_variable_rows, check_conditions),
     (check_enumerations,),
     (check_objectives, check_games, check_terms),
-    (check_unused,),
+    (check_unused, check_learners),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
     (check_samples_differ, check_players, check_features, check_kept, check_fits),

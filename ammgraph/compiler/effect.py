@@ -92,6 +92,7 @@ def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     yield from _idle_players(spec, [owner for owner in owners if owner.name in taken], plan)
     yield from _idle_parts_of_turns(spec, plan.turns)
     yield from _uneven_sides(spec, plan.games)
+    yield from _games_against_nobody(spec, played, plan)
     yield from _opposite_games(spec, played, plan)
     yield from _idle_factors(spec, plan)
 
@@ -216,6 +217,38 @@ def _uneven_sides(spec: Spec, games: Sequence[GamePlan]) -> Iterator[Diagnostic]
                     found=f"sum {number_text(float(f'{total:.6g}'))}",
                     expected="sum 1: so a side is one distribution; `weight` weighs a whole game",
                 )
+
+
+def _games_against_nobody(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterator[Diagnostic]:
+    """Games whose samples are all drawn by networks that stand still, and whose discriminator serves nothing else."""
+    everywhere = _drawing(plan, [draw.name for draw in plan.draws]) | {n for term in plan.terms for n, _ in term.paths}
+    for game in games:
+        drawing, owner = _drawing(plan, game.draws), game.discriminator.owner
+        if not drawing or owner in everywhere or any(plan.network(name).trainable for name in drawing):
+            continue
+        yield Diagnostic(
+            "uneven-game",
+            f"nobody plays `{game.name}` against `{owner}`",
+            spec.source.value("games", game.name, "match"),
+            found=f"`trainable: false` at {', '.join(f'`{name}`' for name in sorted(drawing))}",
+            expected="a side that is drawn by a network that learns",
+        )
+
+
+def _drawing(plan: Plan, draws: Sequence[str]) -> set[str]:
+    """The networks by which these distributions, or those whose samples they take, draw what a step needs."""
+    found: set[str] = set()
+    waiting, seen = list(draws), set(draws)
+    while waiting:
+        for origin in [factor.origin for factor in plan.draw(waiting.pop()).factors if factor.needed]:
+            if isinstance(origin, FromNetwork):
+                found.add(origin.evaluation.network)
+            elif isinstance(origin, FromBayes):
+                found |= {part.network for part in origin.score.computed}
+            elif isinstance(origin, FromDraw) and origin.draw not in seen:
+                waiting.append(origin.draw)
+                seen.add(origin.draw)
+    return found
 
 
 def _opposite_games(spec: Spec, games: Sequence[GamePlan], plan: Plan) -> Iterator[Diagnostic]:

@@ -8,11 +8,15 @@ notation and single values, and elsewhere where nothing mended is mentioned.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from ammgraph.compiler.compile import PARTIAL, compile_spec
-from ammgraph.diagnostics import Diagnostic, SpecError
+from ammgraph.diagnostics import Diagnostic, SpecError, nearest
 from ammgraph.spec.load import load_tree
+from ammgraph.spec.schema import Variable
 from ammgraph.spec.source import Entry, Items, Node, Path, Scalar, SourceMap, Table, parse, plain, source_map
+from ammgraph.spec.training import AnyOptimizer
+from ammgraph.spec.values import Model
 
 MOST_ROUNDS = 24
 # What is wrong with a name, a notation or one value is wrong whatever else is.
@@ -31,6 +35,19 @@ _INSTEAD = {
     "data": "{dataset: digits}",
 }
 _ROW, _VARIABLE, _OPTIMIZER = "{input: zeros(1)}", "{type: real, size: 1}", "{name: sgd, learning_rate: 1}"
+
+
+def _kinds(union: object, key: str) -> dict[str, type[Model]]:
+    """What a union of sections tells apart by a key."""
+    members: tuple[type[Model], ...] = get_args(get_args(union)[0])
+    return {get_args(member.model_fields[key].annotation)[0]: member for member in members}
+
+
+# Sections of several kinds, by where they stand: the key that says which, and the kinds.
+_KINDS: dict[Path, tuple[str, dict[str, type[Model]]]] = {
+    ("variables",): ("type", _kinds(Variable, "type")),
+    ("training", "optimizers"): ("name", _kinds(AnyOptimizer, "name")),
+}
 
 
 def every_problem(error: SpecError) -> SpecError:
@@ -94,6 +111,8 @@ class _Mended:
         if not path:
             missing = _MISSING.match(problem.message)
             return self._written(tree, (missing[1],), _INSTEAD.get(missing[1], "")) if missing else tree
+        if not again and unit[:-1] in _KINDS and _KINDS[unit[:-1]][0] in (path[-1], _missing_key(problem)):
+            return self._of_a_kind(tree, unit)
         if path[:2] == ("training", "optimizers") and depth > 2:
             return self._written(tree, path[:3], _OPTIMIZER)
         if section in _INSTEAD:
@@ -113,6 +132,17 @@ class _Mended:
             return self._written(tree, path, "hinge")
         kept = section in ("games", "terms") and depth > 2 and path[2] not in ("match", "discriminator", "minimize")
         return self._removed(tree, path[:3] if kept else path[:2])
+
+    def _of_a_kind(self, tree: Table, unit: Path) -> Table:
+        """With a kind that there is: the one that has the most of the keys that are written, of these the nearest."""
+        key, kinds = _KINDS[unit[:-1]]
+        written = _entries(tree, unit)
+        said = str(plain(written[key].value)) if key in written else ""
+        fitting = {name: len(written.keys() & kind.model_fields) for name, kind in kinds.items()}
+        best = [name for name, count in fitting.items() if count == max(fitting.values())]
+        near = next((name for name in best if nearest(said, best) == nearest(name, [name])), best[-1])
+        self.names |= {str(unit[1])} if unit[0] == "variables" else set()
+        return self._written(tree, (*unit, key), near)
 
     def _removed(self, tree: Table, path: Path) -> Table:
         self.places.add(path)
@@ -135,6 +165,13 @@ class _Mended:
         return tree
 
 
+def _missing_key(problem: Diagnostic) -> str:
+    """The key that a section has not, where that is the problem."""
+    found = _NO_KEY.match(problem.message) if problem.code == "missing-key" else None
+    return found[1] if found else ""
+
+
+_NO_KEY = re.compile(r"`\w+` has no `(\w+)`$")
 _MISSING = re.compile(r"the spec has no `(\w+)`")
 
 

@@ -7,6 +7,7 @@ from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.draws import FromData, FromNetwork, FromPrior, Origin
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.data_sets import MAIN_FIELDS, held_out
+from ammgraph.spec.load import OF_EVERY_KIND
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.schema import Spec
 
@@ -87,9 +88,9 @@ def _untaken_defaults(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _inherited(optimizer: Mapping[str, object], common: Mapping[str, object]) -> set[str]:
-    """What an optimizer takes from the default, over which it is merged unless it is of another kind."""
+    """What an optimizer takes from the default, over which it is merged; of another kind its rate alone."""
     same = optimizer.get("name", common.get("name")) == common.get("name")
-    return set(common) - set(optimizer) if same else set()
+    return {key for key in common if key not in optimizer and (same or key in OF_EVERY_KIND)}
 
 
 def _columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:

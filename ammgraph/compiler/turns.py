@@ -6,7 +6,7 @@ from ammgraph.compiler.draws import needed_by, plan_draw
 from ammgraph.compiler.losses import plan_losses, plan_objectives, term_losses
 from ammgraph.compiler.passes import plan_passes, plan_sites
 from ammgraph.compiler.resolved import Resolved
-from ammgraph.diagnostics import Diagnostic, Span, did_you_mean
+from ammgraph.diagnostics import Diagnostic, Note, Span, did_you_mean
 from ammgraph.plan.draws import DrawPlan, FromData
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan
@@ -14,6 +14,23 @@ from ammgraph.plan.turns import GamePlan, LossPlan, TermPlan, TurnPlan
 from ammgraph.spec.phases import Turn
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.source import Path
+
+
+def check_learners(resolved: Resolved) -> Iterator[Diagnostic]:
+    """Some network learns."""
+    networks, source = resolved.networks, resolved.spec.source
+    if any(network.learns for network in networks.values()):
+        return
+    still = [source.key("networks", name, "trainable") for name, network in networks.items() if not network.trainable]
+    span, *others = still or [source.key("networks")]
+    yield Diagnostic(
+        "no-gradient",
+        "nothing is left to train",
+        span,
+        found="every network with parameters has `trainable: false`" if still else "no network has parameters",
+        expected="a network that learns",
+        notes=tuple(Note("and here", place) for place in others),
+    )
 
 
 def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:

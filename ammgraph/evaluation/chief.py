@@ -40,13 +40,18 @@ def rows(plan: Plan, evaluation: Evaluation) -> list[tuple[str, str]]:
         return []
     result, baseline = found.result, found.baseline
     weights = ", averaged weights" if evaluation.weights == "ema" else ""
-    on = f"on {result.on}{weights}"
+    on = f"on {result.on}{weights}{_kept(plan, evaluation)}"
     told = [(f"{result.label}, by {result.by}" if result.rule else result.label, f"{result.shown}, {on}")]
     if baseline is not None:
         told.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))
     if found.published:
         told.append(("published", "; ".join(published_source(number) for number in found.published)))
     return told
+
+
+def _kept(plan: Plan, evaluation: Evaluation) -> str:
+    """Of which step the state is, where it need not be the last one."""
+    return "" if plan.evaluation.keep is None else f", of the best state, step {evaluation.step:,}"
 
 
 def lines(plan: Plan, evaluation: Evaluation) -> list[str]:

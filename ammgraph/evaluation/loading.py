@@ -44,6 +44,7 @@ class LoadedModel:
     model: Model
     settings: RunOptions
     step: int
+    state: Path  # the folder of the checkpoint
     weights: Literal["ema", "last"]
     warnings: tuple[str, ...]  # newer checkpoints that could not be used, data that are not those of the run
 
@@ -80,7 +81,8 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     spec = load_spec(path, ())
     plan = compile_spec(spec)
     chosen = plan.evaluation.keep is not None and checkpoint.has_checkpoint(folder / BEST)
-    step, state, passed_over = checkpoint.load_newest(folder / (BEST if chosen else CHECKPOINTS))
+    states = folder / (BEST if chosen else CHECKPOINTS)
+    step, state, passed_over = checkpoint.load_newest(states)
     check_plan(folder, plan, state)
     warnings = tuple(f"{problem}; an older checkpoint is used" for problem in passed_over)
     for warning in warnings:
@@ -102,6 +104,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         model=model.to(device).requires_grad_(False),
         settings=settings,
         step=step,
+        state=states,
         weights="ema" if averaged else "last",
         warnings=warnings,
     )

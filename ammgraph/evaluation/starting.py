@@ -7,7 +7,7 @@ import torch
 
 from ammgraph.diagnostics import RunError, SpecError, did_you_mean
 from ammgraph.evaluation.loading import LoadedModel, load_model
-from ammgraph.folders import CHECKPOINTS, OPTIONS
+from ammgraph.folders import OPTIONS
 from ammgraph.nn.model import Model
 from ammgraph.nn.networks import Network
 from ammgraph.plan.networks import NetworkPlan
@@ -46,7 +46,7 @@ def begin_from(plan: Plan, models: Sequence[Model]) -> dict[str, Start]:
         weights = source.state_dict()
         for model in models:
             _copy(model.network(network.name), weights)
-        digest = checkpoint.checksum(folder / CHECKPOINTS, earlier.step)
+        digest = checkpoint.checksum(earlier.state, earlier.step)
         found[network.name] = Start(str(folder.absolute()), name, earlier.step, digest)
     return found
 
@@ -63,7 +63,8 @@ def _loaded(network: NetworkPlan, folder: Path) -> LoadedModel:
     try:
         return load_model(folder, torch.device("cpu"))
     except (RunError, SpecError) as error:
-        raise RunError(f"`{network.name}` cannot begin as `{network.start}`: {error}") from error
+        first, *lines = error.lines if isinstance(error, RunError) else str(error).splitlines()
+        raise RunError(f"`{network.name}` cannot begin as `{network.start}`: {first}", lines) from error
 
 
 def _source(network: NetworkPlan, earlier: LoadedModel, name: str) -> Network:
@@ -98,8 +99,7 @@ def _check_rows(network: NetworkPlan, source: Network) -> None:
             if own.get(part) != there.get(part)
         ]
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems)
-        raise RunError(f"`{network.name}` cannot begin as `{network.start}`:{listed}")
+        raise RunError(f"`{network.name}` cannot begin as `{network.start}`:", problems)
 
 
 def _shapes(network: Network, row: str) -> dict[str, tuple[int, ...]]:

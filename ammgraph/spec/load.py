@@ -19,6 +19,8 @@ from ammgraph.spec.shipped import spec_path
 from ammgraph.spec.source import Entry, Scalar, Table, plain, source_map
 from ammgraph.spec.translate import diagnostics_of
 
+OF_EVERY_KIND = ("learning_rate",)  # what an optimizer takes from the default though it is of another kind
+
 
 def load_spec(
     source: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str] = (), *, allow_outside: bool = False
@@ -93,7 +95,7 @@ def load_tree(merged: Table, texts: Mapping[str, str]) -> Spec:
 
 
 def _with_default_optimizer(tree: Table) -> Table:
-    """Each optimizer with the keys of `default` that it does not write, unless it is of another kind."""
+    """Each optimizer with the keys of `default` that it does not write; of another kind with its rate alone."""
     optimizers = table_at(tree, "training", "optimizers")
     default = table_at(optimizers, "default")
     if not default.entries:
@@ -107,9 +109,11 @@ def _with_default_optimizer(tree: Table) -> Table:
 
 
 def _over(default: Table, entry: Entry) -> Entry:
-    if not isinstance(entry.value, Table) or _kind(entry.value) not in (None, _kind(default)):
+    if not isinstance(entry.value, Table):
         return entry
-    return Entry(entry.key_span, Table({**default.entries, **entry.value.entries}, entry.value.span))
+    same = _kind(entry.value) in (None, _kind(default))
+    common = {key: value for key, value in default.entries.items() if same or key in OF_EVERY_KIND}
+    return Entry(entry.key_span, Table({**common, **entry.value.entries}, entry.value.span))
 
 
 def _kind(optimizer: Table) -> object:

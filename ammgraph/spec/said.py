@@ -1,5 +1,7 @@
 """What other libraries call the parts of a loss and of training, and what says it here: for hints."""
 
+from collections.abc import Collection
+
 # What other libraries call the parts of a loss -> a term that says it.
 _SAID = {
     **dict.fromkeys(("mse", "mse_loss", "l2_loss", "squared_error"), "E[q] l2(x, decoder.x)"),
@@ -36,6 +38,42 @@ _TRAINING = {
     **dict.fromkeys(("pretrained", "init_from", "checkpoint", "load", "weights_from"), _BEGINS),
     **dict.fromkeys(("lr", "rate"), "an optimizer has a `learning_rate`"),
 }
+
+# What other libraries call a key -> the key, where the place has it.
+_KEYS = {
+    **dict.fromkeys(("units", "neurons", "filters", "features", "out_features", "out_channels", "nodes"), "channels"),
+    **dict.fromkeys(("kernel", "kernel_size", "filter_size", "window", "pool_size"), "width"),
+    **dict.fromkeys(("nonlinearity", "act", "activation_fn"), "activation"),
+    **dict.fromkeys(("dtype", "kind"), "type"),
+    **dict.fromkeys(("dim", "dims", "dimension", "dimensions", "num_classes", "classes", "categories"), "size"),
+    **dict.fromkeys(("optimizer", "algorithm"), "name"),
+    **dict.fromkeys(("eps",), "epsilon"),
+}
+_PRIOR = "what a variable is drawn by is a factor: `p(z): normal` in `distributions`"
+# What other libraries call the loss of a game -> its objective.
+_OBJECTIVES = {
+    **dict.fromkeys(("bce", "bce_loss", "gan", "vanilla", "js", "jsd", "binary_cross_entropy"), "jensen_shannon"),
+    **dict.fromkeys(("wgan", "wgan_gp", "emd"), "wasserstein"),
+    **dict.fromkeys(("lsgan", "mse", "l2"), "least_squares"),
+    **dict.fromkeys(("hinge_loss",), "hinge"),
+}
+
+
+def hint_of_objective(word: object) -> str:
+    """A hint for what other libraries call the loss of a game; nothing for other words."""
+    meant = _OBJECTIVES.get(word.lower().replace("-", "_")) if isinstance(word, str) else None
+    return f"the loss of a game is its `objective: {meant}`" if meant else ""
+
+
+def hint_of_key(word: str, value: object, keys: Collection[str]) -> str:
+    """A hint for a word of other libraries that stands among these keys, with its value; nothing for other words."""
+    key = _KEYS.get(word.lower(), "")
+    if key in keys:
+        return f"did you mean `{key}`?"
+    if word.lower() in ("loss", "criterion") and "objective" in keys:
+        meant = hint_of_objective(value) or "the loss of a game is its `objective`, as `jensen_shannon`"
+        return f"{meant}; where there is no discriminator, {hint_of_section('loss')}"
+    return _PRIOR if word.lower() in ("prior", "distribution") and {"type", "size"} <= {*keys} else ""
 
 
 def said_as(word: str) -> str:

@@ -255,6 +255,8 @@ def _kept(value: object) -> str:
     if name not in KEPT_BY:
         start = text.find(name, text.find(word) + len(word)) if name else 0
         details = {"start": start, "end": len(text), "expected": expected}
+        if not name:
+            raise problem("unknown-value", "{place} names no measure", **details)
         if name in MEASURES and MEASURES[name].of in ("clusters", "classes", "assigned", "features"):
             hint = "labels only score the result; a state chosen by them would be scored too well"
             raise problem("unknown-value", f"`{name}` needs labels, and labels choose no state", **details, hint=hint)

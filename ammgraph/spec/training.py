@@ -217,7 +217,7 @@ class Training(Model):
     steps: Count | None = Field(None, description="Length in steps (updates); this or `epochs`.", examples=[10000])
     optimizers: dict[str, AnyOptimizer] = Field(
         min_length=1,
-        description="`default`, and networks by name, merged over the default.",
+        description="`default`, and networks by name, merged over the default; of another kind with its rate alone.",
         examples=[{"default": {"name": "adam", "learning_rate": 2e-4, "betas": [0.5, 0.999]}}],
     )
     initializer: Initializer = Field(

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, alternatives, did_you_mean, nearest
-from ammgraph.spec.said import hint_of_section
+from ammgraph.spec.said import hint_of_objective, hint_of_section
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
 
@@ -93,7 +93,7 @@ def _no_literal(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagn
 
 def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMap) -> Diagnostic:
     found = describe(value)
-    hint = nearest(value, valid) or hint_of_section(value) if isinstance(value, str) else ""
+    hint = _meant(path, value, valid) if isinstance(value, str) else ""
     if isinstance(value, list) and path[-1] == "dataset":
         hint = "a spec has one data set; its variables take fields of one record"
     return Diagnostic(
@@ -102,6 +102,14 @@ def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMa
         source.value(*path),
         expected=alternatives(valid),
         hint=hint,
+    )
+
+
+def _meant(path: Path, value: str, valid: list[str]) -> str:
+    """What a word may mean that is none of the valid ones."""
+    game = hint_of_objective(value) if path[-1] == "objective" else ""
+    return nearest(value, valid) or "; where there is no discriminator, ".join(
+        filter(None, (game, hint_of_section(value)))
     )
 
 

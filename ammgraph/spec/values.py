@@ -41,7 +41,7 @@ from ammgraph.spec.notation import (
     parse_side,
     side_text,
 )
-from ammgraph.spec.said import hint_of_section
+from ammgraph.spec.said import hint_of_key, hint_of_section
 from ammgraph.spec.terms import Term, parse_term
 from ammgraph.spec.tokens import NUMBERS, NotationError
 
@@ -253,8 +253,9 @@ def _again(line: Mapping[str, Any], keys: tuple[str, ...]) -> InitErrorDetails:
     """A line of a validation error once more, with the valid keys if it is an unknown key of this model."""
     kind, context = line["type"], line.get("ctx", {})
     if _is_unknown_key(line):
-        name, hint = line["loc"][0], hint_of_section(str(line["loc"][0]))
-        known = {"hint": hint} if hint and "minimize" not in keys else {"name": name, "valid": keys}
+        name = str(line["loc"][0])
+        own, hint = hint_of_key(name, line["input"], keys), hint_of_section(name)
+        known = {"hint": own or hint} if own or (hint and "minimize" not in keys) else {"name": name, "valid": keys}
         error: str | PydanticCustomError = problem("unknown-key", f"unknown key `{name}`", **known, stands_at="key")
     elif "message" in context:
         error = PydanticCustomError(kind, "{message}", context)

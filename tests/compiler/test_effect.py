@@ -120,6 +120,18 @@ def test_sides_weigh_one_each() -> None:
     assert warnings_of(sides % "1/3 p + 2/3 p_2") == []
 
 
+def test_a_game_that_nobody_plays_against_its_discriminator_is_told() -> None:
+    still = "networks: {encoder: {trainable: false}, components: {trainable: false}, decoder: {trainable: %s}}"
+    told = ["uneven-game: nobody plays `joint` against `critic`"]
+    assert warnings_of(still % "false") == told
+    assert warnings_of(still % "true") == []
+    again = "distributions: {p: null, r: {r(x): q.x, r(y): uniform, r(z): normal}}\n"
+    again += "networks: {encoder: {trainable: false}, components: null, decoder: null}\n"
+    again += "games: {joint: {match: [q, r], discriminator: critic.d, objective: hinge}}"
+    assert warnings_of(again) == told
+    assert warnings_of(again.replace("{trainable: false}", "{trainable: true}")) == []
+
+
 def test_two_games_that_ask_one_discriminator_for_opposite_answers_are_told() -> None:
     opposite = "games: {more: {match: [p, q], discriminator: critic.d, objective: %s, trains: %s}}"
     told = ["uneven-game: `more` asks `critic.d` for the opposite of what `joint` does"]

@@ -43,8 +43,11 @@ ELEVEN = """
     training:
       schedule: [{update: [critc]}]                                   # 11  no such network
     """
-# What is wrong with this one beside what it is for, is.
-MORE = {"term_of_pairs_of_one_example": ["out-of-range"]}
+# What is wrong with these beside what is told first.
+MORE = {
+    "term_of_pairs_of_one_example": ["out-of-range"],
+    "words_of_other_libraries": ["unknown-key", "unknown-key"],
+}
 
 
 def told(text: str) -> list[tuple[int, str]]:
@@ -110,3 +113,23 @@ def test_what_is_no_yaml_is_told_as_it_is() -> None:
     with pytest.raises(SpecError) as caught:
         load_text("a: [1", "spec.yaml")
     assert every_problem(caught.value) is caught.value
+
+
+@pytest.mark.parametrize(
+    ("section", "codes"),
+    [
+        (
+            "training: {optimizers: {default: {name: AdamW, lr: 1, clip_norm: 1}}}",
+            ["unknown-value"] + 2 * ["unknown-key"],
+        ),
+        (
+            "training: {optimizers: {critic: {name: adagrad, learning_rate: -1, momentum: 2}}}",
+            ["unknown-value"] + 2 * ["out-of-range"],
+        ),
+        ("variables: {w: {type: normal, prior: normal}}", ["unknown-value", "unknown-key"]),
+        ("variables: {w: {prior: normal}}", ["missing-key", "unknown-key"]),
+        ("variables: {w: {type: picture, shape: [1, 8, 8], range: [1, 0]}}", ["unknown-value", "out-of-range"]),
+    ],
+)
+def test_keys_of_a_section_whose_kind_is_unknown_are_told_with_it(section: str, codes: list[str]) -> None:
+    assert told(f"ammgraph: 1\nextends: _base.yaml\n{section}\n") == [(3, code) for code in codes]

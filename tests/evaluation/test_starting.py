@@ -92,3 +92,18 @@ def test_a_run_records_its_starts_and_goes_on_without_the_earlier_run(tmp_path: 
 def test_a_run_without_a_start_records_none(tmp_path: Path) -> None:
     run = ammgraph.fit(load_spec(TINY, ["training.steps=1"]), run_dir=tmp_path / "run", device="cpu")
     assert json.loads((run.folder / "run.json").read_text())["starts"] is None
+
+
+def test_it_begins_as_the_state_that_the_earlier_run_has_kept(tmp_path: Path) -> None:
+    keep = ("evaluation.keep=best reconstruction_error", "evaluation.every_epochs=1/20", "training.steps=6")
+    earlier = ammgraph.fit(load_spec(TINY, keep), run_dir=tmp_path / "earlier", device="cpu")
+    shutil.rmtree(earlier.folder / "checkpoints")  # the last states are not asked for
+    trainer = begun(f"networks.decoder.from={earlier.folder}")
+    start = begin_from(trainer.plan, trainer.models)["decoder"]
+    file = max((earlier.folder / "best").glob("*.pt"))
+    assert start.checkpoint_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.name == f"step-{start.step:09d}.pt"
+    kept = trainer_of(TINY)
+    kept.model.load_state_dict(torch.load(file, weights_only=True)["model"])
+    expected = kept.model.network("decoder").state_dict()
+    assert differences(expected, trainer.model.network("decoder").state_dict()) == []

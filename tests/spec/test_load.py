@@ -17,7 +17,7 @@ from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.notation import Reference
 from ammgraph.spec.schedules import Schedule
 from ammgraph.spec.schema import Spec
-from ammgraph.spec.training import Adam, Sgd
+from ammgraph.spec.training import Adam, AdamW, Sgd
 
 BASE = Path(__file__).parent.parent / "bad_specs" / "_base.yaml"
 TEXT = BASE.read_text(encoding="utf-8")
@@ -70,11 +70,12 @@ def test_resolved_spec_loads_again_and_is_the_same():
     assert "name" not in spec.written["training"]["optimizers"]["critic"], "as written, before the default fills in"
 
 
-def test_networks_optimizer_merges_over_the_default_of_the_same_kind():
+def test_networks_optimizer_merges_over_the_default_and_one_of_another_kind_takes_its_rate():
     optimizers = [
         "critic={learning_rate: 1e-5}",
         "encoder={name: adam, betas: [0, 0.9]}",
         "decoder={name: sgd, learning_rate: 1}",
+        "components={name: adamw}",
     ]
     trained = load_spec(BASE, [f"training.optimizers.{optimizer}" for optimizer in optimizers]).training.optimizers
     rate = Schedule(((0.0, 2e-4),))
@@ -83,6 +84,8 @@ def test_networks_optimizer_merges_over_the_default_of_the_same_kind():
     assert trained["encoder"] == Adam(name="adam", learning_rate="2e-4", betas=[0, 0.9])
     assert trained["encoder"].learning_rate == rate
     assert trained["decoder"] == Sgd(name="sgd", learning_rate=1)
+    # of another kind it takes the rate alone
+    assert trained["components"] == AdamW(name="adamw", learning_rate="2e-4", betas=[0.9, 0.999])
 
 
 def test_value_from_the_default_optimizer_stands_where_the_default_does():
