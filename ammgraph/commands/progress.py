@@ -6,9 +6,10 @@ entropies, as many as there is room for. TensorBoard files where it is installed
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ammgraph.diagnostics import counted
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 NARROWEST_BAR = 10
+REFRESHES = 8  # a second
 GAP = "  "
 # Of every line of the metrics; of the first step, which is in none.
 Shown: TypeAlias = tuple[Report, Report]
@@ -98,7 +100,7 @@ def _on_terminal(trainer: Trainer) -> Iterator[Report]:
     from rich.live import Live
 
     console, lines = Console(file=screen(sys.stderr)), _Lines(trainer)
-    with Live(lines, console=console, refresh_per_second=8) as live:
+    with Live(lines, console=console, auto_refresh=False) as live, _again_and_again(live.refresh):
 
         def show(line: dict[str, Any]) -> None:
             if "evaluation" in line:
@@ -108,6 +110,26 @@ def _on_terminal(trainer: Trainer) -> Iterator[Report]:
                 live.refresh()
 
         yield show
+
+
+@contextmanager
+def _again_and_again(draw: Callable[[], object]) -> Iterator[None]:
+    """Draw several times a second until the end, and not a moment longer: Python aborts where a thread still writes
+    when it shuts down, and rich does not wait for its own.
+    """
+    ended = Event()
+
+    def work() -> None:
+        while not ended.wait(1 / REFRESHES):
+            draw()
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _head(trainer: Trainer, line: dict[str, Any]) -> list[str]:

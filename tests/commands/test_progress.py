@@ -8,12 +8,15 @@ import re
 import struct
 import subprocess
 import termios
+import time
 from pathlib import Path
+from threading import Event
 
 import pytest
-from tiny import ALTERNATING, LABELED, TINY, command, data_of, environment, trainer_of
+from tiny import ALTERNATING, LABELED, PATIENCE, TINY, command, data_of, environment, trainer_of
 from tiny_runs import lines_of
 
+from ammgraph.commands import progress
 from ammgraph.commands.progress import clock, display, fitted, told
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.train.trainer import fit
@@ -134,3 +137,18 @@ def test_the_first_step_is_shown_and_written_nowhere(tmp_path: Path) -> None:
 )
 def test_a_line_is_cut_from_the_right(width: int, line: str) -> None:
     assert fitted(["one", "two", "three"], width) == line
+
+
+def test_nothing_is_being_drawn_when_the_display_has_ended() -> None:
+    """Python aborts where a thread still writes when it shuts down."""
+    begun, under_way = Event(), list[bool]()
+
+    def slow() -> None:
+        under_way.append(True)
+        begun.set()
+        time.sleep(0.3)
+        under_way.pop()
+
+    with progress._again_and_again(slow):
+        assert begun.wait(PATIENCE)
+    assert under_way == []
