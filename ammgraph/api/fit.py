@@ -7,7 +7,7 @@ from typing import Any
 from ammgraph.api import watch
 from ammgraph.api.model import Model
 from ammgraph.api.run import Run
-from ammgraph.api.steps import CHECKPOINT_SECONDS, LOG_EVERY, PathLike, new_training, training_device
+from ammgraph.api.steps import CHECKPOINT_SECONDS, LOG_EVERY, PathLike, new_training
 from ammgraph.api.watch import Callbacks, State
 from ammgraph.data.dataset import load_data
 from ammgraph.data.given import read_given
@@ -91,7 +91,7 @@ def fit(
     folder = None if run_dir is None else Path(run_dir)
     if folder and not run.is_run(folder):
         run.refuse_foreign(folder)
-    place = Place(training_device(device), download=download, given=given)
+    place = Place(run.choose_device(device), download=download, given=given)
     with new_training(spec, settings, folder, place) as training:
         watch.train(training, Callbacks(report, after_step, after_evaluation, stop))
     return Run(training.folder, data=given)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ammgraph.api import watch
 from ammgraph.api.model import Model
-from ammgraph.api.steps import PathLike, resumed_training, training_device
+from ammgraph.api.steps import PathLike, resumed_training
 from ammgraph.api.watch import Callbacks, State
 from ammgraph.data.given import Given, read_examples, read_given
 from ammgraph.evaluation import chief, compare_tables, results, score
@@ -131,7 +131,7 @@ class Run:
             SpecError: an override makes the spec wrong.
         """
         settings = run.read_options(self.folder)
-        place = Place(training_device(device), _path(data_dir), download, _given(data) or self._given)
+        place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
         with resumed_training(self.folder, settings, overrides, place) as training:
             watch.train(training, Callbacks(report, after_step, after_evaluation, stop))
         return self

@@ -260,10 +260,5 @@ def _following(folder: Path | None, settings: RunOptions, trainer: Trainer, data
     return Training(folder or Path(), settings, trainer, dataset)
 
 
-def training_device(name: str) -> torch.device:
-    """The device."""
-    return run.choose_device(name)
-
-
 def _folder(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)

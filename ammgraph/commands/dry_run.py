@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ammgraph.api.steps import PathLike, training_device
+from ammgraph.api.steps import PathLike
 from ammgraph.commands.progress import clock
 from ammgraph.commands.session import tell_warnings
 from ammgraph.commands.train_options import TrainOptions
@@ -19,7 +19,7 @@ from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import record_fields
-from ammgraph.runs.run import Precision
+from ammgraph.runs.run import Precision, choose_device
 from ammgraph.show.text import fit_text, phase_text, table
 from ammgraph.spec.data_sets import DATA_SETS, ExampleKind
 from ammgraph.spec.load import load_spec
@@ -95,7 +95,7 @@ def try_spec(
     except DataAbsent as error:
         absent = str(error).partition(". ")[0]
         dataset = _synthetic(plan)
-    chosen = training_device(device)
+    chosen = choose_device(device)
     check_memory(plan, chosen, precision)
     with explained(plan, precision, "trying some steps"):
         found = []

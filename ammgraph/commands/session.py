@@ -99,7 +99,7 @@ def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[steps
 
 
 def _place(options: TrainOptions, ranks: Ranks) -> run.Place:
-    return run.Place(steps.training_device(ranks.device(options.device)), options.data_dir, options.download)
+    return run.Place(run.choose_device(ranks.device(options.device)), options.data_dir, options.download)
 
 
 def _evaluated(training: steps.Training) -> Evaluation | None:
