@@ -357,7 +357,13 @@ def unit(g: Tensor) -> Tensor:
     return scaled / norm.view(-1, *[1] * (g.dim() - 1))
 
 
-def vat(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, radius: Tensor | float, xi: float) -> Tensor:
+def vat(
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    u: Tensor,
+    radius: Tensor | float,
+    xi: float,
+) -> Tensor:
     """f(x + r), r = radius g / ||g||, g the gradient of f at x + xi u / ||u||; r a constant.
 
     Args:
