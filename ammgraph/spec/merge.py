@@ -182,7 +182,8 @@ def _merged(parent: Table, child: Table, path: tuple[str, ...], problems: list[D
             merges = inherited is not None and isinstance(inherited.value, Table) and not is_unit((*path, name))
             base = inherited.value if inherited is not None and merges else Table({}, entry.value.span)
             assert isinstance(base, Table)
-            entries[name] = Entry(entry.key_span, _merged(base, entry.value, (*path, name), problems))
+            replaces = inherited.key_span if inherited is not None and not merges else None
+            entries[name] = Entry(entry.key_span, _merged(base, entry.value, (*path, name), problems), replaces)
         else:
             _nothing_is_removed_in_a_list(entry.value, path, problems)
             entries[name] = entry

@@ -54,6 +54,7 @@ class Entry:
 
     key_span: Span
     value: "Node"
+    replaces: Span | None = None  # the key of what it takes the place of, as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,20 @@ Node: TypeAlias = Scalar | Items | Table
 
 
 class SourceMap:
-    """Path of a value -> where its key and its value were written. A path that was not written stands at its parent."""
+    """Path of a value -> where its key and its value were written. A path that was not written stands at its parent.
 
-    def __init__(self, keys: Mapping[Path, Span], values: Mapping[Path, Span], texts: Mapping[str, str]) -> None:
+    `replaced` has the keys of what was inherited and stands there no more.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[Path, Span],
+        values: Mapping[Path, Span],
+        texts: Mapping[str, str],
+        replaced: Mapping[Path, Span] | None = None,
+    ) -> None:
         self.keys, self.values, self.texts = dict(keys), dict(values), dict(texts)
+        self.replaced = dict(replaced or {})
 
     def key(self, *path: str | int) -> Span:
         """The span of the key at the end of `path`."""
@@ -116,19 +127,22 @@ def source_map(tree: Node, texts: Mapping[str, str]) -> SourceMap:
     """The places of all keys and values of a tree."""
     keys: dict[Path, Span] = {}
     values: dict[Path, Span] = {}
+    replaced: dict[Path, Span] = {}
 
     def visit(path: Path, node: Node) -> None:
         values[path] = node.span
         if isinstance(node, Table):
             for name, entry in node.entries.items():
                 keys[*path, name] = entry.key_span
+                if entry.replaces is not None:
+                    replaced[*path, name] = entry.replaces
                 visit((*path, name), entry.value)
         elif isinstance(node, Items):
             for index, value in enumerate(node.values):
                 visit((*path, index), value)
 
     visit((), tree)
-    return SourceMap(keys, values, texts)
+    return SourceMap(keys, values, texts, replaced)
 
 
 def plain(node: Node) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, alternatives, did_you_mean, nearest
+from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, Note, alternatives, did_you_mean, nearest
 from ammgraph.spec.said import hint_of_objective, hint_of_section
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
@@ -73,7 +73,17 @@ def called(path: Path) -> str:
 
 
 def _missing(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
-    return Diagnostic("missing-key", f"{called(path)} has no `{line['loc'][-1]}`", source.key(*path))
+    place, inherited = source.key(*path), source.replaced.get(path)
+    if inherited is None:
+        return Diagnostic("missing-key", f"{called(path)} has no `{line['loc'][-1]}`", place)
+    return Diagnostic(
+        "missing-key",
+        f"{called(path)} has no `{line['loc'][-1]}`",
+        place,
+        hint="it takes the place of the inherited one as a whole: write all of it; "
+        "`--set` changes one of its values for a run",
+        notes=(Note(f"the inherited {called(path)} stands here", inherited),),
+    )
 
 
 def _no_tag(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
