@@ -12,11 +12,22 @@ from ammgraph.export import helpers
 from ammgraph.formulas.expression import Leaf
 from ammgraph.formulas.functions import FUNCTIONALS, FUNCTIONS
 from ammgraph.formulas.notation import Spelling
-from ammgraph.nn import functions
+from ammgraph.nn import functions, moves
 
 WIDTH = 88  # as formatters have it unless told otherwise
 # What no name of a spec may be called in an export: words of Python, and what every export defines or imports.
-TAKEN = {*keyword.kwlist, *dir(builtins), *dir(helpers), *dir(functions), "Path", "Model", "WEIGHTS", "load", "main"}
+TAKEN = {
+    *keyword.kwlist,
+    *dir(builtins),
+    *dir(helpers),
+    *dir(functions),
+    *dir(moves),
+    "Path",
+    "Model",
+    "WEIGHTS",
+    "load",
+    "main",
+}
 # What an attribute of a module may not be called.
 ATTRIBUTES = {*keyword.kwlist, *dir(nn.Module())}
 

@@ -22,7 +22,7 @@ from ammgraph.export.model import (
     sampled_draw,
 )
 from ammgraph.export.networks import attributes, network_code
-from ammgraph.nn import functions
+from ammgraph.nn import functions, moves
 from ammgraph.nn.model import Model
 from ammgraph.plan.plan import Plan
 from ammgraph.show.text import formula_text
@@ -121,7 +121,7 @@ def _helpers(code: str) -> list[str]:
     """The source of every helper that the code calls, and that these call, in the order of their modules."""
     sources = {
         name: inspect.getsource(found)
-        for module in (functions, helpers)
+        for module in (functions, moves, helpers)
         for name, found in vars(module).items()
         if (inspect.isfunction(found) or inspect.isclass(found)) and found.__module__ == module.__name__
     }

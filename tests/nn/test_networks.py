@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.nn.functions import expn, random_affine, straight_through
+from ammgraph.nn.functions import expn, straight_through
+from ammgraph.nn.moves import random_affine
 from ammgraph.nn.networks import Mode, Network, evaluate_input
 from ammgraph.spec.load import load_text
 from ammgraph.spec.notation import LARGEST_NUMBER, parse_input
