@@ -27,6 +27,7 @@ from ammgraph.runs.states import mismatch
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
+from ammgraph.train.act import use_arithmetic
 from ammgraph.train.streams import check_shapes
 from ammgraph.train.trainer import diverged, dtype_of
 
@@ -74,6 +75,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         RunError: no run directory, no usable checkpoint, or checkpoints that are not of this spec.
         SpecError: `spec.json` is no valid spec.
     """
+    use_arithmetic(device, "float32")
     settings = read_options(folder)
     path = folder / SPEC
     if not path.is_file():

@@ -30,6 +30,9 @@ class Backend(Protocol):
     def capture(self, step: Callable[[], Values]) -> Callable[[], Values]:
         """What takes the step, as often as it is called; nothing is taken now."""
 
+    def clear(self) -> None:
+        """All that was captured is gone."""
+
 
 class CudaGraphs:
     """CUDA graphs on the current device.
@@ -65,6 +68,10 @@ class CudaGraphs:
             return values
 
         return replay
+
+    def clear(self) -> None:
+        """A pool whose last graph is gone takes no other one."""
+        self._pool = torch.cuda.graph_pool_handle()
 
 
 class Captured:
@@ -110,8 +117,9 @@ class Graphs:
         self.problem = ""  # why steps are no longer captured
 
     def clear(self) -> None:
-        """Forget what is captured: the state that steps change lies elsewhere now."""
+        """Forget what is captured: the state that steps change lies elsewhere now, or a phase has ended."""
         self._captured.clear()
+        self._backend.clear()
 
     def take(self, kind: Kind, work: Work, positions: Sequence[Positions], numbers: Numbers) -> Values:
         """A step of a kind; what it gives is overwritten by the next one."""

@@ -138,6 +138,8 @@ class Trainer:
         """
         self.phase += 1
         self.recorder.clear()
+        if self.graphs is not None:
+            self.graphs.clear()
         earlier = sum(len(stage.phase.fits) for stage in self.stages[: self.phase])
         for index, fit in enumerate(self.stage.phase.fits, start=earlier):
             found = self._fitted(fit, index) if self.ranks.first else None

@@ -58,7 +58,7 @@ class Again:
     """Takes what it shall capture once more, as often as it is replayed: the host's part stays what it was."""
 
     def __init__(self) -> None:
-        self.captured = 0
+        self.captured, self.cleared = 0, 0
 
     def first(self, step: Callable[[], Values]) -> Values:
         return step()
@@ -66,6 +66,9 @@ class Again:
     def capture(self, step: Callable[[], Values]) -> Callable[[], Values]:
         self.captured += 1
         return step
+
+    def clear(self) -> None:
+        self.cleared += 1
 
 
 def capturing(path: Path, *overrides: str, precision: str = "float32") -> tuple[Trainer, Again]:
@@ -114,6 +117,16 @@ def test_going_on_in_the_middle_gives_the_same_bits() -> None:
     for _ in range(23):
         second.advance()
     assert differences(whole.state_dict(), second.state_dict()) == []
+
+
+def test_what_a_phase_has_captured_is_forgotten_when_it_ends() -> None:
+    it, backend = capturing(PHASES)
+    captured = []
+    while it.step < it.last_step:
+        it.advance()
+        captured.append((it.phase, len(it.graphs._captured) if it.graphs is not None else 0, backend.cleared))
+    assert {phase for phase, _, _ in captured} == {0, 1, 2}
+    assert all(kinds == 1 and cleared == phase for phase, kinds, cleared in captured)
 
 
 def test_what_cannot_be_captured_goes_on_one_operation_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
