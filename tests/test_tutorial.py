@@ -9,7 +9,7 @@ from documents import DOCS, refreshed
 from tiny import trainer_of
 
 STEPS = 3
-MODELS = ("ali", "conditional", "amm", "samm", "bigan", "two", "deep", "pairs", "generate", "vae", "infogan")
+MODELS = ("ali", "conditional", "amm", "samm", "labels", "bigan", "two", "deep", "pairs", "generate", "vae", "infogan")
 
 
 @pytest.fixture(scope="module")
