@@ -86,17 +86,8 @@ def _fit(
     if why is not None:
         return why
     variable, origin, density = factor.variables[0], factor.origin, factor.density
-    infers = draws[to]
-    taken = [f for f in ancestry(infers, variable) if isinstance(f.origin, FromData)]
-    drawn = all(isinstance(f.origin, FromData | FromNetwork) for f in ancestry(infers, variable))
-    if not drawn_by_network(infers, variable) or not from_image_alone(infers, variable) or not drawn or len(taken) > 1:
-        return _Refusal(
-            "impossible-fit",
-            f"`{to}` does not infer `{variable}` from an image alone",
-            "to",
-            found=f"`{infers.factor_of(variable).text}`" if infers.produces(variable) else f"no factor of `{variable}`",
-            expected=f"a distribution whose `{variable}` a network draws from `data`, and from nothing else",
-        )
+    if (why := _not_inferred(draws[to], to, variable)) is not None:
+        return why
     assert isinstance(origin, FromNetwork)
     assert density.mean is not None
     network = networks[origin.evaluation.network]
@@ -106,6 +97,22 @@ def _fit(
     mean = density.mean.names[0].name
     full = bool(learned) and density.full
     return FitPlan(str(wanted), network.name, mean, learned, variable, categories, to, full)
+
+
+def _not_inferred(infers: DrawPlan, to: str, variable: str) -> _Refusal | None:
+    """Why a distribution does not say what a variable is of an image."""
+    taken = [f for f in ancestry(infers, variable) if isinstance(f.origin, FromData)]
+    drawn = all(isinstance(f.origin, FromData | FromNetwork) for f in ancestry(infers, variable))
+    by_network = drawn_by_network(infers, variable) and from_image_alone(infers, variable)
+    if by_network and drawn and len(taken) <= 1:
+        return None
+    return _Refusal(
+        "impossible-fit",
+        f"`{to}` does not infer `{variable}` from an image alone",
+        "to",
+        found=f"`{infers.factor_of(variable).text}`" if infers.produces(variable) else f"no factor of `{variable}`",
+        expected=f"a distribution whose `{variable}` a network draws from `data`, and from nothing else",
+    )
 
 
 def _same(factor: FactorPlan, variables: Sequence[str], given: Sequence[str]) -> bool:

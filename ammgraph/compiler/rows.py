@@ -256,6 +256,30 @@ def _operation_shape(
     out, does = _numbers(row, row.channels or 0), OPERATIONS[operation]
     if does.own is not None:
         return _own_shape(spec, path, row, does.own, in_shape)
+    if (refused := _uneven_channels(spec, path, row, operation, channels)) is not None:
+        return refused
+    if does.size is None:
+        return (_numbers(row, row.shape[0]), *row.shape[1:]) if row.shape else (out, 1, 1)
+    columns = {"width": row.width or 1, "stride": row.stride or 1, "padding": row.padding or 0}
+    down, right = kernels(**columns)
+    result = (out, does.size(height, down), does.size(width, right))
+    fits = min(result[1:]) >= 1
+    too_much = does.adds_padding and any(kernel.padding >= kernel.width for kernel in (down, right))
+    if not fits or too_much:
+        return Diagnostic(
+            "kernel-mismatch",
+            f"the kernel of row `{name}` does not fit its input",
+            spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
+            found=", ".join([f"input {shape_text(in_shape)}", *(f"{n} {sides_text(v)}" for n, v in columns.items())]),
+            expected="padding below the width" if fits else "at least one output position",
+            hint=f"output size: {does.formula}",
+        )
+    return result
+
+
+def _uneven_channels(spec: Spec, path: tuple[str, ...], row: Row, operation: str, channels: int) -> Diagnostic | None:
+    """Groups, runs or heads that the channels cannot be parted into."""
+    name, out, does = path[-1], _numbers(row, row.channels or 0), OPERATIONS[operation]
     if does.weights is None and does.runs is None and channels % out:
         return Diagnostic(
             "channels-mismatch",
@@ -280,23 +304,7 @@ def _operation_shape(
             spec.source.value(*path, "heads"),
             expected=f"a divisor of {out}",
         )
-    if does.size is None:
-        return (_numbers(row, row.shape[0]), *row.shape[1:]) if row.shape else (out, 1, 1)
-    columns = {"width": row.width or 1, "stride": row.stride or 1, "padding": row.padding or 0}
-    down, right = kernels(**columns)
-    result = (out, does.size(height, down), does.size(width, right))
-    fits = min(result[1:]) >= 1
-    too_much = does.adds_padding and any(kernel.padding >= kernel.width for kernel in (down, right))
-    if not fits or too_much:
-        return Diagnostic(
-            "kernel-mismatch",
-            f"the kernel of row `{name}` does not fit its input",
-            spec.source.value(*path, "padding" if fits or not does.adds_padding else "width"),
-            found=", ".join([f"input {shape_text(in_shape)}", *(f"{n} {sides_text(v)}" for n, v in columns.items())]),
-            expected="padding below the width" if fits else "at least one output position",
-            hint=f"output size: {does.formula}",
-        )
-    return result
+    return None
 
 
 def _own_shape(spec: Spec, path: tuple[str, ...], row: Row, own: Own, in_shape: Shape) -> Shape | Diagnostic:

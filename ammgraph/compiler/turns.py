@@ -35,24 +35,8 @@ def check_learners(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     """`trains` and the schedule name networks and games that there are, and every network is trained."""
-    known = True
-    reaches = [("games", game.name, {game.discriminator.owner, *dict(game.paths)}) for game in plan.games]
-    reaches += [("terms", term.name, {*dict(term.paths)}) for term in plan.terms]
-    for section, owner, reached in reaches:
-        trains = spec.games[owner].trains if section == "games" else spec.terms[owner].trains
-        for index, network in enumerate(trains or ()):
-            span = spec.source.value(section, owner, "trains", index)
-            if network not in spec.networks:
-                known = False
-                yield _unknown_network(spec, network, span)
-            elif network not in reached:
-                yield Diagnostic(
-                    "no-gradient",
-                    f"no gradient of `{owner}` reaches `{network}`",
-                    span,
-                    found="" if spec.networks[network].trainable else f"`{network}` has `trainable: false`",
-                    expected=f"{'one of ' if len(reached) > 1 else ''}{_listing(reached)}",
-                )
+    problems = [*_trains_rightly(spec, plan), *_schedule_fits(spec)]
+    yield from problems
     still = {network.name for network in plan.networks if not network.trainable}
     frozen = f"`trainable: false` at {_listing(still)}" if still else ""
     for term in plan.terms:
@@ -64,15 +48,40 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 found="`stop` keeps every gradient out" if any(score.stopped for score in term.scores) else frozen,
                 expected="a factor, a row or a sample of a network that learns",
             )
+    if not any(found.code.startswith("unknown-") for found in problems):
+        yield from _every_turn_trains_what_it_updates(spec, plan)
+        yield from _every_network_is_trained(spec, plan)
+
+
+def _trains_rightly(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
+    """`trains` of games and terms names networks that their gradients reach."""
+    reaches = [("games", game.name, {game.discriminator.owner, *dict(game.paths)}) for game in plan.games]
+    reaches += [("terms", term.name, {*dict(term.paths)}) for term in plan.terms]
+    for section, owner, reached in reaches:
+        trains = spec.games[owner].trains if section == "games" else spec.terms[owner].trains
+        for index, network in enumerate(trains or ()):
+            span = spec.source.value(section, owner, "trains", index)
+            if network not in spec.networks:
+                yield _unknown_network(spec, network, span)
+            elif network not in reached:
+                yield Diagnostic(
+                    "no-gradient",
+                    f"no gradient of `{owner}` reaches `{network}`",
+                    span,
+                    found="" if spec.networks[network].trainable else f"`{network}` has `trainable: false`",
+                    expected=f"{'one of ' if len(reached) > 1 else ''}{_listing(reached)}",
+                )
+
+
+def _schedule_fits(spec: Spec) -> Iterator[Diagnostic]:
+    """Turns name networks, games and terms that there are; the first one draws anew."""
     for path, turn in written_turns(spec):
         for place, network in enumerate(turn.update):
             if network not in spec.networks:
-                known = False
                 yield _unknown_network(spec, network, spec.source.value(*path, "update", place))
         for key, names, valid in (("game", turn.games, spec.games), ("term", turn.terms, spec.terms)):
             for place, name in enumerate(names or ()):
                 if name not in valid:
-                    known = False
                     yield Diagnostic(
                         f"unknown-{key}",
                         f"`{name}` is not a {key}",
@@ -86,9 +95,6 @@ def check_players(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 spec.source.value(*path, "draw"),
                 expected="`draw: new`",
             )
-    if known:
-        yield from _every_turn_trains_what_it_updates(spec, plan)
-        yield from _every_network_is_trained(spec, plan)
 
 
 def check_turns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:

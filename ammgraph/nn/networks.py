@@ -197,6 +197,22 @@ class Network(nn.Module):
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
             x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)
             x = x.reshape(-1, *plan.inner_shape) if plan.shaped else x
+        if plan.normalised:
+            x = self._normalised(plan, x, mode)
+        if plan.activation is not None:
+            if plan.activation.kind.density or plan.name in running.folded:
+                values[raw(plan.name)] = x
+            if plan.name in running.folded:
+                return
+            x = _activate(plan.activation, x, noise, site, mode)
+        if plan.pool is not None:
+            x = function(POOLS[plan.pool.kind])(x, plan.pool.size)
+        if plan.upsample is not None:
+            x = function(UPSAMPLES[plan.upsample.kind])(x, scale_factor=plan.upsample.size)
+        values[plan.name] = x
+
+    def _normalised(self, plan: RowPlan, x: Tensor, mode: Mode) -> Tensor:
+        row = self.row(plan.name)
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
             x = self.batch_norm(
@@ -211,17 +227,7 @@ class Network(nn.Module):
             )
         if plan.norm is not None:
             x = F.group_norm(x, plan.norm.groups_of(x.shape[1]), row.gain, row.shift, EPSILON)
-        if plan.activation is not None:
-            if plan.activation.kind.density or plan.name in running.folded:
-                values[raw(plan.name)] = x
-            if plan.name in running.folded:
-                return
-            x = _activate(plan.activation, x, noise, site, mode)
-        if plan.pool is not None:
-            x = function(POOLS[plan.pool.kind])(x, plan.pool.size)
-        if plan.upsample is not None:
-            x = function(UPSAMPLES[plan.upsample.kind])(x, scale_factor=plan.upsample.size)
-        values[plan.name] = x
+        return x
 
 
 class _AsItLies(torch.autograd.Function):

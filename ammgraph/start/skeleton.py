@@ -14,7 +14,7 @@ from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
 from ammgraph.spec.notation import Factor
 from ammgraph.spec.source import printable
 from ammgraph.start.json_schema import SCHEMA_LINE
-from ammgraph.start.moved import moved_again
+from ammgraph.start.moved import Again, moved_again
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows
 from ammgraph.start.typed import Factorizations, Sides, Typed, read_factorizations
 
@@ -73,28 +73,14 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
     typed, sides, sizes = model.typed, model.sides, model.sizes
     constants = {name: _free(f"size_{name}", sizes) for name, size in sizes.items() if size.kind != "image"}
     networks = _network_names(sides, sizes)
-    products = ["  ".join(str(placed.factor) for placed in side) for side in sides.values()]
     page, file = _Page(), printable(file)
-    page.line(SCHEMA_LINE)
-    page.line(f"# {products[0]}   {'against' if typed.game else 'and'}   {products[1]}")
-    page.line(f"# Made by: {printable(command)}")
-    page.line(f"# Run: ammgraph train {file}")
-    page.line(
-        "# Change what you like: `ammgraph validate` says what no longer fits, `ammgraph show` what follows from it."
-    )
-    page.line("ammgraph: 1")
-    page.line(f"title: {json.dumps(os.path.basename(file).rpartition('.')[0] or file)}")
-    if constants:
-        values = ", ".join(f"{constants[name]}: {sizes[name].shape[0]}" for name in constants)
-        page.line(f"constants: {{{values}}}" + "  # `--set constants.NAME=VALUE` changes one for a run")
+    _head(page, model, file, command, constants)
     _data(page, model)
     again = moved_again(sides, sizes, {name for head, name in networks if head == "q"}) if typed.game else None
+    twins = {} if again is None else again.twins
     page.line("\nvariables:")
-    for name, size in sizes.items():
-        page.line(f"  {name}: {_variable_text(name, size, constants)}", (name, model.place_of(name)))
-    for name, twin in again.twins.items() if again else ():
-        text = _variable_text(name, sizes[name], constants)
-        page.line(f"  {twin}: {text}", (twin, model.place_of(name)))
+    for name, of in [*((name, name) for name in sizes), *((twin, name) for name, twin in twins.items())]:
+        page.line(f"  {name}: {_variable_text(of, sizes[of], constants)}", (name, model.place_of(of)))
     page.line("\n# A row is a layer if it has a width; rows without one add (`a + b`), join (`a | b`) or act on it.")
     page.line("# A row named like a variable draws it: `mu + expn` is a normal distribution, eq. 20 of the AMM paper.")
     page.line("networks:")
@@ -119,13 +105,39 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
     if typed.term or again:
         page.line("\nterms:")
     if again:
-        twins = "`, `".join(again.twins.values())
-        kept = f"here a moved {again.what} keeps its class, and all classes are used."
-        page.line(f"  # A game leaves the partition open: {kept}")
-        page.line(f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{twins}`.")
-        for name, term in again.terms.items():
-            page.line(f"  {name}: {{minimize: {json.dumps(term)}{again.weight}}}")
+        _moved_terms(page, again)
     _terms(page, typed)
+    _training(page, model)
+    return Skeleton("\n".join(page.lines) + "\n", typed, tuple(page.places))
+
+
+def _head(page: "_Page", model: Factorizations, file: str, command: str, constants: Mapping[str, str]) -> None:
+    typed, sizes = model.typed, model.sizes
+    products = ["  ".join(str(placed.factor) for placed in side) for side in model.sides.values()]
+    page.line(SCHEMA_LINE)
+    page.line(f"# {products[0]}   {'against' if typed.game else 'and'}   {products[1]}")
+    page.line(f"# Made by: {printable(command)}")
+    page.line(f"# Run: ammgraph train {file}")
+    page.line(
+        "# Change what you like: `ammgraph validate` says what no longer fits, `ammgraph show` what follows from it."
+    )
+    page.line("ammgraph: 1")
+    page.line(f"title: {json.dumps(os.path.basename(file).rpartition('.')[0] or file)}")
+    if constants:
+        values = ", ".join(f"{constants[name]}: {sizes[name].shape[0]}" for name in constants)
+        page.line(f"constants: {{{values}}}" + "  # `--set constants.NAME=VALUE` changes one for a run")
+
+
+def _moved_terms(page: "_Page", again: Again) -> None:
+    twins = "`, `".join(again.twins.values())
+    kept = f"here a moved {again.what} keeps its class, and all classes are used."
+    page.line(f"  # A game leaves the partition open: {kept}")
+    page.line(f"  # To do without: delete this, `{again.head}`, `mover` and the variables `{twins}`.")
+    for name, term in again.terms.items():
+        page.line(f"  {name}: {{minimize: {json.dumps(term)}{again.weight}}}")
+
+
+def _training(page: "_Page", model: Factorizations) -> None:
     page.line("\ntraining:")
     page.line("  batch_size: 100")
     page.line(f"  steps: {STEPS_OF_VECTORS if model.of_vectors else STEPS}")
@@ -134,7 +146,6 @@ def _written(model: Factorizations, file: str, command: str) -> Skeleton:
     page.line("  initializer: {weights: {kaiming_normal: 0.2}, biases: 0}")
     every = DATA_SETS[model.dataset].every_epochs if model.dataset in DATA_SETS else EVERY_EPOCHS
     page.line(f"\nevaluation: {{every_epochs: {every}}}")
-    return Skeleton("\n".join(page.lines) + "\n", typed, tuple(page.places))
 
 
 def _games(page: "_Page", typed: Typed, sides: Sides, logits: Mapping[str, str]) -> None:
