@@ -52,7 +52,14 @@ TORCH_FREE = {
     "__main__",
     "__init__",
 }
-HEAVY_COMMANDS = {"progress", "run_folders", "session", "dry_run", "trials"}  # which verbs import when they run
+HEAVY_COMMANDS = {
+    "progress",
+    "run_folders",
+    "session",
+    "dry_run",
+    "trials",
+    "sweeping",
+}  # which verbs import when they run
 LONGEST_MODULE = 450
 MOST_PLACES = 6  # parameters that a call fills by their place; what is an option has a name
 MORE_PLACES = {
