@@ -70,7 +70,9 @@ MORE_PLACES = {
     "evaluation/sample.py": {"sample_run", "draw_samples", "_paths"},
     "evaluation/synthesis.py": {"generated", "generate", "latent_path"},
 }
-OF_A_RUN = re.compile(r"\b(spec|run|environment|evaluation|trials)\.json\b|metrics\.jsonl|plan\.txt|report\.html")
+OF_A_RUN = re.compile(
+    r"\b(spec|run|environment|evaluation|trials|sweep|tried|logged)\.json\b|metrics\.jsonl|plan\.txt|report\.html"
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

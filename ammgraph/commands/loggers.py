@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ammgraph.diagnostics import RunError
-from ammgraph.folders import LOGGED, SPEC, TENSORBOARD
+from ammgraph.folders import LOGGED, SPEC, TENSORBOARD, WANDB
 from ammgraph.terminal import one_line, say
 
 NONE = "none"
@@ -111,9 +111,9 @@ def _wandb(run: Logged) -> Written:
 
 
 LOGGERS: dict[str, Logger] = {
-    "tensorboard": Logger("tensorboard", "tensorboard", _tensorboard),
+    TENSORBOARD: Logger(TENSORBOARD, TENSORBOARD, _tensorboard),
     "mlflow": Logger("mlflow", "mlflow-skinny", _mlflow),
-    "wandb": Logger("wandb", "wandb", _wandb),
+    WANDB: Logger(WANDB, WANDB, _wandb),
 }
 
 
@@ -142,7 +142,7 @@ def logged(asked: str | None, run: Logged) -> Iterator[Callable[[dict[str, Any]]
         run: what is written.
     """
     before = _known(run.folder)
-    names = _names(asked) if asked is not None else _names(",".join(before)) if before else ["tensorboard"]
+    names = _names(asked) if asked is not None else _names(",".join(before)) if before else [TENSORBOARD]
     with ExitStack() as stack:
         begun = {name: _begin(name, run, before.get(name, "")) for name in names if before or asked or installed(name)}
         written = {name: found for name, found in begun.items() if found is not None}

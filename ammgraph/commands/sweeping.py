@@ -17,7 +17,7 @@ from ammgraph.api import steps
 from ammgraph.commands.arguments import spelled
 from ammgraph.commands.loggers import check_loggers
 from ammgraph.commands.session import new_settings, opened, reported, stopped_by
-from ammgraph.commands.sweep import Options
+from ammgraph.commands.sweep_options import SweepOptions
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
@@ -54,7 +54,7 @@ class Ended:
     code: int = 0
 
 
-def sweep(options: Options) -> int:
+def sweep(options: SweepOptions) -> int:
     """Try what is left to try, beside other processes that do, then print the best trials.
 
     Returns:
@@ -78,7 +78,7 @@ def sweep(options: Options) -> int:
             except KeyboardInterrupt:
                 ended = Ended(None, code=128 + signal.SIGINT)
             if ended.state is None:
-                say(f"go on with the sweep by\n  {command('sweep', *spelled(Options(resume=folder)))}")
+                say(f"go on with the sweep by\n  {command('sweep', *spelled(SweepOptions(resume=folder)))}")
                 return ended.code
             study.end(claim.number, ended.state, ended.value, ended.reason)
             _tell(read_sweep(folder), _kept_as_tried(folder, study), claim, ended)
@@ -97,7 +97,7 @@ def _kept_as_tried(folder: Path, study: Study) -> tuple[Tried, ...]:
 # ------------------------------------------------------------------------------------------------ the folder
 
 
-def _begin(options: Options) -> Path:
+def _begin(options: SweepOptions) -> Path:
     """A new folder, made once everything is known to be trainable, measured and varied."""
     source = str(options.spec)
     named = options.run_dir
@@ -140,7 +140,7 @@ def _begin(options: Options) -> Path:
     return folder
 
 
-def _more(options: Options, folder: Path) -> Path:
+def _more(options: SweepOptions, folder: Path) -> Path:
     """A sweep that goes on, with more trials where more are asked for; its data are here, or it is told before one."""
     sweep = read_sweep(folder)
     if options.set or options.vary or options.metric or options.seed is not None or options.run_dir or options.no_prune:
@@ -162,7 +162,7 @@ def _more(options: Options, folder: Path) -> Path:
     return folder
 
 
-def _check_axes(options: Options, source: str) -> None:
+def _check_axes(options: SweepOptions, source: str) -> None:
     """Every value, alone, is one that the spec takes at that place.
 
     Raises:
@@ -191,7 +191,7 @@ def _within(key: str, sections: Sequence[str]) -> bool:
 # ------------------------------------------------------------------------------------------------ a trial
 
 
-def _trained(options: Options, folder: Path, study: Study, claim: Claimed) -> Ended:
+def _trained(options: SweepOptions, folder: Path, study: Study, claim: Claimed) -> Ended:
     """Train a trial to its end, or until it is pruned or stopped."""
     sweep = read_sweep(folder)
     asked = _asked(options, folder, sweep, claim)
@@ -272,7 +272,7 @@ def _reported(training: steps.Training, log: str | None, looks: _Looks) -> Itera
         yield both, glimpse
 
 
-def _asked(options: Options, folder: Path, sweep: Sweep, claim: Claimed) -> TrainOptions:
+def _asked(options: SweepOptions, folder: Path, sweep: Sweep, claim: Claimed) -> TrainOptions:
     """What the trial is asked for: a new run, or the one that stands there."""
     run = tried_folder(folder, claim.number)
     if run.is_symlink():
@@ -286,7 +286,7 @@ def _asked(options: Options, folder: Path, sweep: Sweep, claim: Claimed) -> Trai
     return replace(kept, spec=str(_spec_of(folder, sweep)), set=values, run_dir=run, seed=seed, known_as=known_as)
 
 
-def _kept(options: Options, sweep: Sweep) -> TrainOptions:
+def _kept(options: SweepOptions, sweep: Sweep) -> TrainOptions:
     """What this session is asked for and, where it is not, what the sweep began with."""
     asked, began = _alone(options), sweep.options
     return replace(
@@ -299,7 +299,7 @@ def _kept(options: Options, sweep: Sweep) -> TrainOptions:
     )
 
 
-def _alone(options: Options, **more: Any) -> TrainOptions:
+def _alone(options: SweepOptions, **more: Any) -> TrainOptions:
     """What a sweep and a run are asked for alike."""
     shared = ("data_dir", "download", "device", "precision", "log_every", "checkpoint_seconds", "log", "seed")
     return TrainOptions(**{name: getattr(options, name) for name in shared}, **more)
