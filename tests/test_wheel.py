@@ -59,7 +59,7 @@ def test_an_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: 
     where = run("python", "-c", "import ammgraph; print(ammgraph.__file__)").strip()
     assert Path(where).is_relative_to(installed.parent)
     shipped = {path.stem for path in (ROOT / "specs").glob("*.yaml")}
-    assert shipped <= {line.split()[0] for line in run("ammgraph", "specs").splitlines() if line.strip()}
+    assert shipped == {line.partition(":")[0] for line in run("ammgraph", "specs").splitlines() if line[:1].isalpha()}
     assert run("ammgraph", "validate", "amm_digits").startswith(f"{Path(where).parent}{os.sep}specs")
     assert "condition-mismatch" in run("ammgraph", "explain", "condition-mismatch")
     run("ammgraph", "train", "amm_digits", "--set", "training.epochs=null", "--set", "training.steps=2")

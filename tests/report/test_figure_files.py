@@ -74,7 +74,7 @@ def test_a_report_writes_its_figures_as_files(ammgraph: Run, copied: Path) -> No
     names = {name.rpartition(".")[0] for name in found}
     assert len(names) == page.count("<figure ")
     assert set(found) == {f"{name}.{kind}" for name in names for kind in ("svg", "csv")}
-    assert {"samples_x", "matrix_y", "pairs_x", "curve_errors"} < names
+    assert {"samples_x", "matrix_y", "pairs_x", "use_q.y"} < names
     for name in names:
         assert ElementTree.fromstring(found[f"{name}.svg"]).tag.endswith("}svg")
         assert b"prefers-color-scheme" not in found[f"{name}.svg"]  # black, whatever it is put into
