@@ -266,6 +266,7 @@ def test_what_is_made_of_runs_is_made_of_a_sweep(ammgraph: Run) -> None:
     assert {path.name for path in Path("figures").iterdir()} == {
         f"{name}.{kind}" for name in ("looks", "axis_1_training_batch_size") for kind in ("svg", "csv")
     }
+    assert ammgraph("report", "s", "--split", "test")[2].startswith("error: the page of a sweep shows its trials, and")
     code, out, err = ammgraph("compare", "s")
     assert code == 0
     assert out.count("validation images") == 3
@@ -316,6 +317,7 @@ NONE_HELD_OUT = ("--set", "data.validation=0")
             ("--vary", BATCH, *METRIC, "--set", "training.batch_size=3"),
             "`training.batch_size` is said twice; `--vary` and `--set` say each value once",
         ),
+        (("--vary", BATCH, *METRIC, "--trials", "10001"), "`--trials` is 10,001, expected at most 10,000"),
         (
             ("--vary", "data.validation=100..200", *METRIC),
             "`data.validation` decides which examples trials are compared on, or when: it is the same for all; set it "

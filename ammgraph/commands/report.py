@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ammgraph.commands import arguments, kinds
 from ammgraph.commands.arguments import OfScores, option, switch
+from ammgraph.diagnostics import RunError
 from ammgraph.folders import REPORT
 
 EXAMPLE = "ammgraph report runs/amm_digits-1"
@@ -37,6 +38,8 @@ def run(options: Options) -> int:
     from ammgraph.runs.trials import is_trials
 
     if is_sweep(options.run_dir):
+        if options.split or options.no_map or options.seed:
+            raise RunError("the page of a sweep shows its trials, and takes no `--split`, `--no-map` or `--seed`")
         print(report_sweep(options.run_dir, options.output, options.figures, options.force))
         return 0
     if not is_trials(options.run_dir):

@@ -37,7 +37,7 @@ from ammgraph.spec.load import load_spec
 from ammgraph.terminal import command, one_line, print_lines, say
 from ammgraph.train.ranks import ALONE, refuse_several
 
-TRIALS = 20
+TRIALS, MOST = 20, 10_000
 SHOWN = 10  # trials of the table at the end
 # What decides which examples trials are compared on, and when: the same for all of them.
 SHARED = ("data", "evaluation.every_epochs")
@@ -67,6 +67,8 @@ def sweep(options: SweepOptions) -> int:
     """
     refuse_several("a sweep's trials are trained by one process each; begin `ammgraph sweep --resume` several times")
     check_loggers(options.log)
+    if (options.trials or 0) > MOST:
+        raise RunError(f"`--trials` is {options.trials:,}, expected at most {MOST:,}")
     folder = _more(options, options.resume) if options.resume else _begin(options)
     study = Study(folder, read_sweep(folder), options.storage)
     while True:
@@ -78,7 +80,9 @@ def sweep(options: SweepOptions) -> int:
             except KeyboardInterrupt:
                 ended = Ended(None, code=128 + signal.SIGINT)
             if ended.state is None:
-                say(f"go on with the sweep by\n  {command('sweep', *spelled(SweepOptions(resume=folder)))}")
+                say(
+                    f"go on with the sweep by\n  {command('sweep', *spelled(SweepOptions(resume=folder, device=options.device)))}"
+                )
                 return ended.code
             study.end(claim.number, ended.state, ended.value, ended.reason)
             _tell(read_sweep(folder), _kept_as_tried(folder, study), claim, ended)

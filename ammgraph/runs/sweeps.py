@@ -24,7 +24,7 @@ class Sweep:
     vary: Annotated[tuple[str, ...], Field(min_length=1)]
     metric: str  # of the looks at validation examples, as `y/one_to_one_error`
     better: Literal["lower", "higher"]
-    trials: Annotated[int, Field(ge=1, le=100_000)]
+    trials: Annotated[int, Field(ge=1, le=10_000)]
     prune: bool
     study: str  # its name in Optuna's storage
     storage: str | None  # a database's address without its password; None: a file of the folder
