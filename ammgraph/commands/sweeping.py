@@ -80,9 +80,8 @@ def sweep(options: SweepOptions) -> int:
             except KeyboardInterrupt:
                 ended = Ended(None, code=128 + signal.SIGINT)
             if ended.state is None:
-                say(
-                    f"go on with the sweep by\n  {command('sweep', *spelled(SweepOptions(resume=folder, device=options.device)))}"
-                )
+                again = spelled(SweepOptions(resume=folder, device=options.device))
+                say(f"go on with the sweep by\n  {command('sweep', *again)}")
                 return ended.code
             study.end(claim.number, ended.state, ended.value, ended.reason)
             _tell(read_sweep(folder), _kept_as_tried(folder, study), claim, ended)
