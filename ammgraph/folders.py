@@ -13,6 +13,8 @@ METRICS = "metrics.jsonl"  # one line a record
 CHECKPOINTS = "checkpoints"  # the newest states; empty before the first
 BEST = "best"  # the state that `evaluation.keep` has chosen
 TENSORBOARD = "tensorboard"  # where it is installed
+WANDB = "wandb"  # what Weights & Biases keeps of it, where it was asked for
+LOGGED = "logged.json"  # which loggers a run writes to beside its metrics, and its name there
 LOCK = "lock"  # held by the process that trains
 EVALUATION = "evaluation.json"  # what was found at the end, or later
 REPORT = "report.html"
@@ -30,3 +32,18 @@ def trial_folder(folder: Path, seed: int) -> Path:
 def trial_log(folder: Path, seed: int) -> Path:
     """What a trial has to say that is trained beside others."""
     return folder / f"seed-{seed}.log"
+
+
+SWEEP = "sweep.json"  # what is varied, what is measured, and what all trials are trained with
+TRIED = "tried.json"  # the trials, and what came of them
+DATABASE = "sweep.db"  # Optuna's, unless it has another
+
+
+def tried_folder(folder: Path, number: int) -> Path:
+    """The run directory of one trial of a sweep."""
+    return folder / f"trial-{number}"
+
+
+def tried_claim(folder: Path, number: int) -> Path:
+    """Held by the process that has taken this trial of a sweep."""
+    return folder / f"trial-{number}.lock"

@@ -52,7 +52,14 @@ TORCH_FREE = {
     "__main__",
     "__init__",
 }
-HEAVY_COMMANDS = {"progress", "run_folders", "session", "dry_run", "trials"}  # which verbs import when they run
+HEAVY_COMMANDS = {
+    "progress",
+    "run_folders",
+    "session",
+    "dry_run",
+    "trials",
+    "sweeping",
+}  # which verbs import when they run
 LONGEST_MODULE = 450
 MOST_PLACES = 6  # parameters that a call fills by their place; what is an option has a name
 MORE_PLACES = {
@@ -63,7 +70,9 @@ MORE_PLACES = {
     "evaluation/sample.py": {"sample_run", "draw_samples", "_paths"},
     "evaluation/synthesis.py": {"generated", "generate", "latent_path"},
 }
-OF_A_RUN = re.compile(r"\b(spec|run|environment|evaluation|trials)\.json\b|metrics\.jsonl|plan\.txt|report\.html")
+OF_A_RUN = re.compile(
+    r"\b(spec|run|environment|evaluation|trials|sweep|tried|logged)\.json\b|metrics\.jsonl|plan\.txt|report\.html"
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -16,7 +16,7 @@ from ammgraph.runs import checkpoint
 
 COMMANDS = (
     *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode", "export"),
-    *("diff", "specs", "copy", "new"),
+    *("diff", "specs", "copy", "new", "sweep"),
 )
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
 

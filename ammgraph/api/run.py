@@ -217,6 +217,7 @@ class Run:
         split: str | None = None,
         tsne: bool = True,
         seed: int = 0,
+        figures: PathLike | None = None,
         force: bool = False,
         data: Any = None,
         device: str = "auto",
@@ -230,6 +231,7 @@ class Run:
             split: what is shown; test unless given or, where there is none, train.
             tsne: whether the map is drawn, the slowest figure.
             seed: of samples and choices of images.
+            figures: a folder for every figure as SVG, and what it draws as CSV.
             force: whether files that are there are replaced whatever they are.
             data: those that were given in Python.
             device: where the model runs.
@@ -245,7 +247,7 @@ class Run:
         from ammgraph.report.report import report_options, report_run  # loads matplotlib
 
         place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
-        shown = report_options(split, tsne, seed)
+        shown = report_options(split, tsne, seed, _path(figures))
         return report_run(self.folder, place, options=shown, output=_path(output), force=force)
 
     def export(self, output: PathLike | None = None, *, onnx: bool = False) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from ammgraph.commands.verbs import VERBS
 from ammgraph.spec.shipped import shipped_specs
 
 EXAMPLE = "ammgraph completion bash >> ~/.bash_completion"
-OF_SPECS = ("train", "validate", "show", "diff", "copy")
+OF_SPECS = ("train", "sweep", "validate", "show", "diff", "copy")
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,19 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where it is scored."""
+    from ammgraph.commands.run_folders import one_run
     from ammgraph.commands.session import score_lines
     from ammgraph.runs.trials import is_trials
 
     quality = _quality(options)
     if is_trials(options.run_dir):
         return _trials(options, quality)
-    found = _scored(options.run_dir, options, quality)
+    folder = one_run(options.run_dir)
+    found = _scored(folder, options, quality)
     if options.format == "json":
-        print(json.dumps(_as_json(options.run_dir, found), indent=1))
+        print(json.dumps(_as_json(folder, found), indent=1))
     else:
-        print_lines([f"{options.run_dir} at step {found.step:,}", *score_lines(options.run_dir, found)])
+        print_lines([f"{folder} at step {found.step:,}", *score_lines(folder, found)])
     return 0
 
 

@@ -4,7 +4,10 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
+from ammgraph.commands.loggers import LOGGERS, NONE
+from ammgraph.diagnostics import nearest
 from ammgraph.spec.shipped import spec_path
+from ammgraph.spec.vary import Axis, parse_axis
 
 
 def image(text: str) -> tuple[str, tuple[int, int, int]]:
@@ -80,3 +83,24 @@ def seconds(text: str) -> float:
     if not 0 <= seconds < 1e9:
         raise ArgumentTypeError(f"`{text}`: expected a number of seconds, at least 0")
     return seconds
+
+
+def axis(text: str) -> Axis:
+    """What a sweep varies."""
+    try:
+        return parse_axis(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def loggers(text: str) -> str:
+    """Names of loggers, with commas; or that there are none."""
+    names = [part.strip() for part in text.split(",")]
+    if names == [NONE]:
+        return NONE
+    for found in names:
+        if found not in LOGGERS:
+            hint = nearest(found, [*LOGGERS, NONE])
+            known = f"expected some of {', '.join(LOGGERS)}, with commas, or {NONE}"
+            raise ArgumentTypeError(f"`{found}` is no logger: {known}{f'; {hint}' if hint else ''}")
+    return ",".join(dict.fromkeys(names))

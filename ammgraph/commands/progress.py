@@ -1,20 +1,18 @@
 """What is seen of a training: two lines that stay in their place on a terminal, a line after another elsewhere.
 
 A terminal shows a bar with the step, the rate and the time that is left; below it the components in use, losses and
-entropies, as many as there is room for. TensorBoard files where it is installed.
+entropies, as many as there is room for.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ammgraph.diagnostics import counted
 from ammgraph.evaluation.metrics import components_in_use
-from ammgraph.folders import TENSORBOARD
 from ammgraph.plan.metric import ACCURACY, ENTROPY, USE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import record_kind
@@ -32,18 +30,10 @@ Shown: TypeAlias = tuple[Report, Report]
 
 
 @contextmanager
-def display(trainer: Trainer, folder: Path) -> Iterator[Shown]:
+def display(trainer: Trainer) -> Iterator[Shown]:
     """What is called with every line of the metrics, and what with those of the first step."""
-    board = _tensorboard(folder, trainer.step)
     with _on_terminal(trainer) if _moves(sys.stderr) else _plain(trainer) as show:
-
-        def written(line: dict[str, Any]) -> None:
-            show(line)
-            _write_board(board, line)
-
-        yield written, show
-    if board is not None:
-        board.close()
+        yield show, show
 
 
 def _moves(file: Any) -> bool:
@@ -201,22 +191,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-# ------------------------------------------------------------------------------------------------ TensorBoard
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1)
-
-
-def _write_board(board: Any, line: dict[str, Any]) -> None:
-    if board is None:
-        return
-    for name, value in (line | line.get("evaluation", {})).items():
-        if isinstance(value, int | float):
-            board.add_scalar(name, value, line["step"])

@@ -1,20 +1,25 @@
-"""Folders that are named where runs are asked for: a run directory, a folder of trials, or what is neither."""
+"""Folders that are named where runs are asked for: a run directory, a folder of trials, a sweep, or none of these."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.runs.run import read_options
+from ammgraph.runs.sweeps import best_run, is_sweep, tried_runs
 from ammgraph.runs.trials import has_results, is_trials, runs_of
 from ammgraph.terminal import command, one_line, say
 
 
 def one_run(folder: Path) -> Path:
-    """The run directory itself; of trials the first one that has begun, which is told.
+    """The run directory itself; of a sweep the best one, of trials the first one that has begun, which is told.
 
     Raises:
         RunError: none of the trials has anything to show yet.
     """
+    if is_sweep(folder):
+        best = best_run(folder)
+        say(one_line(f"{folder} holds a sweep: this is of {best}, its best trial; name another for its own"))
+        return best
     if not is_trials(folder):
         return folder
     found = runs_of(folder)
@@ -40,7 +45,7 @@ def all_trials(folder: Path) -> tuple[Path, ...]:
 
 
 def all_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run directories that are named, or in folders of trials; what is no run is told and passed over.
+    """The run directories that are named, or in folders of trials and sweeps; what is no run is told and passed over.
 
     Raises:
         RunError: there is no run among them.
@@ -50,6 +55,8 @@ def all_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if is_trials(folder):
             runs += all_trials(folder)
+        elif is_sweep(folder):
+            runs += tried_runs(folder)
         elif has_results(folder) or len(folders) == 1:
             runs.append(folder)
         else:

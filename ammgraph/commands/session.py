@@ -5,14 +5,16 @@ Between the command line and `api`, which does the work.
 
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ammgraph.api import steps
 from ammgraph.commands.arguments import spelled
-from ammgraph.commands.progress import clock, display
+from ammgraph.commands.loggers import Logged, check_loggers, logged
+from ammgraph.commands.progress import Shown, clock, display
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted, render
@@ -42,26 +44,41 @@ def train_trial(options: TrainOptions) -> int:
 
 
 def _train(options: TrainOptions, ending: Callable[[Path, Evaluation], list[str]]) -> int:
-    with joined() as ranks, _opened(options, ranks) as training:
+    with joined() as ranks, opened(options, ranks) as training:
         if not ranks.first:
             return _follow(training)
         trainer, folder, first = training.trainer, training.folder, training.trainer.step
         say(_headline(training))
         started = time.monotonic()
         with steps.stop_signals() as stopped:
-            with display(trainer, folder) as (show, glimpse):
+            with reported(training, options.log) as (show, glimpse):
                 finished = steps.train(training, show, lambda: bool(stopped), glimpse)
             if stopped or not finished:
                 where = "before the evaluation" if finished else f"at step {trainer.step:,}"
                 say(f"stopped {where}; go on with\n  {_resume_command(folder, options, ranks)}")
                 if not finished:
                     ranks.wait()
-                return _stopped_by(stopped)
+                return stopped_by(stopped)
     say(f"trained {counted(trainer.step, 'step')}; this session took {clock(time.monotonic() - started)}")
     found = _evaluated(training) if first == trainer.step else None
     found = found or steps.evaluate_training(training, options.device)
     print_lines(ending(folder, found))
     return 0
+
+
+@contextmanager
+def reported(training: steps.Training, log: str | None) -> Iterator[Shown]:
+    """What a run's metrics are shown and written by, as `display` gives it."""
+    settings = training.settings
+    values = {"seed": settings.seed, "precision": settings.precision, "command": settings.command}
+    run = Logged(training.folder, training.trainer.step, settings.name, values)
+    with logged(log, run) as write, display(training.trainer) as (show, glimpse):
+
+        def written(line: dict[str, Any]) -> None:
+            show(line)
+            write(line)
+
+        yield written, glimpse
 
 
 def _follow(training: steps.Training) -> int:
@@ -70,16 +87,17 @@ def _follow(training: steps.Training) -> int:
         if steps.train(training, None, stop=lambda: bool(stopped)):
             return 0
         training.trainer.ranks.wait()
-        return _stopped_by(stopped)
+        return stopped_by(stopped)
 
 
-def _stopped_by(received: Sequence[int]) -> int:
+def stopped_by(received: Sequence[int]) -> int:
     """The exit code of a run that was asked to stop, be it by a signal to another one of its processes."""
     return 128 + (received[0] if received else signal.SIGTERM)
 
 
-def _opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[steps.Training]:
+def opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[steps.Training]:
     """The run that is asked for: a new one, or one that goes on."""
+    check_loggers(options.log)
     if options.spec is not None:
         folder = options.run_dir
         if folder and ranks.first:

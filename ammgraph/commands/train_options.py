@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import DEVICE, OfData, OfSpec, option, positional, switch
+from ammgraph.commands.loggers import LOGGERS
 
 if TYPE_CHECKING:
     from ammgraph.plan.cost import Precision
@@ -25,7 +26,27 @@ class Source:
 
 
 @dataclass(frozen=True)
-class TrainOptions(OfData, OfSpec, Source):
+class HowToTrain(OfData):
+    """What a run, or each of several, is trained with."""
+
+    precision: "Precision | None" = option(
+        "of the arithmetic (default: float32); tf32: float32 whose products an NVIDIA GPU rounds to 10 bits",
+        choices=("float32", "tf32", "bfloat16", "float64"),
+    )
+    log_every: int | None = option("steps between two lines (default: 50)", type=kinds.positive, metavar="STEPS")
+    checkpoint_seconds: float | None = option(
+        "least time between two checkpoints (default: 60)", type=kinds.seconds, metavar="S"
+    )
+    log: str | None = option(
+        f"write the metrics there too: some of {', '.join(LOGGERS)}, with commas; or none (default: tensorboard where "
+        "it is installed)",
+        type=kinds.loggers,
+        metavar="NAMES",
+    )
+
+
+@dataclass(frozen=True)
+class TrainOptions(HowToTrain, OfSpec, Source):
     """What is typed; `typed` are the words themselves, which `run.json` records.
 
     A trial is asked for by the session of all trials, which says what the record is: `known_as`.
@@ -45,14 +66,6 @@ class TrainOptions(OfData, OfSpec, Source):
     )
     dry_run: bool = switch(
         "a few steps that leave no file: gradients, memory and time measured; absent data are made up"
-    )
-    precision: "Precision | None" = option(
-        "of the arithmetic (default: float32); tf32: float32 whose products an NVIDIA GPU rounds to 10 bits",
-        choices=("float32", "tf32", "bfloat16", "float64"),
-    )
-    log_every: int | None = option("steps between two lines (default: 50)", type=kinds.positive, metavar="STEPS")
-    checkpoint_seconds: float | None = option(
-        "least time between two checkpoints (default: 60)", type=kinds.seconds, metavar="S"
     )
     known_as: str = option(argparse.SUPPRESS, default="")
     typed: tuple[str, ...] = ()

@@ -4,11 +4,12 @@ from ammgraph.folders import EVALUATION
 
 VERBS: dict[str, str] = {
     "train": "train a spec, or go on with a run",
+    "sweep": "try values of a spec, a run each, and find the best by validation examples",
     "validate": "check specs and say what is wrong, and where",
     "show": "print or draw what a spec means: factorizations, layer tables, games, step, LaTeX, cost",
     "diff": "what changes from one spec, or run, to another, as a model and not as text",
     "evaluate": f"score the newest checkpoint of a run, and write its {EVALUATION}",
-    "report": "write one HTML page of a run: model, results, figures, how to reproduce it",
+    "report": "write one HTML page of a run: model, results, figures, how to reproduce it; or of a sweep",
     "compare": "a table of runs: mean and standard deviation over the seeds of each model",
     "sample": "draw images from the synthesis side of a run",
     "encode": "labels, posteriors and embeddings of your own images",

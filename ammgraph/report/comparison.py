@@ -5,6 +5,7 @@ A number of each run, mean and standard deviation, as `compare` shows them; of t
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from ammgraph.evaluation.results import number
 from ammgraph.folders import REPORT
 from ammgraph.report.page import Table, is_page, rendered
 from ammgraph.report.report import ReportOptions, report_run
-from ammgraph.runs.outputs import check_output, write_output
+from ammgraph.runs.outputs import check_output, make_output_folder, write_output
 from ammgraph.runs.run import Place
 
 
@@ -40,11 +41,18 @@ def report_trials(
         RunError: as `report_run`.
     """
     check_output(page, is_page, force)
-    pages = [report_run(folder, place, options=options, force=force) for folder in folders]
+    if options.figures is not None:
+        make_output_folder(options.figures)
+    pages = [report_run(folder, place, options=_own(options, folder), force=force) for folder in folders]
     groups = compare.compare_runs(folders, place, options.split)
     links = {folder: quote(os.path.relpath(folder / REPORT, page.parent)) for folder in folders}
     write_output(page, comparison_page(groups, links).encode("utf-8"))
     return [*pages, page]
+
+
+def _own(options: ReportOptions, folder: Path) -> ReportOptions:
+    """What is shown of one trial: its figures go into a folder of its own."""
+    return options if options.figures is None else replace(options, figures=options.figures / folder.name)
 
 
 def comparison_page(groups: Sequence[Group], links: Mapping[Path, str] | None = None) -> str:

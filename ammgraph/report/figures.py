@@ -65,6 +65,7 @@ TILE = 28  # least pixels of an image in a mosaic
 GAP = 2
 PIXELS = 82  # of a screen, at least, for an inch of a figure: its smallest letters, of 8 points, are 9 pixels high
 SMALLEST = 8  # points
+CREATOR = "ammgraph report"
 # What matplotlib writes of black and grey, and what stands there on a dark page. Texts on a colour keep theirs.
 DARK = """<style>@media (prefers-color-scheme:dark){svg{fill:#e4e8ec}
 [style*="stroke: #000000"]{stroke:#e4e8ec!important}[style*="fill: #000000"]{fill:#e4e8ec!important}
@@ -88,16 +89,23 @@ class Plate:
         return math.ceil(PIXELS * self.figure.get_figwidth())
 
     def encoded(self) -> bytes:
-        """The figure as SVG, the same bytes for the same data."""
+        """The figure as SVG, the same bytes for the same data; light on a dark page."""
+        return self._svg(None).replace(b"<defs>", DARK.encode() + b"<defs>", 1)
+
+    def alone(self) -> bytes:
+        """The figure as an SVG file of its own, which `is_figure` knows again: black whatever stands around it."""
+        return self._svg(CREATOR)
+
+    def _svg(self, creator: str | None) -> bytes:
         buffer = io.BytesIO()
-        with mpl.rc_context(_style()):
-            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
-        return buffer.getvalue().replace(b"<defs>", DARK.encode() + b"<defs>", 1)
+        with mpl.rc_context(style()):
+            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": creator})
+        return buffer.getvalue()
 
 
 def draw(view: View, images: str = "test images") -> Plate:
     """The plate of a view; `images` says what the images of its split are."""
-    with mpl.rc_context(_style()):
+    with mpl.rc_context(style()):
         if isinstance(view, SamplesView):
             return _samples(view, images)
         if isinstance(view, MatrixView):
@@ -114,7 +122,7 @@ def draw_curves(curves: Curves) -> tuple[Plate, ...]:
     per_epoch = curves.steps_per_epoch
     last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
     scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch and not curves.phases else (1.0, "step")
-    with mpl.rc_context(_style()):
+    with mpl.rc_context(style()):
         plates = (
             *(_panel(panel, scale, unit) for panel in curves.panels),
             *(_use(use, scale, unit) for use in curves.uses if use.shares.size),
@@ -151,7 +159,7 @@ def _samples(view: SamplesView, images: str) -> Plate:
         caption += f" Left: the first {images}."
     both = bool(view.assigned.size)
     columns = view.generated.shape[1] * (2 if both else 1) + (1 if both else 0)
-    figure = _figure(WIDTH, (WIDTH - 0.7) * rows / columns * view.generated.shape[3] / view.generated.shape[4] + 0.35)
+    figure = blank(WIDTH, (WIDTH - 0.7) * rows / columns * view.generated.shape[3] / view.generated.shape[4] + 0.35)
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     names = list(map(str, view.categories)) if view.category else []
     sizes = [f"{name}  ({size:,})" for name, size in zip(names, view.sizes, strict=True)] if view.rule else []
@@ -170,7 +178,7 @@ def _pairs(view: PairsView, images: str) -> Plate:
     columns = min(columns, count)
     pairs = np.concatenate([view.originals[:count, None], view.rebuilt[:count, None]], axis=1)
     tiles = pairs.reshape(-1, columns * 2, *pairs.shape[2:])
-    figure = _figure(WIDTH, WIDTH * len(tiles) / (columns * 2) * tiles.shape[3] / tiles.shape[4] + 0.1)
+    figure = blank(WIDTH, WIDTH * len(tiles) / (columns * 2) * tiles.shape[3] / tiles.shape[4] + 0.1)
     _show(figure.subplots(), tiles, "", [], pairs=True)
     caption = (
         f"Random {images}, each beside its reconstruction on the right: latents from {view.infer} in mean mode "
@@ -182,7 +190,7 @@ def _pairs(view: PairsView, images: str) -> Plate:
 
 def _interpolation(view: InterpolationView, images: str) -> Plate:
     rows, columns = view.images.shape[:2]
-    figure = _figure(WIDTH, WIDTH * rows / columns * view.images.shape[3] / view.images.shape[4] + 0.1)
+    figure = blank(WIDTH, WIDTH * rows / columns * view.images.shape[3] / view.images.shape[4] + 0.1)
     _show(figure.subplots(), view.images, "", [], ends=True)
     words = {"linear": "moves on a straight line", "switch": "jumps at the middle"}
     paths = "; ".join(f"{name} {words[path]}" for name, path in view.paths)
@@ -241,7 +249,7 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     upright = max(map(width, across)) < 4
     across_all = min(margin + 0.33 * columns, WIDEST)
     wide = across_all > WIDTH + 1
-    figure = _figure(
+    figure = blank(
         across_all,
         min(0.75 + 0.27 * rows + (0 if upright else LETTER * max(map(width, across))), WIDEST),
     )
@@ -283,7 +291,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     marks = len(POINTS) * len(MARKERS)
     named = len(view.classes) <= marks
     ncols = _legend_columns(classes.longest, min(10, len(view.classes)))
-    figure = _figure(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
+    figure = blank(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
     axes = figure.subplots()
     unknown = view.points[view.labels < 0]
     if len(unknown):
@@ -323,7 +331,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
 
 
 def _panel(panel: Panel, scale: float, unit: str) -> Plate:
-    figure = _figure(WIDTH, 2.7)
+    figure = blank(WIDTH, 2.7)
     axes = figure.subplots()
     names = labels([curve.label for curve in panel.curves], longest=40)
     for index, (curve, name) in enumerate(zip(panel.curves, names.texts, strict=True)):
@@ -351,7 +359,7 @@ def _panel(panel: Panel, scale: float, unit: str) -> Plate:
 
 def _use(use: UsePanel, scale: float, unit: str) -> Plate:
     size = len(use.shares)
-    figure = _figure(WIDTH, min(1.1 + 0.16 * size, 6))
+    figure = blank(WIDTH, min(1.1 + 0.16 * size, 6))
     axes = figure.subplots()
     steps = use.steps * scale
     middle = (steps[1:] + steps[:-1]) / 2
@@ -387,9 +395,11 @@ def _legend_columns(letters: int, most: int) -> int:
     return max(1, min(most, int(WIDTH / (HANDLE + LETTER * letters))))
 
 
-def _style() -> Any:
+def style() -> Any:
+    """Of every figure, as matplotlib's `rc`."""
     return {**STYLE, "font.family": fonts()}
 
 
-def _figure(across: float, height: float) -> Figure:
+def blank(across: float, height: float) -> Figure:
+    """A figure of so many inches."""
     return Figure(figsize=(across, height), layout="constrained")

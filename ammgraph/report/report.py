@@ -27,7 +27,8 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.report import curves as curves_module
 from ammgraph.report import views as views_module
 from ammgraph.report.curves import Record, collect_curves
-from ammgraph.report.figures import draw, draw_curves
+from ammgraph.report.figure_files import Data, check_figures, data_of_curves, data_of_view, write_figures
+from ammgraph.report.figures import Plate, draw, draw_curves
 from ammgraph.report.model_section import model_section
 from ammgraph.report.page import is_page, rendered
 from ammgraph.report.results_section import headline, result_tables
@@ -45,12 +46,13 @@ class ReportOptions:
     baseline: bool = True  # k-means on the same images
     views: ViewOptions = field(default_factory=ViewOptions)
     arrays: str = "report.npz"  # the name of the file of its arrays, beside the page
+    figures: Path | None = None  # a folder for each figure as SVG, and its data as CSV
 
 
-def report_options(split: str | None, tsne: bool, seed: int) -> ReportOptions:
-    """What a person asks for: which split, whether the map is drawn, and the seed of samples and choices."""
+def report_options(split: str | None, tsne: bool, seed: int, figures: Path | None = None) -> ReportOptions:
+    """What a person asks for: a split, whether the map is drawn, the seed of samples and choices, figures as files."""
     views = ViewOptions(seed=seed) if tsne else ViewOptions(seed=seed, embedded=0)
-    return ReportOptions(split=split, views=views)
+    return ReportOptions(split=split, views=views, figures=figures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,8 @@ class Report:
 
     page: str
     arrays: dict[str, Array]
+    plates: tuple[Plate, ...]
+    data: tuple[Data, ...]  # what is drawn in each plate
 
 
 def report_run(
@@ -68,7 +72,9 @@ def report_run(
     output: Path | None = None,
     force: bool = False,
 ) -> Path:
-    """Write a page, and the arrays of its figures beside it; nothing else in the run directory is changed.
+    """Write a page and the arrays of its figures beside it, and figures as files where they are asked for.
+
+    Nothing else in the run directory is changed.
 
     An `evaluation.json` of the same weights is taken as it is; otherwise the model is scored now.
 
@@ -93,10 +99,14 @@ def report_run(
     read_options(folder)  # a folder that is no run is told so first
     check_output(page, is_page, force)
     check_output(arrays, lambda path: is_npz(path, "report") or is_page(page), force)
+    if options.figures is not None:
+        check_figures(options.figures, force)
     loaded = load_run(folder, place)
     report = build_report(loaded, evaluation_of(loaded, options), replace(options, arrays=arrays.name))
     write_output(arrays, npz(report.arrays, "report"))
     write_output(page, report.page.encode("utf-8"))
+    if options.figures is not None:
+        write_figures(options.figures, report.plates, report.data)
     return page
 
 
@@ -125,6 +135,8 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options.views)
     records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
+    figures = tuple(draw(view, f"{SPLITS[name]} {split.kind}s") for view in views)
+    training = draw_curves(curves)
     notes = loaded.spec.notes
     page = rendered(
         "page.html.jinja",
@@ -138,15 +150,16 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         weights=_weights(loaded),
         voids=list(dict.fromkeys(result.void for result in results if result.void)),
         tables=result_tables(loaded.plan, results),
-        figures=[draw(view, f"{SPLITS[name]} {split.kind}s") for view in views],
-        training=draw_curves(curves),
+        figures=figures,
+        training=training,
         facts=_facts(loaded, records),
         command=loaded.settings.command,
         version=__version__,
         arrays=options.arrays,
         files=(SPEC, METRICS),
     )
-    return Report(page, views_module.as_arrays(views) | curves_module.as_arrays(curves))
+    data = (*map(data_of_view, views), *data_of_curves(curves))
+    return Report(page, views_module.as_arrays(views) | curves_module.as_arrays(curves), (*figures, *training), data)
 
 
 def _weights(loaded: LoadedRun) -> str:

@@ -68,6 +68,19 @@ def write_output(path: Path, content: bytes) -> None:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def make_output_folder(path: Path) -> None:
+    """Make a folder that a user names, unless it is there.
+
+    Raises:
+        RunError: the disk refuses, or what is there is no folder.
+    """
+    try:
+        files.refuse_link(path)
+        files.make_folder(path)
+    except OSError as error:
+        raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
+
+
 def npz(arrays: Mapping[str, Array], command: str) -> bytes:
     """The content of an `.npz` that `is_npz` knows again as that command's."""
     buffer = io.BytesIO()

@@ -20,14 +20,27 @@ from ammgraph import __version__
 from ammgraph.data.given import Given
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
-from ammgraph.folders import ANY_TRIAL, BEST, CHECKPOINTS, ENVIRONMENT, LOCK, OPTIONS, PLAN, SPEC, TENSORBOARD, TRIALS
+from ammgraph.folders import (
+    ANY_TRIAL,
+    BEST,
+    CHECKPOINTS,
+    ENVIRONMENT,
+    LOCK,
+    OPTIONS,
+    PLAN,
+    SPEC,
+    SWEEP,
+    TENSORBOARD,
+    TRIALS,
+    WANDB,
+)
 from ammgraph.plan.cost import Precision as Precision
 from ammgraph.runs import checkpoint, files
 from ammgraph.spec.schema import Data
 from ammgraph.terminal import command
 
 # Folders that training writes into, beside the run directory itself.
-OWN_FOLDERS = (CHECKPOINTS, BEST, TENSORBOARD)
+OWN_FOLDERS = (CHECKPOINTS, BEST, TENSORBOARD, WANDB)
 SINCE = "since"  # in environment.json: what was another in later sessions
 # What a run that was cut short before its run.json has left.
 BEGUN = (LOCK, SPEC, PLAN, ENVIRONMENT, CHECKPOINTS)
@@ -102,14 +115,17 @@ def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
 
 
 def refuse_trials(folder: Path) -> None:
-    """A folder of trials is not one run's.
+    """A folder of trials, or of a sweep, is not one run's.
 
     Raises:
-        RunError: it holds trials.
+        RunError: it holds trials, or a sweep.
     """
     if (folder / TRIALS).exists():
         again = command("train", "--resume", folder)
         raise RunError(f"{folder} holds trials; go on with `{again}`, or name another")
+    if (folder / SWEEP).exists():
+        again = command("sweep", "--resume", folder)
+        raise RunError(f"{folder} holds a sweep; go on with `{again}`, or name another")
 
 
 def create(
@@ -192,6 +208,11 @@ def read_options(folder: Path) -> RunOptions:
     except (FileNotFoundError, NotADirectoryError) as error:
         if (folder / TRIALS).is_file():
             raise RunError(_of_trials(folder)) from error
+        if (folder / SWEEP).is_file():
+            again = command("sweep", "--resume", folder)
+            raise RunError(
+                f"{folder} holds a sweep; `{again}` goes on with it, `{command('report', folder)}` shows it"
+            ) from error
         begun = (folder / LOCK).exists() and not checkpoint.has_checkpoint(folder / CHECKPOINTS)
         retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
         advice = f"; it was stopped before it began: {retry}" if begun else ""

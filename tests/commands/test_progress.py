@@ -47,7 +47,7 @@ def test_progress_is_shown_on_a_terminal_and_in_a_file(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
     it = trainer_of(path, *overrides)
-    with display(it, tmp_path) as (show, first):
+    with display(it) as (show, first):
         fit(
             it,
             tmp_path,
