@@ -11,7 +11,7 @@ from torch import Tensor
 from ammgraph.data.given import read_examples
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted, nearest
-from ammgraph.evaluation.encode import check_shape, encode
+from ammgraph.evaluation.encode import check_shape, encode, example_of
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate, unit
@@ -93,7 +93,7 @@ class Model(networks.Model):
     def _examples(self, x: Tensor | Array) -> Tensor:
         """As they are stored, vectors as they were scaled."""
         examples = read_examples(x)
-        check_shape(self.plan, examples, of_arrays=True)
+        check_shape(example_of(self.plan), examples, of_arrays=True)
         return examples if self.scaling is None else self.scaling.apply(examples)
 
 
