@@ -84,8 +84,9 @@ def fit(
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     name = printable(Path(spec.source.value().file).stem)
     given = None if data is None else read_given(data)
-    refuse_given(spec, given)
-    spec = spec if given is None else spec.given()
+    if given is not None:
+        refuse_given(spec)
+        spec = spec.given()
     where = str(Path(data_dir).absolute()) if data_dir is not None else None
     settings = RunOptions(name, seed, precision, where, log_every, checkpoint_seconds, command="")
     folder = None if run_dir is None else Path(run_dir)

@@ -84,7 +84,7 @@ class Run:
             RunError: there is no usable checkpoint.
         """
         loaded = load_model(self.folder, run.choose_device(device))
-        return Model(loaded.plan, loaded.model, loaded.settings.scaling)
+        return Model(loaded.plan, loaded.model, loaded.settings.every_scaling)
 
     def metrics(self) -> Any:
         """A row for every line of `metrics.jsonl`: losses, gradient norms, use of components.

@@ -86,11 +86,11 @@ def new_training(
     starts = begin_from(trainer.plan, trainer.models)
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
     relative = {name: data.path for name, data in spec.data_sets.items() if data.path and not _is_absolute(data.path)}
-    scalings = {name: found.scaling for name, found in dataset.named.items() if found.scaling is not None}
+    scalings = dict(dataset.scalings)
     settings = replace(
         settings,
         data_sha256=fingerprints(dataset),
-        scaling=None if dataset.named else dataset.scaling,
+        scaling=scalings.pop("", None),
         starts=starts or None,
         data_given=None if place.given is None else place.given.shapes,
         data_path=relative.pop("", None),

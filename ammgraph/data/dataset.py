@@ -57,6 +57,11 @@ class Dataset:
         return self.named or {"": self}
 
     @property
+    def scalings(self) -> Mapping[str, Scaling]:
+        """How vectors are scaled, by data set."""
+        return {name: found.scaling for name, found in self.by_name.items() if found.scaling is not None}
+
+    @property
     def told(self) -> str:
         """What there is, of every data set."""
         return "; ".join(

@@ -43,13 +43,13 @@ def read_data(
     return together(found)
 
 
-def refuse_given(spec: Spec, given: Given | None) -> None:
+def refuse_given(spec: Spec) -> None:
     """Data that are given in Python are those of a spec with one data set.
 
     Raises:
         RunError: it has several.
     """
-    if given is not None and "" not in spec.data_sets:
+    if "" not in spec.data_sets:
         names = ", ".join(f"`data.{name}`" for name in spec.data_sets)
         raise RunError(
             f"`data` gives one data set, and the spec has several: {names}; write each to a file, as "

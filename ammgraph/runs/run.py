@@ -62,9 +62,14 @@ class RunOptions:
     scalings: dict[str, Scaling] | None = None  # of vectors, by data set, where these have names
     data_paths: dict[str, str] | None = None  # relative paths, by data set, where these have names
 
+    @property
+    def every_scaling(self) -> dict[str, Scaling]:
+        """How vectors are scaled, by data set; "" is the name of one without."""
+        return ({} if self.scaling is None else {"": self.scaling}) | (self.scalings or {})
+
     def scaling_of(self, name: str) -> Scaling | None:
-        """How the vectors of a data set are scaled; "" is the name of one without."""
-        return (self.scalings or {}).get(name) if name else self.scaling
+        """How the vectors of a data set are scaled."""
+        return self.every_scaling.get(name)
 
 
 def new_folder(parent: Path, name: str) -> Path:
