@@ -220,9 +220,8 @@ def test_pictures_of_64x64_from_a_folder() -> None:
         file = Path(f"faces/{'train' if place < 20 else 'test'}/{'ab'[place % 2]}/{place}.png")
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (64, 64, 3), np.uint8)).save(file)
-    assert (
-        cli.main(["new", "faces.yaml", *SIDES, "--image", "3x64x64", "--categorical", "y:2", "--data", "folder"]) == 0
-    )
+    sizes = ["--image", "3x64x64", "--categorical", "y:2", "--data", "folder"]
+    assert cli.main(["new", "faces.yaml", *SIDES, *sizes]) == 0
     run = trained(Path("faces.yaml"), "run", "data.path=faces", "training.batch_size=10", "data.validation=0")
     assert cli.main(["encode", str(run), "faces/test", "--output", "codes.csv"]) == 0
     assert len(Path("codes.csv").read_text().splitlines()) == 1 + 4

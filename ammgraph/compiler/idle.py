@@ -6,7 +6,7 @@ from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.draws import FromData, FromNetwork, FromPrior, Origin
 from ammgraph.plan.plan import Plan
-from ammgraph.spec.data_sets import MAIN_FIELDS, held_out
+from ammgraph.spec.data_sets import held_out
 from ammgraph.spec.load import OF_EVERY_KIND
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.schema import DataSource, Spec
@@ -129,7 +129,7 @@ def _data(spec: Spec, plan: Plan, of: str) -> Iterator[Diagnostic]:
     read = {variable for origin in drawn for variable, _ in origin.fields}
     whole = str(DataSource("all", of))
     for name in data.fields:
-        scored = data.fields[name] not in MAIN_FIELDS and any(readout.variable == name for readout in plan.readouts)
+        scored = name in data.named_fields and any(readout.variable == name for readout in plan.readouts)
         if name not in read and not scored:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `{whole}`"
             yield _idle(message, spec.source.key(*path, "fields", name))

@@ -30,14 +30,13 @@ def field_of(data: Data, variable: VariablePlan) -> str | None:
     by_type = {kind: field for field, kind in FIELD_KINDS.items()}
     vector = variable.vector and may_hold(data.dataset, "vector")
     implied = by_type[variable.kind] if variable.kind != "real" or vector else None
-    declared = data.fields.get(variable.name)
-    return declared if declared in FIELD_KINDS else implied
+    return implied if variable.name in data.named_fields else data.fields.get(variable.name, implied)
 
 
 def names_in(data: Data, variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The variables that are arrays or columns of a user's own names, each with its name."""
-    fields = data.fields
-    return tuple((name, fields[name]) for name in variables if name in fields and fields[name] not in FIELD_KINDS)
+    named = data.named_fields
+    return tuple((name, named[name]) for name in variables if name in named)
 
 
 def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:

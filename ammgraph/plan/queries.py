@@ -7,7 +7,6 @@ from typing import Literal
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
-from ammgraph.spec.data_sets import MAIN_FIELDS
 
 
 def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
@@ -94,8 +93,7 @@ def names_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
 
 def field_name(plan: Plan, variable: str) -> str:
     """The array or the column that a variable is; "" where that has no name of its own."""
-    declared = plan.data.fields.get(variable, "")
-    return "" if declared in MAIN_FIELDS else declared
+    return plan.data.named_fields.get(variable, "")
 
 
 def label_name(plan: Plan, variable: str) -> str | None:

@@ -175,6 +175,15 @@ class Data(Model):
     )
 
     @property
+    def named_fields(self) -> dict[str, str]:
+        """Variable -> the array or the columns that it is, where it is not what a record has by its type.
+
+        A table has no images: there `image` is the name of a column.
+        """
+        own = {name for name in MAIN_FIELDS if name == "label" or self.dataset != "csv" or may_hold("csv", name)}
+        return {variable: name for variable, name in self.fields.items() if name not in own}
+
+    @property
     def example_shape(self) -> Shape | None:
         """(channels, height, width) of an image or (D, 1, 1) of a vector, where the data set has a name."""
         if (known := DATA_SETS.get(self.dataset)) is None:
