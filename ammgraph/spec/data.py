@@ -180,8 +180,9 @@ class Data(Model):
 
         A table has no images: there `image` is the name of a column.
         """
-        own = {name for name in MAIN_FIELDS if name == "label" or self.dataset != "csv" or may_hold("csv", name)}
-        return {variable: name for variable, name in self.fields.items() if name not in own}
+        table = self.dataset in NAMED_FIELDS and not may_hold(self.dataset, "image")
+        words = [word for word in MAIN_FIELDS if word != "image" or not table]
+        return {variable: name for variable, name in self.fields.items() if name not in words}
 
     @property
     def example_shape(self) -> Shape | None:
