@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     "bad-binding": "A call binds each name that its row reads once, and never the row that it draws.",
     "wrong-origin": "What draws a factor cannot draw it: its variables or its conditions are others.",
     "no-labels": "Labelled examples are used, and `data.labeled` declares none.",
+    "unknown-data-set": "A factor is drawn by a data set that is not there, or by none of several.",
     "data-mismatch": "A variable that data gives has another type, shape or number of classes than the data.",
     "prior-mismatch": "A prior is on another kind of variable, or its numbers do not fit the variable.",
     "batch-mismatch": "Samples that are paired example by example come from batches of different sizes.",

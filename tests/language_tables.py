@@ -127,6 +127,7 @@ def functionals_table() -> str:
 def sources_table() -> str:
     """What may draw a factor."""
     more = {
+        "data.NAME": "a training example of the data set of that name, `data.NAME.labeled` of its labelled subset, ...",
         "NETWORK.ROW": "a row of a network; the row is named like the variable",
         "DISTRIBUTION.VARIABLE": "the sample that another distribution draws",
         "[0.2, 0.8]": PRIORS[Probabilities].meaning,

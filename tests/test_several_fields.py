@@ -207,3 +207,22 @@ def test_the_words_of_fields_are_no_names_of_arrays(tmp_path: Path) -> None:
             RunError, match=r"in `data.fields` `image` and `label` are words for .*, and no names of an"
         ):
             load_data(data.data, None, fields=record_fields(data))
+
+
+def test_a_column_of_a_table_may_be_named_image(tmp_path: Path) -> None:
+    values = RANDOM.normal(7, 3, (COUNT, 2))
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "b", "digit", "colour"])
+        writer.writerows([*row, digit, colour] for row, digit, colour in zip(values, DIGIT, COLOUR, strict=True))
+    fields = "{x1: image, x2: b, y1: digit, y2: colour}"
+    _, found = read(
+        tmp_path,
+        f"data={{dataset: csv, path: pairs.csv, scale: none, fields: {fields}}}",
+        "variables.x1={type: real, size: 1}",
+        "variables.x2={type: real, size: 1}",
+        "networks.decoder.layers.x1={input: g1, channels: 1, width: 1}",
+        "networks.decoder.layers.x2={input: g2, channels: 1, width: 1}",
+    )
+    assert np.allclose(found.train.points.flatten().numpy(), values[:, 0])
+    assert np.allclose(found.train.others["b"].flatten().numpy(), values[:, 1])

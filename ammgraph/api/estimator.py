@@ -26,6 +26,7 @@ from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate
 from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.queries import prior_category
+from ammgraph.runs.data import refuse_given
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 
@@ -183,7 +184,9 @@ class Estimator(TransformerMixin, BaseEstimator):
     def _spec(self, shape: tuple[int, ...]) -> Spec:
         """The spec for so many examples of so many numbers, all of which are trained on."""
         source = self.spec.written if isinstance(self.spec, Spec) else self.spec
-        spec = load_spec(source, self.overrides).given()
+        spec = load_spec(source, self.overrides)
+        refuse_given(spec)
+        spec = spec.given()
         own = ["data.validation=0"]
         own += [f"constants.{self.features}={shape[1]}"] if self.features in spec.constants and len(shape) == 2 else []
         spec = load_spec(spec.written, own)

@@ -9,11 +9,10 @@ from ammgraph.api.model import Model
 from ammgraph.api.run import Run
 from ammgraph.api.steps import CHECKPOINT_SECONDS, LOG_EVERY, PathLike, new_training
 from ammgraph.api.watch import Callbacks, State
-from ammgraph.data.dataset import load_data
 from ammgraph.data.given import read_given
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_fields
 from ammgraph.runs import run
+from ammgraph.runs.data import read_data, refuse_given
 from ammgraph.runs.run import Place, Precision, RunOptions
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
@@ -35,7 +34,7 @@ def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, downlo
         RunError: the data are needed and not there.
     """
     folder = None if data_dir is None else Path(data_dir)
-    dataset = load_data(plan.data, folder, download, fields=record_fields(plan)) if counts_labels(plan) else None
+    dataset = read_data(plan, folder, download) if counts_labels(plan) else None
     return Model(plan, initial_model(plan, seed, dataset))
 
 
@@ -85,7 +84,9 @@ def fit(
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     name = printable(Path(spec.source.value().file).stem)
     given = None if data is None else read_given(data)
-    spec = spec if given is None else spec.given()
+    if given is not None:
+        refuse_given(spec)
+        spec = spec.given()
     where = str(Path(data_dir).absolute()) if data_dir is not None else None
     settings = RunOptions(name, seed, precision, where, log_every, checkpoint_seconds, command="")
     folder = None if run_dir is None else Path(run_dir)

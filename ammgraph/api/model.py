@@ -4,6 +4,7 @@ Examples are images (N, C, H, W), uint8 or floats in [0, 1], or vectors (N, D) i
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -11,13 +12,13 @@ from torch import Tensor
 from ammgraph.data.given import read_examples
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted, nearest
-from ammgraph.evaluation.encode import check_shape, encode
+from ammgraph.evaluation.encode import check_shape, encode, example_of
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn import model as networks
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import ancestry
+from ammgraph.plan.queries import ancestry, data_set_of
 from ammgraph.show.text import network_text
 
 
@@ -27,15 +28,22 @@ class Model(networks.Model):
     Args:
         plan: the compiled spec.
         model: its networks and the constants of its priors.
-        scaling: how vectors of the data were scaled, where they were.
+        scalings: how vectors of the data were scaled, by data set; "" is the name of one without.
     """
 
-    def __init__(self, plan: Plan, model: networks.Model, scaling: Scaling | None = None) -> None:
+    def __init__(
+        self, plan: Plan, model: networks.Model, scalings: Mapping[str, Scaling] = MappingProxyType({})
+    ) -> None:
         super().__init__(plan)
         self.networks = model.networks
         for name, constant in model.named_buffers(recurse=False):
             self.register_buffer(name, constant)
-        self.plan, self.scaling = plan, scaling
+        self.plan, self.scalings = plan, scalings
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How vectors of the first data set were scaled."""
+        return self.scalings.get(self.plan.data_names[0])
 
     def __repr__(self) -> str:
         head = f"Model: {self.plan.title}" if self.plan.title else "Model"
@@ -88,13 +96,15 @@ class Model(networks.Model):
             drawn = generate(self, self.plan, draw, name, fixed, n, seed)[name]
         if not self.plan.variable(name).vector:
             return unit(self.plan, name, drawn)
-        return (drawn.cpu().double() if self.scaling is None else self.scaling.undo(drawn)).flatten(1)
+        scaling = self.scalings.get(data_set_of(self.plan, name))
+        return (drawn.cpu().double() if scaling is None else scaling.undo(drawn)).flatten(1)
 
     def _examples(self, x: Tensor | Array) -> Tensor:
         """As they are stored, vectors as they were scaled."""
-        examples = read_examples(x)
-        check_shape(self.plan, examples, of_arrays=True)
-        return examples if self.scaling is None else self.scaling.apply(examples)
+        examples, example = read_examples(x), example_of(self.plan)
+        check_shape(example, examples, of_arrays=True)
+        scaling = self.scalings.get(example.of)
+        return examples if scaling is None else scaling.apply(examples)
 
 
 def _categories(name: str, value: int | Sequence[int] | Tensor, n: int, known: Mapping[str, int]) -> Tensor:

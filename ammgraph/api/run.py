@@ -4,9 +4,10 @@ Of several runs there is a table, `compare`.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ammgraph.api import watch
@@ -20,7 +21,7 @@ from ammgraph.evaluation.encode import Encoding, encode_run
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import Evaluation
-from ammgraph.evaluation.sample import Samples, sample_run
+from ammgraph.evaluation.sample import Asked, Samples, sample_run
 from ammgraph.export.export import export_run
 from ammgraph.folders import CHECKPOINTS, METRICS, SPEC
 from ammgraph.plan.plan import Plan
@@ -83,7 +84,7 @@ class Run:
             RunError: there is no usable checkpoint.
         """
         loaded = load_model(self.folder, run.choose_device(device))
-        return Model(loaded.plan, loaded.model, loaded.settings.scaling)
+        return Model(loaded.plan, loaded.model, loaded.settings.every_scaling)
 
     def metrics(self) -> Any:
         """A row for every line of `metrics.jsonl`: losses, gradient norms, use of components.
@@ -170,6 +171,9 @@ class Run:
         count: int | None = None,
         *,
         interpolate: int | None = None,
+        variable: str | None = None,
+        source: str | None = None,
+        given: Mapping[str, int] = MappingProxyType({}),
         seed: int = 0,
         output: PathLike | None = None,
         force: bool = False,
@@ -181,6 +185,9 @@ class Run:
             component: only this one, from 0.
             count: of each component, 10 unless given; with `interpolate` rows.
             interpolate: a row of so many on a straight line between two draws of z.
+            variable: the observed variable; the first that priors and networks draw unless given.
+            source: the distribution that draws it; the first that does unless given.
+            given: categorical variable -> its category, from 0, in place of one that is drawn.
             seed: of the noise.
             output: a `.png`, `.csv` or `.npz` to write them to; `Samples.save` does it later.
             force: whether a file that is there is replaced whatever it is.
@@ -190,10 +197,17 @@ class Run:
             RunError: no usable checkpoint, nothing to sample, no such component, or the file cannot be written.
         """
         where = run.choose_device(device)
-        return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force)
+        asked = Asked(variable, source, given)
+        return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force, asked)
 
     def encode(
-        self, images: Any, *, output: PathLike | None = None, force: bool = False, device: str = "auto"
+        self,
+        images: Any,
+        *,
+        output: PathLike | None = None,
+        force: bool = False,
+        variable: str | None = None,
+        device: str = "auto",
     ) -> Encoding:
         """What the model says about examples: probabilities of categories, means of real latents; see `Encoding`.
 
@@ -202,13 +216,14 @@ class Run:
                 or vectors, as `fit` takes it.
             output: a `.csv` or `.npz` to write it to.
             force: whether a file that is there is replaced whatever it is.
+            variable: which variable the examples are; the first image or vector of the data unless given.
             device: where the model runs.
 
         Raises:
             RunError: no usable checkpoint, the examples are not the model's, or the file cannot be written.
         """
         examples = Path(images) if isinstance(images, str | os.PathLike) else read_examples(images)
-        return encode_run(self.folder, examples, _path(output), run.choose_device(device), force)
+        return encode_run(self.folder, examples, _path(output), run.choose_device(device), force, variable)
 
     def report(
         self,

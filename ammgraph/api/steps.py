@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from ammgraph import __version__
-from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, load_data
+from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, split_text
+from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import score
 from ammgraph.evaluation.evaluate import askable
@@ -24,9 +25,12 @@ from ammgraph.evaluation.loading import check_plan, load_run
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.starting import begin_from
 from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
+from ammgraph.nn import model as networks
 from ammgraph.plan.identity import plan_hash
-from ammgraph.plan.queries import record_fields
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import on_data_set
 from ammgraph.runs import checkpoint, record, run
+from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
 from ammgraph.show.notebook import compile_spec
@@ -81,14 +85,17 @@ def new_training(
         return
     starts = begin_from(trainer.plan, trainer.models)
     folder = run_dir or run.new_folder(Path("runs"), settings.name)
-    relative = bool(spec.data.path) and not Path(str(spec.data.path)).expanduser().is_absolute()
+    relative = {name: data.path for name, data in spec.data_sets.items() if data.path and not _is_absolute(data.path)}
+    scalings = dict(dataset.scalings)
     settings = replace(
         settings,
         data_sha256=fingerprints(dataset),
-        scaling=dataset.scaling,
+        scaling=scalings.pop("", None),
         starts=starts or None,
         data_given=None if place.given is None else place.given.shapes,
-        data_path=spec.data.path if relative else None,
+        data_path=relative.pop("", None),
+        scalings=scalings or None,
+        data_paths=relative or None,
     )
     settings = replace(settings, command=settings.command or _again(folder, settings))
     with run.locked(folder):
@@ -107,7 +114,8 @@ def resumed_training(
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
     run.needs_given(folder, settings, place)
     spec = load_spec(folder / SPEC, overrides)
-    spec = spec.model_copy(update={"data": run.moved_data(spec.data, settings, place.data_dir)})
+    data_sets = run.moved_data(spec.data_sets, settings, place.data_dir)
+    spec = spec.model_copy(update={"data": data_sets.get("", data_sets)})
     place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
     trainer, dataset = _trainer(spec, settings, place, ranks)
     if not ranks.first:
@@ -140,9 +148,10 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
         check_plan(folder, trainer.plan, state)
     changed = changed_splits(settings.data_sha256, dataset)
     if changed:
+        splits = " and ".join(split_text(name, SPLITS) for name in changed)
         raise RunError(
-            f"the {' and '.join(SPLITS[name] for name in changed)} images are not those that {folder} began with (now "
-            f"{dataset.description}); give those with `--data-dir`, or begin a new run. To go on with other data all "
+            f"the {splits} images are not those that {folder} began with (now {dataset.told}); give those with "
+            "`--data-dir`, or begin a new run. To go on with other data all "
             f"the same, take `data_sha256` out of {folder / OPTIONS}"
         )
     began = run.processes_of(folder)
@@ -176,15 +185,15 @@ def _refuse_without_checkpoints(folder: Path, settings: RunOptions) -> None:
 
 def train(training: Training, report: Report | None, stop: Callable[[], bool], glimpse: Report | None = None) -> bool:
     """Take the steps that are left, or those until `stop`; whether the end was reached. See `trainer.fit`."""
-    plan, dataset = training.trainer.plan, training.dataset
+    plan, named = training.trainer.plan, training.dataset.by_name
     if not training.trainer.ranks.first:
         return follow(training.trainer, stop, training.settings.log_every)
-    train = askable(plan, "training", dataset.train)
-    glance = dataset.validation or train.at(torch.arange(min(GLANCE, len(train))))
+    looks = [(on_data_set(plan, name), dataset) for name, dataset in named.items()]
+    glances = [(part, _glance(part, dataset)) for part, dataset in looks]
     return advance_to_the_end(
         training.trainer,
         training.folder,
-        evaluate=lambda model: evaluate_weights(model, plan, glance),
+        evaluate=lambda model: _looked_at(model, glances),
         report=report,
         glimpse=glimpse,
         stop=stop,
@@ -193,12 +202,34 @@ def train(training: Training, report: Report | None, stop: Callable[[], bool], g
     )
 
 
+def _glance(plan: Plan, dataset: Dataset) -> Split:
+    """The validation examples, else some training examples."""
+    train = askable(plan, "training", dataset.train)
+    return dataset.validation or train.at(torch.arange(min(GLANCE, len(train))))
+
+
+def _looked_at(model: networks.Model, glances: Sequence[tuple[Plan, Split]]) -> dict[str, Any]:
+    """What an evaluation in training finds on every data set; each variable is evaluated on one of them."""
+    found = [evaluate_weights(model, plan, glance) for plan, glance in glances]
+    every = {name: value for each in found for name, value in each.items()}
+    return every | {"examples": sum(each["examples"] for each in found)}
+
+
 def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:
     """The resolved spec; a run must find its data from any folder."""
     written = dict(spec.written)
-    if spec.data.path and not data_dir:
-        written["data"] = {**written["data"], "path": str(Path(spec.data.path).expanduser().absolute())}
+    if not data_dir:
+        paths = {name: str(Path(d.path).expanduser().absolute()) for name, d in spec.data_sets.items() if d.path}
+        if "" in paths:
+            written["data"] = {**written["data"], "path": paths[""]}
+        else:
+            own = written["data"].items()
+            written["data"] = {name: {**data, "path": paths[name]} if name in paths else data for name, data in own}
     return written
+
+
+def _is_absolute(path: str) -> bool:
+    return Path(path).expanduser().is_absolute()
 
 
 @contextmanager
@@ -229,8 +260,9 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
     part = shard(plan, ranks.size)
     check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = load_data(plan.data, place.data_dir, place.download, given=place.given, fields=record_fields(plan))
-    check_evaluation_memory(plan, len(dataset.scored()[1]), len(dataset.validation or ()))
+        dataset = read_data(plan, place.data_dir, place.download, given=place.given)
+    for name, one in dataset.by_name.items():
+        check_evaluation_memory(on_data_set(plan, name), len(one.scored()[1]), len(one.validation or ()))
     if ranks.size > 1:
         ranks.check_same(
             {
@@ -238,7 +270,7 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
                 "version of torch": torch.__version__,
                 "plan": plan_hash(plan),
                 "length": str([(phase.steps, phase.epochs) for phase in plan.stages]),
-                "data set": f"{dataset.description} {fingerprints(dataset)}",
+                "data set": f"{dataset.told} {fingerprints(dataset)}",
                 "seed": str(settings.seed),
                 "precision": settings.precision,
                 "kind of device": place.device.type,

@@ -38,7 +38,7 @@ class State:
     def model(self) -> Model:
         """The weights that are evaluated. What is asked of them changes no bit of the training."""
         trainer = self.training.trainer
-        return Model(trainer.plan, trainer.evaluated, self.training.dataset.scaling)
+        return Model(trainer.plan, trainer.evaluated, self.training.dataset.scalings)
 
 
 @dataclass(frozen=True)

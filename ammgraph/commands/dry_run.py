@@ -10,7 +10,7 @@ from ammgraph.commands.progress import clock
 from ammgraph.commands.session import tell_warnings
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.data.dataset import Dataset, load_data, together
 from ammgraph.data.records import DataAbsent
 from ammgraph.data.synthetic import synthetic_data
 from ammgraph.diagnostics import RunError, counted
@@ -18,7 +18,7 @@ from ammgraph.evaluation.starting import begin_from
 from ammgraph.plan.cost import bytes_text, memory, memory_text
 from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_fields
+from ammgraph.plan.queries import on_data_set, record_fields
 from ammgraph.runs.run import Precision, choose_device
 from ammgraph.show.text import fit_text, phase_text, table
 from ammgraph.spec.data_sets import DATA_SETS, ExampleKind
@@ -89,12 +89,7 @@ def try_spec(
         SpecError: the spec is wrong.
     """
     plan = compile_spec(spec if isinstance(spec, Spec) else load_spec(spec))
-    absent = ""
-    try:
-        dataset = load_data(plan.data, None if data_dir is None else Path(data_dir), False, fields=record_fields(plan))
-    except DataAbsent as error:
-        absent = str(error).partition(". ")[0]
-        dataset = _synthetic(plan)
+    dataset, absent = _at_hand(plan, None if data_dir is None else Path(data_dir))
     chosen = choose_device(device)
     check_memory(plan, chosen, precision)
     with explained(plan, precision, "trying some steps"):
@@ -104,7 +99,7 @@ def try_spec(
             begin_from(plan, trainer.models)
             found.append((trainer.stages, rehearse(trainer, phase)))
     stages, rehearsals = found[0][0], tuple(rehearsal for _, rehearsal in found)
-    return DryRun(plan, str(chosen), precision, dataset.description, absent, stages, rehearsals)
+    return DryRun(plan, str(chosen), precision, dataset.told, absent, stages, rehearsals)
 
 
 def lines(shown: DryRun) -> list[str]:
@@ -174,6 +169,19 @@ def _costs(shown: DryRun, index: int) -> list[str]:
         f"time    {per_step:.3g} s a step, {timed}; without evaluations {clock(per_step * stage.steps_per_epoch)} an "
         f"epoch of {counted(stage.steps_per_epoch, 'step')}, {clock(per_step * steps)} in all for {steps:,}",
     ]
+
+
+def _at_hand(plan: Plan, directory: Path | None) -> tuple[Dataset, str]:
+    """The data sets, and why some are synthetic; empty where all are real."""
+    found, absent = {}, []
+    for name in plan.data_names:
+        part = on_data_set(plan, name)
+        try:
+            found[name] = load_data(part.data, directory, False, fields=record_fields(part))
+        except DataAbsent as error:
+            absent.append(str(error).partition(". ")[0])
+            found[name] = _synthetic(part)
+    return together(found), "; ".join(absent)
 
 
 def _synthetic(plan: Plan) -> Dataset:

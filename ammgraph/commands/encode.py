@@ -17,6 +17,9 @@ class Options:
     images: Path = positional("an image, a folder of images, an .npz, or a .csv of vectors", "IMAGES", type=kinds.path)
     output: Path = arguments.output(".csv or .npz (default: encoded.csv)", "encoded.csv")
     force: bool = arguments.force()
+    variable: str | None = option(
+        "which variable the examples are (default: the first image or vector of the data)", metavar="X"
+    )
     device: str = option(DEVICE, default="auto")
 
 
@@ -26,6 +29,12 @@ def run(options: Options) -> int:
     from ammgraph.commands.run_folders import one_run
 
     run = Run(one_run(options.run_dir))
-    run.encode(options.images, output=options.output, force=options.force, device=options.device)
+    run.encode(
+        options.images,
+        output=options.output,
+        force=options.force,
+        variable=options.variable,
+        device=options.device,
+    )
     print(options.output)
     return 0

@@ -36,6 +36,14 @@ def sized(text: str) -> tuple[str, int]:
     return variable, int(size)
 
 
+def category(text: str) -> tuple[str, int]:
+    """Y=K: a variable and one of its categories, from 0."""
+    variable, _, value = text.partition("=")
+    if not variable.strip() or not value.strip().isdecimal() or int(value) >= 10**9:
+        raise ArgumentTypeError(f"`{text}`: expected a variable and its category, counted from 0, as in y=3")
+    return variable.strip(), int(value)
+
+
 def name(text: str) -> str:
     """What names a file, as it is typed: no empty text."""
     if not text:

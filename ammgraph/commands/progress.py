@@ -15,7 +15,7 @@ from ammgraph.diagnostics import counted
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.plan.metric import ACCURACY, ENTROPY, USE, Metric
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_kind
+from ammgraph.plan.queries import on_data_set, record_kind
 from ammgraph.terminal import say, screen
 from ammgraph.train.trainer import Report, Trainer
 
@@ -178,8 +178,14 @@ def evaluation_text(line: dict[str, Any], plan: Plan) -> str:
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")
     ]
     shown += [f"{name} {value:g}" for name, value in line["evaluation"].items() if name.endswith("components_in_use")]
-    on = counted(line["evaluation"]["examples"], record_kind(plan))
+    on = counted(line["evaluation"]["examples"], _example(plan))
     return f"  epoch {line['epoch']:.1f}: {GAP.join(shown)}  ({on})"
+
+
+def _example(plan: Plan) -> str:
+    """What an example is called: of data sets of images and of vectors just that."""
+    kinds = {record_kind(on_data_set(plan, name)) for name in plan.data_names}
+    return kinds.pop() if len(kinds) == 1 else "example"
 
 
 def _rate(trainer: Trainer, line: dict[str, Any]) -> str:

@@ -26,6 +26,16 @@ class Options:
         type=kinds.positive,
         metavar="N",
     )
+    variable: str | None = option(
+        "the image or the vector to sample (default: the first that priors and networks draw)", metavar="X"
+    )
+    source: str | None = option("the distribution that draws it (default: the first that does)", "--from", metavar="P")
+    set: tuple[tuple[str, int], ...] = option(
+        "a category, counted from 0, in place of one that is drawn; may be repeated",
+        action="append",
+        type=kinds.category,
+        metavar="Y=K",
+    )
     seed: int = option("seed of the noise (default: 0)", type=kinds.seed, default=0)
     device: str = option(DEVICE, default="auto")
 
@@ -39,6 +49,9 @@ def run(options: Options) -> int:
         options.component,
         options.count,
         interpolate=options.interpolate,
+        variable=options.variable,
+        source=options.source,
+        given=dict(options.set),
         seed=options.seed,
         output=options.output,
         force=options.force,

@@ -20,6 +20,7 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted, render
 from ammgraph.evaluation import chief, health, results
 from ammgraph.evaluation.results import Evaluation
+from ammgraph.evaluation.score import scored_split
 from ammgraph.folders import SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.runs import run
@@ -122,7 +123,7 @@ def _place(options: TrainOptions, ranks: Ranks) -> run.Place:
 
 def _evaluated(training: steps.Training) -> Evaluation | None:
     """What a run that had come to its end before was found to be, if it was evaluated there."""
-    found, (split, _) = results.read(training.folder), training.dataset.scored()
+    found, split = results.read(training.folder), scored_split(training.dataset, None)
     state = (training.trainer.step, plan_hash(training.trainer.plan))
     return replace(found, split=split) if found and found.of(split) and (found.step, found.plan) == state else None
 
@@ -195,7 +196,7 @@ def _headline(training: steps.Training) -> str:
         f"{plan.title or settings.name}\n"
         f"  model   {sides}\n"
         f"  size    {counted(plan.parameters, 'parameter')}\n"
-        f"  data    {training.dataset.description}\n"
+        f"  data    {training.dataset.told}\n"
         f"  run     {training.folder}, seed {settings.seed}, {where}, {settings.precision}, "
         f"{_range(trainer)} ({trainer.steps_per_epoch:,} an epoch{_of_phases(trainer)})"
     )

@@ -16,12 +16,11 @@ from ammgraph.commands.arguments import spelled
 from ammgraph.commands.session import new_settings, train_trial
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
 from ammgraph.folders import LOCK, OPTIONS, SPECS, TRIALS, trial_folder, trial_log
-from ammgraph.plan.queries import record_fields
 from ammgraph.runs import files
+from ammgraph.runs.data import read_data
 from ammgraph.runs.run import (
     Place,
     RunOptions,
@@ -100,7 +99,7 @@ def _begin(options: TrainOptions, source: str) -> tuple[Path, Trials]:
     spec = load_spec(source, options.set, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
     directory = Path(settings.data_dir) if settings.data_dir else None
-    dataset = load_data(plan.data, directory, options.download, fields=record_fields(plan))
+    dataset = read_data(plan, directory, options.download)
     Trainer(plan, dataset, settings.seed, torch.device("cpu"), settings.precision)  # raises what each trial would
     trials = Trials(tuple(seeds), settings, options.force)
     folder = named or new_folder(Path("runs"), settings.name)

@@ -91,7 +91,7 @@ def _plan(resolved: Resolved) -> Plan:
     draws = {name: plan_draw(resolved, name, needed[name]) for name in draw_order(resolved)}
     games = tuple(plan_game(resolved, name, draws) for name in spec.games)
     terms = tuple(plan_term(resolved, name, draws) for name in spec.terms)
-    epoch_source, epoch_batch = _epoch(list(draws.values()))
+    epoch_source, epoch_batch = _epoch(spec, list(draws.values()))
     return Plan(
         title=spec.title,
         variables=tuple(resolved.variables.values()),
@@ -108,7 +108,8 @@ def _plan(resolved: Resolved) -> Plan:
         momentum=training.batchnorm.momentum,
         epsilon=training.batchnorm.epsilon,
         statistics=training.batchnorm.statistics,
-        data=spec.data,
+        data=next(iter(spec.data_sets.values())),
+        data_sets=tuple(spec.data_sets.items()) if "" not in spec.data_sets else (),
         evaluation=spec.evaluation,
         published=spec.holding(spec.published),
         warnings=(),
@@ -118,16 +119,19 @@ def _plan(resolved: Resolved) -> Plan:
     )
 
 
-def _epoch(draws: Sequence[DrawPlan]) -> tuple[DataSource, int]:
-    """An epoch is one pass of `data`; of its unlabelled or labelled part where no distribution takes the whole."""
-    parts = {
-        factor.origin.source.part: draw.batch_size
+def _epoch(spec: Spec, draws: Sequence[DrawPlan]) -> tuple[DataSource, int]:
+    """An epoch is one pass of `data`; of its unlabelled or labelled part where no distribution takes the whole.
+
+    Of several data sets it is one pass of the first one that a step draws from.
+    """
+    sources = {
+        factor.origin.source: draw.batch_size
         for draw in reversed(draws)
         for factor in draw.factors
         if isinstance(factor.origin, FromData) and factor.needed
     }
     parts_by_size: tuple[Literal["all", "unlabeled", "labeled"], ...] = ("all", "unlabeled", "labeled")
-    for part in parts_by_size:
-        if part in parts:
-            return DataSource(part), parts[part]
-    return DataSource("all"), max(draw.batch_size for draw in draws)
+    for source in (DataSource(part, of) for of in spec.data_sets for part in parts_by_size):
+        if source in sources:
+            return source, sources[source]
+    return DataSource("all", next(iter(spec.data_sets))), max(draw.batch_size for draw in draws)

@@ -64,20 +64,19 @@ def _implied(resolved: Resolved, draw: str) -> Iterator[FactorPlan]:
     factors = resolved.declared[draw]
     produced = {name for declared in factors for name in declared.factor.variables}
     given = dict.fromkeys(name for declared in factors for name in declared.factor.given if name not in produced)
-    fields = {name: field_of(resolved.spec, resolved.variables[name]) for name in given}
-    if set(fields.values()) <= EXAMPLES:
-        for name, field in fields.items():
-            origin = FromData(DataSource("all"), ((name, field or ""),), names_in(resolved.spec, (name,)))
+    sources = {name: DataSource("all", resolved.data_set_of(name)) for name in given}
+    taken = {name: _from_data(resolved, source, (name,)) for name, source in sources.items()}
+    if {field for origin in taken.values() for _, field in origin.fields} <= EXAMPLES:
+        for name, origin in taken.items():
             text = str(Factor(factors[0].factor.head, (name,)))
-            yield FactorPlan(text, (name,), (), "data", origin, Density("data"), needed=False, implied=True)
+            yield FactorPlan(text, (name,), (), str(origin.source), origin, Density("data"), needed=False, implied=True)
 
 
 def _origin(resolved: Resolved, declared: Declared, computed: dict[str, set[str]]) -> tuple[Origin, Density]:
     """What draws a factor; the rows that it computes are added to those of its evaluation."""
     source, factor, draw, reference = declared.source, declared.factor, declared.draw, declared.reference
     if isinstance(source, DataSource):
-        fields = tuple((name, field_of(resolved.spec, resolved.variables[name]) or "") for name in factor.variables)
-        return FromData(source, fields, names_in(resolved.spec, factor.variables)), Density("data")
+        return _from_data(resolved, source, factor.variables), Density("data")
     if isinstance(source, BayesRule):
         return FromBayes(source.distribution, bayes_score(resolved, declared, draw)), Density("categorical")
     if reference is not None and reference.owner in resolved.networks:
@@ -89,6 +88,12 @@ def _origin(resolved: Resolved, declared: Declared, computed: dict[str, set[str]
     if reference is not None:
         return FromDraw(reference.owner, reference.name), Density("deterministic")
     return prior_origin(resolved, declared), Density("prior")
+
+
+def _from_data(resolved: Resolved, source: DataSource, variables: tuple[str, ...]) -> FromData:
+    data = resolved.spec.data_sets[source.of]
+    fields = tuple((name, field_of(data, resolved.variables[name]) or "") for name in variables)
+    return FromData(source, fields, names_in(data, variables))
 
 
 def _from_network(call: Call, computed: dict[str, set[str]]) -> FromNetwork:

@@ -12,6 +12,7 @@ from typing import get_args
 
 from ammgraph.compiler.compile import PARTIAL, compile_spec
 from ammgraph.diagnostics import Diagnostic, SpecError, nearest
+from ammgraph.spec.data import names_of
 from ammgraph.spec.load import load_tree
 from ammgraph.spec.schema import Variable
 from ammgraph.spec.source import Entry, Items, Node, Path, Scalar, SourceMap, Table, parse, plain, source_map
@@ -115,6 +116,10 @@ class _Mended:
             return self._of_a_kind(tree, unit)
         if path[:2] == ("training", "optimizers") and depth > 2:
             return self._written(tree, path[:3], _OPTIMIZER)
+        if section == "data" and depth > 1 and path[1] in names_of(plain(tree).get("data")):
+            self.names.add(str(path[1]))
+            named = problem.code != "bad-name"
+            return self._written(tree, path[:2], _INSTEAD["data"]) if named else self._removed(tree, path[:2])
         if section in _INSTEAD:
             self.names |= {section, *map(str, path[1:2])}
             whole = again or depth < 2

@@ -30,9 +30,11 @@ def check_kept(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     if spec.evaluation.keep is None:
         return
     span = spec.source.value("evaluation", "keep")
-    if not spec.data.validation:
-        message = "`keep` chooses by the validation images, and none are held out"
-        yield Diagnostic("missing-key", message, span, expected="`validation: N` in `data`")
+    for name, data in spec.data_sets.items():
+        if not data.validation:
+            message = "`keep` chooses by the validation images, and none are held out"
+            expected = f"`validation: N` in `{'.'.join(spec.data_path(name))}`"
+            yield Diagnostic("missing-key", message, span, expected=expected)
     if not plan.reconstructions:
         expected = "a distribution that infers all that another one draws an image from"
         yield Diagnostic("unknown-value", "this model reconstructs nothing", span, expected=expected)

@@ -6,10 +6,10 @@ from ammgraph.compiler.effect import is_zero
 from ammgraph.diagnostics import Diagnostic, Span
 from ammgraph.plan.draws import FromData, FromNetwork, FromPrior, Origin
 from ammgraph.plan.plan import Plan
-from ammgraph.spec.data_sets import MAIN_FIELDS, held_out
+from ammgraph.spec.data_sets import held_out
 from ammgraph.spec.load import OF_EVERY_KIND
 from ammgraph.spec.measures import MEASURES
-from ammgraph.spec.schema import Spec
+from ammgraph.spec.schema import DataSource, Spec
 
 
 def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
@@ -19,7 +19,8 @@ def idle_settings(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
     yield from _untaken_defaults(spec, plan)
     yield from _columns(spec, plan)
     yield from _common_columns(spec, plan)
-    yield from _data(spec, plan)
+    for name in spec.data_sets:
+        yield from _data(spec, plan, name)
     yield from _compared(spec, plan)
     yield from _repeated(spec)
     shown_for = {name for _, _, number in spec.compared for name in number.when}
@@ -122,26 +123,28 @@ def _common_columns(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
         yield _idle("no row is batch-normalised", spec.source.key("training", "batchnorm"))
 
 
-def _data(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
-    data = spec.data
-    drawn = [origin for origin in _origins(plan) if isinstance(origin, FromData)]
+def _data(spec: Spec, plan: Plan, of: str) -> Iterator[Diagnostic]:
+    data, path = spec.data_sets[of], spec.data_path(of)
+    drawn = [origin for origin in _origins(plan) if isinstance(origin, FromData) and origin.source.of == of]
     read = {variable for origin in drawn for variable, _ in origin.fields}
+    whole = str(DataSource("all", of))
     for name in data.fields:
-        scored = data.fields[name] not in MAIN_FIELDS and any(readout.variable == name for readout in plan.readouts)
+        scored = name in data.named_fields and any(readout.variable == name for readout in plan.readouts)
         if name not in read and not scored:
-            message = f"`{name}` takes no field of a record: no factor of it is drawn by `data`"
-            yield _idle(message, spec.source.key("data", "fields", name))
-    if "scale" in data.model_fields_set and not any(variable.vector for variable in plan.variables):
-        message = "no factor draws a real vector by `data`: there is nothing to scale"
-        yield _idle(message, spec.source.key("data", "scale"))
+            message = f"`{name}` takes no field of a record: no factor of it is drawn by `{whole}`"
+            yield _idle(message, spec.source.key(*path, "fields", name))
+    if "scale" in data.model_fields_set and not any(plan.variable(name).vector for name in read):
+        message = f"no factor draws a real vector by `{whole}`: there is nothing to scale"
+        yield _idle(message, spec.source.key(*path, "scale"))
     counted = any(isinstance(origin, FromPrior) and origin.prior.kind.counts_labels for origin in _origins(plan))
     if data.labeled is not None and not counted and all(origin.source.part == "all" for origin in drawn):
-        found = "no factor is drawn by `data.labeled`, `data.unlabeled` or `empirical`"
-        yield _idle("nothing uses the labelled subset", spec.source.key("data", "labeled"), found)
+        found = f"no factor is drawn by `{whole}.labeled`, `{whole}.unlabeled` or `empirical`"
+        yield _idle("nothing uses the labelled subset", spec.source.key(*path, "labeled"), found)
     chosen = data.labeled is not None and data.labeled.count != "all"
     splits = data.validation > 0 and held_out(data.dataset) == "random"
     if "seed" in data.model_fields_set and not chosen and not splits:
-        yield _idle("nothing is split at random: no example is held out or labelled", spec.source.key("data", "seed"))
+        message = "nothing is split at random: no example is held out or labelled"
+        yield _idle(message, spec.source.key(*path, "seed"))
 
 
 def _repeated(spec: Spec) -> Iterator[Diagnostic]:

@@ -1,9 +1,9 @@
 """Rules about a spec as a whole: nothing is written in vain, settings name what there is; and warnings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ammgraph.compiler.resolved import Resolved
+from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.compiler.terms import bayes_score, plan_score, uses_of
 from ammgraph.diagnostics import Diagnostic, did_you_mean
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
@@ -12,7 +12,7 @@ from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Named, number_text
 from ammgraph.spec.schema import Spec
-from ammgraph.spec.sources import BayesRule
+from ammgraph.spec.sources import BayesRule, DataSource
 from ammgraph.spec.terms import FactorUse
 
 
@@ -48,14 +48,15 @@ def check_settings(resolved: Resolved) -> Iterator[Diagnostic]:
             spec.source.value("evaluation", "weights"),
             expected="`ema: {default: 0.999}` in `training`",
         )
-    for name in spec.data.fields:
-        if name not in spec.variables:
-            yield Diagnostic(
-                "unknown-variable",
-                f"`{name}` is not a variable",
-                spec.source.key("data", "fields", name),
-                hint=did_you_mean(name, spec.variables),
-            )
+    for of, data in spec.data_sets.items():
+        for name in data.fields:
+            if name not in spec.variables:
+                yield Diagnostic(
+                    "unknown-variable",
+                    f"`{name}` is not a variable",
+                    spec.source.key(*spec.data_path(of), "fields", name),
+                    hint=did_you_mean(name, spec.variables),
+                )
     for section, index, number in spec.compared:
         for name in number.when:
             if name not in spec.constants:
@@ -106,10 +107,23 @@ def check_unused(resolved: Resolved) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "unused", f"no game matches `{name}` and no term names it", spec.source.key("distributions", name)
             )
+    yield from _data_sets_are_read(spec, factors)
     drawn = {name for factor in factors for name in factor.factor.variables}
     for name in resolved.variables:
         if name not in drawn:
             yield Diagnostic("unused", f"no distribution draws `{name}`", spec.source.key("variables", name))
+
+
+def _data_sets_are_read(spec: Spec, factors: Sequence[Declared]) -> Iterator[Diagnostic]:
+    read = {factor.source.of for factor in factors if isinstance(factor.source, DataSource)}
+    for name in spec.data_sets:
+        if name and name not in read:
+            yield Diagnostic(
+                "unused",
+                f"no factor is drawn by `data.{name}`",
+                spec.source.key("data", name),
+                hint="`null` removes a data set that is inherited",
+            )
 
 
 def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:

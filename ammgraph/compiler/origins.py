@@ -9,7 +9,7 @@ from ammgraph.plan.networks import VariablePlan, shape_text
 from ammgraph.spec.data_sets import DATA_SETS, may_hold
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, RandomMeans, forms_on
-from ammgraph.spec.schema import DataSource, Spec
+from ammgraph.spec.schema import Data, DataSource, Spec
 from ammgraph.spec.sources import BayesRule, Enumeration
 
 FIELD_KINDS = {"image": "image", "label": "categorical", "vector": "real"}
@@ -22,22 +22,21 @@ def check_origins(resolved: Resolved) -> Iterator[Diagnostic]:
             yield from _origin_fits(resolved, factor)
 
 
-def field_of(spec: Spec, variable: VariablePlan) -> str | None:
+def field_of(data: Data, variable: VariablePlan) -> str | None:
     """The field of a record that a variable takes: as declared, else by its type (R12).
 
     A real variable takes the vector where some factor takes it from data that may have one.
     """
     by_type = {kind: field for field, kind in FIELD_KINDS.items()}
-    vector = variable.vector and may_hold(spec.data.dataset, "vector")
+    vector = variable.vector and may_hold(data.dataset, "vector")
     implied = by_type[variable.kind] if variable.kind != "real" or vector else None
-    declared = spec.data.fields.get(variable.name)
-    return declared if declared in FIELD_KINDS else implied
+    return implied if variable.name in data.named_fields else data.fields.get(variable.name, implied)
 
 
-def names_in(spec: Spec, variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def names_in(data: Data, variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The variables that are arrays or columns of a user's own names, each with its name."""
-    fields = spec.data.fields
-    return tuple((name, fields[name]) for name in variables if name in fields and fields[name] not in FIELD_KINDS)
+    named = data.named_fields
+    return tuple((name, named[name]) for name in variables if name in named)
 
 
 def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
@@ -75,29 +74,31 @@ def _origin_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
 
 
 def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
-    spec, variables, head = resolved.spec, resolved.variables, factor.factor
+    spec, variables, head, source = resolved.spec, resolved.variables, factor.factor, factor.source
     span = spec.source.value(*factor.path)
+    assert isinstance(source, DataSource)
+    data, path = spec.data_sets[source.of], spec.data_path(source.of)
     if head.given:
         yield Diagnostic(
             "wrong-origin", f"`{head}` has conditions, but data reads none", span, expected="a factor without `|`"
         )
-    if factor.source != DataSource("all") and spec.data.labeled is None:
+    if source.part != "all" and data.labeled is None:
         yield Diagnostic(
             "no-labels",
             f"`{factor.source}` needs labelled examples, and none are declared",
             span,
-            expected="`labeled: {count: N}` in `data`",
-            notes=(Note("`data` stands here", spec.source.key("data")),),
+            expected=f"`labeled: {{count: N}}` in `{'.'.join(path)}`",
+            notes=(Note(f"`{'.'.join(path)}` stands here", spec.source.key(*path)),),
         )
     taken: dict[str, str] = {}
     for name in head.variables:
-        field = field_of(spec, variables[name])
-        own = dict(names_in(spec, (name,))).get(name)
+        field = field_of(data, variables[name])
+        own = dict(names_in(data, (name,))).get(name)
         if field is not None and variables[name].kind != FIELD_KINDS[field]:
             yield Diagnostic(
                 "data-mismatch",
                 f"`{name}` takes the {field} of a record, but is of type {variables[name].kind}",
-                spec.source.value("data", "fields", name),
+                spec.source.value(*path, "fields", name),
                 expected=f"`{name}` with `type: {FIELD_KINDS[field]}`",
             )
         elif field is None:
@@ -117,16 +118,16 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
                 hint="`data.fields` gives each an array or a column of its own; factors of their own draw independent "
                 "records",
             )
-        elif field == "label" and own is None and spec.data.dataset == "csv" and spec.data.label is None:
+        elif field == "label" and own is None and data.dataset == "csv" and data.label is None:
             yield Diagnostic(
                 "no-labels",
                 f"`{name}` takes the label of a record, and no column is one",
                 span,
-                expected="`label: NAME` in `data`, the name of the column",
-                notes=(Note("`data` stands here", spec.source.key("data")),),
+                expected=f"`label: NAME` in `{'.'.join(path)}`, the name of the column",
+                notes=(Note(f"`{'.'.join(path)}` stands here", spec.source.key(*path)),),
             )
-        elif field == "image" and not may_hold(spec.data.dataset, "image"):
-            known = DATA_SETS.get(spec.data.dataset)
+        elif field == "image" and not may_hold(data.dataset, "image"):
+            known = DATA_SETS.get(data.dataset)
             yield Diagnostic(
                 "wrong-origin",
                 f"`{name}` is an image, and the data has no such field",
@@ -136,13 +137,13 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
             )
         else:
             taken[own or field] = name
-            yield from _data_shape_fits(spec, variables[name])
+            yield from _data_shape_fits(spec, variables[name], source.of)
 
 
-def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]:
-    known = DATA_SETS.get(spec.data.dataset)
-    columns = spec.data.columns
-    if names_in(spec, (variable.name,)):
+def _data_shape_fits(spec: Spec, variable: VariablePlan, of: str) -> Iterator[Diagnostic]:
+    data, path = spec.data_sets[of], spec.data_path(of)
+    known, columns = DATA_SETS.get(data.dataset), data.columns
+    if names_in(data, (variable.name,)):
         return
     if variable.vector and columns is not None and variable.shape[0] != len(columns):
         yield Diagnostic(
@@ -151,16 +152,16 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
             spec.source.value("variables", variable.name, "size"),
             found=str(variable.shape[0]),
             expected=f"`size: {len(columns)}`",
-            notes=(Note("the columns are named here", spec.source.value("data", "columns")),),
+            notes=(Note("the columns are named here", spec.source.value(*path, "columns")),),
         )
     if known is None:
         return
-    note = (Note("the data set is chosen here", spec.source.value("data", "dataset")),)
-    shape = spec.data.example_shape or known.shape
+    note = (Note("the data set is chosen here", spec.source.value(*path, "dataset")),)
+    shape = data.example_shape or known.shape
     if variable.vector and variable.shape != shape:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has another size than the vectors of `{spec.data.dataset}`",
+            f"`{variable.name}` has another size than the vectors of `{data.dataset}`",
             spec.source.value("variables", variable.name, "size"),
             found=str(variable.shape[0]),
             expected=f"`size: {known.shape[0]}`",
@@ -169,7 +170,7 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
     if variable.kind == "image" and variable.shape != shape:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has another shape than the images of `{spec.data.dataset}`, {shape_text(shape)}",
+            f"`{variable.name}` has another shape than the images of `{data.dataset}`, {shape_text(shape)}",
             spec.source.value("variables", variable.name, "shape"),
             found=shape_text(variable.shape),
             expected=f"`shape: [{', '.join(map(str, shape))}]`",
@@ -178,7 +179,7 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan) -> Iterator[Diagnostic]
     if variable.kind == "categorical" and variable.shape[0] < known.classes:
         yield Diagnostic(
             "data-mismatch",
-            f"`{variable.name}` has {counted(variable.shape[0], 'category')}, but `{spec.data.dataset}` has "
+            f"`{variable.name}` has {counted(variable.shape[0], 'category')}, but `{data.dataset}` has "
             f"{counted(known.classes, 'class')}",
             spec.source.value("variables", variable.name, "size"),
             expected=f"at least {known.classes}",
@@ -328,16 +329,8 @@ def _support_fits(spec: Spec, factor: Declared, variable: VariablePlan) -> Itera
             span,
             expected=forms_on("categorical" if categorical else "real"),
         )
-    elif source.kind.counts_labels and spec.data.labeled is None:
-        yield Diagnostic(
-            "no-labels",
-            f"`{source}` counts the classes of the labelled examples, and none are declared",
-            span,
-            expected="`labeled: {count: N}` in `data`",
-            notes=(Note("`data` stands here", spec.source.key("data")),),
-        )
     elif source.kind.counts_labels:
-        yield from _data_shape_fits(spec, variable)
+        yield from _labels_are_counted(spec, factor, variable)
     elif isinstance(source, Probabilities):
         total = sum(source.values)
         if len(source.values) != variable.shape[0] or abs(total - 1) > 1e-6:
@@ -348,3 +341,29 @@ def _support_fits(spec: Spec, factor: Declared, variable: VariablePlan) -> Itera
                 found=f"{len(source.values)} numbers with sum {total:.6g}",
                 expected=f"{variable.shape[0]} numbers with sum 1",
             )
+
+
+def _labels_are_counted(spec: Spec, factor: Declared, variable: VariablePlan) -> Iterator[Diagnostic]:
+    """One data set has labelled examples, whose classes the prior counts."""
+    labeled, span = (
+        [name for name, data in spec.data_sets.items() if data.labeled is not None],
+        spec.source.value(*factor.path),
+    )
+    if not labeled:
+        yield Diagnostic(
+            "no-labels",
+            f"`{factor.source}` counts the classes of the labelled examples, and none are declared",
+            span,
+            expected="`labeled: {count: N}` in `data`",
+            notes=(Note("`data` stands here", spec.source.key("data")),),
+        )
+    elif len(labeled) > 1:
+        yield Diagnostic(
+            "prior-mismatch",
+            f"`{factor.source}` counts the labelled examples of one data set, and several have some",
+            span,
+            found=" and ".join(f"`data.{name}.labeled`" for name in labeled),
+            expected="probabilities that are written, `[0.2, 0.8]`, or one data set with `labeled`",
+        )
+    else:
+        yield from _data_shape_fits(spec, variable, labeled[0])

@@ -103,6 +103,12 @@ class Resolved:
         taken = (factor.factor.variables for factor in factors if isinstance(factor.source, DataSource))
         return frozenset(name for names in taken for name in names)
 
+    def data_set_of(self, variable: str) -> str:
+        """The data set of the first factor that takes a variable from data; the first one where none does."""
+        factors = [factor for factors in self.declared.values() for factor in factors]
+        taken = (f.source.of for f in factors if isinstance(f.source, DataSource) and variable in f.factor.variables)
+        return next(taken, next(iter(self.spec.data_sets)))
+
     @cached_property
     def declared(self) -> dict[str, tuple[Declared, ...]]:
         """Every distribution's factors in the order of the spec."""

@@ -7,8 +7,9 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -48,6 +49,24 @@ class Dataset:
     description: str
     scaling: Scaling | None = None  # of vectors, which are scaled
     labelled: bool = True  # else the source has no labels, and all are 0
+    named: Mapping[str, "Dataset"] = field(default_factory=dict)  # where there are several: all of them
+
+    @property
+    def by_name(self) -> Mapping[str, "Dataset"]:
+        """Every data set; one that has no name is named ""."""
+        return self.named or {"": self}
+
+    @property
+    def scalings(self) -> Mapping[str, Scaling]:
+        """How vectors are scaled, by data set."""
+        return {name: found.scaling for name, found in self.by_name.items() if found.scaling is not None}
+
+    @property
+    def told(self) -> str:
+        """What there is, of every data set."""
+        return "; ".join(
+            f"{name} = {found.description}" if name else found.description for name, found in self.by_name.items()
+        )
 
     @property
     def unlabeled(self) -> Tensor:
@@ -89,6 +108,12 @@ def load_data(
     """
     records = _read(data, directory, download, fields) if given is None else looked_at(given.records, look_of(data))
     return split_data(data, records, scaling)
+
+
+def together(named: Mapping[str, Dataset]) -> Dataset:
+    """Data sets by their names as one value, which is the first of them; a single one without a name is itself."""
+    first, *_ = named.values()
+    return first if "" in named else replace(first, named=named)
 
 
 def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> Dataset:
@@ -135,7 +160,12 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
 
 
 def fingerprints(dataset: Dataset) -> dict[str, str]:
-    """Split -> SHA-256 of its examples and labels: what a run was begun with, to be told from anything else."""
+    """Split -> SHA-256 of its examples and labels: what a run was begun with, to be told from anything else.
+
+    Of several data sets a split is named as in `faces/train`.
+    """
+    if dataset.named:
+        return {f"{of}/{name}": sha for of, each in dataset.named.items() for name, sha in fingerprints(each).items()}
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return {name: fingerprint(split) for name, split in splits.items() if split is not None}
 
@@ -148,12 +178,21 @@ def changed_splits(before: Mapping[str, str] | None, dataset: Dataset) -> list[s
     return [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
 
 
+def split_text(name: str, words: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The split of a fingerprint as a person reads it: `train`, or `train (of data.faces)`; in other `words`."""
+    of, _, split = name.rpartition("/")
+    return words.get(split, split) + (f" (of data.{of})" if of else "")
+
+
 def class_frequencies(dataset: Dataset) -> Tensor:
     """p(y = k) = n_k / n over the n labelled examples: the `empirical` prior, float64, shape (classes,).
+
+    Of several data sets it is the one that has labelled examples.
 
     Raises:
         RunError: the spec declares no labelled subset.
     """
+    dataset = next((found for found in dataset.named.values() if len(found.labeled)), dataset)
     if not len(dataset.labeled):
         raise RunError("the prior `empirical` counts the labelled examples, but `data.labeled` is not declared; add it")
     labels = dataset.train.labels[dataset.labeled]

@@ -15,7 +15,8 @@ from ammgraph.data.advice import other_layout
 from ammgraph.data.files import read_images, read_vectors
 from ammgraph.data.look import look_of
 from ammgraph.data.records import Split, shape_text
-from ammgraph.diagnostics import RunError
+from ammgraph.data.vectors import Scaling
+from ammgraph.diagnostics import RunError, alternatives, nearest
 from ammgraph.evaluation import results
 from ammgraph.evaluation.as_csv import csv_text
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
@@ -28,11 +29,14 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.queries import (
     EXAMPLES,
+    data_set_of,
+    field_name,
     fields_of,
-    from_main_example,
+    from_example,
     inferring_draw,
     main_example,
     names_of,
+    on_data_set,
     record_kind,
 )
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
@@ -71,7 +75,12 @@ class Encoding:
 
 
 def encode_run(
-    folder: Path, images: Path | Tensor, output: Path | None, device: torch.device, force: bool = False
+    folder: Path,
+    images: Path | Tensor,
+    output: Path | None,
+    device: torch.device,
+    force: bool = False,
+    variable: str | None = None,
 ) -> Encoding:
     """Encode images by a run's newest checkpoint; needs no labels and not the run's data set.
 
@@ -82,6 +91,7 @@ def encode_run(
         output: where it is written, an `.npz` or a `.csv`; nothing is unless given.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
+        variable: which variable the examples are; the first image or vector of the data unless given.
 
     Raises:
         RunError: as `load_model`; the images are not the model's; it infers nothing from an image; the file cannot be
@@ -92,24 +102,71 @@ def encode_run(
             refuse_input(output, images)
         _check_output(output, force)
     loaded = load_model(folder, device)
-    scaling, look = loaded.settings.scaling, look_of(loaded.plan.data)
-    name = main_example(loaded.plan)
+    example = example_of(loaded.plan, variable)
+    scaling, look, name = _scaling(loaded, example), look_of(example.plan.data), example.name
     if isinstance(images, Tensor):
         examples, names = look.of(images) if scaling is None else images, tuple(map(str, range(len(images))))
     elif scaling is not None:
         examples, names = read_vectors(images, scaling.columns, name)
     else:
         examples, names = read_images(images, look, name)
-    check_shape(loaded.plan, examples, of_arrays=isinstance(images, Tensor) or images.suffix in (".npz", ".npy"))
+    check_shape(example, examples, of_arrays=isinstance(images, Tensor) or images.suffix in (".npz", ".npy"))
     examples = examples if scaling is None else scaling.apply(examples)
-    encoding = with_classes(encode(loaded.model, loaded.plan, examples, names), loaded)
+    encoding = with_classes(encode(loaded.model, loaded.plan, examples, names, variable), loaded)
     if output is not None:
         write_encoding(encoding, output)
     return encoding
 
 
+@dataclass(frozen=True)
+class Example:
+    """What is encoded: an example of a data set.
+
+    Args:
+        plan: as it can be asked about that data set alone.
+        of: the name of the data set; "" of one without.
+        name: of the array or the columns that it is; "" of the one that a record has by its type.
+        kind: an `image` or a `vector`.
+    """
+
+    plan: Plan
+    of: str
+    name: str
+    kind: Literal["image", "vector"]
+
+
+def example_of(plan: Plan, variable: str | None = None) -> Example:
+    """The example that a variable takes from data; the first image or vector of the first data set unless given.
+
+    Raises:
+        RunError: the variable takes none.
+    """
+    if variable is None:
+        of = plan.data_names[0]
+        part = on_data_set(plan, of)
+        return Example(part, of, main_example(part), record_kind(part))
+    fields = {name: field for draw in plan.draws for name, field in fields_of(draw.factors).items()}
+    there = [found.name for found in plan.variables if fields.get(found.name) in EXAMPLES]
+    if variable not in there:
+        hint = nearest(variable, there)
+        expected = f"expected {alternatives(there)}" if there else "and neither does another"
+        raise RunError(f"`{variable}` takes no image or vector from data, {expected}{f'; {hint}' if hint else ''}")
+    of = data_set_of(plan, variable)
+    part = on_data_set(plan, of)
+    return Example(part, of, field_name(part, variable), "vector" if plan.variable(variable).vector else "image")
+
+
+def _scaling(loaded: LoadedModel, example: Example) -> Scaling | None:
+    """How vectors of the data were scaled; none of images."""
+    if example.kind == "image":
+        return None
+    if example.name != main_example(example.plan):
+        raise RunError(f"`{example.name}` has scales of its own, which a run does not keep; encode another variable")
+    return loaded.settings.scaling_of(example.of)
+
+
 @torch.no_grad()
-def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> Encoding:
+def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], variable: str | None = None) -> Encoding:
     """The values of every variable that the model infers from an image or a vector alone, at their means.
 
     Args:
@@ -117,23 +174,23 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
         plan: the compiled spec.
         pixels: images (N, C, H, W), uint8 or floats in [0, 1]; or vectors (N, D, 1, 1), scaled as in training.
         names: a name for each.
+        variable: which variable the examples are; see `example_of`.
     """
-    check_shape(plan, pixels)
-    device, example = next(model.parameters()).device, record_kind(plan)
+    example = example_of(plan, variable)
+    check_shape(example, pixels)
+    device, plan, kind = next(model.parameters()).device, example.plan, example.kind
     readouts = [
         readout
         for readout in plan.readouts
-        if from_main_example(plan, plan.draw(readout.draw), *read_by(plan, readout))
+        if from_example(plan.draw(readout.draw), example.name, *read_by(plan, readout))
     ]
-    latents = _latents(plan)
+    latents = _latents(example)
     if not readouts and not latents:
-        what = f"{'an' if example == 'image' else 'a'} {example}"
-        raise RunError(
-            f"this model infers nothing from {what} alone: its distributions also take labels, or no {example}"
-        )
+        what = f"{'an' if kind == 'image' else 'a'} {kind}"
+        raise RunError(f"this model infers nothing from {what} alone: its distributions also take labels, or no {kind}")
     by: dict[str, str] = {}
     found: dict[str, list[Array]] = {}
-    split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64), example)  # labels that no factor reads
+    split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64), kind)  # labels that no factor reads
     for examples in batches(split, device):
         for readout in readouts:
             for rule, scores in category_scores(model, plan, readout, examples).items():
@@ -146,7 +203,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...]) -> 
             values = infer(model, plan, draw, {name}, examples).samples[name]
             found.setdefault(name, []).append(values.flatten(1).cpu().numpy())
             by[name] = draw.factor_of(name).text
-    return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by, example)
+    return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by, kind)
 
 
 def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
@@ -175,6 +232,8 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
 
 def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: int) -> tuple[list[str], str]:
     """The class of each category, and how it was found."""
+    if not evaluation.classes:  # of several data sets, each has its own
+        return [], ""
     if readout.supervised:
         return [*evaluation.classes, *[""] * (size - len(evaluation.classes))], "a class each"
     fits = [
@@ -221,13 +280,13 @@ def _is_encoding(path: Path) -> bool:
     return first in ("image", "vector") and bool(end and others) and all(known)
 
 
-def check_shape(plan: Plan, pixels: Tensor, of_arrays: bool = False) -> None:
+def check_shape(example: Example, pixels: Tensor, of_arrays: bool = False) -> None:
     """The examples have the shape of every variable that they are bound to; `of_arrays`, not of files."""
-    found = tuple(pixels.shape[1:])
+    found, plan = tuple(pixels.shape[1:]), example.plan
     for draw in plan.draws:
         names = names_of(draw.factors)
         for name, field in fields_of(draw.factors).items():
-            if names.get(name, "") != main_example(plan):
+            if names.get(name, "") != example.name:
                 continue
             expected = plan.variable(name).shape
             if field == "vector" and expected != found:
@@ -256,7 +315,8 @@ def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
     return f"convert them to{mode} {height}x{width} pixels"
 
 
-def _latents(plan: Plan) -> dict[str, DrawPlan]:
+def _latents(example: Example) -> dict[str, DrawPlan]:
     """The real variables that are inferred from an example alone, and from which distribution."""
+    plan, of = example.plan, example.name
     draws = {v.name: inferring_draw(plan, v.name) for v in plan.variables if v.kind == "real"}
-    return {name: draw for name, draw in draws.items() if draw is not None and from_main_example(plan, draw, name)}
+    return {name: draw for name, draw in draws.items() if draw is not None and from_example(draw, of, name)}

@@ -6,22 +6,23 @@ with the data set: what an evaluation needs.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.data.dataset import Dataset, changed_splits, load_data
+from ammgraph.data.dataset import Dataset, changed_splits, split_text
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import BEST, CHECKPOINTS, PLAN, SPEC
 from ammgraph.nn import probe
 from ammgraph.nn.model import Model, build
 from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_fields
+from ammgraph.plan.queries import on_data_set
 from ammgraph.runs import checkpoint, files
+from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, RunOptions, moved_data, needs_given, read_options
 from ammgraph.runs.states import mismatch
 from ammgraph.show.text import plan_text
@@ -60,6 +61,15 @@ class LoadedRun(LoadedModel):
     """What a run has learned, and the data set that it learned from."""
 
     dataset: Dataset
+    of: str = ""  # the data set that it is about, where the plan has several
+
+    @property
+    def parts(self) -> tuple["LoadedRun", ...]:
+        """What can be asked about the records of each data set alone; itself where there is one."""
+        found = self.dataset.by_name.items()
+        return tuple(
+            replace(self, plan=on_data_set(self.plan, name), dataset=dataset, of=name) for name, dataset in found
+        )
 
 
 def load_model(folder: Path, device: torch.device) -> LoadedModel:
@@ -128,15 +138,16 @@ def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> Load
     if dataset is None:
         needs_given(folder, loaded.settings, place)
         began = loaded.settings.data_dir
-        data = moved_data(loaded.plan.data, loaded.settings, place.data_dir)
+        moved = moved_data(loaded.spec.data_sets, loaded.settings, place.data_dir)
         directory = place.data_dir or (Path(began) if began else None)
-        dataset = load_data(
-            data, directory, place.download, loaded.settings.scaling, place.given, record_fields(loaded.plan)
+        scaling_of = loaded.settings.scaling_of
+        dataset = read_data(
+            loaded.plan, directory, place.download, given=place.given, scaling_of=scaling_of, data_sets=moved
         )
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):
-        fields["warnings"] += (f"the {split} split is not the one that the run began with",)
+        fields["warnings"] += (f"the {split_text(split)} split is not the one that the run began with",)
         logger.warning(fields["warnings"][-1])
     return LoadedRun(**fields, dataset=dataset)
 

@@ -6,8 +6,8 @@ Images as a grid in a `.png`, vectors as a table in a `.csv`, both as arrays in 
 import io
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ammgraph.data.records import machine_memory
 from ammgraph.data.vectors import Scaling
-from ammgraph.diagnostics import RunError, counted
+from ammgraph.diagnostics import RunError, alternatives, counted, nearest
 from ammgraph.evaluation.as_csv import csv_text
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
@@ -28,7 +28,16 @@ from ammgraph.plan.cost import bytes_text
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import field_name, generating_draw, main_example, prior_category, record_kind
+from ammgraph.plan.queries import (
+    ancestry,
+    data_set_of,
+    field_name,
+    generating_draws,
+    main_example,
+    on_data_set,
+    prior_category,
+    record_kind,
+)
 from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
 
 PER_COMPONENT = 10
@@ -38,6 +47,21 @@ TILE = 28  # least pixels of the longer side of an image in a `.png`
 LETTERS, SMALLEST, MARGIN = 14, 6, 6  # pixels: the height of a row's number at most and least, the space beside it
 SOFTWARE = b"ammgraph sample"  # what a `.png` says it was written by
 TABLE = "sample"  # the first column of a `.csv`
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is sampled.
+
+    Args:
+        variable: an observed one; the first that priors and networks draw unless given.
+        source: the distribution that draws it; the first that does unless given.
+        given: categorical variable -> its category, from 0, in place of one that is drawn.
+    """
+
+    variable: str | None = None
+    source: str | None = None
+    given: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +116,7 @@ def sample_run(
     interpolate: int | None = None,
     seed: int = 0,
     force: bool = False,
+    asked: Asked = Asked(),
 ) -> Samples:
     """Sample a run's newest checkpoint; the run itself is not changed, and needs no data set.
 
@@ -105,6 +130,7 @@ def sample_run(
         interpolate: images on a straight line between two draws of z with the same y, both ends included; a row each.
         seed: of the noise.
         force: whether a file that is there is replaced whatever it is; else only images of `sample`.
+        asked: which variable, of which distribution, given which categories.
 
     Raises:
         RunError: as `load_model`; nothing to sample, no such component; the file cannot be written, or is not to be
@@ -113,10 +139,11 @@ def sample_run(
     if output is not None:
         _check_output(output, None, force)
     loaded = load_model(folder, device)
+    name, _ = generating(loaded.plan, asked.variable, asked.source)
     if output is not None:
-        _check_output(output, record_kind(loaded.plan), force)
-    scaling = loaded.settings.scaling
-    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, scaling=scaling)
+        _check_output(output, "vector" if loaded.plan.variable(name).vector else "image", force)
+    scaling = loaded.settings.scaling_of(data_set_of(loaded.plan, name))
+    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, asked, scaling=scaling)
     if output is not None:
         write_samples(samples, output)
     return samples
@@ -130,23 +157,24 @@ def draw_samples(
     count: int | None = None,
     interpolate: int | None = None,
     seed: int = 0,
-    variable: str | None = None,
+    asked: Asked = Asked(),
     *,
     scaling: Scaling | None = None,
 ) -> Samples:
-    """The examples of `sample_run`, from a model; see there.
-
-    `variable` is the image, where the model has several; `scaling` how vectors were scaled.
-    """
+    """The examples of `sample_run`, from a model; see there. `scaling` is how vectors of the variable were scaled."""
     for name, value, least in (("count", count, 1), ("interpolate", interpolate, 2)):
         if value is not None and value < least:
             raise RunError(f"`{name}` is {value}, expected at least {least}")
-    name, draw = generating(plan, variable)
+    name, draw = generating(plan, asked.variable, asked.source)
     category = prior_category(plan, draw, name)
-    rows = _rows(plan, category, component)
+    given = checked_categories(plan, draw, name, asked.given)
+    if component is not None and category in given:
+        raise RunError(f"`{category}` is given twice: component {component}, and {given[category]}")
+    rows = _rows(plan, category, given.get(category, component))
     each = count or (PER_COMPONENT if interpolate is None or len(rows) == 1 else 1)
     _check_memory(plan, draw, each * len(rows) * (interpolate or 1))
-    fixed = {category: torch.tensor(rows).repeat_interleave(each)} if category else {}
+    fixed = {variable: torch.full((each * len(rows),), value) for variable, value in given.items()}
+    fixed |= {category: torch.tensor(rows).repeat_interleave(each)} if category else {}
     if interpolate is None:
         columns = each if len(rows) > 1 else math.ceil(math.sqrt(each))
         drawn = generate(model, plan, draw, name, fixed, each * len(rows), seed)
@@ -154,7 +182,7 @@ def draw_samples(
         columns = interpolate
         drawn = _paths(model, plan, draw, name, fixed, each * len(rows), interpolate, seed)
     if plan.variable(name).vector:
-        if scaling is not None and field_name(plan, name) != main_example(plan):
+        if scaling is not None and not _has_its_scales(plan, name):
             raise RunError(f"`{name}` has scales of its own, which a run does not keep; sample another variable")
         examples = (drawn[name].cpu().double() if scaling is None else scaling.undo(drawn[name])).flatten(1)
     else:
@@ -243,18 +271,57 @@ def numbered(sheet: Array, numbers: Sequence[int]) -> Array:
     return np.concatenate([beside, sheet], axis=2)
 
 
-def generating(plan: Plan, wanted: str | None) -> tuple[str, DrawPlan]:
-    """The variable of images or vectors to sample, and the distribution that draws it from priors alone."""
-    draws = {v.name: generating_draw(plan, v.name) for v in plan.variables if v.observed}
-    there = {name: draw for name, draw in draws.items() if draw is not None}
-    if not there:
+def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tuple[str, DrawPlan]:
+    """The variable of images or vectors to sample, and the distribution that draws it from priors alone.
+
+    Raises:
+        RunError: no distribution draws such a variable so, or not the one of that name.
+    """
+    pairs = [(v.name, draw) for v in plan.variables if v.observed for draw in generating_draws(plan, v.name)]
+    if not pairs:
         what = "a vector" if record_kind(plan) == "vector" else "an image"
         raise RunError(f"nothing to sample: no distribution draws {what} by networks from priors alone")
-    if wanted is None:
-        return next(iter(there.items()))
-    if wanted not in there:
-        raise RunError(f"`{wanted}` cannot be sampled; expected {' or '.join(f'`{name}`' for name in there)}")
-    return wanted, there[wanted]
+    names = list(dict.fromkeys(name for name, _ in pairs))
+    if wanted is not None and wanted not in names:
+        hint = nearest(wanted, names)
+        raise RunError(f"`{wanted}` cannot be sampled; expected {alternatives(names)}{f'; {hint}' if hint else ''}")
+    pairs = [(name, draw) for name, draw in pairs if wanted in (None, name)]
+    found = next((pair for pair in pairs if source in (None, pair[1].name)), None)
+    if found is None:
+        there = list(dict.fromkeys(draw.name for _, draw in pairs))
+        what = f"`{wanted}`" if wanted else "an image or a vector"
+        hint = nearest(str(source), there)
+        raise RunError(
+            f"`{source}` does not draw {what} by networks from priors alone; expected {alternatives(there)}"
+            f"{f'; {hint}' if hint else ''}"
+        )
+    return found
+
+
+def checked_categories(plan: Plan, draw: DrawPlan, name: str, given: Mapping[str, int]) -> dict[str, int]:
+    """Categories that a sample of a variable depends on, each one that there is.
+
+    Raises:
+        RunError: which is none.
+    """
+    variables = [plan.variable(factor.variables[0]) for factor in ancestry(draw, name)]
+    sizes = {variable.name: variable.shape[0] for variable in variables if variable.kind == "categorical"}
+    for variable, value in given.items():
+        if variable not in sizes:
+            hint = nearest(variable, sizes)
+            there = alternatives(sizes) if sizes else f"none: `{name}` depends on no category"
+            raise RunError(f"`{variable}` cannot be given, expected {there}{f'; {hint}' if hint else ''}")
+        if not 0 <= value < sizes[variable]:
+            raise RunError(
+                f"`{variable}` has {sizes[variable]} categories, from 0 to {sizes[variable] - 1}, not {value}"
+            )
+    return dict(given)
+
+
+def _has_its_scales(plan: Plan, name: str) -> bool:
+    """Whether a run keeps how the vector was scaled: it is the main example of its data set."""
+    part = on_data_set(plan, data_set_of(plan, name))
+    return field_name(part, name) == main_example(part)
 
 
 def _rows(plan: Plan, category: str, component: int | None) -> list[int]:

@@ -110,12 +110,34 @@ def evaluate_loaded(
 
     A baseline that stands in an evaluation of the same data set `before` is taken from there.
     """
-    name, examples = find_split(loaded.dataset, split)
+    name = scored_split(loaded.dataset, split)
+    data_sha256 = fingerprints(loaded.dataset)
+    if before is not None and not before.is_on(loaded.dataset.told, data_sha256):
+        before = None
+    found = [result for part in loaded.parts for result in _evaluated(part, name, baseline, quality, before)]
+    classes = {part.dataset.classes for part in loaded.parts}
+    return Evaluation(
+        title=loaded.title,
+        run=loaded.settings.name,
+        plan=plan_hash(loaded.plan),
+        seed=loaded.settings.seed,
+        step=loaded.step,
+        weights=loaded.weights,
+        data=loaded.dataset.told,
+        split=name,
+        results=tuple(found),
+        classes=classes.pop() if len(classes) == 1 else (),
+        data_sha256=data_sha256,
+    )
+
+
+def _evaluated(
+    loaded: LoadedRun, name: str, baseline: bool, quality: QualityOptions | None, before: Evaluation | None
+) -> list[Result]:
+    """Every measure of what can be asked about the records of one data set."""
+    _, examples = find_split(loaded.dataset, name)
     examples = askable(loaded.plan, name, examples)
     check_evaluation_memory(loaded.plan, len(examples), len(loaded.dataset.validation or ()))
-    data_sha256 = fingerprints(loaded.dataset)
-    if before is not None and not before.is_on(loaded.dataset.description, data_sha256):
-        before = None
     found = measure(loaded.model, loaded.plan, name, examples, loaded.dataset.validation)
     if baseline:
         for readout in loaded.plan.readouts:
@@ -125,19 +147,17 @@ def evaluate_loaded(
         found += _features(loaded, loaded.plan.features, name, examples)
     if quality is not None:
         found += measure_quality(loaded.model, loaded.plan, loaded.dataset, name, examples, quality)
-    return Evaluation(
-        title=loaded.title,
-        run=loaded.settings.name,
-        plan=plan_hash(loaded.plan),
-        seed=loaded.settings.seed,
-        step=loaded.step,
-        weights=loaded.weights,
-        data=loaded.dataset.description,
-        split=name,
-        results=tuple(replace(_reasoned(loaded, examples, result), example=examples.kind) for result in found),
-        classes=loaded.dataset.classes,
-        data_sha256=data_sha256,
-    )
+    return [replace(_reasoned(loaded, examples, result), example=examples.kind) for result in found]
+
+
+def scored_split(dataset: Dataset, wanted: str | None) -> str:
+    """The name of the split that is scored: test or, where a data set has none, train.
+
+    Raises:
+        RunError: a data set has no split of that name.
+    """
+    names = {find_split(found, wanted)[0] for found in dataset.by_name.values()}
+    return names.pop() if len(names) == 1 else "train"
 
 
 def find_split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:

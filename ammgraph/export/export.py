@@ -42,7 +42,7 @@ def export_run(folder: Path, output: Path, *, onnx: bool = False) -> tuple[Path,
     origin = (
         f"Its weights are those of a run of `{loaded.settings.name}` after {counted(loaded.step, 'step')}{averaged}."
     )
-    source = model_source(loaded.plan, loaded.model, loaded.title, origin, loaded.settings.scaling)
+    source = model_source(loaded.plan, loaded.model, loaded.title, origin, loaded.settings.every_scaling)
     weights = exported_weights(loaded.plan, loaded.model)
     programs = onnx_programs(loaded.plan, source, weights) if onnx else {}
     buffer = io.BytesIO()

@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ammgraph import __version__
 from ammgraph.data.vectors import Scaling
@@ -25,11 +26,14 @@ from ammgraph.export.networks import attributes, network_code
 from ammgraph.nn import functions, moves
 from ammgraph.nn.model import Model
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import data_set_of
 from ammgraph.show.text import formula_text
 from ammgraph.spec.notation import side_text
 
 
-def model_source(plan: Plan, model: Model, title: str, origin: str, scaling: Scaling | None = None) -> str:
+def model_source(
+    plan: Plan, model: Model, title: str, origin: str, scalings: Mapping[str, Scaling] = MappingProxyType({})
+) -> str:
     """The program: helpers, a class for every network, the model, noise, loading, and something to see when it is run.
 
     Args:
@@ -37,7 +41,7 @@ def model_source(plan: Plan, model: Model, title: str, origin: str, scaling: Sca
         model: the networks; their constants' shapes are asked for, no weight is.
         title: of the model.
         origin: where the weights come from, in words.
-        scaling: of the data's vectors.
+        scalings: of the data's vectors, by data set.
     """
     _refuse_own(plan)
     names = _function_names(plan)
@@ -50,8 +54,8 @@ def model_source(plan: Plan, model: Model, title: str, origin: str, scaling: Sca
     constants = {site: attribute for site, (attribute, _) in constant_attributes(plan, model).items()}
     spoken = (plan, names, networks, constants)
     body += ["", "", *model_code(plan, model, names, losses_code(*spoken), posterior_code(*spoken))]
-    units = [] if scaling is None else [*_units_code(scaling), "", ""]
-    end = [*_noise_code(plan), "", "", *units, *_LOAD, "", "", *_main(plan, scaling)]
+    units = [line for of, scaling in scalings.items() for line in (*_units_code(scaling, of), "", "")]
+    end = [*_noise_code(plan), "", "", *units, *_LOAD, "", "", *_main(plan, scalings)]
     used = _helpers("\n".join([*body, *end]))
     head = _head(plan, title, origin)
     return "\n".join([*head, *_imports("\n".join([*used, *body, *end])), *used, *body, "", "", *end]) + "\n"
@@ -148,25 +152,27 @@ def _noise_code(plan: Plan) -> list[str]:
     return [*lines, "}"]
 
 
-def _units_code(scaling: Scaling) -> list[str]:
-    """What turns vectors of the data into what networks read, and back."""
-    lines = ["# What networks read of each number of a vector is (number - shift) / scale.", "UNITS = {"]
+def _units_code(scaling: Scaling, of: str) -> list[str]:
+    """What turns vectors of a data set into what networks read, and back."""
+    said, own = (f" of `{of}`", f"_{of}") if of else ("", "")
+    units, shift_and_scale = f"UNITS{own.upper()}", f"SHIFT{own.upper()}, SCALE{own.upper()}"
+    lines = [f"# What networks read of each number of a vector{said} is (number - shift) / scale.", f"{units} = {{"]
     for name, shift, scale in zip(scaling.columns, scaling.shift, scaling.scale, strict=True):
         lines.append(f"    {text(name)}: ({number(shift)}, {number(scale)}),")
     return [
         *lines,
         "}",
-        "SHIFT, SCALE = torch.tensor(list(UNITS.values()), dtype=torch.float64).T",
+        f"{shift_and_scale} = torch.tensor(list({units}.values()), dtype=torch.float64).T",
         "",
         "",
-        "def scaled(vectors: Tensor) -> Tensor:",
+        f"def scaled{own}(vectors: Tensor) -> Tensor:",
         '    """Vectors (B, n) of the data as networks read them."""',
-        "    return ((vectors.double() - SHIFT) / SCALE).float()",
+        f"    return ((vectors.double() - SHIFT{own.upper()}) / SCALE{own.upper()}).float()",
         "",
         "",
-        "def in_units(vectors: Tensor) -> Tensor:",
+        f"def in_units{own}(vectors: Tensor) -> Tensor:",
         '    """Vectors of networks, (B, n) or (B, n, 1, 1), in the units of the data, (B, n)."""',
-        "    return vectors.flatten(1).double() * SCALE + SHIFT",
+        f"    return vectors.flatten(1).double() * SCALE{own.upper()} + SHIFT{own.upper()}",
     ]
 
 
@@ -182,7 +188,7 @@ _LOAD = [
 ]
 
 
-def _main(plan: Plan, scaling: Scaling | None) -> list[str]:
+def _main(plan: Plan, scalings: Mapping[str, Scaling]) -> list[str]:
     lines = ["def main() -> None:"]
     sampled = sampled_draw(plan)
     body = ["model = load()", 'print(f"{sum(p.numel() for p in model.parameters()):,} weights")']
@@ -203,7 +209,9 @@ def _main(plan: Plan, scaling: Scaling | None) -> list[str]:
             f"{'vectors' if vector else 'images'} = samples[{text(variable.name)}]",
         ]
         if vector:
-            body.append(f"print({'vectors.flatten(1)' if scaling is None else 'in_units(vectors)'}.tolist())")
+            of = data_set_of(plan, variable.name)
+            told = f"in_units{f'_{of}' if of else ''}(vectors)" if of in scalings else "vectors.flatten(1)"
+            body.append(f"print({told}.tolist())")
         else:
             body.append(f"print(in_characters(images, {number(low)}, {number(high)}))")
         if inferring and inferring[0].given == (variable.name,):

@@ -50,9 +50,9 @@ def evaluation_memory(plan: Plan, scored: int, fitted: int = 0) -> EvaluationMem
 
 
 def known_counts(plan: Plan) -> tuple[int, int]:
-    """(images that are scored, images on which assignments are fitted as well) of data sets with a name, else 0."""
+    """(images that are scored, images on which assignments are fitted as well) of one data set with a name, else 0."""
     known = DATA_SETS.get(plan.data.dataset)
-    if known is None:
+    if known is None or plan.data_sets:
         return 0, 0
     return known.test or known.train - plan.data.validation, plan.data.validation
 

@@ -79,13 +79,19 @@ class Plan:
     momentum: float  # of batch norm
     epsilon: float
     statistics: Literal["batch", "process"]  # what batch norm takes them over, where several processes share a batch
-    data: Data
+    data: Data  # the data set; of several the first
     evaluation: Evaluation
     published: tuple[Published, ...]
     warnings: tuple[Diagnostic, ...]
     terms: tuple[TermPlan, ...] = ()
     features: FeaturePlan | None = None
     phases: tuple[PhasePlan, ...] = ()  # as they are written
+    data_sets: tuple[tuple[str, Data], ...] = ()  # all of them, where they have names
+
+    @property
+    def data_names(self) -> tuple[str, ...]:
+        """The names of the data sets; "" is that of one without a name."""
+        return tuple(name for name, _ in self.data_sets) or ("",)
 
     def variable(self, name: str) -> VariablePlan:
         """The variable of that name."""

@@ -1,12 +1,12 @@
 """Questions about a plan: what a sample depends on, what is taken from the data, what generates and what infers."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal
 
-from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromNetwork, FromPrior
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
-from ammgraph.spec.data_sets import MAIN_FIELDS
 
 
 def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
@@ -26,6 +26,57 @@ def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
     return tuple(factor for factor in draw.factors if needed & set(factor.variables))
 
 
+def data_sets_of(plan: Plan, draw: DrawPlan, *variables: str) -> frozenset[str]:
+    """The data sets that samples of the variables depend on, those of other distributions' samples included."""
+    found: set[str] = set()
+    for factor in ancestry(draw, *variables):
+        if isinstance(factor.origin, FromData):
+            found.add(factor.origin.source.of)
+        elif isinstance(factor.origin, FromDraw):
+            found |= data_sets_of(plan, plan.draw(factor.origin.draw), factor.origin.variable)
+    return frozenset(found)
+
+
+def data_set_of(plan: Plan, variable: str) -> str:
+    """The first data set that a factor takes a variable from; the first of all where none does."""
+    factors = (factor for draw in plan.draws for factor in draw.factors if variable in factor.variables)
+    taken = (factor.origin.source.of for factor in factors if isinstance(factor.origin, FromData))
+    return next(taken, plan.data_names[0])
+
+
+def on_data_set(plan: Plan, name: str) -> Plan:
+    """The plan as far as it can be asked about records of one data set alone; itself where there is one.
+
+    Kept is what depends on that data set, and what depends on none: factors, readouts, reconstructions, features.
+    """
+    if not plan.data_sets:
+        return plan
+    alone = frozenset({name})
+
+    def of_it(draw: str, *variables: str) -> bool:
+        return data_sets_of(plan, plan.draw(draw), *variables) == alone
+
+    draws = tuple(
+        replace(draw, factors=tuple(f for f in draw.factors if data_sets_of(plan, draw, *f.variables) <= alone))
+        for draw in plan.draws
+    )
+    every, own = ({name for draw in of for name in fields_of(draw.factors)} for of in (plan.draws, draws))
+    return replace(
+        plan,
+        variables=tuple(variable for variable in plan.variables if variable.name not in every - own),
+        draws=draws,
+        readouts=tuple(found for found in plan.readouts if of_it(found.draw, found.variable)),
+        reconstructions=tuple(
+            found
+            for found in plan.reconstructions
+            if of_it(found.infer, found.variable, *plan.draw(found.generate).factor_of(found.variable).given)
+        ),
+        features=plan.features if plan.features and of_it(plan.features.draw, *plan.features.reads) else None,
+        data=dict(plan.data_sets)[name],
+        data_sets=(),
+    )
+
+
 def fields_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
     """What is taken from a record of the data: variable -> image | vector | label."""
     return {
@@ -42,8 +93,7 @@ def names_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
 
 def field_name(plan: Plan, variable: str) -> str:
     """The array or the column that a variable is; "" where that has no name of its own."""
-    declared = plan.data.fields.get(variable, "")
-    return "" if declared in MAIN_FIELDS else declared
+    return plan.data.named_fields.get(variable, "")
 
 
 def label_name(plan: Plan, variable: str) -> str | None:
@@ -83,18 +133,18 @@ def from_image_alone(draw: DrawPlan, *variables: str) -> bool:
     return bool(taken) and taken <= EXAMPLES
 
 
+def from_example(draw: DrawPlan, example: str, *variables: str) -> bool:
+    """Whether samples of the variables depend on the example of that name, and on nothing else of a record."""
+    factors = ancestry(draw, *variables)
+    names, needed = names_of(factors), {*variables, *(name for factor in factors for name in factor.given)}
+    taken = {names.get(name, "") for name in fields_of(factors) if name in needed}
+    return from_image_alone(draw, *variables) and taken == {example}
+
+
 def main_example(plan: Plan) -> str:
     """The name of the field that is the example where one alone is meant: the first one, or "" without a name."""
     names = [name for kind, name in record_fields(plan) if kind != "label"]
     return "" if "" in names or not names else names[0]
-
-
-def from_main_example(plan: Plan, draw: DrawPlan, *variables: str) -> bool:
-    """Whether samples of the variables depend on that example, and on nothing else of a record."""
-    factors = ancestry(draw, *variables)
-    names, needed = names_of(factors), {*variables, *(name for factor in factors for name in factor.given)}
-    taken = {names.get(name, "") for name in fields_of(factors) if name in needed}
-    return from_image_alone(draw, *variables) and taken == {main_example(plan)}
 
 
 def drawn_by_network(draw: DrawPlan, variable: str) -> bool:
@@ -102,14 +152,19 @@ def drawn_by_network(draw: DrawPlan, variable: str) -> bool:
     return draw.produces(variable) and isinstance(draw.factor_of(variable).origin, FromNetwork)
 
 
+def generating_draws(plan: Plan, variable: str) -> tuple[DrawPlan, ...]:
+    """The distributions that draw the variable by a network from priors alone."""
+    return tuple(
+        draw
+        for draw in plan.draws
+        if drawn_by_network(draw, variable)
+        and all(isinstance(factor.origin, FromPrior | FromNetwork) for factor in ancestry(draw, variable))
+    )
+
+
 def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
     """The first distribution that draws the variable by a network from priors alone, if any."""
-    for draw in plan.draws:
-        if drawn_by_network(draw, variable) and all(
-            isinstance(factor.origin, FromPrior | FromNetwork) for factor in ancestry(draw, variable)
-        ):
-            return draw
-    return None
+    return next(iter(generating_draws(plan, variable)), None)
 
 
 def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:

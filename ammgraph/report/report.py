@@ -15,13 +15,14 @@ from pathlib import Path
 
 from ammgraph import __version__
 from ammgraph.data.dataset import fingerprints
+from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import results as results_module
 from ammgraph.evaluation.health import health_of_run
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import SPLITS, Evaluation
-from ammgraph.evaluation.score import evaluate_loaded, find_split
+from ammgraph.evaluation.score import evaluate_loaded, find_split, scored_split
 from ammgraph.folders import METRICS, REPORT, SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.report import curves as curves_module
@@ -32,7 +33,7 @@ from ammgraph.report.figures import Plate, draw, draw_curves
 from ammgraph.report.model_section import model_section
 from ammgraph.report.page import is_page, rendered
 from ammgraph.report.results_section import headline, result_tables
-from ammgraph.report.views import ViewOptions, collect_views
+from ammgraph.report.views import View, ViewOptions, collect_views
 from ammgraph.runs import record
 from ammgraph.runs.outputs import check_output, is_npz, npz, write_output
 from ammgraph.runs.run import Place, read_environment, read_options
@@ -112,7 +113,7 @@ def report_run(
 
 def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
     """What `evaluation.json` says of the same weights and split, else a new evaluation."""
-    name, _ = find_split(loaded.dataset, options.split)
+    name = scored_split(loaded.dataset, options.split)
     try:
         found = results_module.read(loaded.folder)
     except RunError:
@@ -121,7 +122,7 @@ def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
     if (
         found is not None
         and (found.plan, found.seed, found.step, found.weights) == state
-        and found.is_on(loaded.dataset.description, fingerprints(loaded.dataset))
+        and found.is_on(loaded.dataset.told, fingerprints(loaded.dataset))
         and found.of(name)
     ):
         return found
@@ -130,12 +131,13 @@ def evaluation_of(loaded: LoadedRun, options: ReportOptions) -> Evaluation:
 
 def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptions) -> Report:
     """The report of a loaded run. Reads its records; writes nothing."""
-    name, split = find_split(loaded.dataset, options.split)
+    name = scored_split(loaded.dataset, options.split)
     results = evaluation.of(name)
-    views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options.views)
+    shown = [(part, find_split(part.dataset, name)[1]) for part in loaded.parts]
+    views = [(view, split) for part, split in shown for view in _views(part, split, options.views)]
     records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
-    figures = tuple(draw(view, f"{SPLITS[name]} {split.kind}s") for view in views)
+    figures = tuple(draw(view, f"{SPLITS[name]} {split.kind}s") for view, split in views)
     training = draw_curves(curves)
     notes = loaded.spec.notes
     page = rendered(
@@ -146,7 +148,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         health=health_of_run(loaded.folder, replace(evaluation, split=name), records),
         model=model_section(loaded.plan),
         notes=[" ".join(note.split()) for note in ((notes,) if isinstance(notes, str) else notes) if note.strip()],
-        images=counted(len(split), f"{SPLITS[name]} {split.kind}"),
+        images=", ".join(counted(len(split), f"{SPLITS[name]} {split.kind}") for _, split in shown),
         weights=_weights(loaded),
         voids=list(dict.fromkeys(result.void for result in results if result.void)),
         tables=result_tables(loaded.plan, results),
@@ -158,8 +160,15 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         arrays=options.arrays,
         files=(SPEC, METRICS),
     )
-    data = (*map(data_of_view, views), *data_of_curves(curves))
-    return Report(page, views_module.as_arrays(views) | curves_module.as_arrays(curves), (*figures, *training), data)
+    every = tuple(view for view, _ in views)
+    data = (*map(data_of_view, every), *data_of_curves(curves))
+    return Report(page, views_module.as_arrays(every) | curves_module.as_arrays(curves), (*figures, *training), data)
+
+
+def _views(loaded: LoadedRun, split: Split, options: ViewOptions) -> list[View]:
+    """The figures about one data set; of several their names say which."""
+    views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options)
+    return [replace(view, name=f"{view.name}_{loaded.of}") if loaded.of else view for view in views]
 
 
 def _weights(loaded: LoadedRun) -> str:
@@ -181,7 +190,7 @@ def _facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]
         ("Duration", _duration(records)),
         ("Precision", settings.precision),
         ("Weights", _weights(loaded)),
-        ("Data", loaded.dataset.description),
+        ("Data", loaded.dataset.told),
         ("Device", device),
         ("Machine", str(environment.get("platform", ""))),
         ("Versions", ", ".join(versions)),

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,6 +72,17 @@ class RunOptions:
     starts: dict[str, Start] | None = None  # of networks that begin with what an earlier run has learned
     data_given: str | None = None  # in Python: the arrays with their shapes and types
     data_path: str | None = None  # a relative `data.path` as the spec has it: what `--data-dir` finds after a move
+    scalings: dict[str, Scaling] | None = None  # of vectors, by data set, where these have names
+    data_paths: dict[str, str] | None = None  # relative paths, by data set, where these have names
+
+    @property
+    def every_scaling(self) -> dict[str, Scaling]:
+        """How vectors are scaled, by data set; "" is the name of one without."""
+        return ({} if self.scaling is None else {"": self.scaling}) | (self.scalings or {})
+
+    def scaling_of(self, name: str) -> Scaling | None:
+        """How the vectors of a data set are scaled."""
+        return self.every_scaling.get(name)
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -247,11 +258,18 @@ def read_environment(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def moved_data(data: Data, settings: RunOptions, directory: Path | None) -> Data:
+def moved_data(data_sets: Mapping[str, Data], settings: RunOptions, directory: Path | None) -> dict[str, Data]:
     """The data of a run that are now in `directory`: by their relative path, or else their name, if they are there."""
-    if directory is None or data.path is None:
+    if directory is None:
+        return dict(data_sets)
+    paths = settings.data_paths or {"": settings.data_path or ""}
+    return {name: _moved(data, paths.get(name, ""), directory) for name, data in data_sets.items()}
+
+
+def _moved(data: Data, relative: str, directory: Path) -> Data:
+    if data.path is None:
         return data
-    relative = settings.data_path or Path(data.path).name
+    relative = relative or Path(data.path).name
     there = (directory.expanduser() / relative).exists()
     return data.model_copy(update={"path": relative}) if there else data
 

@@ -92,7 +92,7 @@ def as_json(plan: Plan) -> Json:
             **({"phases": [_phase(plan, phase) for phase in plan.phases]} if plan.phases else {}),
             "batchnorm": {"momentum": plan.momentum, "epsilon": plan.epsilon},
         },
-        "data": _plain(plan.data),
+        "data": {name: _plain(data) for name, data in plan.data_sets} or _plain(plan.data),
         "evaluation": _plain(plan.evaluation),
         "published": [_plain(number) for number in plan.published],
         "cost": {

@@ -50,7 +50,7 @@ def differences(first: tuple[Spec, Plan], second: tuple[Spec, Plan]) -> tuple[Ch
     """What changes from the first model to the second: data, variables, distributions, networks, games, terms..."""
     (spec, plan), (other_spec, other) = first, second
     found = [
-        *_section("data", _values(spec.data), _values(other_spec.data)),
+        *_data(spec, other_spec),
         *_named("variable", _variables(plan), _variables(other)),
         *_distributions(plan, other),
         *_networks(plan, other),
@@ -93,6 +93,14 @@ def difference_json(changes: Sequence[Change], first: Plan, second: Plan) -> dic
 
 
 # ------------------------------------------------------------------------------------------------ variables and factors
+
+
+def _data(spec: Spec, other: Spec) -> Iterable[Change]:
+    """The section or, where data sets have names, each of them."""
+    if "" in spec.data_sets and "" in other.data_sets:
+        return _section("data", _values(spec.data_sets[""]), _values(other.data_sets[""]))
+    before, after = ({name or "without a name": _values(d) for name, d in s.data_sets.items()} for s in (spec, other))
+    return _named("data set", before, after)
 
 
 def _variables(plan: Plan) -> dict[str, Values]:

@@ -12,7 +12,7 @@ from ammgraph.plan.draws import Density, FactorPlan, FromBayes, FromData, FromDr
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.networks import NetworkPlan, RowPlan, VariablePlan, shape_text
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_kind
+from ammgraph.plan.queries import on_data_set, record_kind
 from ammgraph.plan.turns import FitPlan, GamePlan, PassPlan, PhasePlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import number_text, side_text
 from ammgraph.spec.schema import RandomMeans, Schedule
@@ -38,14 +38,19 @@ def plan_text(plan: Plan) -> str:
 
 def data_text(plan: Plan) -> str:
     """Where examples come from, what is held out and labelled, how vectors are scaled, which weights are evaluated."""
+    kept = "" if plan.evaluation.keep is None else f", of the {plan.evaluation.keep}"
+    found = [f"{name} = {_data_set_text(on_data_set(plan, name))}".removeprefix(" = ") for name in plan.data_names]
+    return f"data    {'; '.join(found)}; the {plan.evaluation.weights} weights are evaluated{kept}"
+
+
+def _data_set_text(plan: Plan) -> str:
     labeled = plan.data.labeled
     parts = [plan.data.dataset, f"{plan.data.validation:,} held out"]
     parts += [] if labeled is None else [f"{labeled.count} labelled ({labeled.choice})"]
     if record_kind(plan) == "vector":
         scales = {"standardize": "to mean 0 and standard deviation 1", "minmax": "to [0, 1]", "none": "not at all"}
         parts.append(f"vectors scaled {scales[plan.data.scale]}")
-    kept = "" if plan.evaluation.keep is None else f", of the {plan.evaluation.keep}"
-    return f"data    {', '.join(parts)}; the {plan.evaluation.weights} weights are evaluated{kept}"
+    return ", ".join(parts)
 
 
 def variables_text(plan: Plan) -> str:

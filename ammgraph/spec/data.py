@@ -1,14 +1,28 @@
-"""The section `data` of a spec: which records there are, which are held out and labelled, how vectors are scaled."""
+"""The section `data` of a spec: which records there are, which are held out and labelled, how vectors are scaled.
 
-from typing import Annotated, Literal, Self
+It describes one data set, or several by their names.
+"""
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ammgraph.layers.operations import Shape
 from ammgraph.spec.data_sets import DATA_SETS, GIVEN, MAIN_FIELDS, NAMED_FIELDS, OWN_DATA, may_hold, meanings, names
 from ammgraph.spec.one_of import OneOf
 from ammgraph.spec.values import (
     ARITHMETIC_SCHEMA,
+    IDENTIFIER_PATTERN,
     Count,
     Model,
     Seed,
@@ -161,6 +175,16 @@ class Data(Model):
     )
 
     @property
+    def named_fields(self) -> dict[str, str]:
+        """Variable -> the array or the columns that it is, where it is not what a record has by its type.
+
+        A table has no images: there `image` is the name of a column.
+        """
+        table = self.dataset in NAMED_FIELDS and not may_hold(self.dataset, "image")
+        words = [word for word in MAIN_FIELDS if word != "image" or not table]
+        return {variable: name for variable, name in self.fields.items() if name not in words}
+
+    @property
     def example_shape(self) -> Shape | None:
         """(channels, height, width) of an image or (D, 1, 1) of a vector, where the data set has a name."""
         if (known := DATA_SETS.get(self.dataset)) is None:
@@ -189,3 +213,36 @@ class Data(Model):
                 message = f"`{name}` is the label too" if name == self.label else f"`{name}` stands twice in `columns`"
                 raise problem("conflicting-keys", message, at=("columns", place))
         return self
+
+
+# What no data set of several may be called: the keys of one, and the words of `data.unlabeled`.
+NO_NAMES = (*Data.model_fields, "unlabeled")
+
+
+def _written_as(value: object) -> str:
+    """One data set, or a mapping of several: of what is written, one has a `dataset`, several are mappings by name."""
+    if not isinstance(value, dict) or not isinstance(value.get("dataset", {}), dict):
+        return "<one>"
+    named = (name not in NO_NAMES or "dataset" in entry for name, entry in value.items() if isinstance(entry, dict))
+    return "<several>" if any(named) else "<one>"
+
+
+def names_of(section: object) -> tuple[str, ...]:
+    """The names of the data sets of a section as it is written; "" of one without a name."""
+    return tuple(section) if isinstance(section, dict) and _written_as(section) == "<several>" else ("",)
+
+
+def _named(value: Mapping[str, object]) -> Mapping[str, object]:
+    """Names of data sets stand behind `data.`, and so are none of the words that stand there."""
+    for name in value:
+        if name in NO_NAMES or not re.fullmatch(IDENTIFIER_PATTERN, name):
+            what = "a key of a data set, and no name of one" if name in NO_NAMES else "not a name"
+            expected = "a letter, then letters, digits and `_`, and no key of a data set"
+            raise problem("bad-name", f"`{name}` is {what}", at=(name,), stands_at="key", expected=expected)
+    return value
+
+
+DataSets: TypeAlias = Annotated[dict[str, Data], BeforeValidator(_named)]
+DataSection = Annotated[
+    Annotated[Data, Tag("<one>")] | Annotated[DataSets, Tag("<several>")], Discriminator(_written_as)
+]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ammgraph.diagnostics import stop_if
 from ammgraph.folders import SPEC
+from ammgraph.spec.data import names_of
 from ammgraph.spec.merge import merge, read_chain
 from ammgraph.spec.names import canonical_factors, check_names, constant_values, table_at
 from ammgraph.spec.schema import Spec
@@ -83,7 +84,8 @@ def load_tree(merged: Table, texts: Mapping[str, str]) -> Spec:
     source = source_map(resolved, texts)
     data = plain(resolved)
     try:
-        spec = Spec.model_validate(data, context={"constants": constants})
+        context = {"constants": constants, "data_sets": names_of(data.get("data"))}
+        spec = Spec.model_validate(data, context=context)
     except ValidationError as error:
         stop_if(diagnostics_of(error, data, source), texts, merged)
         raise

@@ -177,13 +177,16 @@ def parse_reference(text: str) -> Reference:
 
 
 def parse_source(text: str, constants: Mapping[str, Fraction]) -> Reference | Call:
-    """What draws a factor, as a word: `data.labeled`, `uniform(-1, 1)`, `encoder(x=x2).z`, `q.y`."""
+    """What draws a factor, as a word: `data.faces.labeled`, `uniform(-1, 1)`, `encoder(x=x2).z`, `q.y`."""
     tokens = Tokens(text)
     word = tokens.name("`data`, a prior, or a row as in `encoder.z`")
     if word == "data":
-        part = "." + tokens.name("`labeled` or `unlabeled`") if tokens.accept(".") else ""
+        expected = "`labeled`, `unlabeled` or the name of a data set"
+        while tokens.accept("."):
+            word += "." + tokens.name(expected)
+            expected = "`labeled` or `unlabeled`"
         tokens.end()
-        return Call(word + part)
+        return Call(word)
     if tokens.peek() == "(" and tokens.peek(2) != "=":
         tokens.accept("(")
         arguments = [_sum(tokens, constants)]

@@ -1,6 +1,6 @@
 """What other libraries call the parts of a loss and of training, and what says it here: for hints."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 # What other libraries call the parts of a loss -> a term that says it.
 _SAID = {
@@ -49,6 +49,7 @@ _KEYS = {
     **dict.fromkeys(("optimizer", "algorithm"), "name"),
     **dict.fromkeys(("eps",), "epsilon"),
 }
+_DATA_SETS = "several data sets each have a name: `data: {a: {dataset: ...}, b: {dataset: ...}}`"
 _PRIOR = "what a variable is drawn by is a factor: `p(z): normal` in `distributions`"
 # What other libraries call the loss of a game -> its objective.
 _OBJECTIVES = {
@@ -73,6 +74,8 @@ def hint_of_key(word: str, value: object, keys: Collection[str]) -> str:
     if word.lower() in ("loss", "criterion") and "objective" in keys:
         meant = hint_of_objective(value) or "the loss of a game is its `objective`, as `jensen_shannon`"
         return f"{meant}; where there is no discriminator, {hint_of_section('loss')}"
+    if "dataset" in keys and isinstance(value, Mapping):
+        return _DATA_SETS
     return _PRIOR if word.lower() in ("prior", "distribution") and {"type", "size"} <= {*keys} else ""
 
 

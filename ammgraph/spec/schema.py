@@ -22,7 +22,7 @@ from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text  # noqa: F401
 from ammgraph.spec.columns import Activation, Pool  # noqa: F401
-from ammgraph.spec.data import Data, Labeled  # noqa: F401
+from ammgraph.spec.data import Data, DataSection, Labeled  # noqa: F401
 from ammgraph.spec.data_sets import GIVEN
 from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.networks import Network, Row  # noqa: F401
@@ -329,7 +329,10 @@ class Spec(Shown, Model):
         description="Numbers by name, for use wherever a number stands; one may use those before it.",
         examples=[{"K": 10}],
     )
-    data: Data = Field(description="Where examples come from and how they are split.", examples=[{"dataset": "digits"}])
+    data: DataSection = Field(
+        description="Where examples come from and how they are split: a data set, or several by their names.",
+        examples=[{"dataset": "digits"}],
+    )
     variables: dict[str, Variable] = Field(
         min_length=1,
         description="The variables of the model by name, with type and size.",
@@ -396,8 +399,18 @@ class Spec(Shown, Model):
         """The constants that some number is written with."""
         return self._used_constants
 
+    @property
+    def data_sets(self) -> dict[str, Data]:
+        """The data sets by name; one that has none is named ""."""
+        return {"": self.data} if isinstance(self.data, Data) else self.data
+
+    def data_path(self, name: str) -> tuple[str, ...]:
+        """The path of a data set's keys."""
+        return ("data", name) if name else ("data",)
+
     def given(self) -> "Spec":
-        """The same with data that are given in Python in place of what it names."""
+        """The same with data that are given in Python in place of the one data set that it names."""
+        assert isinstance(self.data, Data), "of several data sets none is given"
         gone = {"path": None, "columns": None, "label": None}
         found = self.model_copy(update={"data": self.data.model_copy(update={"dataset": GIVEN, **gone})})
         kept = {key: value for key, value in self._written["data"].items() if key not in gone}

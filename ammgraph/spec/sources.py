@@ -3,6 +3,7 @@
 The value behind a factor comes in (`data.labeled`, `uniform(-1, 1)`, `[0.2, 0.8]`, `encoder.z`), a frozen one goes out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -18,12 +19,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ammgraph.diagnostics import counted
+from ammgraph.diagnostics import alternatives, counted, nearest
 from ammgraph.spec.notation import Call, Reference, parse_source
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, prior_words
 from ammgraph.spec.values import (
     ARITHMETIC,
     ARITHMETIC_SCHEMA,
+    DATA_PATTERN,
     REFERENCE_PATTERN,
     Model,
     ReferenceText,
@@ -40,12 +42,13 @@ from ammgraph.spec.values import (
 
 @dataclass(frozen=True)
 class DataSource:
-    """`data`, `data.labeled` or `data.unlabeled`."""
+    """`data`, `data.labeled` or `data.unlabeled`; `data.faces`, `data.faces.labeled`, ... of the data set of a name."""
 
     part: Literal["all", "labeled", "unlabeled"]
+    of: str = ""  # the data set, where it has a name
 
     def __str__(self) -> str:
-        return "data" if self.part == "all" else f"data.{self.part}"
+        return ".".join(["data", *([self.of] if self.of else []), *([] if self.part == "all" else [self.part])])
 
 
 @dataclass(frozen=True)
@@ -136,11 +139,13 @@ def _source(value: object, info: ValidationInfo) -> Source:
         return SourceMapping.model_validate(value, context=info.context).source
     text = text_of(value, "`data`, a prior, or a row as in `encoder.z`")
     parsed = in_notation(lambda: parse_source(text, constants_of(info)))
-    return parsed if isinstance(parsed, Reference) else _word(parsed)
+    return parsed if isinstance(parsed, Reference) else _word(parsed, (info.context or {}).get("data_sets", ("",)))
 
 
-def _word(call: Call) -> Source:
+def _word(call: Call, data_sets: Sequence[str]) -> Source:
     numbers = tuple(float(value) for value in call.arguments)
+    if (taken := _data(call.word, data_sets)) is not None:
+        return taken
     if call.word not in SOURCE_WORDS:
         expected = "`data`, a prior, or a row as in `encoder.z`"
         raise problem(
@@ -152,18 +157,34 @@ def _word(call: Call) -> Source:
             valid=SOURCE_WORDS,
             end=len(call.word),
         )
-    kind = prior_words().get(call.word)
-    if numbers and (kind is None or len(numbers) != len(kind.numbers)):
+    kind = prior_words()[call.word]
+    if numbers and len(numbers) != len(kind.numbers):
         message = f"`{call.word}` does not take {counted(len(numbers), 'number')}"
-        raise problem("notation", message, found=f"`{call}`", expected=kind.form if kind else f"`{call.word}`")
-    if kind is not None and kind.read is not None:
-        refused = kind.refused(*numbers) if numbers else None
-        if refused is not None:
-            written = f"`{call.word}({', '.join(kind.numbers)})`"
-            raise problem("out-of-range", refused[0], found=f"`{call}`", expected=f"{written} with {refused[1]}")
-        return kind.read(*numbers)
-    part = call.word.partition(".")[2] or "all"
-    return DataSource(part)  # type: ignore[arg-type]
+        raise problem("notation", message, found=f"`{call}`", expected=kind.form)
+    refused = kind.refused(*numbers) if numbers else None
+    if refused is not None:
+        written = f"`{call.word}({', '.join(kind.numbers)})`"
+        raise problem("out-of-range", refused[0], found=f"`{call}`", expected=f"{written} with {refused[1]}")
+    assert kind.read is not None, "a prior that has a word is read from its numbers"
+    return kind.read(*numbers)
+
+
+def _data(word: str, data_sets: Sequence[str]) -> DataSource | None:
+    """`data.faces.labeled` -> its part and its data set; nothing where the word means something else."""
+    head, *names = word.split(".")
+    if head != "data":
+        return None
+    parts: dict[str, Literal["labeled", "unlabeled"]] = {"labeled": "labeled", "unlabeled": "unlabeled"}
+    part = parts[names.pop()] if names and names[-1] in parts else "all"
+    name = ".".join(names)
+    if name in data_sets:
+        return DataSource(part, name)
+    if "" in data_sets:  # the one there is has no name
+        return None
+    there = [str(DataSource(part, known)) for known in data_sets]
+    message = f"there is no data set `{name}`" if name else f"`{word}` does not say which data set"
+    hint = nearest(word, there) if name else ""
+    raise problem("unknown-data-set", message, expected=alternatives(there), hint=hint, end=len(word))
 
 
 def _with_numbers() -> list[JsonSchemaValue]:
@@ -186,6 +207,11 @@ class _SourceSchema:
             "anyOf": [
                 {"enum": list(SOURCE_MEANINGS), "enumDescriptions": list(SOURCE_MEANINGS.values())},
                 *_with_numbers(),
+                {
+                    "type": "string",
+                    "pattern": DATA_PATTERN,
+                    "description": "An example of the data set of that name, of its labelled subset, or of the rest.",
+                },
                 {
                     "type": "string",
                     "pattern": rf"^(?!\s*data\s*\.){REFERENCE_PATTERN.removeprefix('^')}",

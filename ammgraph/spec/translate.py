@@ -105,7 +105,7 @@ def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMa
     found = describe(value)
     hint = _meant(path, value, valid) if isinstance(value, str) else ""
     if isinstance(value, list) and path[-1] == "dataset":
-        hint = "a spec has one data set; its variables take fields of one record"
+        hint = "several data sets have names, `data: {a: {dataset: ...}, b: {dataset: ...}}`"
     return Diagnostic(
         "unknown-value",
         f"{called(path)} cannot be {found}",

@@ -145,6 +145,7 @@ _SUMMAND = rf"\s*(?:{_NUMERAL}(?:\s*/\s*{_NUMERAL})?\s*\*?)?\s*{_NAME}\s*"
 _NAMES = rf"\s*{_NAME}\s*(?:,\s*{_NAME}\s*)*"
 REFERENCE_PATTERN = rf"^\s*{_NAME}\s*(?:\({_BINDING}(?:,{_BINDING})*\))?\s*\.\s*{_NAME}\s*$"
 FACTOR_PATTERN = rf"^\s*{_NAME}\s*\({_NAMES}(?:\|{_NAMES})?\)\s*$"
+DATA_PATTERN = rf"^\s*data\s*\.\s*(?!(?:un)?labeled\b){_NAME}\s*(?:\.\s*(?:un)?labeled\s*)?$"  # by its name
 IDENTIFIER_PATTERN = f"^{_NAME}$"
 ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{ARITHMETIC}$"}
 

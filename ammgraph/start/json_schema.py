@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from ammgraph.spec.data import NO_NAMES
 from ammgraph.spec.data_sets import OWN_DATA
 from ammgraph.spec.merge import is_unit
 from ammgraph.spec.names import RESERVED
@@ -116,6 +117,10 @@ def _name_the_names(definitions: Schema) -> None:
         sections[section]["propertyNames"] = {"pattern": IDENTIFIER_PATTERN}
     for section in ("variables", "networks", "distributions"):
         sections[section]["propertyNames"] = {"pattern": IDENTIFIER_PATTERN, "not": {"enum": list(RESERVED)}}
+    _, several = sections["data"]["oneOf"]
+    several["propertyNames"] = {"pattern": IDENTIFIER_PATTERN, "not": {"enum": list(NO_NAMES)}}
+    several["description"] = "Several data sets by their names."
+    several["minProperties"] = 1
     layers = definitions["Network"]["properties"]["layers"]
     layers["propertyNames"] = {"pattern": IDENTIFIER_PATTERN, "not": {"enum": ["zeros"]}}
     factors, again = sections["distributions"]["additionalProperties"]["oneOf"]

@@ -46,7 +46,7 @@ def listed() -> list[Listed]:
                 plan.title,
                 tuple(sides),
                 plan.parameters,
-                plan.data.dataset,
+                ", ".join(data.dataset for data in spec.data_sets.values()),
                 _labels(plan),
                 _augmented(plan),
                 plan.published,

@@ -19,8 +19,9 @@ from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of, names_of
+from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of, names_of, on_data_set
 from ammgraph.plan.turns import TurnPlan
+from ammgraph.spec.sources import DataSource
 from ammgraph.train.ranks import ALONE, Ranks
 
 # The position of a purpose is part of the seed: append, never reorder.
@@ -49,7 +50,7 @@ class Feed:
         ranks: Ranks = ALONE,
     ) -> None:
         self._plan, self._dtype, self._ranks = plan, dtype, ranks
-        self._train = dataset.train.to(device)
+        self._train = {name: found.train.to(device) for name, found in dataset.by_name.items()}
         self._samplers: dict[str, Sampler] = {}
         self._origins = [
             (draw, factor.origin)
@@ -57,16 +58,16 @@ class Feed:
             for factor in draw.factors
             if isinstance(factor.origin, FromData) and factor.needed
         ]
-        self._positions = {
-            "all": torch.arange(len(dataset.train)),
-            "labeled": dataset.labeled,
-            "unlabeled": dataset.unlabeled,
-        }
+        self._positions: dict[DataSource, Tensor] = {}
+        for name, found in dataset.by_name.items():
+            self._positions[DataSource("all", name)] = torch.arange(len(found.train))
+            self._positions[DataSource("labeled", name)] = found.labeled
+            self._positions[DataSource("unlabeled", name)] = found.unlabeled
         for index, (draw, origin) in enumerate(self._origins):
-            positions = self._positions[origin.source.part]
+            positions, found = self._positions[origin.source], dataset.by_name[origin.source.of]
             if not len(positions):
-                raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {dataset.description}")
-            _check_labels(draw, origin, dataset.train, positions)
+                raise RunError(f"`{draw.name}` draws from {origin.source}, which is empty: {found.description}")
+            _check_labels(draw, origin, found.train, positions)
             if origin.source == plan.epoch_source and len(positions) < draw.batch_size:
                 advice = f"lower it with `--set training.batch_size={len(positions)}`"
                 single = any(row.batchnorm for network in plan.networks for row in network.rows)
@@ -84,7 +85,8 @@ class Feed:
     @property
     def reads_files(self) -> bool:
         """Whether a batch is read where it is taken, by the host."""
-        return any(isinstance(values, OnDisk) for values in (self._train.images, *self._train.others.values()))
+        fields = (values for train in self._train.values() for values in (train.images, *train.others.values()))
+        return any(isinstance(values, OnDisk) for values in fields)
 
     def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
         """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
@@ -112,18 +114,18 @@ class Feed:
         found: dict[str, dict[str, Tensor]] = {}
         for name, (draw, origin) in zip(self._samplers, self._origins, strict=True):
             if name in positions:
-                found.setdefault(draw.name, {}).update(
-                    record_tensors(
-                        self._plan, dict(origin.fields), self._train, self._dtype, positions[name], origin.names
-                    )
-                )
+                found.setdefault(draw.name, {}).update(self._taken(origin, positions[name]))
         return found
 
     def in_order(self, origin: FromData, size: int) -> Iterator[dict[str, Tensor]]:
         """All that a factor takes from the data, each example once, in batches of `size`; no sampler moves."""
-        for indices in self._positions[origin.source.part].split(size):
-            on_device = indices.to(self._train.labels.device)
-            yield record_tensors(self._plan, dict(origin.fields), self._train, self._dtype, on_device, origin.names)
+        for indices in self._positions[origin.source].split(size):
+            yield self._taken(origin, indices.to(self._train[origin.source.of].labels.device))
+
+    def _taken(self, origin: FromData, positions: Tensor) -> dict[str, Tensor]:
+        """What a factor takes of the records at these positions, by variable."""
+        train = self._train[origin.source.of]
+        return record_tensors(self._plan, dict(origin.fields), train, self._dtype, positions, origin.names)
 
     def state_dict(self) -> dict[str, Any]:
         """Where every sampler stands."""
@@ -236,11 +238,16 @@ def _check_field(plan: Plan, dataset: Dataset, variable: str, kind: str, name: s
 
 
 def check_shapes(plan: Plan, dataset: Dataset) -> None:
-    """The data set's examples and classes fit the variables that are bound to them.
+    """The examples and classes of every data set fit the variables that are bound to them.
 
     Raises:
         RunError: which variable does not.
     """
+    for name, found in dataset.by_name.items():
+        _check_shapes(on_data_set(plan, name), found)
+
+
+def _check_shapes(plan: Plan, dataset: Dataset) -> None:
     for draw in plan.draws:
         names = names_of(draw.factors)
         for name, field in fields_of(draw.factors).items():

@@ -133,3 +133,12 @@ def test_what_is_no_yaml_is_told_as_it_is() -> None:
 )
 def test_keys_of_a_section_whose_kind_is_unknown_are_told_with_it(section: str, codes: list[str]) -> None:
     assert told(f"ammgraph: 1\nextends: _base.yaml\n{section}\n") == [(3, code) for code in codes]
+
+
+@pytest.mark.parametrize("case", ["data_sets_wrong", "data_set_with_the_name_of_a_key"])
+def test_what_is_wrong_with_one_of_several_data_sets_leaves_its_factors_alone(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(BAD)
+    error = diagnose(case)
+    assert every_problem(error).diagnostics == error.diagnostics

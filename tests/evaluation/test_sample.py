@@ -13,7 +13,7 @@ from tiny_runs import make_run
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.loading import load_model
-from ammgraph.evaluation.sample import draw_samples, enlarged, grid, numbered, sample_run, write_samples
+from ammgraph.evaluation.sample import Asked, draw_samples, enlarged, grid, numbered, sample_run, write_samples
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 
@@ -82,7 +82,7 @@ def test_interpolation_is_a_straight_line_of_z_with_one_y(loaded) -> None:
         ),
         ({"interpolate": 10**12}, "10,000,000,000,000 images need about "),
         ({"interpolate": 10**6, "count": 10**6, "component": 1}, "1,000,000,000,000 images need about "),
-        ({"variable": "z"}, "`z` cannot be sampled; expected `x`"),
+        ({"asked": Asked(variable="z")}, "`z` cannot be sampled; expected `x`"),
     ],
 )
 def test_what_cannot_be_sampled(loaded, options: dict, message: str) -> None:

@@ -1,0 +1,57 @@
+"""A plan's data sets, every one with what the plan takes of its records, read as one value."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from ammgraph.data.dataset import Dataset, load_data, together
+from ammgraph.data.given import Given
+from ammgraph.data.vectors import Scaling
+from ammgraph.diagnostics import RunError
+from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import on_data_set, record_fields
+from ammgraph.spec.schema import Data, Spec
+
+
+def read_data(
+    plan: Plan,
+    directory: Path | None,
+    download: bool = True,
+    *,
+    given: Given | None = None,
+    scaling_of: Callable[[str], Scaling | None] = lambda _: None,
+    data_sets: Mapping[str, Data] = MappingProxyType({}),
+) -> Dataset:
+    """The data set of a plan; of several the first one, with all of them by their names.
+
+    Args:
+        plan: the compiled spec.
+        directory: as for `load_data`, for all of them.
+        download: whether absent files of data sets with a name may be fetched.
+        given: the data themselves, where they are given in Python.
+        scaling_of: how the vectors of the data set of a name are scaled, where that is known already.
+        data_sets: what the spec says of them, where it is not what the plan has of them: where they have moved.
+
+    Raises:
+        RunError: as `load_data`.
+    """
+    found = {}
+    for name in plan.data_names:
+        part = on_data_set(plan, name)
+        data = data_sets.get(name, part.data)
+        found[name] = load_data(data, directory, download, scaling_of(name), given, record_fields(part))
+    return together(found)
+
+
+def refuse_given(spec: Spec) -> None:
+    """Data that are given in Python are those of a spec with one data set.
+
+    Raises:
+        RunError: it has several.
+    """
+    if "" not in spec.data_sets:
+        names = ", ".join(f"`data.{name}`" for name in spec.data_sets)
+        raise RunError(
+            f"`data` gives one data set, and the spec has several: {names}; write each to a file, as "
+            "`numpy.savez(F, x_train=x)`, and name it with `dataset: npz, path: F`"
+        )
