@@ -20,14 +20,13 @@ from ammgraph.commands.session import new_settings, opened, reported, stopped_by
 from ammgraph.commands.sweep_options import SweepOptions
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.data.dataset import load_data
 from ammgraph.diagnostics import RunError, SpecError, counted, is_out_of_memory
 from ammgraph.evaluation import score
 from ammgraph.evaluation.loading import load_run
 from ammgraph.evaluation.looks import better, measured, reads_labels
 from ammgraph.folders import DATABASE, LOCK, METRICS, OPTIONS, SPECS, SWEEP, tried_folder
-from ammgraph.plan.queries import record_fields
 from ammgraph.runs import files, record
+from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, is_run, new_folder, options_text, refuse_foreign, refuse_trials
 from ammgraph.runs.run import spec_text as spec_bytes
 from ammgraph.runs.states import NotFinite
@@ -116,7 +115,7 @@ def _begin(options: SweepOptions) -> Path:
     _check_axes(options, source)
     settings = new_settings(_alone(options, spec=source), source)
     directory = Path(settings.data_dir) if settings.data_dir else None
-    dataset = load_data(plan.data, directory, options.download, fields=record_fields(plan))
+    dataset = read_data(plan, directory, options.download)
     metric = measured(options.metric, plan, dataset, settings.seed)
     content = Sweep(
         vary=tuple(map(str, options.vary)),
@@ -160,8 +159,7 @@ def _more(options: SweepOptions, folder: Path) -> Path:
         with alone_in(folder):
             files.write(folder / SWEEP, options_text(replace(sweep, trials=options.trials)))
     kept = _kept(options, sweep)
-    plan = compile_spec(load_spec(_spec_of(folder, sweep)))
-    load_data(plan.data, kept.data_dir, kept.download, fields=record_fields(plan))
+    read_data(compile_spec(load_spec(_spec_of(folder, sweep))), kept.data_dir, kept.download)
     return folder
 
 
