@@ -13,7 +13,7 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
 from ammgraph.plan.draws import FromData, FromDraw, FromNetwork
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.turns import TurnPlan
+from ammgraph.plan.turns import LossPlan, TurnPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.step import take_turn
 
@@ -423,15 +423,21 @@ def data_of(plan: Plan, turn: TurnPlan, generator: torch.Generator) -> dict[str,
     return data
 
 
+def loss_begins(loss: LossPlan) -> float:
+    """The first of some epochs in which a loss weighs something."""
+    return next((float(epoch) for epoch in range(40) if loss.weight(epoch)), 0.0)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_one_turn_gives_finite_losses_and_moves_every_network(name: str) -> None:
     plan = plan_of(name, "training.batch_size=2")
     generator = torch.Generator().manual_seed(0)
     model = build(plan, generator, torch.full((10,), 0.1, dtype=torch.float64))
     moved = set()
+    epoch = max((loss_begins(loss) for turn in plan.turns for loss in turn.losses), default=0.0)
     for turn in plan.turns:
         noise = {site.name: draw_noise(site, generator, torch.device("cpu"), torch.float32) for site in turn.sites}
-        outcome = take_turn(model, plan, turn, data_of(plan, turn, generator), noise, epoch=0.0)
+        outcome = take_turn(model, plan, turn, data_of(plan, turn, generator), noise, epoch)
         assert all(torch.isfinite(value).all() for value in outcome.values.values())
         for network, gradients in outcome.gradients.items():
             assert all(torch.isfinite(gradient).all() for gradient in gradients)

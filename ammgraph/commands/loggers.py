@@ -57,13 +57,15 @@ class Logger:
 def _tensorboard(run: Logged) -> Written:
     from torch.utils.tensorboard import SummaryWriter
 
-    board: Any = SummaryWriter(str(run.folder / TENSORBOARD), purge_step=run.step + 1)
+    boards: list[Any] = []  # a session that trains nothing writes no file
 
     def write(numbers: Numbers, step: int) -> None:
+        if not boards:
+            boards.append(SummaryWriter(str(run.folder / TENSORBOARD), purge_step=run.step + 1))
         for name, value in numbers.items():
-            board.add_scalar(name, value, step)
+            boards[0].add_scalar(name, value, step)
 
-    return Written(write, board.close)
+    return Written(write, lambda: [board.close() for board in boards])
 
 
 def _mlflow(run: Logged) -> Written:

@@ -196,7 +196,7 @@ def test_other_data_than_the_model_s(tiny_run: Path, monkeypatch: pytest.MonkeyP
     broken = type(other)(
         other.name, type(other.train)(images, other.train.labels), None, None, other.labeled, other.classes, "cut"
     )
-    monkeypatch.setattr("ammgraph.evaluation.loading.load_data", lambda *_: broken)
+    monkeypatch.setattr("ammgraph.evaluation.loading.read_data", lambda *_, **__: broken)
     with pytest.raises(RunError, match=r"`x` has shape \[1, 8, 8\], but the images"):
         load_run(tiny_run, HERE)
 

@@ -6,6 +6,7 @@ the model its weights. Hidden layers are narrow, batches have five examples and 
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -33,12 +34,16 @@ AS_WIDE_AS_PRINTED = {  # layers of which a term takes the mean over channels, b
     "improved_gan_svhn": ["networks.classifier.layers.h9.channels=128"],
     "bad_gan_mnist": ["networks.classifier.layers.h5.channels=250"],
     "bad_gan_svhn": ["networks.classifier.layers.h9.channels=128"],
+    # What is added to a layer that is narrow here.
+    "samm_mnist_pairs": ["networks.encoder.layers.h_y.channels=4"],
+    "samm_svhn_pairs": ["networks.encoder.layers.h_y.channels=4"],
 }
 LATE = {  # the epoch, after a phase of the classifier alone, in which every term and game counts
     "triple_gan_mnist": 15,
     "triple_gan_svhn": 250,
     "sgan_mnist": 18,
     "sgan_svhn": 450,
+    "samm_svhn_pairs": 30,
 }
 
 
@@ -127,6 +132,11 @@ class Rows:
             case "straight_through":
                 p = x.exp() / x.exp().sum(1, keepdim=True)
                 return one_hot(p.flatten(1).argmax(1), p.shape[1]) + p - p.detach()
+            case "random_affine":  # x at x + 0.15 (A x + b), bilinear, the border beyond it
+                assert number is not None
+                places = torch.eye(2, 3) + number * self.noise[f"{self.prefix}/{name}.affine"]
+                grid = F.affine_grid(places, list(x.shape), align_corners=False)
+                return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
             case "softplus":
                 return (1 + x.exp()).log()
             case "tanh":
@@ -145,7 +155,7 @@ class World:
         self.turn: TurnPlan = self.plan.turns[turn]
         self.epoch = epoch_of(spec, turn)
         generator = torch.Generator().manual_seed(seed)
-        self.model = build(self.plan, generator).double()
+        self.model = build(self.plan, generator, torch.full((10,), 0.1, dtype=torch.float64)).double()
         for network in self.plan.networks:
             for row in network.rows:
                 own = self.model.network(network.name).row(row.name)
@@ -326,10 +336,11 @@ def amm_info(world: World) -> tuple[Losses, Values]:
 
 
 @paper("amm_mnist_smooth")
-def amm_smooth(world: World) -> tuple[Losses, Values]:
+def amm_smooth(world: World, *logits: Tensor) -> tuple[Losses, Values]:
     """Algorithm 1 on (x, y, z), on x alone and on labels inferred again, and IMSAT's terms, eqs. 3, 4, 8, of q(y|x).
 
-    REAL of the third game is a label twice, FAKE the label and what q(y|x) makes of its image; Roth's penalty, gamma 1.
+    `logits` are those of the first game, where its critic takes more. REAL of the third game is a label twice, FAKE the
+    label and what q(y|x) makes of its image; Roth's penalty, gamma 1.
     """
     x = world.x("q")
     on_data = world.rows("classifier", "q/classifier", x=x)
@@ -339,7 +350,7 @@ def amm_smooth(world: World) -> tuple[Losses, Values]:
     x_p = world.rows("decoder", "p/decoder", y=y_p, z=z_p)["x"]
     y_r = world.rows("classifier", "", x=x_p)["y"]
     both = {"x": torch.cat([x, x_p]), "y": torch.cat([on_data["y"], y_p]), "z": torch.cat([z, z_p])}
-    real, fake = halves(world.rows("critic", "joint/critic", **both)["p"])
+    real, fake = logits or halves(world.rows("critic", "joint/critic", **both)["p"])
     image_fake = world.rows("image_critic", "", x=x_p)["p"]
     if world.index == 0:
         pairs = {
@@ -366,6 +377,95 @@ def amm_smooth(world: World) -> tuple[Losses, Values]:
     synthesis = joint + called_real(image_fake) + again
     losses = {"classifier": joint + again + 2 * smooth + 0.2 * information, "encoder": joint}
     return losses | {"components": synthesis, "decoder": synthesis}, {"smooth": smooth, "information": information}
+
+
+@paper("samm_mnist_smooth")
+def samm_smooth(world: World) -> tuple[Losses, Values]:
+    """`amm_mnist_smooth`, a fifth of Algorithm 2's labelled game, eq. 4, and the labels' cross-entropy.
+
+    The critic of (x, y, z) takes the samples of both games as one batch, whose dropout masks are drawn together.
+    """
+    x, x_l, y_l = world.x("q"), world.x("q_labeled"), one_hot(world.labels("q_labeled"), 10)
+    y = world.rows("classifier", "q/classifier", x=x)["y"]
+    z = world.rows("encoder", "q/encoder", x=x, y=y)["z"]
+    z_l = world.rows("encoder", "q_labeled/encoder", x=x_l, y=y_l)["z"]
+    x_p, y_p, z_p = synthesised(world, "p")
+    x_pl, y_pl, z_pl = synthesised(world, "p_labeled")
+    every = {
+        "x": torch.cat([x, x_p, x_l, x_pl]),
+        "y": torch.cat([y, y_p, y_l, y_pl]),
+        "z": torch.cat([z, z_p, z_l, z_pl]),
+    }
+    real, fake, real_l, fake_l = world.rows("critic", "joint+labeled/critic", **every)["p"].flatten().chunk(4)
+    losses, values = amm_smooth(world, real, fake)
+    if world.index == 0:
+        losses["critic"] = losses["critic"] + (called_real(real_l) + called_fake(fake_l)) / 5
+        return losses, values
+    labelled = (called_fake(real_l) + called_real(fake_l)) / 5
+    labels = F.cross_entropy(
+        world.rows("classifier", "q_labeled/classifier", x=x_l).raw("y"), world.labels("q_labeled")
+    )
+    more = {"classifier": labels, "encoder": labelled, "components": labelled, "decoder": labelled}
+    return {name: loss + more[name] for name, loss in losses.items()}, values | {"labels": labels}
+
+
+@paper("samm_mnist_pairs", "samm_svhn_pairs")
+def samm_pairs(world: World) -> tuple[Losses, Values]:
+    """Algorithms 1 and 2 on (x, y, z), the second a fifth, a game of pairs of y, and the labels' cross-entropy.
+
+    All networks at one point. Roth's penalties, gamma 2 of the critic, in one step of four, and 1 of the pairs'.
+    """
+    x, x_l, y_l = world.x("q"), world.x("q_labeled"), one_hot(world.labels("q_labeled"), 10)
+    y = world.rows("classifier", "q/classifier", x=x)["y"]
+    z = world.rows("encoder", "q/encoder", x=x, y=y)["z"]
+    z_l = world.rows("encoder", "q_labeled/encoder", x=x_l, y=y_l)["z"]
+    again = world.rows("classifier", "r/classifier(x=x_again)", x=x)["y"]
+    x_p, y_p, z_p = synthesised(world, "p")
+    x_pl, y_pl, z_pl = synthesised(world, "p_labeled")
+    joint = sides(world, "critic", {"x": x, "y": y, "z": z}, {"x": x_p, "y": y_p, "z": z_p})
+    labelled = sides(world, "critic", {"x": x_l, "y": y_l, "z": z_l}, {"x": x_pl, "y": y_pl, "z": z_pl})
+    pair = sides(world, "pair_critic", {"y": y_p, "y_again": y_p}, {"y": y, "y_again": again})
+    labels = F.cross_entropy(
+        world.rows("classifier", "q_labeled/classifier", x=x_l).raw("y"), world.labels("q_labeled")
+    )
+    synthesis = joint.others + labelled.others / 5
+    losses = {
+        "classifier": joint.others + 5 * pair.others + labels,
+        "encoder": synthesis,
+        "components": synthesis,
+        "decoder": synthesis,
+        "critic": joint.critic + 4 * joint.roth + (labelled.critic + 4 * labelled.roth) / 5,
+        "pair_critic": 5 * (pair.critic + pair.roth / 2),
+    }
+    return losses, {"labels": labels}
+
+
+def synthesised(world: World, draw: str) -> tuple[Tensor, Tensor, Tensor]:
+    """An image with its y and z, eq. 11."""
+    y = one_hot((10 * world.noise[f"{draw}/y"].flatten()).long(), 10)
+    z = world.rows("components", f"{draw}/components", y=y)["z"]
+    return world.rows("decoder", f"{draw}/decoder", y=y, z=z)["x"], y, z
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What a critic minimises of a game, its penalty with gamma 2, and what the others minimise."""
+
+    critic: Tensor
+    roth: Tensor
+    others: Tensor
+
+
+def sides(world: World, critic: str, real: Mapping[str, Tensor], fake: Mapping[str, Tensor]) -> Sides:
+    """E_real (1 - s(d))^2 |grad d|^2 + E_fake s(d)^2 |grad d|^2 beside the losses of a critic and of both sides."""
+    held = {name: torch.cat([real[name], fake[name]]).detach().requires_grad_() for name in real}
+    logits = world.rows(critic, "", **held)["p"].flatten()
+    slopes = torch.autograd.grad(logits.sum(), list(held.values()), create_graph=True)
+    norms = torch.stack([slope.flatten(1).square().sum(1) for slope in slopes]).sum(0)
+    (on_real, on_fake), (at_real, at_fake) = halves(logits), halves(norms)
+    roth = ((1 - on_real.sigmoid()) ** 2 * at_real).mean() + (on_fake.sigmoid() ** 2 * at_fake).mean()
+    d_real, d_fake = halves(world.rows(critic, "", **{name: torch.cat([real[name], fake[name]]) for name in real})["p"])
+    return Sides(called_real(on_real) + called_fake(on_fake), roth, called_fake(d_real) + called_real(d_fake))
 
 
 @paper("aae_mnist", "aae_ssl_mnist", "aae_ssl_svhn")
