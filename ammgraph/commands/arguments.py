@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+OF_KEYS = "of keys"  # an action: a value of each key, as `--set` has them
+
+
 def option(what: str | None, *flags: str, default: Any = None, **how: Any) -> Any:
     """A field that is typed as `--its-name`, or as `flags`; `how` is argparse's."""
-    if how.get("action") == "append":
+    if how.get("action") in ("append", OF_KEYS):
         default = ()
     return field(default=default, metadata={"flags": flags, "how": {"help": what, **how}})
 
@@ -44,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
             target = group = group or parser.add_mutually_exclusive_group(required=True)
         if how.get("required"):
             how["action"] = _Once
+        if how.get("action") == OF_KEYS:
+            how["action"] = _OfKeys
         default = list(found.default) if isinstance(found.default, tuple) else found.default
         if "flags" in found.metadata:
             target.add_argument(*_flags(found), dest=found.name, default=default, **how)
@@ -60,6 +65,24 @@ class _Once(argparse.Action):
         if getattr(namespace, self.dest, self.default) != self.default:
             parser.error(f"argument {option_string}: given twice")
         setattr(namespace, self.dest, values)
+
+
+class _OfKeys(argparse.Action):
+    """Values of keys, as many as are typed, and one of each key."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        found = getattr(namespace, self.dest) or []
+        key = _key_of(values)
+        if key in map(_key_of, found):
+            parser.error(f"argument {option_string}: `{key}` is set twice")
+        setattr(namespace, self.dest, [*found, values])
+
+
+def _key_of(value: Any) -> str:
+    """The key of `a.b=3`, typed as a text or read as a pair."""
+    return ".".join(map(str.strip, value.partition("=")[0].split("."))) if isinstance(value, str) else value[0]
 
 
 def read(kind: type[T], parsed: argparse.Namespace) -> T:
@@ -109,7 +132,7 @@ class OfSpec:
 
     set: tuple[str, ...] = option(
         "write one value of the spec, after `extends`; `null` removes; may be repeated",
-        action="append",
+        action=OF_KEYS,
         metavar="A.B=VALUE",
     )
     allow_outside: bool = switch("let `extends` lead out of the spec's folder, in a spec you trust")

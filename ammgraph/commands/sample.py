@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ammgraph.commands import arguments, kinds
-from ammgraph.commands.arguments import DEVICE, option
+from ammgraph.commands.arguments import DEVICE, OF_KEYS, option
 
 EXAMPLE = "ammgraph sample runs/amm_digits-1 --component 3 --count 20 --output threes.png"
 
@@ -32,7 +32,7 @@ class Options:
     source: str | None = option("the distribution that draws it (default: the first that does)", "--from", metavar="P")
     set: tuple[tuple[str, int], ...] = option(
         "a category, counted from 0, in place of one that is drawn; may be repeated",
-        action="append",
+        action=OF_KEYS,
         type=kinds.category,
         metavar="Y=K",
     )

@@ -169,21 +169,25 @@ def _parent(
     return name, span, []
 
 
-def _merged(parent: Table, child: Table, path: tuple[str, ...], problems: list[Diagnostic]) -> Table:
+def _merged(
+    parent: Table, child: Table, path: tuple[str, ...], problems: list[Diagnostic], replaced: Node | None = None
+) -> Table:
+    """`child` over `parent`; `replaced` is what was inherited where the child takes its place as a whole."""
     entries = dict(parent.entries)
     for name, entry in child.entries.items():
         inherited = entries.get(name)
         if _is_null(entry.value):
             if inherited is None:
-                problems.append(_nothing_to_remove(name, entry.key_span, parent))
+                problems.append(_nothing_to_remove(name, entry.key_span, parent, replaced))
             else:
                 del entries[name]
         elif isinstance(entry.value, Table):
             merges = inherited is not None and isinstance(inherited.value, Table) and not is_unit((*path, name))
             base = inherited.value if inherited is not None and merges else Table({}, entry.value.span)
             assert isinstance(base, Table)
-            replaces = inherited.key_span if inherited is not None and not merges else None
-            entries[name] = Entry(entry.key_span, _merged(base, entry.value, (*path, name), problems), replaces)
+            whole = inherited if inherited is not None and not merges else None
+            table = _merged(base, entry.value, (*path, name), problems, None if whole is None else whole.value)
+            entries[name] = Entry(entry.key_span, table, None if whole is None else whole.key_span)
         else:
             _nothing_is_removed_in_a_list(entry.value, path, problems)
             entries[name] = entry
@@ -304,6 +308,11 @@ def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
 
 
-def _nothing_to_remove(name: str, span: Span, inherited: Table) -> Diagnostic:
+def _nothing_to_remove(name: str, span: Span, inherited: Table, replaced: Node | None = None) -> Diagnostic:
     message = f"`null` removes an inherited value, but there is no `{name}` to remove"
+    if isinstance(replaced, Table) and name in replaced.entries:
+        hint = (
+            "what stands here takes the place of the inherited one as a whole, so that a key that is left out is gone"
+        )
+        return Diagnostic("nothing-to-remove", message, span, hint=hint)
     return Diagnostic("nothing-to-remove", message, span, hint=did_you_mean(name, inherited.entries))

@@ -59,3 +59,17 @@ def test_what_must_be_typed_is_typed_once(ammgraph: Any, tmp_path: Path) -> None
     code, _, said = ammgraph("new", tmp_path / "mine.yaml", *words)
     assert code == 2
     assert "argument --q: given twice" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("validate", "amm_digits", "--set", "training.epochs=1", "--set", " training . epochs =2"),
+        ("sample", "run", "--set", "y=1", "--set", "y=2"),
+    ],
+)
+def test_a_key_is_set_once(ammgraph: Any, words: tuple[str, ...]) -> None:
+    code, out, said = ammgraph(*words)
+    assert (code, out) == (2, "")
+    assert "argument --set: `" in said
+    assert "is set twice" in said
