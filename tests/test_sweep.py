@@ -236,6 +236,25 @@ def test_a_trial_that_fails_by_what_is_tried_is_told_and_the_others_go_on(ammgra
 
 
 @needs_optuna
+def test_a_sweep_of_which_every_trial_failed_says_so_and_why_wherever_it_is_asked(ammgraph: Run) -> None:
+    words = ("sweep", TINY, "--vary", "training.batch_size=1601,1602", *METRIC, "--run-dir", "s", "--log", "none")
+    code, out, err = ammgraph(*words)
+    told = "s holds a sweep of which every trial has failed (2 trials), most often (1 of 2): a batch of 160"
+    assert code == 1
+    assert out == (
+        "2 trials: 2 failed; lower is better, by validation examples\nwhat is varied has no more than 2 combinations\n"
+    )
+    assert f"\nerror: {told}" in err
+    for again in (("compare", "s"), ("sample", "s", "--output", "s.png"), ("evaluate", "s"), ("sweep", "--resume", "s")):
+        code, _, err = ammgraph(*again)
+        assert code == 1
+        assert f"error: {told}" in err
+        assert err.endswith("; vary other values in a new sweep; `ammgraph report s` shows why each failed\n")
+    assert ammgraph("report", "s")[0] == 0
+    assert Path("s/report.html").read_text().count("is larger than") == 2
+
+
+@needs_optuna
 def test_a_disk_that_refuses_is_no_trial_s_failure(ammgraph: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise RunError("cannot write x: no space left") from OSError("no space left")

@@ -31,7 +31,7 @@ from ammgraph.runs.run import Place, is_run, new_folder, options_text, refuse_fo
 from ammgraph.runs.run import spec_text as spec_bytes
 from ammgraph.runs.states import NotFinite
 from ammgraph.runs.study import Claimed, Study, alone_in, without_password
-from ammgraph.runs.sweeps import State, Sweep, Tried, best_of, ranked, read_sweep, write_tried
+from ammgraph.runs.sweeps import State, Sweep, Tried, all_failed, best_of, ranked, read_sweep, write_tried
 from ammgraph.spec.load import load_spec
 from ammgraph.terminal import command, one_line, print_lines, say
 from ammgraph.train.ranks import ALONE, refuse_several
@@ -61,7 +61,7 @@ def sweep(options: SweepOptions) -> int:
         stopped: the trial at hand was saved.
 
     Raises:
-        RunError: nothing was trained, or the disk or the database refuses.
+        RunError: nothing was trained, every trial has failed, or the disk or the database refuses.
         SpecError: the spec is wrong, or what is varied is none of its values.
     """
     refuse_several("a sweep's trials are trained by one process each; begin `ammgraph sweep --resume` several times")
@@ -84,7 +84,10 @@ def sweep(options: SweepOptions) -> int:
                 return ended.code
             study.end(claim.number, ended.state, ended.value, ended.reason)
             _tell(read_sweep(folder), _kept_as_tried(folder, study), claim, ended)
-    print_lines(_lines(folder, read_sweep(folder), _kept_as_tried(folder, study)))
+    found, tried = read_sweep(folder), _kept_as_tried(folder, study)
+    print_lines(_lines(folder, found, tried))
+    if failed := all_failed(folder, found, tried):
+        raise RunError(failed)
     return 0
 
 
@@ -346,7 +349,7 @@ def _lines(folder: Path, sweep: Sweep, tried: tuple[Tried, ...]) -> list[str]:
     widths = [max(len(row[place]) for row in (head, *body)) for place in range(len(head))]
     table = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
              for row in (head, *body)]  # fmt: skip
-    found = [*table, f"... {len(shown) - SHOWN} more"] if len(shown) > SHOWN else table
+    found = [*table, f"... {len(shown) - SHOWN} more"] if len(shown) > SHOWN else table if shown else []
     by = "labels of validation examples" if reads_labels(sweep.metric) else "validation examples"
     found.append(f"{counted(len(tried), 'trial')}: {_counts(tried)}; {sweep.better} is better, by {by}")
     best, waiting = best_of(sweep, tried), [one for one in tried if one.state == "begun"]

@@ -7,7 +7,6 @@ the next process that comes. No values are tried twice.
 
 import fcntl
 import itertools
-import math
 import os
 import random
 import zlib
@@ -21,7 +20,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.folders import DATABASE, LOCK, tried_claim
 from ammgraph.runs import files
 from ammgraph.runs.sweeps import State, Sweep, Tried, read_sweep
-from ammgraph.spec.vary import Axis
+from ammgraph.spec.vary import Axis, combinations
 from ammgraph.terminal import command
 
 INSTALL = "pip install 'ammgraph[sweep]'"
@@ -173,8 +172,8 @@ class Study:
 
     def _left(self, known: set[Values], seed: int) -> Values | None:
         """Any point of a finite space that is not known."""
-        sizes = [axis.size for axis in self.axes]
-        if None in sizes or math.prod(size or 0 for size in sizes) <= len(known):
+        points = combinations(self.axes)
+        if points is None or points <= len(known):
             return None
         orders = [random.Random(seed).sample(axis.values, axis.size or 0) for axis in self.axes]
         return next((values for values in itertools.product(*orders) if values not in known), None)

@@ -1,17 +1,18 @@
 """A folder of a sweep: what is varied and measured, and what was tried. Optuna is in `study`, and nowhere else."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.folders import EVALUATION, SWEEP, TRIED, tried_folder
 from ammgraph.runs import files
 from ammgraph.runs.run import RunOptions, options_text
 from ammgraph.runs.trials import has_results
-from ammgraph.spec.vary import Axis, parse_axis
+from ammgraph.spec.vary import Axis, combinations, parse_axis
 from ammgraph.terminal import command
 
 State: TypeAlias = Literal["finished", "pruned", "failed", "begun"]
@@ -35,6 +36,12 @@ class Sweep:
     def axes(self) -> tuple[Axis, ...]:
         """What is varied."""
         return tuple(map(parse_axis, self.vary))
+
+    @property
+    def most(self) -> int:
+        """How many trials there can be, which what is varied may make fewer than were asked for."""
+        points = combinations(self.axes)
+        return self.trials if points is None else min(self.trials, points)
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,20 @@ def tried_runs(folder: Path) -> tuple[Path, ...]:
     return found
 
 
+def all_failed(folder: Path, sweep: Sweep, tried: tuple[Tried, ...]) -> str:
+    """That every trial has failed, why, and what to do; empty where it is not so, or trials are left to try."""
+    if len(tried) < sweep.most or any(one.state != "failed" for one in tried):
+        return ""
+    ((reason, count),) = Counter(one.reason for one in tried).most_common(1)
+    often = "" if count == len(tried) else f", most often ({count} of {len(tried)})"
+    return (
+        f"{folder} holds a sweep of which every trial has failed ({counted(len(tried), 'trial')}){often}: {reason}; "
+        f"vary other values in a new sweep; `{command('report', folder)}` shows why each failed"
+    )
+
+
 def _none_yet(folder: Path) -> str:
+    if failed := all_failed(folder, read_sweep(folder), read_tried(folder)):
+        return failed
     again = command("sweep", "--resume", folder)
     return f"{folder} holds a sweep, of which no trial has come to its end yet; `{again}` trains them"

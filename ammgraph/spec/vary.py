@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _NUMBER = r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?"
@@ -86,6 +87,12 @@ def parse_axis(text: str) -> Axis:
         raise ValueError(f"`{text}`: expected positive numbers, for `:log` tries ratios; found {found[1]}")
     whole = all(_WHOLE.fullmatch(end) for end in (found[1], found[2]))
     return Axis(text, key, (), low, high, whole, log)
+
+
+def combinations(axes: Sequence[Axis]) -> int | None:
+    """How many points several axes have together; None where nobody counts them."""
+    sizes = [axis.size for axis in axes]
+    return None if None in sizes else math.prod(size or 0 for size in sizes)
 
 
 def _split(text: str) -> list[str]:
