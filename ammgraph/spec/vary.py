@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _NUMBER = r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(:log)?")
+_LIKE_RANGE = re.compile(r"(.*?)(\.{2,})(.*?)(?::(.*))?")
 _WHOLE = re.compile(r"[-+]?\d+")
 _SHUT = {"[": "]", "{": "}", "(": ")", '"': '"', "'": "'"}
 EXAMPLES = "`KEY=LOW..HIGH`, `KEY=LOW..HIGH:log` or `KEY=A,B,C`, as in `training.batch_size=32,64,128`"
@@ -75,8 +76,10 @@ def parse_axis(text: str) -> Axis:
     if not equals or not key or not values:
         raise ValueError(f"`{text}`: expected {EXAMPLES}")
     found = _RANGE.fullmatch(values)
-    if found is None:
+    if found is None or "..." in values:
         choices = tuple(_split(values))
+        if len(choices) == 1 and ".." in values:
+            raise ValueError(f"`{text}` is no interval: {_wrong_interval(values)}; expected {EXAMPLES}")
         if len(choices) < 2 or not all(choices) or len(set(choices)) < len(choices):
             raise ValueError(f"`{text}` varies nothing: expected two different values or more, {EXAMPLES}")
         return Axis(text, key, choices)
@@ -87,6 +90,21 @@ def parse_axis(text: str) -> Axis:
         raise ValueError(f"`{text}`: expected positive numbers, for `:log` tries ratios; found {found[1]}")
     whole = all(_WHOLE.fullmatch(end) for end in (found[1], found[2]))
     return Axis(text, key, (), low, high, whole, log)
+
+
+def _wrong_interval(values: str) -> str:
+    """What is wrong with the notation of an interval."""
+    found = _LIKE_RANGE.fullmatch(values)
+    assert found is not None
+    low, dots, high, suffix = found.groups()
+    if dots != "..":
+        return f"found `{dots}`, expected two dots"
+    for end, which in ((low, "first"), (high, "last")):
+        if not end.strip():
+            return f"the {which} number is missing"
+        if not re.fullmatch(_NUMBER, end):
+            return f"`{end}` is no number"
+    return f"found `:{suffix}`, expected `:log` or nothing after the numbers"
 
 
 def combinations(axes: Sequence[Axis]) -> int | None:
