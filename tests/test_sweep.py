@@ -245,8 +245,8 @@ def test_a_sweep_of_which_every_trial_failed_says_so_and_why_wherever_it_is_aske
         "2 trials: 2 failed; lower is better, by validation examples\nwhat is varied has no more than 2 combinations\n"
     )
     assert f"\nerror: {told}" in err
-    for again in (("compare", "s"), ("sample", "s", "--output", "s.png"), ("evaluate", "s"), ("sweep", "--resume", "s")):
-        code, _, err = ammgraph(*again)
+    for again in ("compare s", "sample s --output s.png", "evaluate s", "sweep --resume s"):
+        code, _, err = ammgraph(*again.split())
         assert code == 1
         assert f"error: {told}" in err
         assert err.endswith("; vary other values in a new sweep; `ammgraph report s` shows why each failed\n")
@@ -303,6 +303,45 @@ def test_what_is_made_of_runs_is_made_of_a_sweep(ammgraph: Run) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
+
+
+@needs_optuna
+def test_evaluate_of_a_sweep_without_test_examples_says_which_are_scored(ammgraph: Run) -> None:
+    words = ("--vary", "training.batch_size=32,40", *METRIC, "--trials", 1, "--run-dir", "s", "--log", "none")
+    assert ammgraph("sweep", TINY, *words)[0] == 0
+    _, out, err = ammgraph("evaluate", "s")
+    assert "on 1,600 training images:" in out
+    told = (
+        "digits has no test examples: the best trial is scored on the training examples, which it has learned; "
+        "`--split validation` scores it on those that chose it\n"
+    )
+    assert told in err
+    _, out, err = ammgraph("evaluate", "s", "--split", "validation")
+    assert "on 197 validation images:" in out
+    assert told not in err
+    assert told not in ammgraph("evaluate", "s/trial-0")[2]
+
+
+@needs_optuna
+def test_a_trial_of_a_sweep_stays_what_the_sweep_s_table_says_and_a_copy_goes_on(ammgraph: Run, tmp_path: Path) -> None:
+    words = ("--vary", "training.batch_size=32,40", *METRIC, "--trials", 1, "--run-dir", "s", "--log", "none")
+    assert ammgraph("sweep", TINY, *words)[0] == 0
+    before = files_of(tmp_path)
+    longer = ("--set", "training.steps=80")
+    for place in ("s/trial-0", "s/../s/trial-0/"):
+        code, out, err = ammgraph("train", "--resume", place, *longer)
+        assert (code, out) == (1, "")
+        assert err.startswith(
+            f"error: {Path(place)} is a trial of the sweep s, whose table says what it was trained with, and stays as "
+            "it is; copy the folder, and go on with the copy: `cp -r "
+        )
+    assert files_of(tmp_path) == before
+    subprocess.run(shlex.split(err.partition("`")[2].partition("`")[0]), check=True)
+    code, _, err = ammgraph("train", "--resume", "trial-0-longer", *longer)
+    assert code == 0, err
+    assert state_of(Path("trial-0-longer"))["step"] == 80
+    assert {f"s/{path}": text for path, text in files_of(tmp_path / "s").items()} == before
+    assert ammgraph("train", "--resume", "s/trial-0")[0] == 0  # as one that was stopped
 
 
 NONE_HELD_OUT = ("--set", "data.validation=0")

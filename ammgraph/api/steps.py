@@ -33,6 +33,7 @@ from ammgraph.runs import checkpoint, record, run
 from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
+from ammgraph.runs.sweeps import refuse_change
 from ammgraph.show.notebook import compile_spec
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
@@ -112,6 +113,7 @@ def resumed_training(
     folder: Path, settings: RunOptions, overrides: Sequence[str], place: Place, ranks: Ranks = ALONE
 ) -> Iterator[Training]:
     """A run at its newest checkpoint, or at its first step where none was ever saved."""
+    refuse_change(folder, overrides)
     run.needs_given(folder, settings, place)
     spec = load_spec(folder / SPEC, overrides)
     data_sets = run.moved_data(spec.data_sets, settings, place.data_dir)

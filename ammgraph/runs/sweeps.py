@@ -1,6 +1,8 @@
 """A folder of a sweep: what is varied and measured, and what was tried. Optuna is in `study`, and nowhere else."""
 
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -169,6 +171,23 @@ def all_failed(folder: Path, sweep: Sweep, tried: tuple[Tried, ...]) -> str:
     return (
         f"{folder} holds a sweep of which every trial has failed ({counted(len(tried), 'trial')}){often}: {reason}; "
         f"vary other values in a new sweep; `{command('report', folder)}` shows why each failed"
+    )
+
+
+def refuse_change(folder: Path, overrides: Sequence[str]) -> None:
+    """A trial of a sweep goes on as the sweep began it, or the sweep's table would not be true of it.
+
+    Raises:
+        RunError: it is to be trained with other values.
+    """
+    sweep = folder.resolve().parent
+    if not overrides or not is_sweep(sweep):
+        return
+    copy = f"{folder.resolve().name}-longer"
+    raise RunError(
+        f"{folder} is a trial of the sweep {sweep.name}, whose table says what it was trained with, and stays as it "
+        f"is; copy the folder, and go on with the copy: `{shlex.join(('cp', '-r', str(folder), copy))}`, then "
+        f"`{command('train', '--resume', copy)}` with the same `--set`"
     )
 
 
