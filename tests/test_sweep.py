@@ -312,7 +312,7 @@ def test_evaluate_of_a_sweep_without_test_examples_says_which_are_scored(ammgrap
     _, out, err = ammgraph("evaluate", "s")
     assert "on 1,600 training images:" in out
     told = (
-        "digits has no test examples: the best trial is scored on the training examples, which it has learned; "
+        "the data have no test examples: the best trial is scored on the training examples, which it has learned; "
         "`--split validation` scores it on those that chose it\n"
     )
     assert told in err

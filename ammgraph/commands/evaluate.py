@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 from ammgraph.commands import arguments, kinds
 from ammgraph.commands.arguments import OfScores, form, option, switch
 from ammgraph.diagnostics import RunError
-from ammgraph.terminal import print_lines
+from ammgraph.terminal import print_lines, say
 
 if TYPE_CHECKING:
     from ammgraph.evaluation.quality import QualityOptions
     from ammgraph.evaluation.results import Evaluation
 
 EXAMPLE = "ammgraph evaluate runs/amm_digits-1"
+
+WITHOUT_TEST = (
+    "the data have no test examples: the best trial is scored on the training examples, which it has learned; "
+    "`--split validation` scores it on those that chose it"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ def run(options: Options) -> int:
     """0 where it is scored."""
     from ammgraph.commands.run_folders import one_run
     from ammgraph.commands.session import score_lines
+    from ammgraph.runs.sweeps import is_sweep
     from ammgraph.runs.trials import is_trials
 
     quality = _quality(options)
@@ -43,6 +49,8 @@ def run(options: Options) -> int:
         return _trials(options, quality)
     folder = one_run(options.run_dir)
     found = _scored(folder, options, quality)
+    if is_sweep(options.run_dir) and options.split is None and found.split == "train":
+        say(WITHOUT_TEST)
     if options.format == "json":
         print(json.dumps(_as_json(folder, found), indent=1))
     else:
