@@ -5,7 +5,9 @@ A verb is a module of `commands/`, imported when it is asked for: `EXAMPLE`, the
 """
 
 import argparse
+import atexit
 import errno
+import gc
 import json
 import logging
 import re
@@ -33,6 +35,8 @@ TUTORIAL = Path(__file__).parent / "docs" / "tutorial.md"
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     open_streams()
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)  # else Python looks for cycles in all of torch before it ends: seconds on a busy machine
     run, options = parsed(sys.argv[1:] if words is None else words)
     logger, handler = logging.getLogger("ammgraph"), _ToStderr()
     logger.addHandler(handler)

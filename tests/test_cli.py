@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -377,3 +378,10 @@ def test_a_full_disk_under_the_output_is_no_bug(tmp_path: Path) -> None:
         )
     assert found.returncode == 1
     assert found.stderr == "error: cannot write the output: No space left on device\n"
+
+
+def test_a_command_that_has_said_everything_ends_without_a_look_at_every_object_for_cycles() -> None:
+    asked = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+    script = f"{asked}; from ammgraph.cli import main; main(['explain', 'unknown-key'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\nTrue\n")
