@@ -106,6 +106,9 @@ def loggers(text: str) -> str:
     names = [part.strip() for part in text.split(",")]
     if names == [NONE]:
         return NONE
+    if NONE in names:
+        message = f"`{text}`: `{NONE}` stands alone; expected {NONE}, or some of {', '.join(LOGGERS)}, with commas"
+        raise ArgumentTypeError(message)
     for found in names:
         if found not in LOGGERS:
             hint = nearest(found, [*LOGGERS, NONE])

@@ -47,11 +47,12 @@ class Written:
 
 @dataclass(frozen=True)
 class Logger:
-    """A logger: the module that it needs, the package that has it, and what begins to write."""
+    """A logger: the module that it needs, the package that has it, what begins to write, and what else helps."""
 
     module: str
     package: str
     begin: Callable[[Logged], Written]
+    otherwise: str = ""  # what helps where it cannot begin
 
 
 def _tensorboard(run: Logged) -> Written:
@@ -115,7 +116,7 @@ def _wandb(run: Logged) -> Written:
 LOGGERS: dict[str, Logger] = {
     TENSORBOARD: Logger(TENSORBOARD, TENSORBOARD, _tensorboard),
     "mlflow": Logger("mlflow", "mlflow-skinny", _mlflow),
-    WANDB: Logger(WANDB, WANDB, _wandb),
+    WANDB: Logger(WANDB, WANDB, _wandb, "`WANDB_MODE=offline` needs no key and no network"),
 }
 
 
@@ -169,17 +170,19 @@ def _names(asked: str | None) -> Sequence[str]:
 
 def _begin(name: str, run: Logged, known_as: str) -> Written | None:
     found: list[Written] = []
-    _guarded(name, lambda: found.append(LOGGERS[name].begin(Logged(**{**vars(run), "known_as": known_as}))))
+    logger = LOGGERS[name]
+    asked = Logged(**{**vars(run), "known_as": known_as})
+    _guarded(name, lambda: found.append(logger.begin(asked)), "is not written", logger.otherwise)
     return found[0] if found else None
 
 
-def _guarded(name: str, act: Callable[[], object]) -> bool:
+def _guarded(name: str, act: Callable[[], object], what: str = "is not written any more", otherwise: str = "") -> bool:
     """Whether it could be done; a logger is a stranger's program, and none of its failures ends a run."""
     try:
         act()
     except Exception as error:
         reason = one_line(str(error) or type(error).__name__).partition("\\n")[0]
-        say(f"warning: {name} is not written any more: {reason}")
+        say(f"warning: {name} {what}: {reason}{f'; {otherwise}' if otherwise else ''}")
         return False
     return True
 

@@ -52,11 +52,22 @@ def keys_of(path: Path, there: Collection[str], otherwise: str = "") -> list[str
 
 def _missing_key(path: Path, key: str, found: Collection[str], otherwise: str) -> str:
     names = ", ".join(found) or "nothing"
-    hint = nearest(key, [name for name in found if name not in _KEYS]) or otherwise
+    others = [name for name in found if name not in _KEYS]
+    hint = renamed(key, others) or otherwise
+    if not hint and others and key == "y_train":
+        unread = " and ".join(f"`{name}`" for name in others)
+        are = "is no array that is read" if len(others) == 1 else "are no arrays that are read"
+        hint = f"{unread} {are}: of examples without labels leave out what is no x_train or x_test"
     return (
         f"{path}: no array `{key}`; found {names}; expected x_train, y_train and, if there is a test split, both of "
         f"x_test, y_test{f'; {hint}' if hint else ''}"
     )
+
+
+def renamed(key: str, others: Collection[str]) -> str:
+    """What to do where one of the other arrays is the one that is missing; empty where none is near."""
+    near = nearest(key, others)
+    return f"rename {near.removeprefix('did you mean ').removesuffix('?')} to `{key}`" if near else ""
 
 
 def records_of(path: Path, arrays: Mapping[str, Array]) -> Records:

@@ -64,7 +64,9 @@ def check_figures(folder: Path, force: bool) -> None:
     Raises:
         RunError: it does.
     """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()) or not folder.parent.is_dir():
+    if not folder.parent.is_dir():
+        raise RunError(f"cannot write figures to {folder}: there is no folder {folder.parent}")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise RunError(f"cannot write figures to {folder}: expected a folder, or the name of a new one")
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     foreign = [path.name for path in found if not is_figure(path.with_suffix(".svg"))]

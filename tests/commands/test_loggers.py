@@ -177,6 +177,26 @@ def test_what_is_no_logger_is_a_wrong_usage(ammgraph: Run) -> None:
     assert code == 2
     assert "`tensorbord` is no logger: expected some of tensorboard, mlflow, wandb, with commas, or none" in err
     assert "did you mean `tensorboard`?" in err
+    code, _, err = ammgraph("train", TINY, "--log", "tensorboard,none")
+    assert code == 2
+    assert (
+        "`tensorboard,none`: `none` stands alone; expected none, or some of tensorboard, mlflow, wandb, with commas"
+        in err
+    )
+
+
+def test_a_logger_that_cannot_begin_is_told_as_one_that_is_not_written_with_what_helps(
+    ammgraph: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(_: Logged) -> Written:
+        raise PermissionError("no key")
+
+    monkeypatch.setitem(LOGGERS, "locked", Logger("json", "json", begin, "`KEY=none` does without"))
+    code, _, err = ammgraph("train", TINY, *SHORT, "--log", "locked")
+    assert code == 0
+    assert "warning: locked is not written: no key; `KEY=none` does without\n" in err
+    assert "any more" not in err
+    assert "WANDB_MODE=offline" in LOGGERS["wandb"].otherwise
 
 
 def test_no_logger_is_loaded_before_it_is_asked_for(ammgraph: Run) -> None:

@@ -203,11 +203,20 @@ def test_an_array_that_is_read_in_the_other_layout(
 @pytest.mark.parametrize(
     ("names", "hint"),
     [
-        (("X_train", "Y_train"), "did you mean `X_train`?"),
-        (("x_train", "Y_train"), "did you mean `Y_train`?"),
-        (("x_train", "y_train", "x_test", "Y_TEST"), "did you mean `Y_TEST`?"),
+        (("X_train", "Y_train"), "rename `X_train` to `x_train`"),
+        (("x_train", "Y_train"), "rename `Y_train` to `y_train`"),
+        (("x_train", "y_train", "x_test", "Y_TEST"), "rename `Y_TEST` to `y_test`"),
         (("x_train", "y_train", "x_test"), "both of x_test, y_test"),
-        (("x_train", "labels"), "both of x_test, y_test"),
+        (
+            ("x_train", "labels"),
+            "; found x_train, labels; expected x_train, y_train and, if there is a test split, both of x_test, y_test; "
+            "`labels` is no array that is read: of examples without labels leave out what is no x_train or x_test",
+        ),
+        (
+            ("x_train", "one", "two"),
+            "; `one` and `two` are no arrays that are read: of examples without labels leave out "
+            "what is no x_train or x_test",
+        ),
     ],
 )
 def test_a_name_that_is_missing(names: tuple[str, ...], hint: str, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ GOOD = pixels(4, 5, 5)
 NAN = np.where(np.eye(5) == 1, np.nan, 0.5) * np.ones((4, 1, 1))
 WRONG_NPZ = {
     "no x_train": ({"y_train": np.arange(4)}, "no array `x_train`; found y_train"),
-    "misspelled": ({"x_train": GOOD, "y_trian": np.arange(4)}, "no array `y_train`.*did you mean `y_trian`"),
+    "misspelled": ({"x_train": GOOD, "y_trian": np.arange(4)}, "no array `y_train`.*rename `y_trian` to `y_train`"),
     "no y_test": (arrays(GOOD, x_test=GOOD), "no array `y_test`"),
     "no x_test": (arrays(GOOD, y_test=np.arange(4)), "no array `x_test`"),
     "nothing": ({}, "no array `x_train`; found nothing"),

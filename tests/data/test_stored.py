@@ -89,7 +89,7 @@ def test_a_layout_is_a_file_too(tmp_path: Path) -> None:
 
 WRONG = {
     "no vectors": ({"x_train.npy": None}, "no array `x_train`; found"),
-    "no labels": ({"y_train.npy": None, "y_trian.npy": LABELS}, "no array `y_train`.*did you mean `y_trian`"),
+    "no labels": ({"y_train.npy": None, "y_trian.npy": LABELS}, "no array `y_train`.*rename `y_trian` to `y_train`"),
     "NaN": ({"x_train.npy": np.where(np.eye(30, 3) == 1, np.nan, 1.0)}, "`x_train` has 3 numbers that are NaN"),
     "texts": ({"x_train.npy": np.full((30, 3), "a")}, "`x_train` is <U1, expected numbers"),
     "objects": ({"x_train.npy": np.full((30, 3), None)}, "`x_train` holds Python objects, which are not read"),
