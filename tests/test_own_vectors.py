@@ -224,3 +224,30 @@ def test_a_plan_says_which_variable_is_a_vector_and_how_it_is_scaled() -> None:
     scaled = compile_spec(load_spec(VECTORS, ["data.scale=minmax"]))
     assert plan_hash(scaled) != plan_hash(vectors)
     assert plan_hash(compile_spec(load_spec(VECTORS, ["data.scale=standardize"]))) == plan_hash(vectors)
+
+
+def test_a_table_of_samples_has_each_title_once_and_is_encoded_whatever_the_columns_are_named(
+    ammgraph: Run, tmp_path: Path
+) -> None:
+    titles = ("sample", "y", "z_0", "=\u5e45")
+    rows = np.random.default_rng(0).normal(size=(60, 4)).round(3)
+    with Path("mine.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([(*titles, "tree"), *((*row, "ab"[place % 2]) for place, row in enumerate(rows))])
+    spec = VECTORS.read_text().replace("D: 13", "D: 4")
+    data = "data: {dataset: csv, path: mine.csv, label: tree}"
+    Path("mine.yaml").write_text(spec.replace("data: {dataset: wine}", data))
+    assert ammgraph("train", "mine.yaml", "--run-dir", "run", "--log", "none")[0] == 0
+    for _ in range(2):  # what the command has written it writes again
+        assert ammgraph("sample", "run", "--count", 3, "--output", "drawn.csv")[::2] == (0, "")
+    with Path("drawn.csv").open(newline="", encoding="utf-8") as file:
+        head, *lines = list(csv.reader(file))
+    assert head == ["sample_2", "sample", "y", "z_0", "'=\u5e45", "y_2", *(f"z_2_{place}" for place in range(8))]
+    assert len(lines) == 9  # of each component
+    assert all(int(line[5]) in range(3) for line in lines)
+    code, _, err = ammgraph("encode", "run", "drawn.csv", "--output", "codes.npz")
+    assert code == 0, err
+    np.savez("drawn.npz", x=np.array([line[1:5] for line in lines], float))
+    assert ammgraph("encode", "run", "drawn.npz", "--output", "again.npz")[0] == 0
+    with np.load("codes.npz") as one, np.load("again.npz") as other:
+        assert np.array_equal(one["y"], other["y"])
+        assert np.array_equal(one["z"], other["z"])

@@ -17,6 +17,22 @@ from ammgraph.diagnostics import RunError, counted, nearest
 
 _SEPARATORS = (",", ";", "\t")
 _PARQUET = b"PAR1"
+# What a spreadsheet takes for the first letter of a formula, full-width ones among them.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def no_formula(text: str) -> str:
+    """The text with an apostrophe before what a spreadsheet would compute.
+
+    Reference:
+        OWASP, CSV Injection.
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _without_apostrophe(text: str) -> str:
+    """The text before `no_formula`."""
+    return text[1:] if text.startswith(tuple(f"'{letter}" for letter in _FORMULA)) else text
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +147,7 @@ def read_table(path: Path) -> Table:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     if not rows:
         raise RunError(f"{path} is empty; expected a first line of names, and a record in each line below")
-    names = [name.strip() for name in rows[0][1]]
+    names = [_without_apostrophe(name.strip()) for name in rows[0][1]]
     _check_names(path, names)
     if len(rows) == 1:
         raise RunError(f"{path} has a line of names and no records")

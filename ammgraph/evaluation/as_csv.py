@@ -2,10 +2,12 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ammgraph.data.tables import no_formula
 from ammgraph.evaluation.metrics import Array
 
 
@@ -16,7 +18,8 @@ def csv_text(first: str, names: Sequence[str], values: Mapping[str, Array], titl
         first: the title of the first column.
         names: its cells, one a line.
         values: name -> (N,) or (N, n).
-        titles: name -> titles of its n columns; `name_0`, `name_1`, ... unless given.
+        titles: name -> titles of its n columns, which they keep; `name_0`, `name_1`, ... unless given. Where such a
+            title is another column's already, all of that name have a number behind it: `name_2_0`, `name_2_1`, ...
     """
     table = io.StringIO(newline="")
     csv.writer(table).writerows(_lines(first, names, values, titles))
@@ -26,23 +29,26 @@ def csv_text(first: str, names: Sequence[str], values: Mapping[str, Array], titl
 def _lines(
     first: str, names: Sequence[str], values: Mapping[str, Array], titles: Mapping[str, Sequence[str]]
 ) -> Iterator[list[str]]:
-    columns = [_columns(name, part, titles.get(name)) for name, part in values.items()]
-    yield [first, *(_no_formula(title) for own, _ in columns for title in own)]
+    taken = {title for own in titles.values() for title in own}
+    head, columns = _free(taken, first, [first])[0], list[Sequence[str]]()
+    for name, part in values.items():
+        own = titles.get(name) or _free(taken, name, _titles(name, part))
+        columns.append(own)
+    yield [head, *(no_formula(title) for own in columns for title in own)]
+    parts = [part[:, np.newaxis] if part.ndim == 1 else part for part in values.values()]
     for place, name in enumerate(names):
-        cells = (value for _, part in columns for value in part[place].tolist())
-        yield [_no_formula(name), *(_no_formula(v) if isinstance(v, str) else f"{v:.7g}" for v in cells)]
+        cells = (value for part in parts for value in part[place].tolist())
+        yield [no_formula(name), *(no_formula(v) if isinstance(v, str) else f"{v:.7g}" for v in cells)]
 
 
-def _no_formula(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would compute.
-
-    Reference:
-        OWASP, CSV Injection.
-    """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")) else text
+def _titles(name: str, values: Array) -> list[str]:
+    return [name] if values.ndim == 1 else [f"{name}_{place}" for place in range(values.shape[1])]
 
 
-def _columns(name: str, values: Array, titles: Sequence[str] | None) -> tuple[Sequence[str], Array]:
-    if values.ndim == 1:
-        return [name], values[:, np.newaxis]
-    return titles or [f"{name}_{place}" for place in range(values.shape[1])], values
+def _free(taken: set[str], name: str, titles: Sequence[str]) -> list[str]:
+    """The titles that a name has, or `name_2` and so on where one of these is taken; they are taken then."""
+    ends = [title.removeprefix(name) for title in titles]
+    tried = (name if number == 1 else f"{name}_{number}" for number in itertools.count(1))
+    found = next(own for one in tried if not taken.intersection(own := [f"{one}{end}" for end in ends]))
+    taken.update(found)
+    return found

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from ammgraph.data.tables import no_formula
 from ammgraph.evaluation.compare import Group, Row, measure_of, rows, spread_of
 
 HEAD = ("model", "measure", "variable", "rule", "by", "protocol", "split", "fitted_on", "images", "unit")
@@ -38,7 +39,7 @@ def _number(value: float | None) -> str:
 
 def _cell(value: object) -> object:
     """A text that a spreadsheet takes for no formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    return no_formula(value) if isinstance(value, str) else value
 
 
 def as_latex(groups: Sequence[Group]) -> str:

@@ -6,6 +6,7 @@ Images as a grid in a `.png`, vectors as a table in a `.csv`, both as arrays in 
 import io
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,7 +236,7 @@ def _is_sample(path: Path) -> bool:
     if path.suffix.lower() == ".npz":
         return is_npz(path, "sample")
     if path.suffix.lower() == ".csv":
-        return head_of(path, len(TABLE) + 1) == f"{TABLE},".encode()
+        return re.match(rf"{TABLE}(_\d+)?,".encode(), head_of(path, len(TABLE) + 8)) is not None
     return b"tEXtSoftware\0" + SOFTWARE in head_of(path, 4096)
 
 
