@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny import CPU, TINY, command, differences, environment
+from tiny_runs import lines_of
 
 from ammgraph import cli
 from ammgraph.api.estimator import Estimator
@@ -19,9 +21,10 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.evaluation.loading import load_run
+from ammgraph.evaluation.looks import measured
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import on_data_set
+from ammgraph.plan.queries import generating_draw, on_data_set, prior_category
 from ammgraph.runs import checkpoint
 from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, read_options
@@ -156,6 +159,20 @@ def test_what_is_asked_on_one_data_set_needs_no_other() -> None:
     assert [v.name for v in faces.variables if v.observed] == ["x1"]
 
 
+def test_a_label_of_one_data_set_that_a_prior_draws_for_the_other_is_known_to_both() -> None:
+    written = json.loads(json.dumps(load_spec(SPEC).written))
+    written["networks"]["decoder"]["layers"]["h2"] = {"input": "h | y1"}
+    factors = written["distributions"]["p"]
+    factors["p(x2|y1,z)"] = factors.pop("p(x2|y2,z)")
+    del written["terms"]
+    plan = compile_spec(load_spec(written))
+    sounds = on_data_set(plan, "sounds")
+    draw = generating_draw(sounds, "x2")
+    assert draw is not None
+    assert prior_category(sounds, draw, "x2") == "y1"
+    assert {variable.name for variable in sounds.variables} == {"x2", "y1", "y2", "z"}
+
+
 # ----------------------------------------------------------------------------------------------------- what is done
 
 
@@ -202,6 +219,37 @@ def test_every_data_set_is_evaluated(folder: Path, run: Path) -> None:
     assert errors["x2"]["value"] == pytest.approx(float((rebuilt - scaled).square().mean()), rel=1e-5)
     (supervised,) = [r for r in results if r["variable"] == "y1" and r["name"] == "classification_error"]
     assert supervised["examples"] == 20
+
+
+def test_a_sweep_chooses_by_a_measure_of_any_of_them(
+    ammgraph: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("optuna", reason="a sweep needs Optuna: pip install 'ammgraph[sweep]'")
+    vary = ("--vary", "data.faces.labeled.count=9,12", "--set", "training.epochs=1")
+    words = ("--metric", "y2/nmi", "--data-dir", folder, "--run-dir", tmp_path / "s", "--log", "none")
+    code, out, err = ammgraph("sweep", SPEC, *vary, *words)
+    assert code == 0, err
+    assert "2 trials: 2 finished" in out
+    looks = [line for line in lines_of(tmp_path / "s" / "trial-0") if "evaluation" in line]
+    assert looks[-1]["evaluation"]["y2/nmi"] == pytest.approx(
+        float(next(line for line in out.splitlines() if line.startswith("0 ")).split()[1]), rel=1e-4
+    )
+
+
+def test_a_sweep_needs_something_held_out_of_each_of_them(
+    ammgraph: Callable[..., tuple[int, str, str]], folder: Path
+) -> None:
+    vary = ("--vary", "training.batch_size.q1_labeled=3,6", "--metric", "nmi", "--data-dir", folder)
+    code, _, err = ammgraph("sweep", SPEC, *vary, "--set", "data.sounds.validation=0")
+    assert code == 1
+    assert "`data.sounds` has none here: hold some out, as by `--set data.sounds.validation=5`" in err
+
+
+def test_a_model_of_which_nothing_is_measured_is_not_swept(folder: Path) -> None:
+    plan, dataset = read(folder)
+    nothing = replace(plan, readouts=(), reconstructions=())
+    with pytest.raises(RunError, match="measures nothing of this model, which infers no category from them and recon"):
+        measured("nmi", nothing, dataset, 0)
 
 
 def test_a_report_has_the_figures_of_every_data_set(run: Path, folder: Path) -> None:
