@@ -19,7 +19,7 @@ from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
 from ammgraph.evaluation.components import measure_components
-from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, labels_of, rule_text
+from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, classes_of, labels_of, rule_text
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
@@ -115,7 +115,13 @@ def evaluate_loaded(
     if before is not None and not before.is_on(loaded.dataset.told, data_sha256):
         before = None
     found = [result for part in loaded.parts for result in _evaluated(part, name, baseline, quality, before)]
-    classes = {part.dataset.classes for part in loaded.parts}
+    of_data = {part.dataset.classes for part in loaded.parts}
+    classes = of_data.pop() if len(of_data) == 1 else ()
+    of_each = {
+        readout.variable: classes_of(part.plan, readout.variable, part.dataset.train, part.dataset.classes)
+        for part in loaded.parts
+        for readout in part.plan.readouts
+    }
     return Evaluation(
         title=loaded.title,
         run=loaded.settings.name,
@@ -126,8 +132,9 @@ def evaluate_loaded(
         data=loaded.dataset.told,
         split=name,
         results=tuple(found),
-        classes=classes.pop() if len(classes) == 1 else (),
+        classes=classes,
         data_sha256=data_sha256,
+        own_classes={variable: names for variable, names in of_each.items() if names != classes},
     )
 
 
