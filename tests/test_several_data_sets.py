@@ -17,11 +17,13 @@ from ammgraph import cli
 from ammgraph.api.estimator import Estimator
 from ammgraph.api.fit import fit
 from ammgraph.api.run import Run
+from ammgraph.commands.progress import evaluation_text
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.evaluation.loading import load_run
 from ammgraph.evaluation.looks import measured
+from ammgraph.evaluation.score import scored_split
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import generating_draw, on_data_set, prior_category
@@ -343,6 +345,60 @@ def test_what_cannot_be_sampled_is_told(
 def test_encoding_what_no_data_set_has_is_told(run: Path) -> None:
     with pytest.raises(RunError, match="`z` takes no image or vector from data, expected `x1` or `x2`"):
         Run(run).encode(FACES["x_test"], variable="z", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["data.sounds.labeled={count: 60}"], "`data.sounds.labeled.count` is 60, but there are 45 training examples"),
+        (["data.faces.labeled.count=13"], "let `data.faces.labeled.count` be a multiple of 3"),
+        (["data.sounds.validation=50"], "`data.sounds.validation` holds out 50 of 50 training examples"),
+        (["data.sounds.path=sound.npz"], r"`data.sounds.path`: there is no \S*/sound.npz"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_is_told_by_its_keys(overrides: list[str], told: str, folder: Path) -> None:
+    with pytest.raises(RunError, match=told):
+        read(folder, *overrides)
+
+
+def test_what_is_wrong_with_the_file_of_a_data_set_is_told_by_its_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"none")
+    with pytest.raises(RunError, match=r"^`data\.sounds`: .*broken\.npz"):
+        read(folder, f"data.sounds.path={tmp_path / 'broken.npz'}")
+
+
+def test_labels_that_are_missing_are_told_by_their_data_set(folder: Path, tmp_path: Path) -> None:
+    some = {**FACES, "y_train": np.where(np.arange(70) % 2, FACES["y_train"], -1)}
+    np.savez(tmp_path / "some.npz", **some)
+    written = json.loads(json.dumps(load_spec(SPEC).written))
+    written["data"]["faces"] = {"dataset": "npz", "path": str(tmp_path / "some.npz")}
+    written["distributions"]["q1_labeled"]["q1(x1,y1)"] = "data.faces"
+    plan = compile_spec(load_spec(written))
+    told = "draw from `data.faces.labeled`, with `data.faces.labeled.count: all`"
+    with pytest.raises(RunError, match=told):
+        Trainer(plan, read_data(plan, folder), 0, CPU)
+
+
+def test_the_names_of_the_data_sets_are_told_where_one_is_none_of_them() -> None:
+    for name, hint in (("others", "valid here: `faces`, `sounds`"), ("sound", "did you mean `sounds`?")):
+        with pytest.raises(SpecError) as caught:
+            load_spec(SPEC, [f"data.{name}.validation=3"])
+        (problem,) = caught.value.diagnostics
+        assert (problem.code, problem.hint) == ("missing-key", hint)
+
+
+def test_which_data_sets_lack_a_split_is_told(folder: Path) -> None:
+    _, dataset = read(folder, "data.sounds.validation=0")
+    with pytest.raises(RunError, match=r"`data\.sounds` has no split `validation` here, and `data\.faces` has one"):
+        scored_split(dataset, "validation")
+    assert scored_split(dataset, "test") == "test"
+
+
+def test_a_look_that_measures_nothing_is_no_line(folder: Path) -> None:
+    line = {"epoch": 1.0, "evaluation": {"examples": 15}}
+    assert evaluation_text(line, plan_of()) == ""
+    line["evaluation"]["x2/reconstruction_error"] = 0.5
+    assert evaluation_text(line, plan_of()) == "  epoch 1.0: x2/reconstruction_error 0.50000  (15 examples)"
 
 
 def test_changes_of_a_data_set_are_told_by_its_name() -> None:

@@ -163,8 +163,21 @@ def scored_split(dataset: Dataset, wanted: str | None) -> str:
     Raises:
         RunError: a data set has no split of that name.
     """
+    without = [f"`data.{of}`" for of, found in dataset.named.items() if wanted not in (None, *splits_of(found))]
+    if 0 < len(without) < len(dataset.named):
+        there = [f"`data.{of}`" for of in dataset.named if f"`data.{of}`" not in without]
+        raise RunError(
+            f"{' and '.join(without)} {'has' if len(without) == 1 else 'have'} no split `{wanted}` here, and "
+            f"{' and '.join(there)} {'has' if len(there) == 1 else 'have'} one; one split is scored, of every data set"
+        )
     names = {find_split(found, wanted)[0] for found in dataset.by_name.values()}
     return names.pop() if len(names) == 1 else "train"
+
+
+def splits_of(dataset: Dataset) -> dict[str, Split]:
+    """The splits that there are, by name."""
+    found = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return {name: split for name, split in found.items() if split is not None}
 
 
 def find_split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
@@ -175,10 +188,10 @@ def find_split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
     """
     if wanted is None:
         return dataset.scored()
-    found = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    found = splits_of(dataset)
     split = found.get(wanted)
     if split is None:
-        known = ", ".join(f"`{name}`" for name, there in found.items() if there is not None)
+        known = ", ".join(f"`{name}`" for name in found)
         raise RunError(f"{dataset.name} has no split `{wanted}` here, only {known}: {dataset.description}")
     return wanted, split
 
