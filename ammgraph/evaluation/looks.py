@@ -45,18 +45,18 @@ def measured(asked: str, plan: Plan, dataset: Dataset, seed: int) -> str:
             "a look at the validation examples measures nothing of this model, which infers no category from them and "
             "reconstructs none: there is nothing that a sweep can choose by"
         )
-    for of, examples in dataset.by_name.items():
-        if examples.validation is None:
-            data, named = (f"data.{of}", f"`data.{of}`") if of else ("data", examples.name)
+    for of, one in dataset.by_name.items():
+        if one.validation is None:
+            data, named = (f"data.{of}", f"`data.{of}`") if of else ("data", one.name)
             raise RunError(
                 f"a sweep chooses by validation examples, and {named} has none here: hold some out, as by `--set "
-                f"{data}.validation={max(1, len(examples.train) // 10)}`"
+                f"{data}.validation={max(1, len(one.train) // 10)}`"
             )
     trainer = Trainer(plan, dataset, seed, torch.device("cpu"))
     found: dict[str, float | None] = {}
-    for of, examples in dataset.by_name.items():
-        assert examples.validation is not None
-        look = evaluate(trainer.evaluated, on_data_set(plan, of), examples.validation)
+    for of, one in dataset.by_name.items():
+        assert one.validation is not None
+        look = evaluate(trainer.evaluated, on_data_set(plan, of), one.validation)
         found |= {key: value for key, value in look.items() if "/" in key}
     return _chosen(name if split == "validation" else asked, found)
 
