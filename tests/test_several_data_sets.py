@@ -4,24 +4,29 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny import CPU, TINY, command, differences, environment
+from tiny_runs import lines_of
 
 from ammgraph import cli
 from ammgraph.api.estimator import Estimator
 from ammgraph.api.fit import fit
 from ammgraph.api.run import Run
+from ammgraph.commands.progress import evaluation_text
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.evaluation.loading import load_run
+from ammgraph.evaluation.looks import measured
+from ammgraph.evaluation.score import scored_split
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import on_data_set
+from ammgraph.plan.queries import generating_draw, on_data_set, prior_category
 from ammgraph.runs import checkpoint
 from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, read_options
@@ -156,6 +161,20 @@ def test_what_is_asked_on_one_data_set_needs_no_other() -> None:
     assert [v.name for v in faces.variables if v.observed] == ["x1"]
 
 
+def test_a_label_of_one_data_set_that_a_prior_draws_for_the_other_is_known_to_both() -> None:
+    written = json.loads(json.dumps(load_spec(SPEC).written))
+    written["networks"]["decoder"]["layers"]["h2"] = {"input": "h | y1"}
+    factors = written["distributions"]["p"]
+    factors["p(x2|y1,z)"] = factors.pop("p(x2|y2,z)")
+    del written["terms"]
+    plan = compile_spec(load_spec(written))
+    sounds = on_data_set(plan, "sounds")
+    draw = generating_draw(sounds, "x2")
+    assert draw is not None
+    assert prior_category(sounds, draw, "x2") == "y1"
+    assert {variable.name for variable in sounds.variables} == {"x2", "y1", "y2", "z"}
+
+
 # ----------------------------------------------------------------------------------------------------- what is done
 
 
@@ -204,6 +223,37 @@ def test_every_data_set_is_evaluated(folder: Path, run: Path) -> None:
     assert supervised["examples"] == 20
 
 
+def test_a_sweep_chooses_by_a_measure_of_any_of_them(
+    ammgraph: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("optuna", reason="a sweep needs Optuna: pip install 'ammgraph[sweep]'")
+    vary = ("--vary", "data.faces.labeled.count=9,12", "--set", "training.epochs=1")
+    words = ("--metric", "y2/nmi", "--data-dir", folder, "--run-dir", tmp_path / "s", "--log", "none")
+    code, out, err = ammgraph("sweep", SPEC, *vary, *words)
+    assert code == 0, err
+    assert "2 trials: 2 finished" in out
+    looks = [line for line in lines_of(tmp_path / "s" / "trial-0") if "evaluation" in line]
+    assert looks[-1]["evaluation"]["y2/nmi"] == pytest.approx(
+        float(next(line for line in out.splitlines() if line.startswith("0 ")).split()[1]), rel=1e-4
+    )
+
+
+def test_a_sweep_needs_something_held_out_of_each_of_them(
+    ammgraph: Callable[..., tuple[int, str, str]], folder: Path
+) -> None:
+    vary = ("--vary", "training.batch_size.q1_labeled=3,6", "--metric", "nmi", "--data-dir", folder)
+    code, _, err = ammgraph("sweep", SPEC, *vary, "--set", "data.sounds.validation=0")
+    assert code == 1
+    assert "`data.sounds` has none here: hold some out, as by `--set data.sounds.validation=5`" in err
+
+
+def test_a_model_of_which_nothing_is_measured_is_not_swept(folder: Path) -> None:
+    plan, dataset = read(folder)
+    nothing = replace(plan, readouts=(), reconstructions=())
+    with pytest.raises(RunError, match="measures nothing of this model, which infers no category from them and recon"):
+        measured("nmi", nothing, dataset, 0)
+
+
 def test_a_report_has_the_figures_of_every_data_set(run: Path, folder: Path) -> None:
     assert cli.main(["report", str(run), "--no-map", "--data-dir", str(folder), "--force"]) == 0
     with np.load(run / "report.npz") as arrays:
@@ -236,7 +286,8 @@ def test_a_vector_of_the_second_data_set_is_encoded_by_its_own_scales(run: Path,
     expected = dense(state, "encoder2", "z", hidden)
     assert np.allclose(encoding.values["z"], expected.numpy(), atol=1e-6)
     assert encoding.example == "vector"
-    assert set(encoding.values) == {"y2", "y2_posterior", "z"}
+    assert set(encoding.values) == {"y2", "y2_posterior", "y2_class", "z"}
+    assert set(encoding.values["y2_class"].tolist()) <= {"0", "1", ""}  # and not 0 to 2, as of faces
 
 
 def test_an_export_has_the_units_of_each_data_set(run: Path, tmp_path: Path) -> None:
@@ -294,6 +345,60 @@ def test_what_cannot_be_sampled_is_told(
 def test_encoding_what_no_data_set_has_is_told(run: Path) -> None:
     with pytest.raises(RunError, match="`z` takes no image or vector from data, expected `x1` or `x2`"):
         Run(run).encode(FACES["x_test"], variable="z", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["data.sounds.labeled={count: 60}"], "`data.sounds.labeled.count` is 60, but there are 45 training examples"),
+        (["data.faces.labeled.count=13"], "let `data.faces.labeled.count` be a multiple of 3"),
+        (["data.sounds.validation=50"], "`data.sounds.validation` holds out 50 of 50 training examples"),
+        (["data.sounds.path=sound.npz"], r"`data.sounds.path`: there is no \S*/sound.npz"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_is_told_by_its_keys(overrides: list[str], told: str, folder: Path) -> None:
+    with pytest.raises(RunError, match=told):
+        read(folder, *overrides)
+
+
+def test_what_is_wrong_with_the_file_of_a_data_set_is_told_by_its_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"none")
+    with pytest.raises(RunError, match=r"^`data\.sounds`: .*broken\.npz"):
+        read(folder, f"data.sounds.path={tmp_path / 'broken.npz'}")
+
+
+def test_labels_that_are_missing_are_told_by_their_data_set(folder: Path, tmp_path: Path) -> None:
+    some = {**FACES, "y_train": np.where(np.arange(70) % 2, FACES["y_train"], -1)}
+    np.savez(tmp_path / "some.npz", **some)
+    written = json.loads(json.dumps(load_spec(SPEC).written))
+    written["data"]["faces"] = {"dataset": "npz", "path": str(tmp_path / "some.npz")}
+    written["distributions"]["q1_labeled"]["q1(x1,y1)"] = "data.faces"
+    plan = compile_spec(load_spec(written))
+    told = "draw from `data.faces.labeled`, with `data.faces.labeled.count: all`"
+    with pytest.raises(RunError, match=told):
+        Trainer(plan, read_data(plan, folder), 0, CPU)
+
+
+def test_the_names_of_the_data_sets_are_told_where_one_is_none_of_them() -> None:
+    for name, hint in (("others", "valid here: `faces`, `sounds`"), ("sound", "did you mean `sounds`?")):
+        with pytest.raises(SpecError) as caught:
+            load_spec(SPEC, [f"data.{name}.validation=3"])
+        (problem,) = caught.value.diagnostics
+        assert (problem.code, problem.hint) == ("missing-key", hint)
+
+
+def test_which_data_sets_lack_a_split_is_told(folder: Path) -> None:
+    _, dataset = read(folder, "data.sounds.validation=0")
+    with pytest.raises(RunError, match=r"`data\.sounds` has no split `validation` here, and `data\.faces` has one"):
+        scored_split(dataset, "validation")
+    assert scored_split(dataset, "test") == "test"
+
+
+def test_a_look_that_measures_nothing_is_no_line(folder: Path) -> None:
+    line = {"epoch": 1.0, "evaluation": {"examples": 15}}
+    assert evaluation_text(line, plan_of()) == ""
+    line["evaluation"]["x2/reconstruction_error"] = 0.5
+    assert evaluation_text(line, plan_of()) == "  epoch 1.0: x2/reconstruction_error 0.50000  (15 examples)"
 
 
 def test_changes_of_a_data_set_are_told_by_its_name() -> None:

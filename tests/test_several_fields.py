@@ -98,6 +98,29 @@ def test_each_category_is_scored_by_its_own_labels(tmp_path: Path) -> None:
     assert cli.main(["report", str(run)]) == 0
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_a_category_is_encoded_with_the_names_of_its_own_classes(suffix: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **SPLIT)
+    np.savez(tmp_path / "right.npz", images=RIGHT[40:])
+    run, output = tmp_path / "run", tmp_path / f"codes{suffix}"
+    data = f"data.path={tmp_path / 'pairs.npz'}"
+    assert cli.main(["train", str(SPEC), "--set", data, "--run-dir", str(run), "--log-every", "5"]) == 0
+    words = ["encode", str(run), str(tmp_path / "right.npz"), "--variable", "x2", "--output", str(output)]
+    assert cli.main(words) == 0
+    if suffix == ".npz":
+        with np.load(output) as arrays:
+            clusters, names = arrays["y2"], arrays["y2_class"]
+    else:
+        with output.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        clusters, names = np.array([int(row["y2"]) for row in rows]), np.array([row["y2_class"] for row in rows])
+    for cluster in np.unique(clusters):  # the colour that most of its examples have
+        of_it = COLOUR[40:][clusters == cluster]
+        most = max((of_it == colour).sum() for colour in ("blue", "red"))
+        (name,) = set(names[clusters == cluster])
+        assert (of_it == name).sum() == most
+
+
 def test_a_category_is_not_scored_by_labels_that_another_owns(tmp_path: Path) -> None:
     np.savez(tmp_path / "pairs.npz", **SPLIT)
     run = tmp_path / "run"

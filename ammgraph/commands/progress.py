@@ -94,7 +94,8 @@ def _on_terminal(trainer: Trainer) -> Iterator[Report]:
 
         def show(line: dict[str, Any]) -> None:
             if "evaluation" in line:
-                console.print(evaluation_text(line, trainer.plan), highlight=False)
+                if text := evaluation_text(line, trainer.plan):
+                    console.print(text, highlight=False)
             else:
                 lines.line = line
                 live.refresh()
@@ -137,7 +138,8 @@ def _head(trainer: Trainer, line: dict[str, Any]) -> list[str]:
 def _plain(trainer: Trainer) -> Iterator[Report]:
     def show(line: dict[str, Any]) -> None:
         if "evaluation" in line:
-            say(evaluation_text(line, trainer.plan))
+            if text := evaluation_text(line, trainer.plan):
+                say(text)
             return
         left = clock(trainer.steps_left * line["seconds_per_step"])
         phase = [f"phase {line['phase']}/{len(trainer.stages)}"] if "phase" in line else []
@@ -168,7 +170,7 @@ def told(trainer: Trainer, line: dict[str, Any], digits: int = 3) -> list[str]:
 
 
 def evaluation_text(line: dict[str, Any], plan: Plan) -> str:
-    """What a line of an evaluation says."""
+    """What a line of an evaluation says; nothing where nothing is measured."""
     shown = [
         f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
         for name, value in line["evaluation"].items()
@@ -179,7 +181,7 @@ def evaluation_text(line: dict[str, Any], plan: Plan) -> str:
     ]
     shown += [f"{name} {value:g}" for name, value in line["evaluation"].items() if name.endswith("components_in_use")]
     on = counted(line["evaluation"]["examples"], _example(plan))
-    return f"  epoch {line['epoch']:.1f}: {GAP.join(shown)}  ({on})"
+    return f"  epoch {line['epoch']:.1f}: {GAP.join(shown)}  ({on})" if shown else ""
 
 
 def _example(plan: Plan) -> str:

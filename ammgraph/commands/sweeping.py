@@ -33,6 +33,7 @@ from ammgraph.runs.states import NotFinite
 from ammgraph.runs.study import Claimed, Study, alone_in, without_password
 from ammgraph.runs.sweeps import State, Sweep, Tried, all_failed, best_of, ranked, read_sweep, write_tried
 from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Spec
 from ammgraph.terminal import command, one_line, print_lines, say
 from ammgraph.train.ranks import ALONE, refuse_several
 
@@ -40,7 +41,7 @@ TRIALS, MOST = 20, 10_000
 SHOWN = 10  # trials of the table at the end
 # What decides which examples trials are compared on, and when: the same for all of them.
 SHARED = ("data", "evaluation.every_epochs")
-MAY_VARY = ("data.labeled",)
+MAY_VARY = "labeled"  # of a data set
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _begin(options: SweepOptions) -> Path:
         raise RunError("say what is best, by `--metric`, as in `--metric reconstruction_error`")
     spec = load_spec(source, options.set, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
-    _check_axes(options, source)
+    _check_axes(options, source, spec)
     settings = new_settings(_alone(options, spec=source), source)
     directory = Path(settings.data_dir) if settings.data_dir else None
     dataset = read_data(plan, directory, options.download)
@@ -166,7 +167,7 @@ def _more(options: SweepOptions, folder: Path) -> Path:
     return folder
 
 
-def _check_axes(options: SweepOptions, source: str) -> None:
+def _check_axes(options: SweepOptions, source: str, spec: Spec) -> None:
     """Every value, alone, is one that the spec takes at that place.
 
     Raises:
@@ -175,10 +176,11 @@ def _check_axes(options: SweepOptions, source: str) -> None:
     """
     keys = [axis.key for axis in options.vary]
     written = [text.partition("=")[0].strip() for text in options.set]
+    may_vary = [".".join((*spec.data_path(of), MAY_VARY)) for of in spec.data_sets]
     for key in keys:
         if keys.count(key) > 1 or key in written:
             raise RunError(f"`{key}` is said twice; `--vary` and `--set` say each value once")
-        if _within(key, SHARED) and not _within(key, MAY_VARY):
+        if _within(key, SHARED) and not _within(key, may_vary):
             raise RunError(
                 f"`{key}` decides which examples trials are compared on, or when: it is the same for all; set it by "
                 "`--set`"

@@ -33,7 +33,7 @@ _OWN = frozenset(
 _OF_THE_WHOLE = frozenset({*PARTIAL, "no-gradient", "missing-factor", "too-large"})
 _INSTEAD = {
     "training": "{batch_size: 10, steps: 10, optimizers: {default: {name: sgd, learning_rate: 1}}}",
-    "data": "{dataset: digits}",
+    "data": "{dataset: npz, path: data.npz}",  # whose shapes and classes nobody knows
 }
 _ROW, _VARIABLE, _OPTIMIZER = "{input: zeros(1)}", "{type: real, size: 1}", "{name: sgd, learning_rate: 1}"
 

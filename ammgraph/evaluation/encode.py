@@ -232,22 +232,23 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
 
 def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: int) -> tuple[list[str], str]:
     """The class of each category, and how it was found."""
-    if not evaluation.classes:  # of several data sets, each has its own
+    classes = evaluation.classes_of(readout.variable)
+    if not classes:
         return [], ""
     if readout.supervised:
-        return [*evaluation.classes, *[""] * (size - len(evaluation.classes))], "a class each"
+        return [*classes, *[""] * (size - len(classes))], "a class each"
     fits = [
         result
         for result in evaluation.results
         if (result.variable, result.rule, result.protocol) == (readout.variable, rule, "majority")
         and len(result.assignment) == size
-        and max(result.assignment) < len(evaluation.classes)
+        and max(result.assignment) < len(classes)
         and result.fitted_on
     ]
     if not fits:
         return [], ""
     fit = min(fits, key=lambda result: result.fitted_on != "validation")
-    names = [evaluation.classes[label] if label >= 0 else "" for label in fit.assignment]
+    names = [classes[label] if label >= 0 else "" for label in fit.assignment]
     return names, f"majority on {fit.fitted}"
 
 

@@ -226,6 +226,12 @@ def labels_of(plan: Plan, variable: str, examples: Split) -> Array:
     return labels[:].cpu().numpy()
 
 
+def classes_of(plan: Plan, variable: str, examples: Split, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of these labels; `classes` are those of the record's label. Empty where there are none."""
+    name = label_name(plan, variable)
+    return () if name is None else examples.other_classes.get(name, classes)
+
+
 def components_of(plan: Plan, readout: ReadoutPlan) -> tuple[FactorPlan, ...]:
     """The factors p(z|y) of the evidence of eq. 19, where the category is their one condition; else none."""
     if readout.bayes is None:

@@ -61,12 +61,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What checks look at: the plan, results on one split, the lines of the log, how many classes there are."""
+    """What checks look at: the plan, results on one split, the lines of the log, how many classes a category has."""
 
     plan: Plan
     results: tuple[Result, ...] = ()
     records: tuple[Record, ...] = ()
-    classes: int = 0
+    classes: Callable[[str], int] = lambda _: 0
 
     def of(self, name: str, **wanted: Any) -> list[Result]:
         """The model's results of that name that have a value, whose fields are as wanted."""
@@ -113,14 +113,16 @@ class Health:
         return tuple(dict.fromkeys(finding.code for finding in self.faults))
 
 
-def check(plan: Plan, results: Sequence[Result], records: Sequence[Record], classes: int = 0) -> Health:
+def check(
+    plan: Plan, results: Sequence[Result], records: Sequence[Record], classes: Callable[[str], int] = lambda _: 0
+) -> Health:
     """What every check finds, in the order of `CHECKS`.
 
     Args:
         plan: the compiled spec.
         results: of an evaluation, on one split.
         records: the lines of training.
-        classes: how many classes the data have; 0 where nobody says.
+        classes: how many classes a category is compared with; 0 where nobody says.
     """
     case = Case(plan, tuple(results), tuple(records), classes)
     return Health(tuple(finding for found in CHECKS.values() for finding in found(case)))
@@ -141,7 +143,7 @@ def health_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record
 def findings_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record]) -> Health:
     """The same with changes that nobody has tried to compile."""
     plan = compile_spec(load_spec(folder / SPEC))
-    return check(plan, evaluation.of(evaluation.split), records, len(evaluation.classes))
+    return check(plan, evaluation.of(evaluation.split), records, lambda variable: len(evaluation.classes_of(variable)))
 
 
 def lines(health: Health) -> list[str]:
@@ -216,7 +218,7 @@ def _k_means(case: Case) -> list[Finding]:
     found = []
     for readout in case.clustered:
         size = case.plan.variable(readout.variable).shape[0]
-        protocol = "one-to-one" if size <= (case.classes or size) else "majority"
+        protocol = "one-to-one" if size <= (case.classes(readout.variable) or size) else "majority"
         wanted = {"variable": readout.variable, "protocol": protocol}
         own = case.of("clustering_error", rule="posterior", **wanted)
         others = case.of("clustering_error", rule="k-means", part="baseline", **wanted)
@@ -243,7 +245,7 @@ def _mixed(case: Case) -> list[Finding]:
         wanted = {"variable": readout.variable, "rule": "posterior"}
         for purity, use in zip(case.of("component_purity", **wanted), case.of("component_use", **wanted), strict=False):
             kept = [share for share, used in zip(_numbers(purity), in_use(_numbers(use)), strict=True) if used]
-            if case.classes > len(_numbers(use)) or not kept:
+            if case.classes(readout.variable) > len(_numbers(use)) or not kept:
                 continue
             pure = sum(share >= HALF for share in kept)
             measured = (

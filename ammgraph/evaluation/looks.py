@@ -9,6 +9,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.evaluate import evaluate
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import on_data_set
 from ammgraph.spec.measures import MEASURES
 from ammgraph.train.trainer import Trainer
 
@@ -27,11 +28,11 @@ def measured(asked: str, plan: Plan, dataset: Dataset, seed: int) -> str:
     Args:
         asked: as it is typed: a measure, or one of a variable, as in `y/nmi`.
         plan: the compiled spec.
-        dataset: its data.
+        dataset: its data; of several data sets each has what can be asked about its records alone.
         seed: of the untrained model.
 
     Raises:
-        RunError: there are no validation examples, the measure is of others, or there is no such measure.
+        RunError: a data set has no validation examples, the measure is of others, or there is no such measure, or none.
     """
     split, _, name = asked.partition("/")
     if name and split in OTHERS:
@@ -39,14 +40,24 @@ def measured(asked: str, plan: Plan, dataset: Dataset, seed: int) -> str:
         raise RunError(
             f"`{asked}` is of {examples}, and a sweep chooses by validation examples: {why}; write `--metric {name}`"
         )
-    if dataset.validation is None:
-        count = max(1, len(dataset.train) // 10)
+    if not any(part.readouts or part.reconstructions for part in (on_data_set(plan, of) for of in plan.data_names)):
         raise RunError(
-            f"a sweep chooses by validation examples, and {dataset.name} has none here: hold some out, as by `--set "
-            f"data.validation={count}`"
+            "a look at the validation examples measures nothing of this model, which infers no category from them and "
+            "reconstructs none: there is nothing that a sweep can choose by"
         )
+    for of, one in dataset.by_name.items():
+        if one.validation is None:
+            data, named = (f"data.{of}", f"`data.{of}`") if of else ("data", one.name)
+            raise RunError(
+                f"a sweep chooses by validation examples, and {named} has none here: hold some out, as by `--set "
+                f"{data}.validation={max(1, len(one.train) // 10)}`"
+            )
     trainer = Trainer(plan, dataset, seed, torch.device("cpu"))
-    found = {key: value for key, value in evaluate(trainer.evaluated, plan, dataset.validation).items() if "/" in key}
+    found: dict[str, float | None] = {}
+    for of, one in dataset.by_name.items():
+        assert one.validation is not None
+        look = evaluate(trainer.evaluated, on_data_set(plan, of), one.validation)
+        found |= {key: value for key, value in look.items() if "/" in key}
     return _chosen(name if split == "validation" else asked, found)
 
 

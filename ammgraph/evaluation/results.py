@@ -6,7 +6,7 @@ Every number stands with what it is a number of: the rule that decided, the prot
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -168,6 +168,7 @@ class Evaluation:
     results: tuple[Result, ...]
     classes: tuple[str, ...] = ()
     data_sha256: Mapping[str, str] | None = None  # of every split; None where it was not recorded
+    own_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of variables that tell of others
 
     def __str__(self) -> str:
         return "\n".join(map(one_line, lines(self)))
@@ -176,6 +177,10 @@ class Evaluation:
         rows = [(result.label, _rule(result), result.shown) for result in self.of(self.split)]
         head = (f"{SPLITS[self.split]} {self.results[0].example}s" if self.results else "", "by", f"step {self.step:,}")
         return html_block(self.title, [html_table(head, rows)])
+
+    def classes_of(self, variable: str) -> tuple[str, ...]:
+        """The names of the classes that a category is compared with."""
+        return self.own_classes.get(variable, self.classes)
 
     def of(self, split: str) -> tuple[Result, ...]:
         """The results on one split."""
@@ -200,8 +205,8 @@ class Evaluation:
             hint = nearest(name, names)
             found = ", ".join(f"`{one}`" for one in there) or "nothing"
             raise RunError(f"no measure is named `{name}`; found {found}{f'; {hint}' if hint else ''}")
-        known = [field.name for field in fields_of(Result)]
-        if wrong := next((field for field in wanted if field not in known), None):
+        known = [each.name for each in fields_of(Result)]
+        if wrong := next((name for name in wanted if name not in known), None):
             hint = nearest(wrong, known)
             expected = ", ".join(f"`{one}`" for one in known)
             raise RunError(f"a result has no `{wrong}`, expected {expected}{f'; {hint}' if hint else ''}")
@@ -217,7 +222,7 @@ class Evaluation:
 
     def same_state(self, other: "Evaluation") -> bool:
         """Whether both are about the same weights and data, so that the results of one are those of the other."""
-        names = ("run", "plan", "seed", "step", "weights", "classes")
+        names = ("run", "plan", "seed", "step", "weights", "classes", "own_classes")
         same = all(getattr(self, name) == getattr(other, name) for name in names)
         return same and self.is_on(other.data, other.data_sha256)
 
@@ -244,6 +249,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """The content of `evaluation.json`."""
     content = {"format": FORMAT, "ammgraph": __version__, **asdict(evaluation)}
     content["results"] = [_compact(result) for result in evaluation.results]
+    if not evaluation.own_classes:
+        del content["own_classes"]
     return content
 
 

@@ -19,7 +19,7 @@ from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
 from ammgraph.evaluation.components import measure_components
-from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, labels_of, rule_text
+from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, classes_of, labels_of, rule_text
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
@@ -115,7 +115,13 @@ def evaluate_loaded(
     if before is not None and not before.is_on(loaded.dataset.told, data_sha256):
         before = None
     found = [result for part in loaded.parts for result in _evaluated(part, name, baseline, quality, before)]
-    classes = {part.dataset.classes for part in loaded.parts}
+    of_data = {part.dataset.classes for part in loaded.parts}
+    classes = of_data.pop() if len(of_data) == 1 else ()
+    of_each = {
+        readout.variable: classes_of(part.plan, readout.variable, part.dataset.train, part.dataset.classes)
+        for part in loaded.parts
+        for readout in part.plan.readouts
+    }
     return Evaluation(
         title=loaded.title,
         run=loaded.settings.name,
@@ -126,8 +132,9 @@ def evaluate_loaded(
         data=loaded.dataset.told,
         split=name,
         results=tuple(found),
-        classes=classes.pop() if len(classes) == 1 else (),
+        classes=classes,
         data_sha256=data_sha256,
+        own_classes={variable: names for variable, names in of_each.items() if names != classes},
     )
 
 
@@ -156,8 +163,21 @@ def scored_split(dataset: Dataset, wanted: str | None) -> str:
     Raises:
         RunError: a data set has no split of that name.
     """
+    without = [f"`data.{of}`" for of, found in dataset.named.items() if wanted not in (None, *splits_of(found))]
+    if 0 < len(without) < len(dataset.named):
+        there = [f"`data.{of}`" for of in dataset.named if f"`data.{of}`" not in without]
+        raise RunError(
+            f"{' and '.join(without)} {'has' if len(without) == 1 else 'have'} no split `{wanted}` here, and "
+            f"{' and '.join(there)} {'has' if len(there) == 1 else 'have'} one; one split is scored, of every data set"
+        )
     names = {find_split(found, wanted)[0] for found in dataset.by_name.values()}
     return names.pop() if len(names) == 1 else "train"
+
+
+def splits_of(dataset: Dataset) -> dict[str, Split]:
+    """The splits that there are, by name."""
+    found = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return {name: split for name, split in found.items() if split is not None}
 
 
 def find_split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
@@ -168,10 +188,10 @@ def find_split(dataset: Dataset, wanted: str | None) -> tuple[str, Split]:
     """
     if wanted is None:
         return dataset.scored()
-    found = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    found = splits_of(dataset)
     split = found.get(wanted)
     if split is None:
-        known = ", ".join(f"`{name}`" for name, there in found.items() if there is not None)
+        known = ", ".join(f"`{name}`" for name in found)
         raise RunError(f"{dataset.name} has no split `{wanted}` here, only {known}: {dataset.description}")
     return wanted, split
 

@@ -47,7 +47,8 @@ def data_set_of(plan: Plan, variable: str) -> str:
 def on_data_set(plan: Plan, name: str) -> Plan:
     """The plan as far as it can be asked about records of one data set alone; itself where there is one.
 
-    Kept is what depends on that data set, and what depends on none: factors, readouts, reconstructions, features.
+    Kept is what depends on that data set, and what depends on none: factors, readouts, reconstructions, features. Of
+    what others give, the examples are left out; a label stays where a factor that is kept draws it, as a prior does.
     """
     if not plan.data_sets:
         return plan
@@ -60,10 +61,12 @@ def on_data_set(plan: Plan, name: str) -> Plan:
         replace(draw, factors=tuple(f for f in draw.factors if data_sets_of(plan, draw, *f.variables) <= alone))
         for draw in plan.draws
     )
-    every, own = ({name for draw in of for name in fields_of(draw.factors)} for of in (plan.draws, draws))
+    every, own = (fields_of(factor for draw in of for factor in draw.factors) for of in (plan.draws, draws))
+    drawn = {name for draw in draws for factor in draw.factors for name in factor.variables}
+    foreign = {name for name, kind in every.items() if name not in own and (kind in EXAMPLES or name not in drawn)}
     return replace(
         plan,
-        variables=tuple(variable for variable in plan.variables if variable.name not in every - own),
+        variables=tuple(variable for variable in plan.variables if variable.name not in foreign),
         draws=draws,
         readouts=tuple(found for found in plan.readouts if of_it(found.draw, found.variable)),
         reconstructions=tuple(

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import Split
-from ammgraph.evaluation.evaluate import Answers, ask, askable, batches, infer, labels_of, reconstruct, rule_text
+from ammgraph.evaluation.evaluate import (
+    Answers,
+    ask,
+    askable,
+    batches,
+    classes_of,
+    infer,
+    labels_of,
+    reconstruct,
+    rule_text,
+)
 from ammgraph.evaluation.metrics import Array, cluster_table, told
 from ammgraph.evaluation.synthesis import (
     component_means,
@@ -172,10 +182,10 @@ def _matrices(
     plan: Plan, split: Split, scores: dict[tuple[str, str], Array], classes: tuple[str, ...]
 ) -> Iterator[MatrixView]:
     for readout in plan.readouts:
-        own, labels = label_name(plan, readout.variable), labels_of(plan, readout.variable, split)
-        if own is None:
+        if label_name(plan, readout.variable) is None:
             continue
-        names = split.other_classes.get(own, classes)
+        labels = labels_of(plan, readout.variable, split)
+        names = classes_of(plan, readout.variable, split, classes)
         for rule, suffix in (("posterior", ""), ("bayes", "_bayes")):
             values = scores.get((readout.variable, rule))
             if values is None:
@@ -234,7 +244,7 @@ def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, st
         if readout.variable == category and (category, "posterior") in scores:
             return scores[category, "posterior"].argmax(1), rule_text(plan, readout, "posterior")
     if any(fields_of(draw.factors).get(category) == "label" for draw in plan.draws):
-        return _numpy(split.labels), "label"
+        return labels_of(plan, category, split), "label"
     return np.zeros(0, np.int64), ""
 
 

@@ -1,5 +1,6 @@
 """A plan's data sets, every one with what the plan takes of its records, read as one value."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -33,14 +34,26 @@ def read_data(
         data_sets: what the spec says of them, where it is not what the plan has of them: where they have moved.
 
     Raises:
-        RunError: as `load_data`.
+        RunError: as `load_data`; of several data sets it says which one.
     """
     found = {}
     for name in plan.data_names:
         part = on_data_set(plan, name)
         data = data_sets.get(name, part.data)
-        found[name] = load_data(data, directory, download, scaling_of(name), given, record_fields(part))
+        try:
+            found[name] = load_data(data, directory, download, scaling_of(name), given, record_fields(part))
+        except RunError as error:
+            if not name:
+                raise
+            raise type(error)(_of_data_set(name, error.lines[0]), error.details) from error
     return together(found)
+
+
+def _of_data_set(name: str, message: str) -> str:
+    """What is said of one data set's keys, `data.KEY`, as the spec has them where it is one of several."""
+    keys = "|".join(Data.model_fields)
+    told = re.sub(rf"(?<=`)data\.(?=({keys})\b)", f"data.{name}.", message)
+    return told if f"`data.{name}." in told else f"`data.{name}`: {told}"
 
 
 def refuse_given(spec: Spec) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, Note, alternatives, did_you_mean, nearest
+from ammgraph.spec.merge import OVERRIDES
 from ammgraph.spec.said import hint_of_objective, hint_of_section
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
@@ -75,7 +76,8 @@ def called(path: Path) -> str:
 def _missing(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
     place, inherited = source.key(*path), source.replaced.get(path)
     if inherited is None:
-        return Diagnostic("missing-key", f"{called(path)} has no `{line['loc'][-1]}`", place)
+        hint = _other_data_sets(path, source) if line["loc"][-1] == "dataset" and place.file == OVERRIDES else ""
+        return Diagnostic("missing-key", f"{called(path)} has no `{line['loc'][-1]}`", place, hint=hint)
     return Diagnostic(
         "missing-key",
         f"{called(path)} has no `{line['loc'][-1]}`",
@@ -84,6 +86,12 @@ def _missing(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnost
         "`--set` changes one of its values for a run",
         notes=(Note(f"the inherited {called(path)} stands here", inherited),),
     )
+
+
+def _other_data_sets(path: Path, source: SourceMap) -> str:
+    """Which data sets there are beside the one that `--set` names."""
+    others = [str(key[1]) for key in source.keys if key[:-1] == path[:-1] == ("data",) and key != path]
+    return did_you_mean(str(path[-1]), others)
 
 
 def _no_tag(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:

@@ -142,10 +142,11 @@ def _check_labels(draw: DrawPlan, origin: FromData, train: Split, positions: Ten
     for variable in (name for name, kind in origin.fields if kind == "label"):
         labels = train.of("label", origin.names.get(variable, ""))[positions]
         if missing := int((labels < 0).sum()):
+            labeled = DataSource("labeled", origin.source.of)
             raise RunError(
                 f"`{draw.name}` draws `{variable}` from {origin.source}, and {missing:,} of its "
-                f"{counted(len(labels), 'example')} have no label; draw from `data.labeled`, with "
-                "`data.labeled.count: all` for all that have one"
+                f"{counted(len(labels), 'example')} have no label; draw from `{labeled}`, with "
+                f"`{labeled}.count: all` for all that have one"
             )
 
 

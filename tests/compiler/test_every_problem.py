@@ -11,7 +11,7 @@ from test_bad_specs import CASES, diagnose
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.compiler.every_problem import every_problem
 from ammgraph.diagnostics import SpecError
-from ammgraph.spec.load import load_text
+from ammgraph.spec.load import load_spec, load_text
 
 BAD = FOLDER / "bad_specs"
 ELEVEN = """
@@ -142,3 +142,9 @@ def test_what_is_wrong_with_one_of_several_data_sets_leaves_its_factors_alone(
     monkeypatch.chdir(BAD)
     error = diagnose(case)
     assert every_problem(error).diagnostics == error.diagnostics
+
+
+def test_of_a_data_set_that_is_left_unsaid_neither_shape_nor_classes_are_expected() -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_spec(load_spec(FOLDER / "tiny_two_data_sets.yaml", ["data.faces.path=null"]))
+    assert [problem.code for problem in every_problem(caught.value).diagnostics] == ["missing-key"]

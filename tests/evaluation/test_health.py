@@ -45,7 +45,7 @@ def log(**curves: list[float]) -> list[dict[str, Any]]:
 
 def judged(code: str, *results: Result, plan: Plan | None = None, records: Any = (), classes: int = 10) -> list[bool]:
     """Whether each finding of a check is a fault."""
-    found = check(plan or plan_of(TINY), results, records, classes)
+    found = check(plan or plan_of(TINY), results, records, lambda _: classes)
     return [finding.fault for finding in found.findings if finding.code == code]
 
 
@@ -280,7 +280,7 @@ def test_nothing_is_wrong_with_the_runs_of_the_results(name: str) -> None:
     rows = [json.loads(line) for line in (SPECS / "results" / f"{name}.jsonl").read_text("utf-8").splitlines()]
     plan = ammgraph.compile_spec(load_spec(SPECS / f"{name.partition('-')[0]}.yaml"))
     scored = next((row["results"] for row in rows if "results" in row), [])
-    found = check(plan, [_recorded(entry) for entry in scored], [row for row in rows if "step" in row], 10)
+    found = check(plan, [_recorded(entry) for entry in scored], [row for row in rows if "step" in row], lambda _: 10)
     assert found.codes == ()
     assert len(found.findings) >= (2 if name.startswith("vae") else 8)
 
