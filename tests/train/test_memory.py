@@ -18,6 +18,7 @@ from ammgraph.train import memory as machine
 from ammgraph.train.memory import check_evaluation_memory, check_memory, memory_of
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")  # of torch 2.11
 @pytest.mark.parametrize("path", [TINY, LABELED])
 @pytest.mark.parametrize("batch", [50, 500])
 def test_the_estimate_is_near_what_a_step_allocates(path: object, batch: int) -> None:
