@@ -192,7 +192,7 @@ def test_arrays_in_python_and_in_a_file_follow_one_rule(missing: str, tmp_path: 
 
 
 def test_a_name_that_is_nearly_right_is_told_in_python_too() -> None:
-    with pytest.raises(ammgraph.RunError, match=r"no array `y_train`; .*; did you mean `y_trian`"):
+    with pytest.raises(ammgraph.RunError, match=r"no array `y_train`; .*; rename `y_trian` to `y_train`"):
         read_given({"x_train": IMAGES[:3], "y_trian": Y[:3]})
     assert not read_given({"x_train": IMAGES[:3], "x_test": IMAGES[3:5]}).records.labelled
 
