@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tiny import PATIENCE, TINY, command, differences, environment
-from tiny_runs import Run, files_of, lines_of, make_run, state_of
+from tiny_runs import Run, at_step, files_of, lines_of, make_run, state_of
 
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import tried_folder
@@ -20,7 +20,6 @@ from ammgraph.runs import record
 from ammgraph.runs.run import RunOptions
 from ammgraph.runs.study import FIRST_PRUNED, Study
 from ammgraph.runs.sweeps import Sweep, Tried, best_of, ranked, read_sweep, read_tried
-from ammgraph.train.trainer import Trainer
 
 RATE = "training.optimizers.default.learning_rate=1e-4..1e-2:log"
 BATCH = "training.batch_size=32,40,64"
@@ -35,18 +34,6 @@ def _optuna() -> None:
 
 
 needs_optuna = pytest.mark.usefixtures("_optuna")
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
-    """Do something at the `number`-th step of all trials together."""
-    advance, steps = Trainer.advance, iter(range(1, 1000))
-
-    def counted(trainer: Trainer) -> None:
-        if next(steps) == number:
-            act()
-        advance(trainer)
-
-    monkeypatch.setattr(Trainer, "advance", counted)
 
 
 def each_step_is_written_once(run: Path) -> bool:

@@ -14,29 +14,16 @@ from pathlib import Path
 
 import pytest
 from tiny import FOLDER, TINY, differences
-from tiny_runs import Run, files_of, lines_of, make_run, state_of
+from tiny_runs import Run, at_step, files_of, lines_of, make_run, state_of
 
 from ammgraph import cli
 from ammgraph.commands import trials
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.diagnostics import RunError
 from ammgraph.runs import run
-from ammgraph.train.trainer import Trainer
 
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
 SHORT = ("--set", "training.steps=3")
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
-    """Do something at the `number`-th step of all trials together."""
-    advance, steps = Trainer.advance, iter(range(1, 1000))
-
-    def counted(trainer: Trainer) -> None:
-        if next(steps) == number:
-            act()
-        advance(trainer)
-
-    monkeypatch.setattr(Trainer, "advance", counted)
 
 
 def error_of(folder: Path) -> float:

@@ -5,15 +5,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tiny import trainer_of
 
 from ammgraph.runs import checkpoint, record, run
 from ammgraph.runs.run import RunOptions
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
+from ammgraph.train.trainer import Trainer
 
 # A command in this process: exit code, stdout, stderr.
 Run = Callable[..., tuple[int, str, str]]
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
+    """Do something at the `number`-th step of all trials together."""
+    advance, steps = Trainer.advance, iter(range(1, 1000))
+
+    def counted(trainer: Trainer) -> None:
+        if next(steps) == number:
+            act()
+        advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", counted)
 
 
 def make_run(folder: Path, spec: Path, *overrides: str, seed: int = 0, steps: int = 3) -> Path:
