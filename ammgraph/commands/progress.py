@@ -12,6 +12,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ammgraph.diagnostics import counted
+from ammgraph.evaluation.evaluate import first_errors
 from ammgraph.evaluation.metrics import components_in_use
 from ammgraph.plan.metric import ACCURACY, ENTROPY, USE, Metric
 from ammgraph.plan.plan import Plan
@@ -173,8 +174,7 @@ def evaluation_text(line: dict[str, Any], plan: Plan) -> str:
     """What a line of an evaluation says; nothing where nothing is measured."""
     shown = [
         f"{name} void" if value is None else f"{name} {100 * value:.2f} %"
-        for name, value in line["evaluation"].items()
-        if name.rpartition("/")[2] in ("one_to_one_error", "classification_error")
+        for name, value in first_errors(line["evaluation"]).items()
     ]
     shown += [
         f"{name} {value:.5f}" for name, value in line["evaluation"].items() if name.endswith("reconstruction_error")

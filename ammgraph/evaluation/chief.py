@@ -8,9 +8,8 @@ from ammgraph.spec.measures import words
 from ammgraph.spec.published import Published
 from ammgraph.start.listing import published_source
 
-# In this order, after what was published; of clusters by a one-to-one assignment.
+# In this order, after what was published; of clusters by `first_protocol`.
 ASKED_FIRST = ("classification_error", "clustering_error", "knn_error", "probe_error", "reconstruction_error")
-ONE_TO_ONE = "one-to-one"
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ def chief(plan: Plan, evaluation: Evaluation) -> Chief | None:
     """The chief number of an evaluation, on the split that was scored last; None where it has none of its kind."""
     results = [result for result in evaluation.of(evaluation.split) if not isinstance(result.value, tuple)]
     names = dict.fromkeys((*(number.metric for number in plan.published), *ASKED_FIRST))
-    found = next((r for name in names for r in results if r.name == name and _is_own(r)), None)
+    found = next((r for name in names for r in results if r.name == name and _is_own(r, evaluation)), None)
     if found is None:
         return None
     published = tuple(number for number in plan.published if number.metric == found.name)
@@ -63,11 +62,11 @@ def lines(plan: Plan, evaluation: Evaluation) -> list[str]:
     return [*(f"{label:<{width}}  {value}" for label, value in told), *([f"  void: {void}"] if void else [])]
 
 
-def _is_own(result: Result) -> bool:
+def _is_own(result: Result, evaluation: Evaluation) -> bool:
     """Whether the model decided, on the very images that are scored."""
     if result.part != "model" or result.rule == "k-means" or result.fitted_on not in ("", result.split):
         return False
-    return result.name != "clustering_error" or result.protocol == ONE_TO_ONE
+    return result.name != "clustering_error" or result.protocol == evaluation.protocol_of(result.variable)
 
 
 def _is_baseline(result: Result, of: Result) -> bool:

@@ -55,6 +55,10 @@ class Group:
     plan: str
     runs: tuple[ComparedRun, ...]
 
+    def protocol_of(self, variable: str) -> str:
+        """By which assignment to classes the error of a category is told first."""
+        return self.runs[0].evaluation.protocol_of(variable)
+
     @property
     def data(self) -> str:
         """What the first run was scored on, with the fingerprint of its training images."""

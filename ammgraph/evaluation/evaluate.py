@@ -3,7 +3,7 @@
 Networks run in eval mode with mean-mode inference: batch norm by running statistics, no masks, every `expn` 0 (R17).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from ammgraph.data.records import UNKNOWN, Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.results import first_protocol
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.enumeration import in_evaluation
 from ammgraph.nn.functions import variances
@@ -128,6 +129,7 @@ def ask(model: Model, plan: Plan, split: Split, reconstructions: bool = True) ->
 
 
 RULES = {"": "posterior", "/bayes": "bayes"}
+ERRORS = ("one_to_one_error", "majority_error", "classification_error")  # what `evaluate` has of a category
 
 
 @torch.no_grad()
@@ -135,9 +137,10 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
     """The measures to watch while training, by name: `y/one_to_one_error`, `y/bayes/majority_error`, ...
 
     For a variable that no label supervises (clustering): errors of eq. 17 by one-to-one and by majority assignment,
-    fitted on these examples, NMI (arithmetic mean) and ARI; for one that labels supervise: the classification error.
-    Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where the factorization has one. Errors are
-    fractions, None where all labels are alike. `score.measure` says more, and more exactly.
+    fitted on these examples, the one by `first_protocol` before the other, NMI (arithmetic mean) and ARI; for one that
+    labels supervise: the classification error. Each from q(y|x), and under `bayes` from the Bayes rule of eq. 19 where
+    the factorization has one. Errors are fractions, None where all labels are alike. `score.measure` says more, and
+    more exactly.
 
     Args:
         model: the weights to evaluate.
@@ -155,6 +158,16 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
                 result |= {str(Metric(readout.variable + prefix, what)): value for what, value in measures.items()}
     errors = {str(Metric(name, "reconstruction_error")): errors.mean() for name, errors in answers.errors.items()}
     return result | {name: float(error) for name, error in errors.items()}
+
+
+def first_errors(look: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what `evaluate` has found, the error of each category and rule that is told first, by its name."""
+    found: dict[str, str] = {}
+    for name in look:
+        owner, _, what = name.rpartition("/")
+        if what in ERRORS:
+            found.setdefault(owner, name)
+    return {name: look[name] for name in found.values()}
 
 
 def category_scores(
@@ -321,10 +334,13 @@ def _agreement(chosen: np.ndarray, labels: np.ndarray, num_clusters: int, superv
         if measure.of == ("classes" if supervised else "clusters"):
             found[name] = metrics.measured(name, chosen, labels)
         elif measure.of == "assigned" and not supervised:
-            table = metrics.cluster_table(chosen, labels, num_clusters, int(labels.max()) + 1)
-            for protocol, assignment in metrics.ASSIGNMENTS.items():
+            num_classes = int(labels.max()) + 1
+            table = metrics.cluster_table(chosen, labels, num_clusters, num_classes)
+            first = first_protocol(num_clusters, num_classes)
+            for protocol in sorted(metrics.ASSIGNMENTS, key=lambda protocol: protocol != first):
+                assignment = metrics.ASSIGNMENTS[protocol](table)
                 error = f"{protocol.replace('-', '_')}_{name.removeprefix('clustering_')}"
-                found[error] = metrics.measured(name, chosen, labels, assignment(table))
+                found[error] = metrics.measured(name, chosen, labels, assignment)
     return found
 
 

@@ -20,7 +20,7 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import SpecError, counted
 from ammgraph.evaluation.metrics import in_use
-from ammgraph.evaluation.results import Evaluation, Result
+from ammgraph.evaluation.results import Evaluation, Result, first_protocol
 from ammgraph.folders import METRICS, SPEC
 from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.objectives import loss
@@ -218,7 +218,7 @@ def _k_means(case: Case) -> list[Finding]:
     found = []
     for readout in case.clustered:
         size = case.plan.variable(readout.variable).shape[0]
-        protocol = "one-to-one" if size <= (case.classes(readout.variable) or size) else "majority"
+        protocol = first_protocol(size, case.classes(readout.variable))
         wanted = {"variable": readout.variable, "protocol": protocol}
         own = case.of("clustering_error", rule="posterior", **wanted)
         others = case.of("clustering_error", rule="k-means", part="baseline", **wanted)

@@ -6,15 +6,13 @@ import torch
 
 from ammgraph.data.dataset import Dataset
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation.evaluate import evaluate, first_errors
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import on_data_set
 from ammgraph.spec.measures import MEASURES
 from ammgraph.train.trainer import Trainer
 
-# What a measure is called where it is not by its protocol, as looks have it.
-BY_PROTOCOL = {"clustering_error": "one_to_one_error"}
 OTHERS = {
     "test": ("test examples", "test labels choose nothing"),
     "train": ("training examples", "a model fits its own training examples"),
@@ -63,8 +61,8 @@ def measured(asked: str, plan: Plan, dataset: Dataset, seed: int) -> str:
 
 def _chosen(asked: str, found: dict[str, float | None]) -> str:
     owner, _, what = asked.rpartition("/")
-    what = BY_PROTOCOL.get(what, what)
-    fits = [key for key in found if Metric.of(key).what == what and (not owner or Metric.of(key).owner == owner)]
+    keys = first_errors(found) if what == "clustering_error" else [key for key in found if Metric.of(key).what == what]
+    fits = [key for key in keys if not owner or Metric.of(key).owner == owner]
     fits = [key for key in fits if "/" not in Metric.of(key).owner] or fits  # by q(y|x), before eq. 19
     if not fits:
         known = ", ".join(f"`{key}`" for key in found)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import entr, logsumexp, softmax
 
+from ammgraph.evaluation.results import MAJORITY, ONE_TO_ONE
 from ammgraph.spec.measures import MEASURES
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -129,7 +130,7 @@ def assign(clusters: Array, assignment: Array) -> Array:
     return assignment[clusters]
 
 
-ASSIGNMENTS = {"one-to-one": one_to_one, "majority": majority}  # of a table; `exemplar` asks for more
+ASSIGNMENTS = {ONE_TO_ONE: one_to_one, MAJORITY: majority}  # of a table; `exemplar` asks for more
 
 
 def measured(name: str, *given: Array) -> float:

@@ -23,6 +23,8 @@ from ammgraph.terminal import one_line
 
 FORMAT = 1
 
+ONE_TO_ONE, MAJORITY = "one-to-one", "majority"  # assignments of clusters to classes, eq. 17
+
 # What the split names mean in a sentence.
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -182,6 +184,11 @@ class Evaluation:
         """The names of the classes that a category is compared with."""
         return self.own_classes.get(variable, self.classes)
 
+    def protocol_of(self, variable: str) -> str:
+        """By which assignment to classes the error of a category is told first."""
+        components = (len(result.assignment) for result in self.results if result.variable == variable)
+        return first_protocol(max(components, default=0), len(self.classes_of(variable)))
+
     def of(self, split: str) -> tuple[Result, ...]:
         """The results on one split."""
         return tuple(result for result in self.results if result.split == split)
@@ -233,6 +240,15 @@ class Evaluation:
         groups = {_group(result) for result in self.results}
         kept = tuple(result for result in before.results if _group(result) not in groups)
         return replace(self, results=self.results + kept)
+
+
+def first_protocol(components: int, classes: int) -> str:
+    """By which assignment a clustering error is told first: one-to-one, or majority where components outnumber classes.
+
+    Of more components than classes a one-to-one assignment leaves some without a class, and all their examples wrong.
+    Where nobody says how many classes there are, 0, it is one-to-one.
+    """
+    return MAJORITY if 0 < classes < components else ONE_TO_ONE
 
 
 def _group(result: Result) -> tuple[str, ...]:

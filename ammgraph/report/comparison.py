@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ammgraph import __version__
 from ammgraph.diagnostics import counted
 from ammgraph.evaluation import compare
-from ammgraph.evaluation.chief import ASKED_FIRST, ONE_TO_ONE
+from ammgraph.evaluation.chief import ASKED_FIRST
 from ammgraph.evaluation.compare import Group, faults, is_chief, measure_of, rows, spread_of, unit_of
 from ammgraph.evaluation.results import number
 from ammgraph.folders import REPORT
@@ -78,8 +78,9 @@ def comparison_page(groups: Sequence[Group], links: Mapping[Path, str] | None = 
 
 
 def _headline(group: Group) -> list[tuple[str, str]]:
-    """The numbers that one looks for first, of clusters by a one-to-one assignment, and k-means' beside them."""
-    chief = [row for row in rows(group) if row.result.name in ASKED_FIRST and row.result.protocol in ("", ONE_TO_ONE)]
+    """The numbers that one looks for first, of clusters by one assignment, and k-means' beside them."""
+    found = [row for row in rows(group) if row.result.name in ASKED_FIRST]
+    chief = [row for row in found if row.result.protocol in ("", group.protocol_of(row.result.variable))]
     in_use = [row for row in rows(group) if row.result.name == "components_in_use" and row.result.rule == "posterior"]
     return [(_cell(row), ", ".join(filter(None, measure_of(row.result)))) for row in (*chief, *in_use)]
 

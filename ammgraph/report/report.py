@@ -144,7 +144,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         "page.html.jinja",
         title=loaded.title,
         plan=loaded.plan,
-        headline=headline(loaded.plan, results, name),
+        headline=headline(loaded.plan, evaluation, name),
         health=health_of_run(loaded.folder, replace(evaluation, split=name), records),
         model=model_section(loaded.plan),
         notes=[" ".join(note.split()) for note in ((notes,) if isinstance(notes, str) else notes) if note.strip()],

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ammgraph.diagnostics import counted
-from ammgraph.evaluation.results import SPLITS, Result
+from ammgraph.evaluation.results import SPLITS, Evaluation, Result
 from ammgraph.plan.plan import Plan
 from ammgraph.report.page import Table
 from ammgraph.spec.measures import words
@@ -11,12 +11,14 @@ from ammgraph.spec.published import Published
 from ammgraph.start.listing import published_value
 
 
-def headline(plan: Plan, results: Sequence[Result], split: str) -> list[tuple[str, str]]:
+def headline(plan: Plan, evaluation: Evaluation, split: str) -> list[tuple[str, str]]:
     """The few numbers that one looks for first, each with what it is a number of."""
     errors, compared, others = [], [], []
+    results = evaluation.of(split)
     clustered = {result.variable for result in results if result.name == "clustering_error"}
     for result in results:
-        chief = (result.protocol == "one-to-one" and result.fitted_on == split) or result.name == "classification_error"
+        first = result.protocol == evaluation.protocol_of(result.variable)
+        chief = (first and result.fitted_on == split) or result.name == "classification_error"
         if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
             parts = (f"{words(result.name)} by {result.by}", result.protocol, result.on)
             errors.append((result.shown, ", ".join(filter(None, parts))))

@@ -85,3 +85,19 @@ def test_a_number_that_the_images_could_not_give_says_why() -> None:
 @pytest.mark.parametrize("results", [(), (error(0.2, protocol="majority"),), (error(0.5, "k-means"),)])
 def test_where_nothing_is_chief_nothing_is_said(results: tuple[Result, ...]) -> None:
     assert lines(compile_spec(load_spec(TINY)), found(*results)) == []
+
+
+def test_with_more_components_than_classes_the_chief_error_is_by_majority() -> None:
+    """A one-to-one assignment would leave 20 of 30 components without a class; published numbers are by majority."""
+    plan = compile_spec(load_spec(TINY, (PUBLISHED,)))
+    mapped = [
+        replace(result, assignment=tuple(range(30))) for result in (error(0.58), error(0.07, protocol="majority"))
+    ]
+    k_means = [error(0.7, "k-means"), error(0.23, "k-means", "majority")]
+    evaluation = replace(found(*mapped, *k_means), classes=tuple("0123456789"))
+    assert lines(plan, evaluation)[:2] == [
+        "clustering error of y, majority, by q(y|x)  7.00 %, on 500 test images",
+        "k-means                                     23.00 %",
+    ]
+    as_many = replace(evaluation, classes=tuple(map(str, range(30))))
+    assert lines(plan, as_many)[0].endswith("58.00 %, on 500 test images")

@@ -11,7 +11,7 @@ from tiny import LABELED, TINY, data_of, differences, trainer_of
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.records import Split
 from ammgraph.evaluation import evaluate as module
-from ammgraph.evaluation.evaluate import evaluate
+from ammgraph.evaluation.evaluate import evaluate, first_errors
 from ammgraph.evaluation.metrics import cluster_table, clustering_error, one_to_one
 from ammgraph.evaluation.score import _k_means
 from ammgraph.nn.model import Model, build
@@ -100,6 +100,7 @@ def test_clustering_errors_by_hand() -> None:
     assert found["examples"] == 10
     assert found["y/one_to_one_error"] == pytest.approx(0.3)  # three classes: clusters 0, 1, 3 take one, 2 takes none
     assert found["y/majority_error"] == pytest.approx(0.1)  # only the one 1 in cluster 0 is wrong
+    assert next(iter(first_errors(found))) == "y/majority_error"  # four clusters, three classes
     assert found["y/components_in_use"] == 4
 
 
@@ -109,6 +110,7 @@ def test_fewer_clusters_than_classes() -> None:
     found = evaluate(two, plan, TEN)  # cluster 0 holds 0 0 0 1 1 1, cluster 1 holds 0 0 2 2
     assert found["y/one_to_one_error"] == pytest.approx(0.5)
     assert found["y/majority_error"] == pytest.approx(0.5)
+    assert next(iter(first_errors(found))) == "y/one_to_one_error"
     assert found["y/components_in_use"] == 2
 
 

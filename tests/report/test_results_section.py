@@ -5,7 +5,7 @@ from pathlib import Path
 from shown import write_spec
 
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.evaluation.results import Result
+from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.report.results_section import headline
 from ammgraph.spec.load import load_spec
 
@@ -27,7 +27,8 @@ def test_the_readout_then_k_means_then_what_was_published(tmp_path: Path) -> Non
         Result("components_in_use", "y", 9.0, "components", 50, "train", "posterior", "q(y|x)", "of 10"),
         Result("reconstruction_error", "x", 0.02, "squared intensity", 50, "train"),
     )
-    assert headline(plan, found, "train") == [
+    evaluation = Evaluation("amm", "amm", "abc", 0, 3, "last", "digits", "train", found)
+    assert headline(plan, evaluation, "train") == [
         ("10.00 %", "clustering error by q(y|x), one-to-one, 50 training images"),
         ("12.00 %", "clustering error by p(y|z), one-to-one, 50 training images"),
         ("20.00 %", "k-means on the same images, one-to-one"),
