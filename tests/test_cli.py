@@ -194,10 +194,10 @@ def test_specs_lists_what_ships_with_its_published_numbers(ammgraph: Run) -> Non
     code, out, err = ammgraph("specs", "--format", "markdown")
     assert (code, err) == (0, "")
     assert (
-        "| `amm_mnist_pairs` | mnist |  | clustering error 3.32 +- 0.39 % "
+        "| `amm_mnist_pairs` | 10 | mnist |  | clustering error 3.32 +- 0.39 % "
         "| clustering error 1.99 +- 0.63 %, 5 seeds (*) | 13 |\n"
     ) in out
-    assert "| `samm_svhn` | svhn | 1,000 | classification error 5.60 +- 0.45 % |  |  |\n" in out
+    assert "| `samm_svhn` | 10 | svhn | 1,000 | classification error 5.60 +- 0.45 % |  |  |\n" in out
     code, out, err = ammgraph("specs", "--format", "json")
     assert (code, err) == (0, "")
     listed = {spec["name"]: spec for spec in json.loads(out)}

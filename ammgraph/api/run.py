@@ -307,6 +307,10 @@ class Comparison:
         """A table for booktabs."""
         return compare_tables.as_latex(self.groups)
 
+    def to_markdown(self) -> str:
+        """The table, a column for each model."""
+        return compare_tables.as_markdown(self.groups)
+
     def to_html(self) -> str:
         """A page."""
         from ammgraph.report.comparison import comparison_page  # loads matplotlib

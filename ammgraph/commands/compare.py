@@ -1,17 +1,23 @@
 """`ammgraph compare`: a table of runs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import OfScores, option, positional, switch
+from ammgraph.diagnostics import RunError
 from ammgraph.terminal import print_lines
+
+if TYPE_CHECKING:
+    from ammgraph.api.run import Comparison
 
 EXAMPLE = "ammgraph compare runs/*"
 
 
-FORMATS = ("text", "json", "csv", "latex", "html")
+FORMATS = ("text", "json", "csv", "latex", "markdown", "html")
 
 
 @dataclass(frozen=True)
@@ -19,11 +25,17 @@ class Options(OfScores):
     """What is typed."""
 
     run_dirs: tuple[Path, ...] = positional(
-        "run directories, and folders of trials; what is neither is passed over", "RUN", nargs="+", type=kinds.path
+        "run directories, and folders of trials; what is neither is passed over; with --summary specs too",
+        "RUN",
+        nargs="+",
+        type=kinds.path,
+    )
+    summary: bool = switch(
+        "a row for each model: what was published, and what its runs, or those that its spec names, have reached"
     )
     again: bool = switch("evaluate every run anew")
     format: str = option(
-        "text; json, csv: every number of every run; latex: a table for booktabs; html: a page",
+        "text; json, csv: every number of every run; latex: a table for booktabs; markdown; html: a page",
         choices=FORMATS,
         default="text",
     )
@@ -31,22 +43,64 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where every run has its numbers."""
-    from ammgraph.api.run import compare
+    if options.summary:
+        print(_summary(options))
+        return 0
     from ammgraph.commands.run_folders import all_runs
 
-    compared = compare(
-        all_runs(options.run_dirs),
+    if all(map(spec_file, options.run_dirs)):
+        raise RunError(f"{options.run_dirs[0]} is a spec and no run; `--summary` shows what was published for it")
+    compared = _compared(options, all_runs(options.run_dirs))
+    if options.format == "text":
+        print_lines(str(compared).split("\n"))
+    elif options.format == "json":
+        print(json.dumps(compared.to_dict(), indent=1))
+    else:
+        writers = {"csv": compared.to_csv, "latex": compared.to_latex, "markdown": compared.to_markdown}
+        print({**writers, "html": compared.to_html}[options.format](), end="")
+    return 0
+
+
+def _compared(options: Options, runs: Sequence[Path]) -> "Comparison":
+    from ammgraph.api.run import compare
+
+    return compare(
+        runs,
         split=options.split,
         again=options.again,
         device=options.device,
         data_dir=options.data_dir,
         download=options.download,
     )
-    if options.format == "text":
-        print_lines(str(compared).split("\n"))
-    elif options.format == "json":
-        print(json.dumps(compared.to_dict(), indent=1))
-    else:
-        writers = {"csv": compared.to_csv, "latex": compared.to_latex, "html": compared.to_html}
-        print(writers[options.format](), end="")
-    return 0
+
+
+def _summary(options: Options) -> str:
+    from ammgraph.commands.run_folders import all_runs
+    from ammgraph.evaluation import summary
+    from ammgraph.start.listing import listing_json, listing_markdown
+
+    if options.format == "html":
+        raise RunError(
+            "`--summary` is text, JSON, CSV, LaTeX or Markdown; the page of `--format html` has every number"
+        )
+    specs = {path: spec_file(path) for path in options.run_dirs}
+    folders = [path for path, spec in specs.items() if spec is None]
+    runs = all_runs(folders) if folders else []
+    groups = _compared(options, runs).groups if runs else ()
+    sources: list[Path] = []
+    for path, spec in specs.items():
+        sources += [spec] if spec else [run for run in runs if path in (run, *run.parents)]
+    shown = summary.summary(sources, groups)
+    if options.format == "json":
+        return json.dumps(listing_json(shown), indent=1)
+    writers = {"csv": summary.summary_csv, "latex": summary.summary_latex, "markdown": listing_markdown}
+    return {**writers, "text": summary.summary_text}[options.format](shown).rstrip("\n")
+
+
+def spec_file(path: Path) -> Path | None:
+    """The spec that is named, as a file or by the name of one that ships; None of what may be a run."""
+    from ammgraph.spec.shipped import shipped_specs
+
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    return None if path.exists() else shipped_specs().get(str(path))

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 from ammgraph.data.tables import no_formula
-from ammgraph.evaluation.compare import Group, Row, measure_of, rows, spread_of
+from ammgraph.evaluation.compare import Group, Row, measure_of, rows, spread_of, table
 
 HEAD = ("model", "measure", "variable", "rule", "by", "protocol", "split", "fitted_on", "images", "unit")
 _LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"})
@@ -45,20 +45,39 @@ def _cell(value: object) -> object:
 def as_latex(groups: Sequence[Group]) -> str:
     """A row for each measure, a column for each group; it needs the package booktabs."""
     columns = [{measure_of(row.result): row for row in rows(group)} for group in groups]
-    lines = [
-        "% \\usepackage{booktabs}; mean and standard deviation of the sample (n - 1) over the seeds of each column",
-        f"\\begin{{tabular}}{{ll{'r' * len(groups)}}}",
-        "\\toprule",
-        " & ".join(["Measure", "Rule", *(_text(group.name) for group in groups)]) + " \\\\",
-        "\\midrule",
-    ]
+    body = []
     for measure in dict.fromkeys(measure for column in columns for measure in column):
         found = next(column[measure] for column in columns if measure in column)
         label = measure[0] + (", %" if found.result.unit == "fraction" else "")
         cells = [_value(column.get(measure)) for column in columns]
-        lines.append(" & ".join([_text(label), _text(measure[1]), *cells]) + " \\\\")
-    counts = " & ".join(str(len(group.runs)) for group in groups)
-    return "\n".join([*lines, "\\midrule", f"seeds & & {counts} \\\\", "\\bottomrule", "\\end{tabular}", ""])
+        body.append([latex_text(label), latex_text(measure[1]), *cells])
+    head = ["Measure", "Rule", *(latex_text(group.name) for group in groups)]
+    seeds = ["seeds", "", *(str(len(group.runs)) for group in groups)]
+    return booktabs("ll" + "r" * len(groups), [head], body, [seeds])
+
+
+def as_markdown(groups: Sequence[Group]) -> str:
+    """A row for each measure, a column for each group."""
+    body = table(groups)[1:]
+    head = ["measure", "rule", *(group.name for group in groups)]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *body)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (cells[0], ["---"] * len(head), *cells[1:]))
+
+
+def booktabs(columns: str, *parts: Sequence[Sequence[str]]) -> str:
+    """Rows of cells that are LaTeX, a rule between the parts; `columns` is the preamble of `tabular`."""
+    lines = ["\n".join(" & ".join(row).replace("  ", " ").rstrip() + " \\\\" for row in part) for part in parts]
+    return "\n".join(
+        [
+            "% \\usepackage{booktabs}; mean and standard deviation of the sample (n - 1) over the seeds",
+            f"\\begin{{tabular}}{{{columns}}}",
+            "\\toprule",
+            "\n\\midrule\n".join(lines),
+            "\\bottomrule",
+            "\\end{tabular}",
+            "",
+        ]
+    )
 
 
 def _value(row: Row | None) -> str:
@@ -68,5 +87,6 @@ def _value(row: Row | None) -> str:
     return f"${mean} \\pm {std}$" if std else f"${mean}$"
 
 
-def _text(text: str) -> str:
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it."""
     return " ".join(text.translate(_LATEX).split())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import counted
@@ -13,7 +14,7 @@ from ammgraph.spec.notation import number_text
 from ammgraph.spec.published import Measured, Published
 from ammgraph.spec.shipped import shipped_specs
 
-COLUMNS = ("spec", "data", "labels", "published", "measured", "minutes a seed")
+COLUMNS = ("spec", "K", "data", "labels", "published", "measured", "minutes a seed")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Listed:
     title: str
     factorizations: tuple[str, ...]
     parameters: int
+    categories: tuple[int, ...]  # how many each variable has that it infers: K; none where features are clustered
     data: str
     labels: str  # how many examples have one; empty where the model reads none
     augmented: bool
@@ -34,26 +36,31 @@ class Listed:
 
 def listed() -> list[Listed]:
     """Every spec that ships, by name."""
-    found = []
-    for name, path in shipped_specs().items():
-        spec = load_spec(path)
-        plan = compile_spec(spec)
-        sides = dict.fromkeys(" ".join(factor.text for factor in draw.written) for draw in plan.draws)
-        found.append(
-            Listed(
-                name,
-                str(path),
-                plan.title,
-                tuple(sides),
-                plan.parameters,
-                ", ".join(data.dataset for data in spec.data_sets.values()),
-                _labels(plan),
-                _augmented(plan),
-                plan.published,
-                spec.holding(spec.measured),
-            )
-        )
-    return found
+    return [listed_spec(name, path) for name, path in shipped_specs().items()]
+
+
+def listed_spec(name: str, path: str | Path) -> Listed:
+    """A spec of a name, with what it says that it has reached.
+
+    Raises:
+        SpecError: it is none, or no model.
+    """
+    spec = load_spec(path)
+    plan = compile_spec(spec)
+    sides = dict.fromkeys(" ".join(factor.text for factor in draw.written) for draw in plan.draws)
+    return Listed(
+        name,
+        str(path),
+        plan.title,
+        tuple(sides),
+        plan.parameters,
+        () if plan.evaluation.features else tuple(plan.variable(r.variable).shape[0] for r in plan.readouts),
+        ", ".join(data.dataset for data in spec.data_sets.values()),
+        _labels(plan),
+        _augmented(plan),
+        plan.published,
+        spec.holding(spec.measured),
+    )
 
 
 def _labels(plan: Plan) -> str:
@@ -88,19 +95,22 @@ def listing_text(found: Sequence[Listed]) -> str:
 
 def listing_markdown(found: Sequence[Listed]) -> str:
     """A row a spec; (*) marks what was reached with augmented or moved images, as in Table 1 of the AMM paper."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(_row, found)]
+    cells = [(f"`{name}`", *others) for name, *others in map(listing_row, found)]
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *cells]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(spec: Listed) -> tuple[str, ...]:
+def listing_row(spec: Listed) -> tuple[str, ...]:
+    """What stands in `COLUMNS`."""
     mark = " (*)" if spec.augmented else ""
     return (
-        f"`{spec.name}`",
+        spec.name,
+        ", ".join(map(str, spec.categories)),
         spec.data,
         spec.labels,
         "; ".join(f"{words(number.metric)} {published_value(number)}" for number in spec.published),
         "; ".join(f"{words(number.metric)} {_reached(number)}{mark}" for number in spec.measured),
-        "; ".join(dict.fromkeys(number_text(number.minutes) for number in spec.measured)),
+        "; ".join(dict.fromkeys(_minutes(number) for number in spec.measured)),
     )
 
 
@@ -117,7 +127,7 @@ def published_source(number: Published) -> str:
 
 def measured_text(number: Measured, augmented: bool) -> str:
     """`clustering error 1.99 +- 0.63 %, 5 seeds, 13 minutes each, augmented, by --precision bfloat16`."""
-    parts = [f"{words(number.metric)} {_reached(number)}", f"{number_text(number.minutes)} minutes each"]
+    parts = [f"{words(number.metric)} {_reached(number)}", f"{_minutes(number)} minutes each"]
     parts += ["augmented or moved images"] if augmented else []
     return ", ".join(parts) + (f" ({number.options})" if number.options else "")
 
@@ -125,6 +135,11 @@ def measured_text(number: Measured, augmented: bool) -> str:
 def _reached(number: Measured) -> str:
     """`1.99 +- 0.63 %, 5 seeds`."""
     return f"{published_value(number)}, {counted(len(number.values), 'seed')}"
+
+
+def _minutes(number: Measured) -> str:
+    """Whole ones, or half and less."""
+    return number_text(round(number.minutes, 0 if number.minutes >= 1 else 1))
 
 
 def published_value(number: Published | Measured) -> str:

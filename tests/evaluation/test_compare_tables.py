@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ammgraph.evaluation.compare import ComparedRun, Group, Row, lines, spread_of
-from ammgraph.evaluation.compare_tables import as_csv, as_latex
+from ammgraph.evaluation.compare_tables import as_csv, as_latex, as_markdown
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.report.comparison import comparison_page
 
@@ -100,3 +100,9 @@ def test_mean_and_deviation_are_rounded_at_one_place(
     values: tuple[float | None, ...], unit: str, shown: tuple[str, str]
 ) -> None:
     assert spread_of(Row(result(values[0], unit=unit), values)) == shown
+
+
+def test_a_table_in_markdown() -> None:
+    table = as_markdown(GROUPS).splitlines()
+    assert table[:2] == ["| measure | rule | A & B_1 <i> | other |", "| --- | --- | --- | --- |"]
+    assert table[2] == "| clustering error of y, one-to-one | posterior | 18.33 +- 7.64 % | 50.00 % |"

@@ -1,0 +1,97 @@
+"""A row for each model: what it infers, from which data, what was published for it, and what its runs have reached.
+
+As the tables of a paper have it. A spec without runs has the numbers that it says itself.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.evaluation.chief import chief
+from ammgraph.evaluation.compare import Group, rows
+from ammgraph.evaluation.compare_tables import booktabs, latex_text
+from ammgraph.folders import METRICS, SPEC
+from ammgraph.runs import record
+from ammgraph.runs.run import read_options
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.published import Measured
+from ammgraph.start.listing import COLUMNS, Listed, listed_spec, listing_row
+
+LEAST_MINUTES = 0.1  # that are told
+
+
+def summary(sources: Sequence[Path], groups: Sequence[Group]) -> list[Listed]:
+    """A row for each group of runs and for each spec of which there is none, in the order of the sources.
+
+    Args:
+        sources: run directories and files of specs, as they are to be shown.
+        groups: of all the runs among them.
+
+    Raises:
+        SpecError: a file is no spec, or no model.
+    """
+    of_runs = {run.folder: _of_runs(group) for group in groups for run in group.runs}
+    models: dict[tuple[object, ...], list[Listed]] = {}
+    for path in sources:
+        row = of_runs[path] if path in of_runs else listed_spec(path.stem, path)
+        same = models.setdefault((row.name, row.categories, row.data), [])
+        if row not in same:
+            same.append(row)
+    ran = list(of_runs.values())
+    return [row for same in models.values() for row in [one for one in same if one in ran] or same]
+
+
+def _of_runs(group: Group) -> Listed:
+    """What a spec says, with the chief number of its runs in place of what it says that it reaches."""
+    first = group.runs[0]
+    row = listed_spec(read_options(first.folder).name, first.folder / SPEC)
+    found = chief(compile_spec(load_spec(first.folder / SPEC)), first.evaluation)
+    asked = None if found is None or not MEASURES[found.result.name].agreement else found.result
+    values = next((row.known for row in rows(group) if asked is not None and row.result.key == asked.key), [])
+    if asked is None or not values:
+        return replace(row, measured=())
+    percent = asked.unit == "fraction"
+    reached = Measured(
+        metric=asked.name,
+        unit="percent" if percent else "fraction",
+        values=tuple(100 * value if percent else value for value in values),
+        minutes=max(LEAST_MINUTES, sum(_minutes(run.folder) for run in group.runs) / len(group.runs)),
+    )
+    return replace(row, measured=(reached,))
+
+
+def _minutes(folder: Path) -> float:
+    """How long a run has trained, by the rate of each line of its log."""
+    seconds, before = 0.0, 0
+    for line in record.read(folder / METRICS):
+        if isinstance(rate := line.get("seconds_per_step"), int | float):
+            seconds += rate * (line["step"] - before)
+            before = line["step"]
+    return seconds / 60
+
+
+def summary_text(shown: Sequence[Listed]) -> str:
+    """Columns for a terminal."""
+    table = [COLUMNS, *map(listing_row, shown)]
+    widths = [max(len(row[place]) for row in table) for place in range(len(COLUMNS))]
+    aligned = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in table)
+    return "\n".join(line.rstrip() for line in aligned)
+
+
+def summary_csv(shown: Sequence[Listed]) -> str:
+    """The same cells for a spreadsheet."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *map(listing_row, shown)])
+    return stream.getvalue()
+
+
+def summary_latex(shown: Sequence[Listed]) -> str:
+    """A table for booktabs."""
+    head, *body = (
+        [latex_text(cell).replace("+-", r"$\pm$") for cell in row] for row in [COLUMNS, *map(listing_row, shown)]
+    )
+    return booktabs("lrlrlll", [head], body)
