@@ -29,7 +29,7 @@ def completed(script: str, folder: Path, *words: str) -> set[str]:
         (("train", "--tr"), ("--trials",)),
         (("train", "--precision", ""), ("float32", "tf32", "bfloat16", "float64")),
         (("show", "a.yaml", "--section", "g"), ("games",)),
-        (("compare", "--format", ""), ("text", "json", "csv", "latex", "html")),
+        (("compare", "--format", ""), ("text", "json", "csv", "latex", "markdown", "html")),
         (("show", "amm_mnist_q"), ("amm_mnist_q1", "amm_mnist_q2")),
         (("completion", ""), ("bash", "zsh", "fish", "mine.yaml")),
         (("report", "mi"), ("mine.yaml",)),
