@@ -5,6 +5,7 @@ As the tables of a paper have it. A spec without runs has the numbers that it sa
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,23 +56,16 @@ def _of_runs(group: Group) -> Listed:
     if asked is None or not values:
         return replace(row, measured=())
     percent = asked.unit == "fraction"
-    reached = Measured(
+    seconds = [record.training_seconds(record.read(run.folder / METRICS)) or 0.0 for run in group.runs]
+    reached = Measured.model_construct(  # of a run, whose record may say anything
+        when={},
+        options="",
         metric=asked.name,
         unit="percent" if percent else "fraction",
         values=tuple(100 * value if percent else value for value in values),
-        minutes=max(LEAST_MINUTES, sum(_minutes(run.folder) for run in group.runs) / len(group.runs)),
+        minutes=max(LEAST_MINUTES, statistics.fmean(seconds) / 60),
     )
     return replace(row, measured=(reached,))
-
-
-def _minutes(folder: Path) -> float:
-    """How long a run has trained, by the rate of each line of its log."""
-    seconds, before = 0.0, 0
-    for line in record.read(folder / METRICS):
-        if isinstance(rate := line.get("seconds_per_step"), int | float):
-            seconds += rate * (line["step"] - before)
-            before = line["step"]
-    return seconds / 60
 
 
 def summary_text(shown: Sequence[Listed]) -> str:

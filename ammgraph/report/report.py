@@ -200,11 +200,11 @@ def _facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]
 
 
 def _duration(records: Sequence[Record]) -> str:
-    """Time of training, from the mean time of a step in the last session."""
-    rates = [line["seconds_per_step"] for line in records if isinstance(line.get("seconds_per_step"), int | float)]
-    if not rates:
+    """Time of training, and of a step."""
+    found = record.training_seconds(records)
+    if found is None:
         return ""
-    seconds = round(rates[-1] * records[-1]["step"])
+    seconds = round(found)
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     shown = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
-    return f"about {shown}: {rates[-1]:.3g} s a step"
+    return f"about {shown}: {found / max(1, records[-1]['step']):.3g} s a step"

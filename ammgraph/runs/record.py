@@ -7,7 +7,7 @@ training hold means over the steps since the line before; a line with the key `e
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -148,6 +148,23 @@ def read(path: Path) -> list[dict[str, Any]]:
     if None in lines[:-1]:
         logger.warning(f"{path}: damaged lines are left out: {lines[:-1].count(None)}")
     return [record for record in lines if record is not None]
+
+
+def training_seconds(records: Sequence[Mapping[str, Any]]) -> float | None:
+    """Time of training: of each phase its steps at the mean rate of the last session that trained it.
+
+    None where no rate is recorded.
+    """
+    last = {_phase(line): line for line in records if isinstance(line.get("seconds_per_step"), int | float)}
+    if not last:
+        return None
+    steps = [0, *(line["step"] for line in last.values())]
+    return float(
+        sum(
+            line["seconds_per_step"] * (step - before)
+            for line, before, step in zip(last.values(), steps, steps[1:], strict=False)
+        )
+    )
 
 
 def cut(path: Path, step: int, phase: int = 1) -> int:

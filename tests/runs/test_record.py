@@ -177,3 +177,16 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_run(tmp_path: Path) ->
         record.append(path, {"step": 1})
     with pytest.raises(RunError, match=r"cannot write .*metrics\.jsonl: No such file or directory"):
         record.cut(path, 1)
+
+
+def test_time_of_training_is_of_each_phase_its_steps_at_the_last_rate_of_it() -> None:
+    """Phase 1: 200 steps at 0.5 s, as it was told last; phase 2: 100 at 0.1 s. Evaluations have no rate."""
+    lines = [
+        {"step": 100, "phase": 1, "seconds_per_step": 9.0},
+        {"step": 200, "phase": 1, "seconds_per_step": 0.5},
+        {"step": 200, "phase": 1, "evaluation": {}},
+        {"step": 300, "phase": 2, "seconds_per_step": 0.1},
+    ]
+    assert record.training_seconds(lines) == pytest.approx(200 * 0.5 + 100 * 0.1)
+    assert record.training_seconds([{"step": 7, "seconds_per_step": 2}]) == 14
+    assert record.training_seconds(lines[2:3]) is None
