@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -30,6 +30,8 @@ from ammgraph.report.views import (
     View,
     largest,
 )
+
+S = TypeVar("S")
 
 WIDTH, WIDEST = 4.2, 14.0  # inches
 LETTER, LINE, HANDLE = 0.075, 0.17, 0.4  # inches that a letter, a line, and what stands before a label in a legend take
@@ -298,7 +300,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
         axes.scatter(unknown[:, 0], unknown[:, 1], s=4, color="#dddddd", linewidths=0, rasterized=True)
     for index, name in enumerate(classes.texts):
         chosen = view.points[view.labels == index]
-        colour, marker = POINTS[index % len(POINTS)], MARKERS[index // len(POINTS) % len(MARKERS)]
+        colour, marker = _told_apart(index, POINTS, MARKERS, 4)
         plain: dict[str, Any] = {"color": colour, "marker": marker, "alpha": 0.75, "linewidths": 0, "rasterized": True}
         axes.scatter(chosen[:, 0], chosen[:, 1], s=7, label=name, **plain)
     for index, (x, y) in zip(view.components, view.means, strict=True):
@@ -309,9 +311,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if named:
-        figure.legend(
-            loc="outside lower center", ncols=ncols, markerscale=2.4, handletextpad=0.1, columnspacing=COLUMN_SPACING
-        )
+        _legend(figure, axes, ncols, loc="outside lower center", markerscale=2.4, handletextpad=0.1)
     means = (
         f" Black: the means of {view.variable} for each {view.category}, placed together with them."
         f"{_of_more(view.components, view.num_components)}"
@@ -335,7 +335,7 @@ def _panel(panel: Panel, scale: float, unit: str) -> Plate:
     axes = figure.subplots()
     names = labels([curve.label for curve in panel.curves], longest=40)
     for index, (curve, name) in enumerate(zip(panel.curves, names.texts, strict=True)):
-        colour, dashes = LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)]
+        colour, dashes = _told_apart(index, LINES, DASHES, 3)
         few = "o" if len(curve.steps) < 12 else None
         axes.plot(curve.steps * scale, curve.values, color=colour, ls=dashes, marker=few, ms=3, label=name)
     if panel.level is not None:
@@ -352,7 +352,7 @@ def _panel(panel: Panel, scale: float, unit: str) -> Plate:
     if len(panel.curves) > 1 or panel.level is not None:
         widest = max(names.longest, width(panel.level[1]) if panel.level is not None else 0)
         ncols = _legend_columns(widest, 3)
-        figure.legend(loc="outside upper center", ncols=ncols, handlelength=1.6, columnspacing=COLUMN_SPACING)
+        _legend(figure, axes, ncols, loc="outside upper center", handlelength=1.6)
     alt = f"{panel.title} over {unit}s: " + "; ".join(f"{curve.label} ends at {_last(curve)}" for curve in panel.curves)
     return Plate(f"curve_{panel.name}", panel.title, panel.note + names.note, alt, figure)
 
@@ -388,6 +388,20 @@ def _of_more(shown: Array, size: int) -> str:
 
 def _last(curve: Curve) -> str:
     return f"{curve.values[-1]:.4g}"
+
+
+def _told_apart(index: int, colours: Sequence[str], shapes: Sequence[S], alike: int) -> tuple[str, S]:
+    """Of the index-th of many: a colour, and a shape that changes every few of them, for who sees fewer colours."""
+    place = index % len(colours)
+    return colours[place], shapes[(index // len(colours) + place // alike) % len(shapes)]
+
+
+def _legend(figure: Figure, axes: Axes, ncols: int, **how: Any) -> None:
+    """A legend that is read by rows: matplotlib fills columns."""
+    entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+    by_rows = [entry for column in range(ncols) for entry in entries[column::ncols]]
+    handles, names = zip(*by_rows, strict=True)
+    figure.legend(handles, names, ncols=ncols, columnspacing=COLUMN_SPACING, **how)
 
 
 def _legend_columns(letters: int, most: int) -> int:

@@ -6,10 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
 from ammgraph.report import labels as module
 from ammgraph.report.curves import Curve, Curves, Panel
-from ammgraph.report.figures import Plate, draw, draw_curves
+from ammgraph.report.figures import DASHES, LINES, MARKERS, POINTS, Plate, _legend, _told_apart, draw, draw_curves
 from ammgraph.report.labels import fonts, labels, width
 from ammgraph.report.views import EmbeddingView, MatrixView
 
@@ -108,3 +109,22 @@ def test_long_names_of_curves_fit_the_figure() -> None:
     (legend,) = plate.figure.legends
     assert legend.get_window_extent().x1 <= plate.figure.bbox.x1
     assert f"{'n' * 20}…{'n' * 18}3 is {'n' * 60}3" in plate.caption
+
+
+def test_classes_and_curves_differ_in_shape_where_a_colour_may_not_be_seen() -> None:
+    """Every class has a colour and a mark of its own, and of ten no mark is of more than four."""
+    told = [_told_apart(index, POINTS, MARKERS, 4) for index in range(len(POINTS) * len(MARKERS))]
+    assert len(set(told)) == len(told)
+    assert [marker for _, marker in told[:10]] == [*"oooo", *"^^^^", *"ss"]
+    lines = [_told_apart(index, LINES, DASHES, 3) for index in range(len(LINES) * len(DASHES))]
+    assert len(set(lines)) == len(lines)
+
+
+def test_a_legend_is_read_by_rows() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    for name in "abcdefg":
+        axes.plot([0, 1], label=name)
+    _legend(figure, axes, 3)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == [*"adg", *"be", *"cf"]  # columns; the rows are abc, def, g
