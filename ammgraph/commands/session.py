@@ -163,13 +163,22 @@ def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.
     )
 
 
+def check_precision(what: str, began: run.RunOptions, asked: str | None) -> None:
+    """What goes on keeps its precision.
+
+    Raises:
+        RunError: another one is asked for.
+    """
+    if asked not in (None, began.precision):
+        raise RunError(f"the {what} began in {began.precision}; `--resume` cannot change it to {asked}")
+
+
 def _resumed_settings(options: TrainOptions, resumed: Path) -> run.RunOptions:
     """What a resumed run was asked to be, with how often it logs and saves from now on."""
     settings = run.read_options(resumed)
     if options.run_dir or (options.seed is not None and options.seed != settings.seed):
         raise RunError(f"a run keeps its directory and its seed ({settings.seed}); `--resume` takes neither")
-    if options.precision not in (None, settings.precision):
-        raise RunError(f"the run began in {settings.precision}; `--resume` cannot change it to {options.precision}")
+    check_precision("run", settings, options.precision)
     changed = {name: getattr(options, name) for name in ("log_every", "checkpoint_seconds")}
     return replace(settings, **{name: value for name, value in changed.items() if value is not None})
 

@@ -16,7 +16,7 @@ from typing import Any
 from ammgraph.api import steps
 from ammgraph.commands.arguments import spelled
 from ammgraph.commands.loggers import check_loggers
-from ammgraph.commands.session import new_settings, opened, reported, stopped_by
+from ammgraph.commands.session import check_precision, new_settings, opened, reported, stopped_by
 from ammgraph.commands.sweep_options import SweepOptions
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
@@ -154,9 +154,7 @@ def _more(options: SweepOptions, folder: Path) -> Path:
             "a sweep keeps its spec, what it varies and measures, its seed and its folder; `--resume` takes no "
             "`--set`, `--vary`, `--metric`, `--seed`, `--run-dir` or `--no-prune`"
         )
-    if options.precision not in (None, sweep.options.precision):
-        began = sweep.options.precision
-        raise RunError(f"the sweep began in {began}; `--resume` cannot change it to {options.precision}")
+    check_precision("sweep", sweep.options, options.precision)
     if options.trials is not None and options.trials != sweep.trials:
         if options.trials < sweep.trials:
             raise RunError(f"the sweep has {sweep.trials} trials; `--trials` can only give it more")

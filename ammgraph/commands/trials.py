@@ -13,7 +13,7 @@ import torch
 
 from ammgraph.api.steps import STOPPING, self_contained, stop_signals
 from ammgraph.commands.arguments import spelled
-from ammgraph.commands.session import new_settings, train_trial
+from ammgraph.commands.session import check_precision, new_settings, train_trial
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
@@ -134,9 +134,7 @@ def _begun(options: TrainOptions, folder: Path) -> tuple[Path, Trials]:
             "trials keep their spec, number, seeds and directory; "
             "`--resume` takes no `--set`, `--trials`, `--seed` or `--run-dir`"
         )
-    if options.precision not in (None, trials.options.precision):
-        began = trials.options.precision
-        raise RunError(f"the trials began in {began}; `--resume` cannot change it to {options.precision}")
+    check_precision("trials", trials.options, options.precision)
     return folder, trials
 
 
