@@ -19,6 +19,7 @@ def plan_passes(
     games: Sequence[GamePlan],
     terms: Sequence[TermPlan],
     minimised: Collection[str],
+    update: Collection[str],
 ) -> tuple[PassPlan, ...]:
     """Draws first, then what terms ask for, then discriminators at their samples, then between them for penalties.
 
@@ -28,14 +29,15 @@ def plan_passes(
         games: those that are played.
         terms: those that count.
         minimised: the names of the losses that some network minimises.
+        update: the networks that the turn updates.
     """
     between = [found for game in games for found in _between(resolved, game, minimised)]
     drawn = tuple(_drawn(draws))
     needed = [factor.origin for draw in draws for factor in draw.factors if factor.needed]
     weighing = [origin.score for origin in needed if isinstance(origin, FromBayes)]
     scores = [*weighing, *(score for term in terms for score in term.scores)]
-    asked = (*_asked(resolved, _parts(scores), drawn), *_moved(resolved, terms))
-    return (*drawn, *asked, *_scored(resolved, games), *between)
+    asked, scored = _asked_within(resolved, games, [*_asked(resolved, _parts(scores), drawn)], update)
+    return (*drawn, *asked, *_moved(resolved, terms), *scored, *between)
 
 
 def plan_sites(
@@ -155,6 +157,41 @@ def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]
             shared=shared,
             examples=sum(map(resolved.batch_size, joined)) if shared else 0,
         )
+
+
+def _asked_within(
+    resolved: Resolved, games: Sequence[GamePlan], asked: list[PassPlan], update: Collection[str]
+) -> tuple[list[PassPlan], list[PassPlan]]:
+    """Passes of terms and of games, one where both pass the same network at the samples of the same draw.
+
+    A gradient that is cut nowhere is each loss's own where the discriminator learns alone, or not at all.
+    """
+    scored = []
+    for found in _scored(resolved, games):
+        owner = found.evaluation.network
+        same = next((place for place, other in enumerate(asked) if _is_within(resolved, games, found, other)), None)
+        if same is not None and (owner not in update or set(update) == {owner}):
+            other = asked[same]
+            rows = tuple(row for row in resolved.tables[owner].order if row in {*other.rows, *found.rows})
+            raw = tuple(row for row in other.raw if row not in found.rows)
+            asked[same] = replace(other, rows=rows, raw=raw)
+            found = replace(found, within=other.evaluation.name)
+        scored.append(found)
+    return asked, scored
+
+
+def _is_within(resolved: Resolved, games: Sequence[GamePlan], scored: PassPlan, asked: PassPlan) -> bool:
+    """Whether a discriminator reads just what a term's pass reads, for a game without penalties and without noise."""
+    network = resolved.networks[scored.evaluation.network]
+    played = {name for name, _ in scored.sides}
+    plain = not any(game.penalties for game in games if game.name in played) and not scored.shared
+    still = asked.stopped or asked.kept or bool(asked.evaluation.over)
+    silent = not any(network.row(row).tensors for row in scored.rows)
+    there = dict(asked.evaluation.bindings)
+    read = {local: there[local] for row in scored.rows for local in network.row(row).reads if local in there}
+    same = (network.name, scored.draws) == (asked.evaluation.network, asked.draws)
+    same = same and read == dict(scored.evaluation.bindings)
+    return same and plain and silent and not still and scored.batch == asked.batch
 
 
 def _shared(

@@ -166,7 +166,7 @@ def _plan_turn(
     named = {draw for game in active for draw in game.draws} | {draw for term in taken for draw in term.draws}
     used = [draw for name, draw in draws.items() if name in named or needed[name]]
     drawn = [_narrowed(resolved, draw, needed[draw.name]) for draw in used]
-    passes = plan_passes(resolved, drawn, active, taken, minimised)
+    passes = plan_passes(resolved, drawn, active, taken, minimised, turn.update)
     losses = (*plan_losses(active, passes), *term_losses(taken))
     return TurnPlan(
         update=turn.update,

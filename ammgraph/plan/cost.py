@@ -131,7 +131,7 @@ def forward_cost(plan: Plan, turns: Sequence[TurnPlan]) -> dict[str, int]:
     for turn in turns:
         for found in turn.passes:
             network = plan.network(found.evaluation.network)
-            adds = sum(found.batch_of(name) * network.row(name).multiply_adds for name in found.rows)
+            adds = sum(found.batch_of(name) * network.row(name).multiply_adds for name in found.computed)
             total[network.name] += turn.steps * found.times * adds // found.every
     return total
 
@@ -150,7 +150,7 @@ def _turn_memory(plan: Plan, turn: TurnPlan, width: int) -> tuple[int, Counter[t
     for found in turn.passes:
         network = plan.network(found.evaluation.network)
         held = Counter[tuple[str, str]]()
-        for row in (network.row(name) for name in found.rows):
+        for row in (network.row(name) for name in found.computed):
             flows_here = not found.stopped if found.kind == "asked" else found.kind != "drawn" or flows
             kept = _kept(row) if flows_here else math.prod(row.out_shape)
             twice = 1 + (found.evaluation.name in sloped)

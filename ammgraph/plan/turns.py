@@ -32,7 +32,8 @@ class PassPlan:
     scored   a discriminator over the samples of several draws, joined along the batch
     between  a discriminator between the i-th sample of the first and the i-th of the second draw, statistics kept
 
-    `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake").
+    `sides` are the sides of games whose logits a scored pass gives, as (game, "real" | "fake"). It is `within` an asked
+    pass where terms ask the same network at the same samples: that one computes the rows of both.
 
     What does not depend on an enumerated variable is computed once for each example. An asked pass over a variable
     `takes` it from the evaluation beneath, repeated for every value, or `chooses` from it. A scored one computes the
@@ -55,6 +56,12 @@ class PassPlan:
     chooses: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     examples: int = 0
+    within: str = ""  # an evaluation that is asked
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The rows that it computes itself."""
+        return () if self.within else self.rows
 
     @property
     def alone(self) -> bool:

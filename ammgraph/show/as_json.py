@@ -242,7 +242,7 @@ def _pass(found: PassPlan) -> Json:
         **_evaluation(found.evaluation),
         **_fields(found, "row", "rows", "raw", "draws", "batch"),
         "sides": [{"game": game, "side": side} for game, side in found.sides],
-        **_fields(found, "every", "stopped", "kept", "moves", "takes", "chooses", "shared", "examples"),
+        **_fields(found, "every", "stopped", "kept", "moves", "takes", "chooses", "shared", "examples", "within"),
     }
 
 

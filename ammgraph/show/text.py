@@ -360,6 +360,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
 def _scored_text(found: PassPlan) -> str:
     sides = ", ".join(f"{game} {side.upper()}" for game, side in found.sides)
     told = f"{' | '.join(found.draws)}, {counted(found.batch, 'example')} as one batch: {sides}"
+    told += f"; as asked for {found.within}" if found.within else ""
     return f"{told}; {shared_text(found)}" if found.shared else told
 
 

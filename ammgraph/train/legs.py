@@ -20,7 +20,10 @@ Reached = list[tuple[Tensor, Tensor]]  # samples, and the gradient of a loss wit
 
 @dataclass(frozen=True)
 class Pass:
-    """A discriminator pass, cut off from what drew its samples (`inputs`) and from the losses (`logits`)."""
+    """A discriminator pass, cut off from what drew its samples (`inputs`) and from the losses (`logits`).
+
+    One within the pass of a term is cut off from the losses alone: it has no `inputs`, and others' losses go through.
+    """
 
     plan: PassPlan
     samples: tuple[Tensor, ...]  # of all draws, joined along the batch; one for each name that the discriminator reads
@@ -62,6 +65,13 @@ def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise
         sizes=parts.logits,
         independent=not critic.shared and not any(network.row(row).batchnorm for row in critic.rows),
     )
+
+
+def pass_within(critic: PassPlan, rows: Tensors, batch: int) -> Pass:
+    """A discriminator's pass whose rows a pass of terms has computed."""
+    joint = rows[critic.row].flatten()
+    logits = joint.detach().to(torch.promote_types(joint.dtype, torch.float32)).requires_grad_()
+    return Pass(critic, (), (), joint, logits, (), (batch,), independent=False)
 
 
 def pull_back(
@@ -123,8 +133,15 @@ def _one_by_one(passes: Sequence[Pass], others: Sequence[Sequence[Tensor]]) -> l
     for index, other in enumerate(others):
         leaves = _leaves(passes)  # none where the sides learn by the probabilities of enumerated values alone
         pulled = _backward(passes, leaves, other, retain=index < len(others) - 1) if leaves else ()
-        reached.append(_reached(passes, pulled, None))
+        ends = [(critic.joint, part.to(critic.joint.dtype)) for critic, part in _uncut(passes, other)]
+        reached.append([*_reached(passes, pulled, None), *ends])
     return reached
+
+
+def _uncut(passes: Sequence[Pass], cotangents: Sequence[Tensor]) -> list[tuple[Pass, Tensor]]:
+    """The passes through which others' losses go on to what drew their samples."""
+    both = zip(passes, cotangents, strict=True)
+    return [(critic, part) for critic, part in both if critic.plan.within and critic.joint.requires_grad]
 
 
 def _backward(

@@ -31,7 +31,7 @@ from ammgraph.plan.turns import (
     PassPlan,
     TurnPlan,
 )
-from ammgraph.train.legs import Pass, Reached, pass_critic, pull_back
+from ammgraph.train.legs import Pass, Reached, pass_critic, pass_within, pull_back
 from ammgraph.train.terms import Asked, Now, rows_of, take_terms
 
 Gradients = dict[str, list[Tensor]]
@@ -41,6 +41,18 @@ Gradients = dict[str, list[Tensor]]
 class Outcome:
     """What a turn found: gradients by network, in the order of its parameters, and values to log, all on the device."""
 
+    gradients: Gradients
+    values: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a turn has so far: samples, rows of terms, and what goes on from there."""
+
+    draws: Mapping[str, Draw]
+    asked: Asked
+    terms: dict[str, tuple[Tensor, Tensor]]  # a term's value and its weight, by loss; those that nobody has taken yet
+    reached: dict[ObjectivePlan, Reached]
     gradients: Gradients
     values: dict[str, Tensor]
 
@@ -69,24 +81,23 @@ def take_turn(
         weights: those of the losses that do not weigh 0, by name, in place of what they are now.
     """
     if weights is None:
-        found = {loss.name: loss.weight(epoch, step) for loss in turn.losses}
-        weights = {name: weight for name, weight in found.items() if weight}
+        every = {loss.name: loss.weight(epoch, step) for loss in turn.losses}
+        weights = {name: weight for name, weight in every.items() if weight}
     now = Now(model, plan, turn, noise, weights, step)
     values: dict[str, Tensor] = {}
     asked: Asked = {}
     draws = _draw(now, data, asked, values)
-    gradients: Gradients = {}
-    reached: dict[ObjectivePlan, Reached] = {objective: [] for objective in now.objectives("samples")}
     terms = take_terms(now, draws, asked, values) if turn.terms else {}
-    for owner in dict.fromkeys(found.evaluation.network for found in turn.passes_of("scored")):
-        _play(now, owner, draws, gradients, reached, values)
-    for objective, ends in reached.items():
-        ends += [terms[name] for name in objective.losses if name in terms]
-    _pull_through(now, reached, gradients)
+    found = _Found(draws, asked, terms, {objective: [] for objective in now.objectives("samples")}, {}, values)
+    for owner in dict.fromkeys(scored.evaluation.network for scored in turn.passes_of("scored")):
+        _play(now, owner, found)
+    for objective, ends in found.reached.items():
+        ends += [found.terms[name] for name in objective.losses if name in found.terms]
+    _pull_through(now, found.reached, found.gradients)
     for objective in now.objectives("passes"):
-        _between(now, objective, draws, gradients, values)
-    values |= _still(now, gradients) | gradient_norms(gradients)
-    return Outcome(gradients, {name: value.detach() for name, value in values.items()})
+        _between(now, objective, draws, found.gradients, values)
+    values |= _still(now, found.gradients) | gradient_norms(found.gradients)
+    return Outcome(found.gradients, {name: value.detach() for name, value in values.items()})
 
 
 def _pull_through(now: Now, reached: Mapping[ObjectivePlan, Reached], gradients: Gradients) -> None:
@@ -137,21 +148,15 @@ def _draw(now: Now, data: Mapping[str, Tensors], asked: Asked, values: dict[str,
     return draws
 
 
-def _play(
-    now: Now,
-    owner: str,
-    draws: Mapping[str, Draw],
-    gradients: Gradients,
-    reached: Mapping[ObjectivePlan, Reached],
-    values: dict[str, Tensor],
-) -> None:
+def _play(now: Now, owner: str, turn: _Found) -> None:
     """The losses at one discriminator's samples: its gradient, and what the samples get from the others' losses."""
+    draws, values = turn.draws, turn.values
     scored = [found for found in now.turn.passes_of("scored") if found.evaluation.network == owner]
     here = {found.evaluation.name for found in scored}
     losses = {loss.name: loss for loss in now.turn.losses if loss.owner in now.turn.games and loss.passes <= here}
     due = {name for name, loss in losses.items() if now.step % loss.every == 0}
     sloped = any(losses[name].sloped for name in due)  # then of all passes: the slopes serve the other losses too
-    passes = [pass_critic(now.model, found, draws, now.noise, sloped) for found in scored]
+    passes = [_pass(now, found, turn, sloped) for found in scored]
     games = [game for game in map(now.plan.game, now.turn.games) if game.discriminator.owner == owner]
     supports = _supports(games, draws)
     weights = {support: found.detach().requires_grad_() for support, found in supports.items()}
@@ -168,17 +173,37 @@ def _play(
     penalties = [weighted[loss.name] for loss in own if loss.sloped and weighted[loss.name].requires_grad]
     sides = {
         objective: torch.stack([weighted[name] for name in objective.losses if name in weighted]).sum()
-        for objective in reached
+        for objective in turn.reached
         if any(name in weighted for name in objective.losses)
     }
     parameters = [] if learns is None else now.parameters([owner])
     total = torch.stack(against).sum() if against else None
-    found, ends = pull_back(passes, parameters, total, list(sides.values()), penalties)
+    found, ends = pull_back(
+        passes, parameters, total, list(sides.values()), [*penalties, *_own_terms(owner, turn, passes)]
+    )
     weighed = [_weighing(side, supports, weights) for side in sides.values()]
     if learns is not None:
-        _add(now, gradients, learns.losses, learns.networks, found)
+        _add(now, turn.gradients, learns.losses, learns.networks, found)
     for objective, more, others in zip(sides, ends, weighed, strict=True):
-        reached[objective].extend([*more, *others])
+        turn.reached[objective].extend([*more, *others])
+
+
+def _pass(now: Now, found: PassPlan, turn: _Found, sloped: bool) -> Pass:
+    """A discriminator's pass, of its own or within that of a term."""
+    if not found.within:
+        return pass_critic(now.model, found, turn.draws, now.noise, sloped)
+    asked = next(other.evaluation for other in now.turn.passes_of("asked") if other.evaluation.name == found.within)
+    draw = turn.draws[found.draws[0]]
+    return pass_within(found, rows_of(now, draw, turn.asked, asked), draw.batch)
+
+
+def _own_terms(owner: str, turn: _Found, passes: Sequence[Pass]) -> list[Tensor]:
+    """Terms that the discriminator alone minimises, weighted, where its own backward pass takes them too."""
+    if not any(found.plan.within for found in passes):
+        return []
+    alone = [name for objective in turn.reached if objective.networks == (owner,) for name in objective.losses]
+    taken = [turn.terms.pop(name) for name in alone if name in turn.terms]
+    return [value * weight for value, weight in taken]
 
 
 def _supports(games: Sequence[GamePlan], draws: Mapping[str, Draw]) -> dict[Support, Tensor]:
