@@ -878,6 +878,7 @@ def lalnets(world: World) -> tuple[Losses, Values]:
 
 # --------------------------------------------------------------------------------------------------------------- tests
 
+
 def test_every_shipped_spec_with_terms_has_its_paper_s_formulas() -> None:
     assert set(PAPERS) == {path.stem for path in SPECS.glob("*.yaml") if plan_of(path).terms}
     for spec in PAPERS:
