@@ -3,13 +3,12 @@
 Shapes, parameter counts and costs were worked out by hand from Tables 3-10; published numbers are those of Tables 1, 2.
 """
 
-from functools import cache
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 
-from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Tensors, build, draw_noise, one_hot
 from ammgraph.plan.draws import FromData, FromDraw, FromNetwork
 from ammgraph.plan.plan import Plan
@@ -26,9 +25,8 @@ OF_THE_PAPER = (
 EVERY = sorted(path.stem for path in SPECS.glob("*.yaml"))
 
 
-@cache
 def plan_of(name: str, *overrides: str) -> Plan:
-    return compile_spec(load_spec(SPECS / f"{name}.yaml", overrides))
+    return tiny.plan_of(SPECS / f"{name}.yaml", *overrides)
 
 
 def test_every_spec_of_the_paper_is_there() -> None:

@@ -104,10 +104,11 @@ def odd_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "words",
     [
-        *(("evaluate", "RUN"), ("evaluate", "RUN", "--format", "json"), ("report", "RUN"), ("compare", "RUN")),
+        *(("evaluate", "RUN"), ("evaluate", "RUN", "--format", "json"), ("report", "RUN", "--no-map")),
+        *(("compare", "RUN"), ("copy", "amm_digits", "RUN.yaml")),
         *(("show", "RUN", "--section", "games"), ("validate", "RUN"), ("diff", "RUN", "RUN"), ("export", "RUN")),
         *(("sample", "RUN", "--output", "RUN/s.png"), ("encode", "RUN", "images.npz", "--output", "RUN/c.csv")),
-        *(("train", "--resume", "RUN", "--set", "training.steps=3"), ("copy", "amm_digits", "RUN.yaml")),
+        ("train", "--resume", "RUN", "--set", "training.steps=3"),
         ("new", "RUN-new.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)"),
         ("train", TINY, "--run-dir", "RUN-trials", "--trials", 1, "--set", "training.steps=1"),
     ],

@@ -3,7 +3,9 @@
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from ammgraph.spec.data_sets import DATA_SETS
 
 # The imports inside the readers are seconds of start-up that no other data set should pay.
 
+DIGITS = "sklearn/datasets/data/digits.csv.gz"
 _DIGIT_NAMES = tuple("0123456789")
 
 
@@ -45,12 +48,20 @@ def read_digits(root: Path, download: bool) -> Records:
 
     1,797 images of 1x8x8 that ship with scikit-learn, so that no folder is read. There is no test split.
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
-    train = Split(images, torch.from_numpy(digits.target.astype(np.int64)))
+    table = _digits()
+    images = torch.from_numpy(np.rint(table[:, :64] * (255 / 16)).astype(np.uint8)).view(-1, 1, 8, 8)
+    train = Split(images, torch.from_numpy(table[:, 64].astype(np.int64)))
     return checked_records(train, None, _DIGIT_NAMES, "scikit-learn's digits")
+
+
+def _digits() -> np.ndarray[Any, np.dtype[np.float64]]:
+    """64 pixels and a label for each image, from the file in scikit-learn, which takes a second to import."""
+    try:
+        return np.loadtxt(str(distribution("scikit-learn").locate_file(DIGITS)), delimiter=",")
+    except (PackageNotFoundError, OSError):  # installed in another way
+        from sklearn.datasets import load_digits
+
+        return np.column_stack(load_digits(return_X_y=True))
 
 
 def _scikit_table(name: str) -> Records:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import scipy  # loads its own parts where they are used
 import torch
-from scipy.special import softmax
 from torch import Tensor
 
 from ammgraph.data.advice import other_layout
@@ -195,7 +195,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
         for readout in readouts:
             for rule, scores in category_scores(model, plan, readout, examples).items():
                 name = f"{readout.variable}{'_bayes' if RULES[rule] == 'bayes' else ''}"
-                posterior = softmax(scores.double().cpu().numpy(), axis=1)
+                posterior = scipy.special.softmax(scores.double().cpu().numpy(), axis=1)
                 found.setdefault(name, []).append(posterior.argmax(1))
                 found.setdefault(f"{name}_posterior", []).append(posterior)
                 by[name] = by[f"{name}_posterior"] = rule_text(plan, readout, RULES[rule])

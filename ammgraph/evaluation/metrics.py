@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import entr, logsumexp, softmax
+import scipy  # loads its own parts where they are used
 
 from ammgraph.evaluation.results import MAJORITY, ONE_TO_ONE
 from ammgraph.spec.measures import MEASURES
@@ -54,9 +54,7 @@ def one_to_one(table: Array) -> Array:
     Reference:
         Jiang et al., Variational Deep Embedding, arXiv:1611.05148 (with K = C).
     """
-    from scipy.optimize import linear_sum_assignment
-
-    clusters, classes = linear_sum_assignment(table, maximize=True)
+    clusters, classes = scipy.optimize.linear_sum_assignment(table, maximize=True)
     assignment = np.full(len(table), NO_CLASS)
     assignment[clusters] = classes
     return np.where(table.sum(1) > 0, assignment, NO_CLASS)
@@ -117,7 +115,7 @@ def _log_odds(scores: Array) -> Array:
     largest = scores[rows, top]
     scores[rows, top] = -np.inf
     with np.errstate(divide="ignore"):
-        others = logsumexp(scores, axis=1)
+        others = scipy.special.logsumexp(scores, axis=1)
         terms = np.exp(scores - largest[:, np.newaxis])
         odds = scores - largest[:, np.newaxis] - np.log1p(terms.sum(1, keepdims=True) - terms)
     odds[rows, top] = largest - others
@@ -299,7 +297,7 @@ def mean_entropy(probabilities: Array) -> float:
         probabilities: (N, K), rows summing to 1.
     """
     _check_same_length(probabilities, probabilities)
-    entropies = [entr(probabilities[part].astype(np.float64)).sum(1) for part in _parts(probabilities)]
+    entropies = [scipy.special.entr(probabilities[part].astype(np.float64)).sum(1) for part in _parts(probabilities)]
     return float(np.concatenate(entropies).mean())
 
 
@@ -310,13 +308,14 @@ def posterior_entropy(scores: Array) -> float:
         scores: log-probabilities up to a constant of each row, (N, K).
     """
     _check_same_length(scores, scores)
-    entropies = [entr(softmax(scores[part].astype(np.float64), axis=1)).sum(1) for part in _parts(scores)]
+    parts = (scipy.special.softmax(scores[part].astype(np.float64), axis=1) for part in _parts(scores))
+    entropies = [scipy.special.entr(probabilities).sum(1) for probabilities in parts]
     return float(np.concatenate(entropies).mean())
 
 
 def log_evidence(scores: Array) -> Array:
     """Log sum_k exp(s_ik): for eq. 19's s_ik = log p(y = k) + log p(z_i | y = k) it is log p(z_i), in nats; (N,)."""
-    return np.concatenate([logsumexp(scores[part].astype(np.float64), axis=1) for part in _parts(scores)])
+    return np.concatenate([scipy.special.logsumexp(scores[part].astype(np.float64), axis=1) for part in _parts(scores)])
 
 
 _PART = 1 << 18  # numbers worked on at once, so that what is computed on the way stays small beside the scores

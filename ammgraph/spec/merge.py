@@ -54,7 +54,7 @@ def read_chain(
             )
             break
         texts[name] = printable(source)
-        tree, more = parse(source, name) if not found else (None, [])
+        tree, more = parse(source, name) if not found else (None, ())
         problems += [*found, *more]
         if not found and not more and not isinstance(tree, Table):
             problems.append(_no_mapping(tree, name))
@@ -231,7 +231,7 @@ def _override(argument: str, line: int) -> tuple[Override | None, list[Diagnosti
     if not problems and (tree is None or (isinstance(tree, Scalar) and tree.value == "" and not value.strip())):
         hint = f"`{path.strip()}=null` removes an inherited value"
         return None, [Diagnostic("bad-override", "there is no value after the `=`", whole, expected=example, hint=hint)]
-    return (Override(tuple(keys), tree) if tree is not None else None), problems
+    return (Override(tuple(keys), tree) if tree is not None else None), [*problems]
 
 
 def _keys(path: str, line: int) -> list[tuple[str, Span]]:

@@ -7,6 +7,7 @@ as written. What makes a spec ambiguous (duplicate keys, empty values, aliases, 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -183,21 +184,25 @@ def decode(content: bytes, file: str) -> tuple[str, list[Diagnostic]]:
     return text, []
 
 
-def parse(text: str, file: str) -> tuple[Node | None, list[Diagnostic]]:
-    """The tree of one YAML document, or None where there is none to speak of, and everything wrong with its YAML."""
-    problems = [
+@lru_cache(maxsize=128)
+def parse(text: str, file: str) -> tuple[Node | None, tuple[Diagnostic, ...]]:
+    """The tree of one YAML document, or None where there is none to speak of, and everything wrong with its YAML.
+
+    A run reads its spec several times, a sweep for every trial: most of what reading takes is PyYAML's, here.
+    """
+    problems = tuple(
         Diagnostic(
             "yaml-syntax",
             f"character U+{ord(match[0]):04X} cannot stand in a spec",
             _end_of(text[: match.start()], file),
         )
         for match in islice(_UNPRINTABLE.finditer(text), MOST_PROBLEMS + 1)
-    ]
+    )
     if problems:
         return None, problems
     composer = _Composer(text, file)
     tree = composer.document()
-    return tree, sorted(composer.problems, key=lambda found: found.span)
+    return tree, tuple(sorted(composer.problems, key=lambda found: found.span))
 
 
 def printable(text: str) -> str:

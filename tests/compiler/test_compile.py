@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,7 +84,7 @@ def test_a_resolved_spec_compiles_to_the_same_plan(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in SPECS.glob("*.yaml")))
 def test_in_every_plan_all_that_is_read_has_been_computed(name: str) -> None:
     """Executing a step needs no look ahead: rows, samples and draws come before what reads them."""
-    plan = compile_spec(load_spec(SPECS / f"{name}.yaml"))
+    plan = tiny.plan_of(SPECS / f"{name}.yaml")
     for turn in plan.turns:
         assert len({site.name for site in turn.sites}) == len(turn.sites)
         for draw in (plan.draw(name) for name in turn.draws):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def without(path: tuple[str | int, ...], whole: dict[str, Any] = WRITTEN) -> str
     return json.dumps(spec)
 
 
+@cache
 def plan_of(text: str) -> Plan:
     """The plan without the places of its warnings."""
     plan = compile_spec(load_text(text))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from ammgraph.data import standard
 from ammgraph.data.dataset import load_data
 from ammgraph.data.standard import read_digits, read_mnist, read_svhn
 from ammgraph.diagnostics import RunError
@@ -35,6 +36,14 @@ def test_digits_are_scaled_to_bytes_that_give_the_original_back():
     assert torch.equal((records.train.images.squeeze(1) * (16 / 255)).round().double(), original)
     assert records.train.labels.tolist() == load_digits().target.tolist()
     assert records.test is None
+
+
+def test_digits_are_the_same_where_scikit_learn_s_file_lies_elsewhere(monkeypatch):
+    at_hand = read_digits(Path(), download=False).train
+    monkeypatch.setattr(standard, "DIGITS", "sklearn/elsewhere.csv.gz")
+    asked = read_digits(Path(), download=False).train
+    assert torch.equal(at_hand.images, asked.images)
+    assert torch.equal(at_hand.labels, asked.labels)
 
 
 def test_mnist_is_read_from_idx_files(tmp_path, write_mnist, no_network):

@@ -262,7 +262,7 @@ def test_every_shipped_spec_can_have_what_is_advised() -> None:
     """Changes are shown where they compile; here it is seen that this is no way to have none."""
     records = log(joint_accuracy=[1.0], joint_discriminator=[0.0])
     for name in ("amm_mnist", "amm_mnist_pairs", "amm_mnist_conv", "amm_mnist_inferred"):
-        plan = ammgraph.compile_spec(load_spec(SPECS / f"{name}.yaml"))
+        plan = plan_of(SPECS / f"{name}.yaml")
         for fault in check(plan, (), records).faults:
             for change in fault.changes:
                 ammgraph.compile_spec(load_spec(SPECS / f"{name}.yaml", [change.override]))
@@ -278,7 +278,7 @@ GOOD = ("amm_mnist_pairs-seed0", "amm_mnist_pairs-seed1", "amm_mnist_pairs-seed2
 @pytest.mark.parametrize("name", GOOD)
 def test_nothing_is_wrong_with_the_runs_of_the_results(name: str) -> None:
     rows = [json.loads(line) for line in (SPECS / "results" / f"{name}.jsonl").read_text("utf-8").splitlines()]
-    plan = ammgraph.compile_spec(load_spec(SPECS / f"{name.partition('-')[0]}.yaml"))
+    plan = plan_of(SPECS / f"{name.partition('-')[0]}.yaml")
     scored = next((row["results"] for row in rows if "results" in row), [])
     found = check(plan, [_recorded(entry) for entry in scored], [row for row in rows if "step" in row], lambda _: 10)
     assert found.codes == ()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from answers import generated, generating, inferred, untrained
-from tiny import ALTERNATING, ENUMERATED, INFORMED, LABELED, PATIENCE, PHASES, TERMS, TINY
+from tiny import ALTERNATING, ENUMERATED, INFORMED, LABELED, PATIENCE, PHASES, TERMS, TINY, plan_of
 from tiny_runs import Run, files_of, make_run
 from torch import Tensor
 
@@ -156,7 +156,7 @@ def logits(model: Model, plan: Plan, given: dict[str, Any]) -> dict[str, Tensor]
 
 
 def compare(stranger: Stranger, path: Path, folder: Path, dtype: torch.dtype, *overrides: str) -> None:
-    plan = compile_spec(load_spec(path, overrides))
+    plan = plan_of(path, *overrides)
     model = untrained(plan).to(dtype)
     (folder / "model.py").write_text(model_source(plan, model, plan.title, "Its weights are random."))
     torch.save(exported_weights(plan, model), folder / "weights.pt")
@@ -405,7 +405,7 @@ def test_exported_weights_of_losses_follow_their_schedules(tmp_path: Path) -> No
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")
 def test_the_code_of_every_spec_is_formatted(tmp_path: Path) -> None:
     for path in [*SPECS.glob("*.yaml"), TINY, LABELED, TERMS, INFORMED, PHASES, ENUMERATED]:
-        plan = compile_spec(load_spec(path))
+        plan = plan_of(path)
         model = build(plan, torch.Generator(), torch.full((10,), 0.1))
         source = model_source(plan, model, plan.title, "Its weights are random.")
         (tmp_path / f"{path.stem}.py").write_text(source)

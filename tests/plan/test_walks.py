@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ammgraph.compiler.compile import compile_spec
+from tiny import plan_of
+
 from ammgraph.plan.turns import TurnPlan
-from ammgraph.spec.load import load_spec
 
 SPECS = Path(__file__).parent.parent.parent / "specs"
 
@@ -14,7 +14,7 @@ def walks_of(turn: TurnPlan) -> list[set[str]]:
 
 
 def turns_of(name: str) -> tuple[TurnPlan, ...]:
-    return compile_spec(load_spec(SPECS / f"{name}.yaml")).turns
+    return plan_of(SPECS / f"{name}.yaml").turns
 
 
 def test_games_whose_networks_are_all_that_their_samples_reach_share_a_pass() -> None:

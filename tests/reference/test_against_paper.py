@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from tiny import plan_of
 from torch import Tensor, nn
 
-from ammgraph.compiler.compile import compile_spec
 from ammgraph.nn.model import Draw, Model, build, critic_inputs, critic_logits, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.plan import Plan
@@ -62,9 +61,8 @@ class Svhn:
     paper: amm.Iteration2
 
 
-@cache
 def compiled(name: str, *overrides: str) -> Plan:
-    return compile_spec(load_spec(SPECS / f"{name}.yaml", overrides))
+    return plan_of(SPECS / f"{name}.yaml", *overrides)
 
 
 def narrowed(name: str, by: int) -> list[str]:

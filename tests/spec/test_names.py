@@ -8,7 +8,7 @@ from ammgraph.spec.source import Table, parse, plain
 
 def tree_of(text: str) -> Table:
     tree, problems = parse(text, "a.yaml")
-    assert problems == []
+    assert not problems
     assert isinstance(tree, Table)
     return tree
 

@@ -20,7 +20,7 @@ from ammgraph.spec.source import (
 
 def tree_of(text: str) -> Node:
     tree, problems = parse(text, "a.yaml")
-    assert problems == []
+    assert not problems
     assert tree is not None
     return tree
 
