@@ -131,10 +131,11 @@ def test_vectors_of_a_data_set_have_its_size_and_its_classes(data: str, size: in
     assert [variable.name for variable in plan.variables if variable.vector] == ["x"]
 
 
-def test_vectors_of_another_name_and_in_a_table() -> None:
-    plan = plan_of(Typed("q(v) q(z|v)", "p(z) p(v|z)", vector=(("v", 7),), data="csv"))
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_vectors_of_another_name_and_in_a_table(kind: str) -> None:
+    plan = plan_of(Typed("q(v) q(z|v)", "p(z) p(v|z)", vector=(("v", 7),), data=kind))
     assert plan.variable("v").shape == (7, 1, 1)
-    assert (plan.data.dataset, plan.data.path) == ("csv", "table.csv")
+    assert (plan.data.dataset, plan.data.path) == (kind, f"table.{kind}")
     [problem] = problems_of(vector=(("w", 7),))
     assert problem.startswith("error[unknown-variable]: `--vector` names `w`, which no factor has")
 
