@@ -114,10 +114,10 @@ def test_vectors_are_of_the_data_and_dense_networks_read_and_draw_them() -> None
     assert {row.width for network in plan.networks for row in network.rows if row.op} == {1}
     drawn = plan.network("decoder").row("x")
     assert (drawn.out_shape, drawn.activation, drawn.batchnorm) == ((5, 1, 1), None, False)
-    assert [(row.name, row.noise) for row in plan.network("mover").rows] == [("x_again", 1.4)]
+    assert [(row.name, row.noise) for row in plan.network("mover").rows] == [("x_again", 1)]
     text, _ = new_spec(Typed("q(x) q(y|x)", "p(y) p(x|y)", vector=(("x", 5),)), "mine.yaml", "ammgraph new mine.yaml")
-    term = "E[r] KL(q(y|x) || q(y|x=x_again)) + E[r] H(q(y|x)) - 0.8 * H(E[r] q(y|x))"
-    assert f'  again: {{minimize: "{term}", weight: 4}}\n' in text
+    term = "E[r] KL(q(y|x) || q(y|x=x_again)) + E[r] H(q(y|x)) - 0.6 * H(E[r] q(y|x))"
+    assert f'  again: {{minimize: "{term}", weight: 12}}\n' in text
     assert "the same vectors a second time" in text
     assert "image" not in text
 
