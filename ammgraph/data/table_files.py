@@ -174,8 +174,11 @@ def _column_or_columns(path: Path, field: Any, values: Callable[[str], Any]) -> 
         before = f", and record 1 {counted(int(expected), 'number')}" if at else ""
         return refused(f", record {at + 1}: the list in column `{name}` {has}{before}; expected lists of one length")
     flat = found.flatten()
-    parts = [flat.take(np.arange(place, len(flat), expected)) for place in range(expected)]
-    return [_column(f"{path}, column `{name}`", lambda part=part: part) for part in parts]
+
+    def part(place: int) -> Callable[[], Any]:
+        return lambda: flat.take(np.arange(place, len(flat), expected))
+
+    return [_column(f"{path}, column `{name}`", part(place)) for place in range(expected)]
 
 
 def _plain(values: Any) -> Any:
