@@ -162,7 +162,10 @@ def test_encode_prints_the_path_of_the_table(ammgraph: Run, finished: Path) -> N
         (("sample", "{run}", "--output", "no/a.png"), "cannot write no/a.png: there is no folder no"),
         (("encode", "{run}", "absent.png"), "there is no absent.png"),
         (("encode", "{run}", "big.png"), "the images are 1x9x9, but `x` is 1x8x8 (channels, height, width)"),
-        (("encode", "{run}", "big.png", "--output", "a.txt"), "`a.txt`: expected a name that ends in .npz or .csv"),
+        (
+            ("encode", "{run}", "big.png", "--output", "a.txt"),
+            "`a.txt`: expected a name that ends in .npz, .csv or .par",
+        ),
         (("evaluate", "{run}", "--weights", "a.pth"), "`--weights` serves `--quality`, which is not asked for"),
         (("evaluate", "{run}", "--quality", "--weights", "a.pth"), "cannot read"),
         (("evaluate", "{run}", "--inception"), "`--inception` serves `--quality`, which is not asked for"),

@@ -238,9 +238,10 @@ def test_a_frozen_encoder_of_an_earlier_run_stays_as_it_was() -> None:
 
 
 @pytest.mark.slow
-def test_a_small_table_is_clustered_no_worse_than_by_k_means() -> None:
-    """Breast cancer, mean of three seeds, one-to-one, as `ammgraph new` writes the spec."""
-    assert cli.main(["new", "table.yaml", *SIDES, "--data", "breast_cancer"]) == 0
+@pytest.mark.parametrize("name", ["breast_cancer", "iris"])
+def test_a_small_table_is_clustered_no_worse_than_by_k_means(name: str) -> None:
+    """Mean of three seeds, one-to-one, as `ammgraph new` writes the spec."""
+    assert cli.main(["new", "table.yaml", *SIDES, "--data", name]) == 0
     errors: dict[str, list[float]] = {"posterior": [], "k-means": []}
     for seed in range(3):
         assert cli.main(["train", "table.yaml", "--seed", str(seed), "--run-dir", f"run{seed}"]) == 0

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -110,6 +112,27 @@ def test_samples_are_a_table_in_the_units_of_the_data(vectors_run: Path, ammgrap
         assert "layout" not in file
 
 
+def test_tables_of_samples_and_of_codes_may_be_parquet(vectors_run: Path, ammgraph: Run) -> None:
+    for _ in range(2):  # what the command has written it writes again
+        assert ammgraph("sample", vectors_run, "--output", "drawn.parquet", "--count", 2) == (0, "drawn.parquet\n", "")
+    drawn = pyarrow.parquet.read_table("drawn.parquet")
+    assert drawn.column_names == ["sample", *WINE.feature_names, "y", *(f"z_{place}" for place in range(8))]
+    assert drawn["y"].to_pylist() == [0, 0, 1, 1, 2, 2]
+    assert ammgraph("sample", vectors_run, "--output", "drawn.csv", "--count", 2)[0] == 0
+    with Path("drawn.csv").open(newline="") as file:
+        for row, record in zip(csv.DictReader(file), drawn.to_pylist(), strict=True):
+            assert all(float(row[name]) == pytest.approx(record[name], rel=1e-6) for name in WINE.feature_names)
+    for table in ("drawn.csv", "drawn.parquet"):
+        assert ammgraph("encode", vectors_run, table, "--output", "codes.parquet") == (0, "codes.parquet\n", "")
+        codes = pyarrow.parquet.read_table("codes.parquet")
+        assert codes.column_names[:3] == ["vector", "y", "y_posterior_0"]
+        assert codes["vector"].to_pylist() == list("012345")
+    for verb, table in (("sample", "codes.parquet"), ("encode", "drawn.parquet")):
+        words = (verb, vectors_run, *(("drawn.csv",) if verb == "encode" else ()), "--output", table)
+        code, _, err = ammgraph(*words)
+        assert (code, f"{table} is there already, and is not what this command writes" in err) == (1, True)
+
+
 def test_a_table_is_replaced_by_another_and_a_foreign_one_is_not(vectors_run: Path, ammgraph: Run) -> None:
     for _ in range(2):
         assert ammgraph("sample", vectors_run, "--count", 1)[0] == 0
@@ -133,10 +156,15 @@ def test_what_is_encoded_is_scaled_as_in_training(vectors_run: Path, tmp_path: P
         order = [*reversed(range(13))]
         writer.writerow([WINE.feature_names[place] for place in order] + ["remark"])
         writer.writerows([*(repr(float(row[place])) for place in order), "-"] for row in WINE.data[:20])
+    embedding = pyarrow.table({"before": WINE.data[:20, :5].tolist(), "words": ["-"] * 20})
+    for place, name in enumerate(WINE.feature_names):
+        embedding = embedding.append_column(name, pyarrow.array(WINE.data[:20, place]))
+    pyarrow.parquet.write_table(embedding, tmp_path / "mine.parquet")
     by_array = encode_run(vectors_run, tmp_path / "mine.npz", tmp_path / "a.csv", CPU)
-    by_table = encode_run(vectors_run, tmp_path / "mine.csv", tmp_path / "b.npz", CPU)
-    for name, values in by_array.values.items():
-        assert np.array_equal(values, by_table.values[name]), name
+    for table in ("mine.csv", "mine.parquet"):
+        by_table = encode_run(vectors_run, tmp_path / table, tmp_path / "b.npz", CPU)
+        for name, values in by_array.values.items():
+            assert np.array_equal(values, by_table.values[name]), name
     loaded = load_run(vectors_run, Place(CPU))
     scored = next(r for r in results(vectors_run) if r["name"] == "component_use" and r["rule"] == "posterior")
     everything = encode_run(vectors_run, _whole(tmp_path), tmp_path / "c.npz", CPU)

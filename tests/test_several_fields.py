@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from tiny import CPU, TINY
@@ -134,19 +135,25 @@ def test_a_category_is_not_scored_by_labels_that_another_owns(tmp_path: Path) ->
     assert errors["y2"]["void"] == "the labels are another variable's; `data.fields: {y2: NAME}` gives it its own"
 
 
-def test_columns_of_a_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["csv", "parquet", "lists"])
+def test_columns_of_a_table(kind: str, tmp_path: Path) -> None:
     values = RANDOM.normal(7, 3, (COUNT, 3))
-    with (tmp_path / "pairs.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["a", "b", "c", "digit", "colour"])
-        writer.writerows([*row, digit, colour] for row, digit, colour in zip(values, DIGIT, COLOUR, strict=True))
+    frame = pandas.DataFrame(values, columns=[*"abc"]).assign(digit=DIGIT, colour=COLOUR)
+    first = "[a, b]"
+    if kind == "lists":  # one column whose cells are lists of two numbers
+        first, frame = "both", frame.assign(both=[*values[:, :2]])
+    name = "pairs.csv" if kind == "csv" else "pairs.parquet"
+    if kind == "csv":
+        frame.to_csv(tmp_path / name, index=False)
+    else:
+        frame.to_parquet(tmp_path / name)
     vectors = ["variables.x1={type: real, size: 2}", "variables.x2={type: real, size: 1}"]
     rows = ["x1={input: g1, channels: 2, width: 1}", "x2={input: g2, channels: 1, width: 1}"]
-    fields = "data.fields={x1: [a, b], x2: c, y1: digit, y2: colour}"
+    fields = f"data.fields={{x1: {first}, x2: c, y1: digit, y2: colour}}"
     _, found = read(
         tmp_path,
-        "data.dataset=csv",
-        "data.path=pairs.csv",
+        f"data.dataset={Path(name).suffix[1:]}",
+        f"data.path={name}",
         fields,
         *vectors,
         *(f"networks.decoder.layers.{row}" for row in rows),

@@ -189,7 +189,7 @@ class Run:
             source: the distribution that draws it; the first that does unless given.
             given: categorical variable -> its category, from 0, in place of one that is drawn.
             seed: of the noise.
-            output: a `.png`, `.csv` or `.npz` to write them to; `Samples.save` does it later.
+            output: a `.png`, `.csv`, `.parquet` or `.npz` to write them to; `Samples.save` does it later.
             force: whether a file that is there is replaced whatever it is.
             device: where the model runs.
 
@@ -212,9 +212,9 @@ class Run:
         """What the model says about examples: probabilities of categories, means of real latents; see `Encoding`.
 
         Args:
-            images: the path of an image, a folder of images, an `.npz`, or a `.csv` of vectors; or an array of images
-                or vectors, as `fit` takes it.
-            output: a `.csv` or `.npz` to write it to.
+            images: the path of an image, a folder of images, an `.npz`, or a `.csv` or `.parquet` of vectors; or an
+                array of images or vectors, as `fit` takes it.
+            output: a `.csv`, `.parquet` or `.npz` to write it to.
             force: whether a file that is there is replaced whatever it is.
             variable: which variable the examples are; the first image or vector of the data unless given.
             device: where the model runs.

@@ -14,8 +14,10 @@ class Options:
     """What is typed."""
 
     run_dir: Path = arguments.run()
-    images: Path = positional("an image, a folder of images, an .npz, or a .csv of vectors", "IMAGES", type=kinds.path)
-    output: Path = arguments.output(".csv or .npz (default: encoded.csv)", "encoded.csv")
+    images: Path = positional(
+        "an image, a folder of images, an .npz, or a .csv or .parquet of vectors", "IMAGES", type=kinds.path
+    )
+    output: Path = arguments.output(".csv, .parquet or .npz (default: encoded.csv)", "encoded.csv")
     force: bool = arguments.force()
     variable: str | None = option(
         "which variable the examples are (default: the first image or vector of the data)", metavar="X"

@@ -15,7 +15,7 @@ class Options:
 
     run_dir: Path = arguments.run()
     output: Path | None = arguments.output(
-        ".png, a row for each component with its number, .npz, or .csv for vectors "
+        ".png, a row for each component with its number, .npz, or .csv or .parquet for vectors "
         "(default: samples.png or samples.csv)"
     )
     force: bool = arguments.force()

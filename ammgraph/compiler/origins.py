@@ -6,7 +6,7 @@ from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.diagnostics import Diagnostic, Note, counted, did_you_mean
 from ammgraph.plan.draws import FromPrior, Site
 from ammgraph.plan.networks import VariablePlan, shape_text
-from ammgraph.spec.data_sets import DATA_SETS, may_hold
+from ammgraph.spec.data_sets import DATA_SETS, TABLES, WITH_LISTS, may_hold
 from ammgraph.spec.notation import Factor, Reference
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, RandomMeans, forms_on
 from ammgraph.spec.schema import Data, DataSource, Spec
@@ -118,7 +118,7 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
                 hint="`data.fields` gives each an array or a column of its own; factors of their own draw independent "
                 "records",
             )
-        elif field == "label" and own is None and data.dataset == "csv" and data.label is None:
+        elif field == "label" and own is None and data.dataset in TABLES and data.label is None:
             yield Diagnostic(
                 "no-labels",
                 f"`{name}` takes the label of a record, and no column is one",
@@ -145,13 +145,18 @@ def _data_shape_fits(spec: Spec, variable: VariablePlan, of: str) -> Iterator[Di
     known, columns = DATA_SETS.get(data.dataset), data.columns
     if names_in(data, (variable.name,)):
         return
-    if variable.vector and columns is not None and variable.shape[0] != len(columns):
+    lists = data.dataset in WITH_LISTS  # a column may be several numbers
+    if (
+        variable.vector
+        and columns is not None
+        and not (len(columns) <= variable.shape[0] if lists else len(columns) == variable.shape[0])
+    ):
         yield Diagnostic(
             "data-mismatch",
             f"`{variable.name}` has another size than there are columns",
             spec.source.value("variables", variable.name, "size"),
             found=str(variable.shape[0]),
-            expected=f"`size: {len(columns)}`",
+            expected=f"`size: {len(columns)}`{', or more where cells are lists' if lists else ''}",
             notes=(Note("the columns are named here", spec.source.value(*path, "columns")),),
         )
     if known is None:

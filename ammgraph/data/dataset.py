@@ -23,7 +23,8 @@ from ammgraph.data.on_disk import blocks
 from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
 from ammgraph.data.stored import read_npy, read_npz
-from ammgraph.data.tables import read_csv
+from ammgraph.data.table_files import read_csv, read_parquet
+from ammgraph.data.tables import Table, read_records
 from ammgraph.data.vectors import Scaling, fit_scaling
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.spec.data_sets import DATA_SETS, GIVEN, held_out
@@ -214,8 +215,13 @@ _OWN_READERS: dict[str, Callable[[Path, Data, str, str], Records]] = {
     "npz": lambda path, data, x, y: looked_at(read_npz(path, x, y), look_of(data)),
     "npy": lambda path, data, x, y: looked_at(read_npy(path, x, y), look_of(data)),
     "folder": lambda path, data, x, y: read_folder(path, look_of(data)),
-    "csv": lambda path, data, x, y: read_csv(path, x.split(", ") if x else data.columns, y or data.label),
+    "csv": lambda path, data, x, y: _of_table(read_csv(path), data, x, y),
+    "parquet": lambda path, data, x, y: _of_table(read_parquet(path), data, x, y),
 }
+
+
+def _of_table(table: Table, data: Data, example: str, label: str) -> Records:
+    return read_records(table, example.split(", ") if example else data.columns, label or data.label)
 
 
 def _read(data: Data, directory: Path | None, download: bool, fields: Sequence[tuple[str, str]]) -> Records:

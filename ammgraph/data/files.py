@@ -22,7 +22,8 @@ from ammgraph.data.records import (
     shape_text,
 )
 from ammgraph.data.stored import npy, npz, npz_array
-from ammgraph.data.tables import read_table, vectors_in
+from ammgraph.data.table_files import TABLE_READERS, read_table
+from ammgraph.data.tables import vectors_in
 from ammgraph.data.vectors import column_names, vectors_of
 from ammgraph.diagnostics import RunError
 
@@ -203,8 +204,8 @@ def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[to
     """Vectors without labels, (N, D, 1, 1), and a name for each: its place.
 
     Args:
-        path: a table in CSV that has these columns; or an `.npz` with an array `vectors`, `x`, `x_test` or `x_train`
-            (N, D), or with one array only, or a folder of `.npy` files with one, or an `.npy`.
+        path: a table, CSV or Parquet, that has these columns; or an `.npz` with an array `vectors`, `x`, `x_test` or
+            `x_train` (N, D), or with one array only, or a folder of `.npy` files with one, or an `.npy`.
         columns: the names of the numbers, in the order of the vectors.
         name: of the array in the run's data, as for `read_images`.
 
@@ -213,16 +214,16 @@ def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[to
     """
     if not os.path.exists(path):
         raise RunError(f"there is no {path}{name_beside(path)}")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in TABLE_READERS:
         table = read_table(path)
         named = tuple(columns) == column_names(len(columns)) and len(table.columns) == len(columns)
         names = tuple(table.columns) if named else tuple(columns)
         for column in names:
-            table.column(column, ", which the run was trained with")
+            table.expanded(column, ", which the run was trained with")
         vectors = vectors_in(table, names)
     else:
         keys = (*_names_of(name), *_VECTOR_KEYS)
-        key, found, _ = _array_alone(path, keys, ("vectors", "a table, .csv", "a .csv"))
+        key, found, _ = _array_alone(path, keys, ("vectors", "a table, .csv or .parquet", "a .csv, a .parquet"))
         if found.ndim != 2 or found.shape[1] != len(columns):
             raise RunError(
                 f"{path}: `{key}` has shape {shown(found.shape)}, and the model reads vectors of {len(columns)}; "

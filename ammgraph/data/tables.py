@@ -1,66 +1,75 @@
-"""Reader of a user's own tables: CSV with a line of names, a record a line. Only the standard library reads it.
+"""A user's own tables: columns by name in, records out. Knows no file format.
 
-So every wrong cell is told with its line and its column, and nothing but numbers becomes numbers in silence.
+Every wrong cell is told with its place and its column, and nothing but numbers becomes numbers in silence.
 """
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ammgraph.data.records import UNKNOWN, Records, Split, checked_records, reading, refuse_other_than_a_file
+from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
 from ammgraph.data.vectors import Array, vectors_of
-from ammgraph.diagnostics import RunError, counted, nearest
-
-_SEPARATORS = (",", ";", "\t")
-_PARQUET = b"PAR1"
-# What a spreadsheet takes for the first letter of a formula, full-width ones among them.
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+from ammgraph.diagnostics import RunError, nearest
 
 
-def no_formula(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet would compute.
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The cells of a column, read when they are asked for.
 
-    Reference:
-        OWASP, CSV Injection.
+    Args:
+        texts: as they are written; empty where there is none.
+        numbers: float64, where the file says that all of them are; else None, and the texts say it.
     """
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
-
-def _without_apostrophe(text: str) -> str:
-    """The text before `no_formula`."""
-    return text[1:] if text.startswith(tuple(f"'{letter}" for letter in _FORMULA)) else text
+    texts: Callable[[], Sequence[str]]
+    numbers: Callable[[], Array | None] = lambda: None
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Cells as they are written, column by column.
+    """What a file has, column by column.
 
     Args:
         path: the file.
-        columns: name -> the cells of its column, in the order of the file.
-        lines: the line of the file that each record ends at.
+        columns: by name, in the order of the file.
+        places: where each record stands, of the kind of `unit`.
+        unit: `line` or `record`.
+        lists: column whose cells are lists of n numbers -> its n columns, a number each.
     """
 
     path: Path
-    columns: dict[str, tuple[str, ...]]
-    lines: tuple[int, ...]
+    columns: Mapping[str, Column]
+    places: Sequence[int]
+    unit: str = "line"
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def column(self, name: str, asked_by: str) -> tuple[str, ...]:
-        """The cells of a column.
+    def expanded(self, name: str, asked_by: str) -> tuple[str, ...]:
+        """The columns of a name: itself, or one for each number of its lists.
 
         Raises:
             RunError: there is none of that name; `asked_by` says who names it.
         """
+        if name in self.lists:
+            return self.lists[name]
         if name not in self.columns:
-            hint = nearest(name, list(self.columns))
+            hint = nearest(name, [*self.lists, *self.columns])
             known = ", ".join(f"`{known}`" for known in list(self.columns)[:12])
             more = ", ..." if len(self.columns) > 12 else ""
             raise RunError(f"{self.path} has no column `{name}`{asked_by}; {hint or f'it has {known}{more}'}")
-        return self.columns[name]
+        return (name,)
+
+    def labels(self, name: str) -> Sequence[str]:
+        """The cells of the column that `data.label` names.
+
+        Raises:
+            RunError: there is none of that name, or its cells are lists.
+        """
+        if len(self.expanded(name, ", which `data.label` names")) > 1 or name in self.lists:
+            raise RunError(f"{self.path}: the label `{name}` holds lists of numbers; expected one class a record")
+        return self.columns[name].texts()
 
     def numbers(self, name: str, advice: str) -> Array:
         """A column as numbers, float64.
@@ -68,36 +77,39 @@ class Table:
         Raises:
             RunError: a cell is none.
         """
-        cells = self.columns[name]
+        if (numbers := self.columns[name].numbers()) is not None:
+            return numbers
+        cells = self.columns[name].texts()
         try:
             return np.array([float(cell) for cell in cells])
         except ValueError:
-            line, cell = next(
-                (line, cell) for line, cell in zip(self.lines, cells, strict=True) if not _is_number(cell)
-            )
+            place, cell = next((at, cell) for at, cell in enumerate(cells) if not is_number(cell))
         what = f"`{cell.strip()[:40]}`, expected a number" if cell.strip() else "empty, expected a number"
-        raise RunError(f"{self.path}, line {line}: column `{name}` is {what}; {advice}")
+        raise RunError(f"{self.place(place)}: column `{name}` is {what}; {advice}")
+
+    def place(self, record: int) -> str:
+        """Where a record stands."""
+        return f"{self.path}, {self.unit} {self.places[record]}"
 
 
-def read_csv(path: Path, columns: Sequence[str] | None, label: str | None) -> Records:
-    """A table's records: the vector of each line, and its label.
+def read_records(table: Table, columns: Sequence[str] | None, label: str | None) -> Records:
+    """A table's records: the vector of each, and its label.
 
     Args:
-        path: a text in UTF-8; cells are separated by commas, semicolons or tabs, the first line has the names.
+        table: what was read.
         columns: those of the vector, in this order; all but the label's unless given.
         label: the column of labels, whose sorted values are the classes; a record whose cell is empty has none;
             without such a column all records have the same, 0.
 
     Raises:
-        RunError: what is not so, with the line and the column.
+        RunError: what is not so, with the record and the column.
     """
-    table = read_table(path)
-    labels = ("0",) * len(table.lines) if label is None else table.column(label, ", which `data.label` names")
-    names = tuple(columns) if columns is not None else tuple(name for name in table.columns if name != label)
-    if not names:
+    path = table.path
+    labels = ("0",) * len(table.places) if label is None else table.labels(label)
+    named = tuple(name for name in table.columns if name != label) if columns is None else tuple(columns)
+    if not named:
         raise RunError(f"{path} has no column beside the label `{label}`; a vector needs one or more")
-    for name in names:
-        table.column(name, ", which `data.columns` names")
+    names = tuple(part for name in named for part in table.expanded(name, ", which `data.columns` names"))
     classes = sorted({cell for cell in labels if cell.strip()}, key=_order)
     if not classes:
         raise RunError(
@@ -121,57 +133,27 @@ def vectors_in(table: Table, names: Sequence[str], label: str | None = None) -> 
     values = np.stack([table.numbers(name, advice) for name in names], axis=1)
     for name, column in zip(names, values.T, strict=True):
         if (wrong := np.flatnonzero(~np.isfinite(column))).size:
-            line = table.lines[int(wrong[0])]
-            raise RunError(f"{table.path}, line {line}: column `{name}` is NaN or infinite; leave these records out")
+            place = table.place(int(wrong[0]))
+            raise RunError(f"{place}: column `{name}` is NaN or infinite; leave these records out")
     return vectors_of(str(table.path), values)
 
 
-def read_table(path: Path) -> Table:
-    """The cells of a CSV file.
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Every column has a name of its own.
 
     Raises:
-        RunError: it is no such file, has no line of names or no records, or a line has another number of cells.
+        RunError: one has none, or that of another.
     """
-    refuse_other_than_a_file(path)
-    with reading(str(path), "expected a table in UTF-8 with a first line of names"):
-        content = path.read_bytes()
-        if content.startswith(_PARQUET):
-            raise RunError(
-                f"{path} is a Parquet file; write it as a table: `pandas.read_parquet(F).to_csv(G, index=False)`"
-            )
-        text = content.decode("utf-8-sig")
-    head = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=head.count)
-    with reading(str(path), "expected a table, as spreadsheets write it"):
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    if not rows:
-        raise RunError(f"{path} is empty; expected a first line of names, and a record in each line below")
-    names = [_without_apostrophe(name.strip()) for name in rows[0][1]]
-    _check_names(path, names)
-    if len(rows) == 1:
-        raise RunError(f"{path} has a line of names and no records")
-    for line, row in rows[1:]:
-        if len(row) != len(names):
-            raise RunError(
-                f"{path}, line {line}: {counted(len(row), 'cell')}, but the first line names "
-                f"{counted(len(names), 'column')}; a cell that holds `{separator}` stands in quotes"
-            )
-    cells = zip(*(row for _, row in rows[1:]), strict=True)
-    return Table(path, dict(zip(names, map(tuple, cells), strict=True)), tuple(line for line, _ in rows[1:]))
-
-
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    if all(map(_is_number, names)):
-        raise RunError(f"{path}: the first line holds numbers; expected the names of the columns")
     for place, name in enumerate(names):
         if not name:
-            raise RunError(f"{path}: column {place + 1} has no name in the first line")
-        if name in names[:place]:
-            raise RunError(f"{path}: two columns are named `{name}`; rename one")
+            raise RunError(f"{path}: column {place + 1} has no name")
+    twice = next((name for place, name in enumerate(names) if name in set(names[:place])), None)
+    if twice is not None:
+        raise RunError(f"{path}: two columns are named `{twice}`; rename one")
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a text is a number, as Python writes them."""
     try:
         float(cell)
     except ValueError:

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ammgraph.data.tables import no_formula
+from ammgraph.data.table_files import no_formula
 from ammgraph.evaluation.compare import Group, Row, measure_of, rows, spread_of, table
 
 HEAD = ("model", "measure", "variable", "rule", "by", "protocol", "split", "fitted_on", "images", "unit")

@@ -1,4 +1,7 @@
-"""`ammgraph encode`: what a run's model says about a user's own examples, as an `.npz` of arrays or a `.csv`."""
+"""`ammgraph encode`: what a run's model says about a user's own examples.
+
+Written as arrays, `.npz`, or as a table, `.csv` or `.parquet`.
+"""
 
 import os
 import re
@@ -15,10 +18,11 @@ from ammgraph.data.advice import other_layout
 from ammgraph.data.files import read_images, read_vectors
 from ammgraph.data.look import look_of
 from ammgraph.data.records import Split, shape_text
+from ammgraph.data.table_files import needs_pyarrow
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, alternatives, nearest
 from ammgraph.evaluation import results
-from ammgraph.evaluation.as_csv import csv_text
+from ammgraph.evaluation.as_table import csv_text, table_columns
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
 from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
@@ -39,7 +43,7 @@ from ammgraph.plan.queries import (
     on_data_set,
     record_kind,
 )
-from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, refuse_input, write_output
+from ammgraph.runs.outputs import check_output, head_of, is_npz, is_parquet, npz, parquet, refuse_input, write_output
 from ammgraph.terminal import one_line
 
 _LONGEST_HEADER = 2**20
@@ -64,7 +68,7 @@ class Encoding:
     example: Literal["image", "vector"] = "image"
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write it as `encode_run` does, to a `.csv` or an `.npz`.
+        """Write it as `encode_run` does, to a `.csv`, a `.parquet` or an `.npz`.
 
         Raises:
             RunError: the file cannot be written, or is not to be replaced.
@@ -88,7 +92,7 @@ def encode_run(
         folder: the run directory.
         images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`. For a model of
             vectors a table, or an `.npz`; see `read_vectors`. Or the examples as they are stored, see `Split`.
-        output: where it is written, an `.npz` or a `.csv`; nothing is unless given.
+        output: where it is written, an `.npz`, a `.csv` or a `.parquet`; nothing is unless given.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
         variable: which variable the examples are; the first image or vector of the data unless given.
@@ -253,7 +257,8 @@ def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: 
 
 
 def write_encoding(encoding: Encoding, output: Path) -> None:
-    """Arrays and `image` or `vector`, the names (`.npz`); or a line an image and a column a number (`.csv`).
+    """Arrays and `image` or `vector`, the names (`.npz`); or a record an image and a column a number (`.csv`,
+    `.parquet`).
 
     Raises:
         RunError: the file cannot be written; what was there before is untouched.
@@ -261,13 +266,17 @@ def write_encoding(encoding: Encoding, output: Path) -> None:
     names = [one_line(name) for name in encoding.images]
     if output.suffix.lower() == ".npz":
         write_output(output, npz({encoding.example: np.array(names), **encoding.values}, "encode"))
-    else:
-        write_output(output, csv_text(encoding.example, names, encoding.values, {}).encode("utf-8"))
+        return
+    columns = table_columns(encoding.example, names, encoding.values, {})
+    is_csv = output.suffix.lower() == ".csv"
+    write_output(output, csv_text(columns).encode("utf-8") if is_csv else parquet(columns, "encode"))
 
 
 def _check_output(output: Path, force: bool) -> None:
-    if output.suffix.lower() not in (".csv", ".npz"):
-        raise RunError(f"`{output}`: expected a name that ends in .npz or .csv")
+    if output.suffix.lower() not in (".csv", ".parquet", ".npz"):
+        raise RunError(f"`{output}`: expected a name that ends in .npz, .csv or .parquet")
+    if output.suffix.lower() == ".parquet":
+        needs_pyarrow(str(output))
     check_output(output, _is_encoding, force)
 
 
@@ -275,6 +284,8 @@ def _is_encoding(path: Path) -> bool:
     """Whether `encode` has written a file: a table by its columns, of any model."""
     if path.suffix.lower() == ".npz":
         return is_npz(path, "encode")
+    if path.suffix.lower() == ".parquet":
+        return is_parquet(path, "encode")
     line, end, _ = head_of(path, _LONGEST_HEADER).partition(b"\r\n")
     first, *others = line.decode("utf-8", errors="replace").split(",")
     known = (re.fullmatch(r"\w+_(\d+|class)", column) or f"{column}_posterior_0" in others for column in others)

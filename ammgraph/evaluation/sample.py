@@ -1,6 +1,6 @@
 """`ammgraph sample`: examples from the synthesis side p of a run.
 
-Images as a grid in a `.png`, vectors as a table in a `.csv`, both as arrays in an `.npz`.
+Images as a grid in a `.png`, vectors as a table in a `.csv` or a `.parquet`, both as arrays in an `.npz`.
 """
 
 import io
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.records import machine_memory
+from ammgraph.data.table_files import needs_pyarrow
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, alternatives, counted, nearest
-from ammgraph.evaluation.as_csv import csv_text
+from ammgraph.evaluation.as_table import csv_text, table_columns
 from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.synthesis import generate, unit
@@ -39,7 +40,7 @@ from ammgraph.plan.queries import (
     prior_category,
     record_kind,
 )
-from ammgraph.runs.outputs import check_output, head_of, is_npz, npz, write_output
+from ammgraph.runs.outputs import check_output, head_of, is_npz, is_parquet, npz, parquet, write_output
 
 PER_COMPONENT = 10
 GAP = 2
@@ -47,7 +48,8 @@ GREY = 128
 TILE = 28  # least pixels of the longer side of an image in a `.png`
 LETTERS, SMALLEST, MARGIN = 14, 6, 6  # pixels: the height of a row's number at most and least, the space beside it
 SOFTWARE = b"ammgraph sample"  # what a `.png` says it was written by
-TABLE = "sample"  # the first column of a `.csv`
+TABLE = "sample"  # the first column of a table
+_TABLES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ def sample_run(
 
     Args:
         folder: the run directory.
-        output: where it is written, of images a `.png`, a grid of them; of vectors a `.csv`; of both an `.npz` with
-            them and their latents. Nothing is written unless given.
+        output: where it is written, of images a `.png`, a grid of them; of vectors a `.csv` or a `.parquet`; of both an
+            `.npz` with them and their latents. Nothing is written unless given.
         device: where the model runs.
         component: the one component to sample. Without it all, a row each; a model without components gives one block.
         count: images of each component (10 unless given); with `interpolate` paths (one of each component, else 10).
@@ -200,9 +202,10 @@ def draw_samples(
 
 
 def write_samples(samples: Samples, output: Path) -> None:
-    """Write a grid (`.png`), a table (`.csv`) or arrays named by their variables (`.npz`, images as (N, C, H, W)).
+    """Write a grid (`.png`), a table (`.csv`, `.parquet`) or arrays named by their variables (`.npz`).
 
-    In the grid every pixel of small images is a square of pixels, and a row has the number of its component beside it.
+    Arrays of images are (N, C, H, W). In the grid every pixel of small images is a square of pixels, and a row has the
+    number of its component beside it.
 
     Raises:
         RunError: the file cannot be written, and what was there before is untouched; or the images are neither grey nor
@@ -212,10 +215,12 @@ def write_samples(samples: Samples, output: Path) -> None:
         arrays = {samples.variable: samples.images, **samples.latents}
         arrays |= {"columns": np.array(samples.names)} if samples.names else {"layout": np.array("NCHW")}
         write_output(output, npz(arrays, "sample"))
-    elif output.suffix.lower() == ".csv":
+    elif output.suffix.lower() in _TABLES:
         places = [str(place) for place in range(len(samples.images))]
         values, titles = {samples.variable: samples.images, **samples.latents}, {samples.variable: samples.names}
-        write_output(output, csv_text(TABLE, places, values, titles).encode())
+        columns = table_columns(TABLE, places, values, titles)
+        is_csv = output.suffix.lower() == ".csv"
+        write_output(output, csv_text(columns).encode() if is_csv else parquet(columns, "sample"))
     else:
         write_output(output, _png(samples))
 
@@ -223,9 +228,13 @@ def write_samples(samples: Samples, output: Path) -> None:
 def _check_output(output: Path, example: Literal["image", "vector"] | None, force: bool) -> None:
     """The file is one that holds such examples, as far as these are known, and may be written."""
     suffix = output.suffix.lower()
-    if suffix not in (".png", ".npz", ".csv"):
-        raise RunError(f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays), or .csv for vectors")
-    if example is not None and suffix == (".csv" if example == "image" else ".png"):
+    if suffix not in (".png", ".npz", *_TABLES):
+        raise RunError(
+            f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays), or .csv or .parquet for vectors"
+        )
+    if suffix == ".parquet":
+        needs_pyarrow(str(output))
+    if example is not None and suffix in (_TABLES if example == "image" else (".png",)):
         held = "a table holds vectors; expected .png" if example == "image" else "a grid holds images; expected .csv"
         raise RunError(f"`{output}`: {held} or .npz")
     check_output(output, _is_sample, force)
@@ -235,6 +244,8 @@ def _is_sample(path: Path) -> bool:
     """Whether `sample` has written a file."""
     if path.suffix.lower() == ".npz":
         return is_npz(path, "sample")
+    if path.suffix.lower() == ".parquet":
+        return is_parquet(path, "sample")
     if path.suffix.lower() == ".csv":
         return re.match(rf"{TABLE}(_\d+)?,".encode(), head_of(path, len(TABLE) + 8)) is not None
     return b"tEXtSoftware\0" + SOFTWARE in head_of(path, 4096)

@@ -1,7 +1,7 @@
 """Files that a user names: written whole or not at all, and never over what the same command has not written.
 
 A command knows its own files: an `.npz` by the comment of its archive, a `.png` by its `Software`, a page by its
-`generator`, a table by its columns.
+`generator`, a table in CSV by its columns, one in Parquet by its metadata.
 """
 
 import io
@@ -18,6 +18,8 @@ from ammgraph.runs import files
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Known = Callable[[Path], bool]
+
+_WRITTEN_BY = "written_by"
 
 
 def check_output(path: Path, known: Known, force: bool) -> None:
@@ -96,6 +98,26 @@ def is_npz(path: Path, command: str) -> bool:
         with zipfile.ZipFile(path) as archive:
             return archive.comment == _mark(command)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
+
+
+def parquet(columns: Mapping[str, Array], command: str) -> bytes:
+    """The content of a Parquet file that `is_parquet` knows again as that command's."""
+    import pyarrow.parquet  # an extra
+
+    buffer = io.BytesIO()
+    table = pyarrow.table({title: pyarrow.array(column) for title, column in columns.items()})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({_WRITTEN_BY: _mark(command)}), buffer)
+    return buffer.getvalue()
+
+
+def is_parquet(path: Path, command: str) -> bool:
+    """Whether that command has written a Parquet file."""
+    import pyarrow.parquet  # an extra
+
+    try:
+        return (pyarrow.parquet.read_metadata(path).metadata or {}).get(_WRITTEN_BY.encode()) == _mark(command)
+    except (OSError, pyarrow.ArrowException):
         return False
 
 

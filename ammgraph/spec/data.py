@@ -18,7 +18,17 @@ from pydantic import (
 )
 
 from ammgraph.layers.operations import Shape
-from ammgraph.spec.data_sets import DATA_SETS, GIVEN, MAIN_FIELDS, NAMED_FIELDS, OWN_DATA, may_hold, meanings, names
+from ammgraph.spec.data_sets import (
+    DATA_SETS,
+    GIVEN,
+    MAIN_FIELDS,
+    NAMED_FIELDS,
+    OWN_DATA,
+    TABLES,
+    may_hold,
+    meanings,
+    names,
+)
 from ammgraph.spec.one_of import OneOf
 from ammgraph.spec.values import (
     ARITHMETIC_SCHEMA,
@@ -112,6 +122,7 @@ Resize = Annotated[
 ]
 
 DataSetName = Annotated[str, OneOf(names)]
+_OF_TABLES = " and ".join(f"`{name}`" for name in TABLES)
 _LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
 
 
@@ -140,20 +151,21 @@ class Data(Model):
     fields: dict[str, FieldName] = Field(
         default_factory=dict,
         description="Which field of a record a variable takes: `image`, `label` or `vector`, as its type decides by "
-        "default; or, of `npz`, `npy` and `csv`, the array or the column of that name, of a vector a list of columns.",
+        f"default; or, of `npz`, `npy`, {_OF_TABLES}, the array or the column of that name, of a vector a list of "
+        "columns.",
         examples=[{"x1": "left", "x2": "right", "y1": "digit", "y2": "colour"}],
     )
     columns: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="Names of a table's columns that are the vector, in this order, for `csv` only; all but `label` "
-        "unless given.",
+        description=f"Names of a table's columns that are the vector, in this order, for {_OF_TABLES} only; all but "
+        "`label` unless given.",
         examples=[["alcohol", "hue"]],
     )
     label: str | None = Field(
         None,
         min_length=1,
-        description="Name of a table's column that is the label, for `csv` only; without it no record has one.",
+        description=f"Name of a table's column that is the label, for {_OF_TABLES} only; without it no record has one.",
         examples=["grower"],
     )
     scale: Literal["standardize", "minmax", "none"] = Field(
@@ -200,8 +212,10 @@ class Data(Model):
             raise problem("missing-key", message, stands_at="key")
         where = "it is given in Python" if self.dataset == GIVEN else "a run's `--data-dir` says where it lies"
         hints = {"path": where} if self.dataset not in OWN_DATA else {}
-        if self.dataset != "csv":
-            hints |= dict.fromkeys(("columns", "label"), "columns have names in a table, `dataset: csv`")
+        if self.dataset not in TABLES:
+            hints |= dict.fromkeys(
+                ("columns", "label"), f"columns have names in a table, `dataset: {TABLES[0]}` or `{TABLES[1]}`"
+            )
         if not may_hold(self.dataset, "image"):
             hints |= dict.fromkeys(("resize", "grayscale"), "it has no images")
         for key, hint in hints.items():

@@ -113,18 +113,21 @@ OWN_DATA = {
     "npz": "a file of arrays: images or vectors",
     "npy": "a folder with a file for each array, which stay on disk: images or vectors",
     "folder": "images in one sub-folder per class",
-    "csv": "a table: vectors",
+    "csv": "a table as text: vectors",
+    "parquet": "a table as Parquet: vectors",
 }
 # Data that a program hands over, without a path.
 GIVEN = "arrays"
+TABLES = ("csv", "parquet")  # whose columns have names; a file of one ends in it
+WITH_LISTS = ("parquet",)  # whose cells may be lists of numbers
 MAIN_FIELDS = ("image", "label", "vector")  # what a record has by its type
-NAMED_FIELDS = ("npz", "npy", "csv")  # whose arrays or columns may be fields too, by their names
+NAMED_FIELDS = ("npz", "npy", *TABLES)  # whose arrays or columns may be fields too, by their names
 
 
 _KINDS: dict[str, tuple[ExampleKind, ...]] = {
     **dict.fromkeys(("npz", "npy", GIVEN), ("image", "vector")),
     "folder": ("image",),
-    "csv": ("vector",),
+    **dict.fromkeys(TABLES, ("vector",)),
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ammgraph.diagnostics import Diagnostic, Note, Span, SpecError
 from ammgraph.formulas.objectives import OBJECTIVES
-from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, TABLES
 from ammgraph.spec.notation import Factor
 from ammgraph.spec.source import printable
 from ammgraph.start.json_schema import SCHEMA_LINE
@@ -191,14 +191,15 @@ def _data(page: _Page, model: Factorizations) -> None:
     name, typed = model.dataset, model.typed.data
     columns = [f"dataset: {name}"]
     vectors = model.of_vectors
-    path = {"folder": "images", "csv": "table.csv", "npy": "arrays"}.get(
-        name, "vectors.npz" if vectors else "images.npz"
-    )
+    paths = {"folder": "images", "npy": "arrays", **{table: f"table.{table}" for table in TABLES}}
+    path = paths.get(name, "vectors.npz" if vectors else "images.npz")
     columns += [f"path: {path}"] if name in OWN_DATA else []
     columns += ["labeled: {count: all}"] if model.labels else []
     place = ("dataset", Span("--data", 1, 1, len(typed) + 1) if typed else None)
     if name == "csv":
         page.line("# table.csv: a first line of names, then a record a line. With a column of classes, `label: NAME`.")
+    elif name == "parquet":
+        page.line("# table.parquet: columns of numbers or lists of numbers. With a column of classes, `label: NAME`.")
     elif name == "npz" and vectors:
         page.line(
             "# vectors.npz: arrays x_train, y_train, x_test, y_test; vectors are N x D, y and test may be absent."

@@ -178,5 +178,5 @@ def test_what_cannot_be_encoded_is_told(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=message):
             read_vectors(path, ("alcohol", "ash"))
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(RunError, match=re.escape("neither a .csv nor an .npz file")):
+    with pytest.raises(RunError, match=re.escape("neither a .csv, a .parquet nor an .npz file")):
         read_vectors(tmp_path / "text.npz", ("a",))

@@ -151,7 +151,7 @@ def test_the_only_array_needs_no_name(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_table(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"expected a name that ends in \.npz or \.csv"):
+    with pytest.raises(RunError, match=r"expected a name that ends in \.npz, \.csv or \.parquet"):
         encode_run(tiny_run, tmp_path, tmp_path / "out.txt", CPU)
 
 

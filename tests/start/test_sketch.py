@@ -114,10 +114,10 @@ def test_vectors_are_of_the_data_and_dense_networks_read_and_draw_them() -> None
     assert {row.width for network in plan.networks for row in network.rows if row.op} == {1}
     drawn = plan.network("decoder").row("x")
     assert (drawn.out_shape, drawn.activation, drawn.batchnorm) == ((5, 1, 1), None, False)
-    assert [(row.name, row.noise) for row in plan.network("mover").rows] == [("x_again", 1.4)]
+    assert [(row.name, row.noise) for row in plan.network("mover").rows] == [("x_again", 1)]
     text, _ = new_spec(Typed("q(x) q(y|x)", "p(y) p(x|y)", vector=(("x", 5),)), "mine.yaml", "ammgraph new mine.yaml")
-    term = "E[r] KL(q(y|x) || q(y|x=x_again)) + E[r] H(q(y|x)) - 0.8 * H(E[r] q(y|x))"
-    assert f'  again: {{minimize: "{term}", weight: 4}}\n' in text
+    term = "E[r] KL(q(y|x) || q(y|x=x_again)) + E[r] H(q(y|x)) - 0.6 * H(E[r] q(y|x))"
+    assert f'  again: {{minimize: "{term}", weight: 12}}\n' in text
     assert "the same vectors a second time" in text
     assert "image" not in text
 
@@ -131,10 +131,11 @@ def test_vectors_of_a_data_set_have_its_size_and_its_classes(data: str, size: in
     assert [variable.name for variable in plan.variables if variable.vector] == ["x"]
 
 
-def test_vectors_of_another_name_and_in_a_table() -> None:
-    plan = plan_of(Typed("q(v) q(z|v)", "p(z) p(v|z)", vector=(("v", 7),), data="csv"))
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_vectors_of_another_name_and_in_a_table(kind: str) -> None:
+    plan = plan_of(Typed("q(v) q(z|v)", "p(z) p(v|z)", vector=(("v", 7),), data=kind))
     assert plan.variable("v").shape == (7, 1, 1)
-    assert (plan.data.dataset, plan.data.path) == ("csv", "table.csv")
+    assert (plan.data.dataset, plan.data.path) == (kind, f"table.{kind}")
     [problem] = problems_of(vector=(("w", 7),))
     assert problem.startswith("error[unknown-variable]: `--vector` names `w`, which no factor has")
 
