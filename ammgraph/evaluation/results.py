@@ -246,9 +246,9 @@ def first_protocol(components: int, classes: int) -> str:
     """By which assignment a clustering error is told first: one-to-one, or majority where components outnumber classes.
 
     Of more components than classes a one-to-one assignment leaves some without a class, and all their examples wrong.
-    Where nobody says how many classes there are, 0, it is one-to-one.
+    Where nobody says how many classes there are, 0, or where one is no class beside others, it is one-to-one.
     """
-    return MAJORITY if 0 < classes < components else ONE_TO_ONE
+    return MAJORITY if 1 < classes < components else ONE_TO_ONE
 
 
 def _group(result: Result) -> tuple[str, ...]:
