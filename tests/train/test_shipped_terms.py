@@ -132,7 +132,11 @@ class Rows:
             case "straight_through":
                 p = x.exp() / x.exp().sum(1, keepdim=True)
                 return one_hot(p.flatten(1).argmax(1), p.shape[1]) + p - p.detach()
-            case "random_affine":  # x at x + 0.15 (A x + b), bilinear, the border beyond it
+            case "gumbel_straight_through":
+                assert number is not None
+                p = ((x + self.noise[f"{self.prefix}/{name}.gumbel"]) / number).softmax(1)
+                return one_hot(p.flatten(1).argmax(1), p.shape[1]) + p - p.detach()
+            case "random_affine":  # x at x + number (A x + b), bilinear, the border beyond it
                 assert number is not None
                 places = torch.eye(2, 3) + number * self.noise[f"{self.prefix}/{name}.affine"]
                 grid = F.affine_grid(places, list(x.shape), align_corners=False)
@@ -333,6 +337,44 @@ def amm_info(world: World) -> tuple[Losses, Values]:
     synthesis = joint + called_real(image_fake) + information
     losses = {"classifier": joint + information, "encoder": joint, "components": synthesis, "decoder": synthesis}
     return losses, {"information": information}
+
+
+def roth(critic: Callable[..., Tensor], **inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits of REAL and of FAKE, and E_REAL (1 - D)^2 |grad d|^2 + E_FAKE D^2 |grad d|^2 (Roth et al., eq. 21)."""
+    leaves = {name: value.detach().requires_grad_() for name, value in inputs.items()}
+    logits = critic(**leaves)
+    slopes = torch.autograd.grad(logits.sum(), list(leaves.values()), create_graph=True)
+    real, fake = halves(logits)
+    at_real, at_fake = halves(torch.stack([slope.flatten(1).square().sum(1) for slope in slopes]).sum(0))
+    return real, fake, ((1 - real.sigmoid()) ** 2 * at_real).mean() + (fake.sigmoid() ** 2 * at_fake).mean()
+
+
+@paper("amm_digits")
+def amm_digits(world: World) -> tuple[Losses, Values]:
+    """Algorithm 1 on (x, z) and (y, z), Roth's gamma 6; and 3 (KL + H - 3 H of the mean) of q(y|z) where x is moved."""
+    x = world.x("q")
+    z = world.rows("encoder", "q/encoder", x=x)["z"]
+    on_data = world.rows("classifier", "q/classifier", z=z)
+    z_p = world.rows("components", "p/components", y=world.category())["z"]
+    x_p = world.rows("decoder", "p/decoder", z=z_p)["x"]
+    xz = {"x": torch.cat([x, x_p]), "z": torch.cat([z, z_p])}
+    yz = {"y": torch.cat([on_data["y"], world.category()]), "z": torch.cat([z, z_p])}
+    critics = {"critic_xz": xz, "critic_yz": yz}
+    losses, against = {}, {}
+    for name, inputs in critics.items():
+        real, fake, penalty = roth(lambda name=name, **leaves: world.rows(name, "", **leaves)["logit"], **inputs)
+        losses[name] = called_real(real) + called_fake(fake) + 3 * penalty
+        real, fake = halves(world.rows(name, "", **inputs)["logit"])
+        against[name] = called_fake(real) + called_real(fake)
+    moved = world.rows("mover", "r/mover", x=x)["x_again"]
+    z_again = world.rows("encoder", "r/encoder(x=x_again)", x=moved)["z"]
+    logits = world.rows("classifier", "r/classifier", z=z).raw("y")
+    other = world.rows("classifier", "r/classifier(z=z_again)", z=z_again).raw("y")
+    divergence = (logits.softmax(1) * (logits.log_softmax(1) - other.log_softmax(1))).sum(1).mean()
+    again = divergence + entropy(logits).mean() - 3 * entropy_of_mean(logits)
+    both = against["critic_xz"] + against["critic_yz"]
+    losses |= {"encoder": both + 3 * again, "classifier": against["critic_yz"] + 3 * again}
+    return losses | {"components": both, "decoder": against["critic_xz"]}, {"again": again}
 
 
 @paper("amm_mnist_smooth")
