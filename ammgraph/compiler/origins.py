@@ -92,52 +92,64 @@ def _data_fits(resolved: Resolved, factor: Declared) -> Iterator[Diagnostic]:
         )
     taken: dict[str, str] = {}
     for name in head.variables:
-        field = field_of(data, variables[name])
-        own = dict(names_in(data, (name,))).get(name)
-        if field is not None and variables[name].kind != FIELD_KINDS[field]:
-            yield Diagnostic(
-                "data-mismatch",
-                f"`{name}` takes the {field} of a record, but is of type {variables[name].kind}",
-                spec.source.value(*path, "fields", name),
-                expected=f"`{name}` with `type: {FIELD_KINDS[field]}`",
-            )
-        elif field is None:
-            yield Diagnostic(
-                "wrong-origin",
-                f"`{name}` is a real vector, and the data has no such field",
-                span,
-                found="fields `image` and `label`",
-                expected="an image or a categorical variable",
-            )
-        elif (own or field) in taken:
-            yield Diagnostic(
-                "wrong-origin",
-                f"`{taken[own or field]}` and `{name}` are both the {own or field} of one record",
-                span,
-                expected="one variable for each field",
-                hint="`data.fields` gives each an array or a column of its own; factors of their own draw independent "
-                "records",
-            )
-        elif field == "label" and own is None and data.dataset in TABLES and data.label is None:
-            yield Diagnostic(
-                "no-labels",
-                f"`{name}` takes the label of a record, and no column is one",
-                span,
-                expected=f"`label: NAME` in `{'.'.join(path)}`, the name of the column",
-                notes=(Note(f"`{'.'.join(path)}` stands here", spec.source.key(*path)),),
-            )
-        elif field == "image" and not may_hold(data.dataset, "image"):
-            known = DATA_SETS.get(data.dataset)
-            yield Diagnostic(
-                "wrong-origin",
-                f"`{name}` is an image, and the data has no such field",
-                span,
-                found="fields `vector` and `label`",
-                expected=f"`{name}: {{type: real, size: {known.shape[0] if known else 'N'}}}`",
-            )
+        field, own = field_of(data, variables[name]), dict(names_in(data, (name,))).get(name)
+        wrong = _field_fits(spec, factor, variables[name], field, own, taken.get(own or field or ""))
+        if wrong is not None:
+            yield wrong
         else:
-            taken[own or field] = name
+            taken[own or field or ""] = name
             yield from _data_shape_fits(spec, variables[name], source.of)
+
+
+def _field_fits(
+    spec: Spec, factor: Declared, variable: VariablePlan, field: str | None, own: str | None, other: str | None
+) -> Diagnostic | None:
+    """Whether a record has such a field; `own` is its array or column, `other` the variable that has taken it."""
+    assert isinstance(factor.source, DataSource)
+    data, path, name = spec.data_sets[factor.source.of], spec.data_path(factor.source.of), variable.name
+    span = spec.source.value(*factor.path)
+    if field is not None and variable.kind != FIELD_KINDS[field]:
+        return Diagnostic(
+            "data-mismatch",
+            f"`{name}` takes the {field} of a record, but is of type {variable.kind}",
+            spec.source.value(*path, "fields", name),
+            expected=f"`{name}` with `type: {FIELD_KINDS[field]}`",
+        )
+    if field is None:
+        return Diagnostic(
+            "wrong-origin",
+            f"`{name}` is a real vector, and the data has no such field",
+            span,
+            found="fields `image` and `label`",
+            expected="an image or a categorical variable",
+        )
+    if other is not None:
+        return Diagnostic(
+            "wrong-origin",
+            f"`{other}` and `{name}` are both the {own or field} of one record",
+            span,
+            expected="one variable for each field",
+            hint="`data.fields` gives each an array or a column of its own; factors of their own draw independent "
+            "records",
+        )
+    if field == "label" and own is None and data.dataset in TABLES and data.label is None:
+        return Diagnostic(
+            "no-labels",
+            f"`{name}` takes the label of a record, and no column is one",
+            span,
+            expected=f"`label: NAME` in `{'.'.join(path)}`, the name of the column",
+            notes=(Note(f"`{'.'.join(path)}` stands here", spec.source.key(*path)),),
+        )
+    if field == "image" and not may_hold(data.dataset, "image"):
+        known = DATA_SETS.get(data.dataset)
+        return Diagnostic(
+            "wrong-origin",
+            f"`{name}` is an image, and the data has no such field",
+            span,
+            found="fields `vector` and `label`",
+            expected=f"`{name}: {{type: real, size: {known.shape[0] if known else 'N'}}}`",
+        )
+    return None
 
 
 def _data_shape_fits(spec: Spec, variable: VariablePlan, of: str) -> Iterator[Diagnostic]:

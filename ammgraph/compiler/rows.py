@@ -102,20 +102,10 @@ def _infer_row(
     row = table.rows[name]
     path = ("networks", table.network, "layers", name)
     operation = table.operation(name, spec)
-    in_shape = _input_shape(spec, path, row.input, shapes)
-    if isinstance(in_shape, Diagnostic):
-        return in_shape
-    inner = _operation_shape(spec, path, row, operation, shapes, in_shape)
-    if isinstance(inner, Diagnostic):
-        return inner
-    out_shape = _activated_shape(spec, path, row, inner)
-    if not isinstance(out_shape, Diagnostic):
-        out_shape = _pooled_shape(spec, path, row, out_shape)
-    if isinstance(out_shape, Diagnostic):
-        return out_shape
-    for misplaced in (_misplaced_activation(spec, path, row, inner), _uneven_norm(spec, path, row, inner)):
-        if misplaced is not None:
-            return misplaced
+    found = _row_shapes(spec, path, row, operation, shapes)
+    if isinstance(found, Diagnostic):
+        return found
+    in_shape, inner, out_shape = found
     does = None if operation is None else OPERATIONS[operation].weights
     bias = does is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
@@ -149,6 +139,25 @@ def _infer_row(
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
         return standing
     return _counted(plan)
+
+
+def _row_shapes(
+    spec: Spec, path: tuple[str, ...], row: Row, operation: str | None, shapes: Mapping[str, Shape]
+) -> tuple[Shape, Shape, Shape] | Diagnostic:
+    """What a row reads, what its operation makes of it, and what comes out."""
+    in_shape = _input_shape(spec, path, row.input, shapes)
+    if isinstance(in_shape, Diagnostic):
+        return in_shape
+    inner = _operation_shape(spec, path, row, operation, shapes, in_shape)
+    if isinstance(inner, Diagnostic):
+        return inner
+    out_shape = _activated_shape(spec, path, row, inner)
+    if not isinstance(out_shape, Diagnostic):
+        out_shape = _pooled_shape(spec, path, row, out_shape)
+    if isinstance(out_shape, Diagnostic):
+        return out_shape
+    wrong = _misplaced_activation(spec, path, row, inner) or _uneven_norm(spec, path, row, inner)
+    return wrong or (in_shape, inner, out_shape)
 
 
 def _counted(row: RowPlan) -> RowPlan:

@@ -148,17 +148,8 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
         wrap("dropout(", f', {number(row.dropout)}, noise.get("{row.name}.mask"))')
     if row.choose:
         wrap("chosen(", f", {table.local.of(row.choose)})")
-    if row.operation is not None and row.linear is None and row.columns:
-        columns = ", ".join(str(value) for value in row.columns.values())
-        wrap(f"{row.operation.torch}(", f", {columns})")
-    elif row.operation is not None and row.linear is None:
-        wrap(f"{row.operation.torch}(groups(", f", {row.inner_shape[0]}), dim=2)")
-    elif row.shaped:
-        wrap(f"self.{own[row.name]}(torch.flatten(", f", 1)).unflatten(1, {row.inner_shape})")
-    elif row.operation is not None and not row.columns:
-        wrap(f"vector(self.{own[row.name]}(torch.flatten(", ", 1)))")
-    elif row.operation is not None:
-        wrap(f"self.{own[row.name]}(", ")")
+    if row.operation is not None:
+        wrap(*_operation(row, row.operation.torch, own.get(row.name, "")))
     if row.normalised:
         wrap(f"self.{own[f'{row.name}/norm']}(", ")")
     others = {name for other in function.rows for name in table.network.row(other).reads} - {*function.given}
@@ -184,6 +175,19 @@ def _row(table: _Table, row: RowPlan, like: str, function: Function) -> list[str
     if len(last) > WIDTH:
         return [*before, f"{_INDENT}# {shape_text(row.out_shape)}", *_long(target, value)]
     return [*before, *commented(last, shape_text(row.out_shape))]
+
+
+def _operation(row: RowPlan, function: str, layer: str) -> tuple[str, str]:
+    """What stands before and after the input of an operation: a function, or the row's layer."""
+    if row.linear is None and row.columns:
+        return f"{function}(", f", {', '.join(str(value) for value in row.columns.values())})"
+    if row.linear is None:
+        return f"{function}(groups(", f", {row.inner_shape[0]}), dim=2)"
+    if row.shaped:
+        return f"self.{layer}(torch.flatten(", f", 1)).unflatten(1, {row.inner_shape})"
+    if not row.columns:
+        return f"vector(self.{layer}(torch.flatten(", ", 1)))"
+    return f"self.{layer}(", ")"
 
 
 def _logits(table: _Table, row: str) -> str:

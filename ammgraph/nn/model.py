@@ -158,7 +158,7 @@ def sample_draw(
     rows: dict[str, dict[str, Tensor]] = {}
     size = batch or draw.batch_size
     for factor in draw.factors:
-        wanted = factor.needed if only is None else any(variable in only for variable in factor.variables)
+        wanted = factor.needed if only is None else not only.isdisjoint(factor.variables)
         if not wanted or all(variable in samples for variable in factor.variables):
             continue
         origin = factor.origin
@@ -170,15 +170,13 @@ def sample_draw(
             assert others is not None
             samples[factor.variables[0]] = others[origin.draw].samples[origin.variable]
         elif isinstance(origin, FromPrior):
-            site = origin.site
-            absent = mode is Mode.EVAL and site.name not in noise
-            drawn = _mean_noise(model, site, size) if absent else noise[site.name]
+            absent = mode is Mode.EVAL and origin.site.name not in noise
+            drawn = _mean_noise(model, origin.site, size) if absent else noise[origin.site.name]
             samples[factor.variables[0]] = draw_prior(model, origin, drawn, samples)
         else:
             values = rows.setdefault(origin.evaluation.name, {})
-            for local, variable in origin.evaluation.bindings:
-                if variable in samples:
-                    values.setdefault(local, samples[variable])
+            read = {local: samples[variable] for local, variable in origin.evaluation.bindings if variable in samples}
+            values |= {local: value for local, value in read.items() if local not in values}
             if origin.enumerated:
                 _compute_row(model, origin, values, size, noise, mode)
             else:

@@ -37,7 +37,7 @@ Stranger = Callable[[Path], None]
 
 # What a person does with an export, in a process that cannot import ammgraph: in one folder after another.
 PROGRAM = """
-import copy, importlib.util, os, sys, torch, traceback
+import copy, importlib.util, inspect, os, sys, torch, traceback
 sys.modules["ammgraph"] = None
 def run():
     spec = importlib.util.spec_from_file_location("model", os.path.abspath("model.py"))
@@ -62,7 +62,9 @@ def run():
     draws = {}
     for turn, (sides, data) in enumerate(zip(given["draws"], given["data"])):
         for name in sides:
-            draws[name] = getattr(model, f"draw_{name}")(*data.get(name, {}).values(), given["noise"][turn])
+            draw = getattr(model, f"draw_{name}")
+            others = [draws[other] for other in inspect.signature(draw).parameters if other in draws]
+            draws[name] = draw(*data.get(name, {}).values(), *others, given["noise"][turn])
         losses = model.losses if len(given["draws"]) == 1 else getattr(model, f"losses_{turn + 1}")
         found[f"losses {turn}"] = losses(*(draws[name] for name in sides), given["noise"][turn])
     found["draws"] = draws
@@ -203,7 +205,7 @@ def close(found: Any, wanted: Any, tolerance: float) -> None:
         close(found[name], value, tolerance)
 
 
-@pytest.mark.parametrize("name", ["amm_digits", "amm_mnist_q1"])
+@pytest.mark.parametrize("name", ["amm_digits", "amm_digits_games", "amm_mnist_q1"])
 def test_an_export_has_the_outputs_and_losses_of_its_run(name: str, stranger: Stranger, tmp_path: Path) -> None:
     compare(stranger, SPECS / f"{name}.yaml", tmp_path, torch.float64, *SMALL)
 

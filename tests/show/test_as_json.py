@@ -49,7 +49,7 @@ KEYS = {
     ),
     "turns.passes": (
         *("kind", "evaluation", "network", "bindings", "row", "rows", "raw", "draws", "batch", "sides", "every"),
-        *("stopped", "kept", "moves", "takes", "chooses", "shared", "examples"),
+        *("stopped", "kept", "moves", "takes", "chooses", "shared", "examples", "within"),
     ),
     "turns.losses": ("name", "value", "weights", "every", "gradients"),
     "turns.objectives": ("through", "losses", "networks", "latex"),
