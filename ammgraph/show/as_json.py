@@ -21,8 +21,8 @@ turns            [{update, steps, redraw, draws, needs, passes, games, terms, lo
                  a trace in running statistics; over a variable it `takes` rows and samples of the examples themselves,
                  repeated for every value, and `chooses` from rows), `moved` (taken twice with the variable `moves`
                  moved), `scored` by a discriminator at draws' samples (rows that are `shared` by all values of an
-                 enumerated variable at its `examples`, the others at its `batch`; one `within` an asked pass is computed
-                 by that), or `between` two draws'
+                 enumerated variable at its `examples`, the others at its `batch`; one that is `within` an asked pass is
+                 computed by that), or `between` two draws'
 readouts, reconstructions, features, training, data, evaluation, published, cost, warnings
 
 Where the spec has phases, `training` has phases [{epochs, steps, turns, fits, forward_multiply_adds}]: `turns` are
