@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.data.table_files import no_formula
 from ammgraph.evaluation.chief import chief
 from ammgraph.evaluation.compare import Group, rows
 from ammgraph.evaluation.compare_tables import booktabs, latex_text
@@ -79,7 +80,8 @@ def summary_text(shown: Sequence[Listed]) -> str:
 def summary_csv(shown: Sequence[Listed]) -> str:
     """The same cells for a spreadsheet."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *map(listing_row, shown)])
+    rows = [COLUMNS, *map(listing_row, shown)]
+    csv.writer(stream, lineterminator="\n").writerows([map(no_formula, row) for row in rows])
     return stream.getvalue()
 
 
