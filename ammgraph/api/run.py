@@ -22,6 +22,7 @@ from ammgraph.evaluation.loading import load_model
 from ammgraph.evaluation.quality import QualityOptions
 from ammgraph.evaluation.results import Evaluation
 from ammgraph.evaluation.sample import Asked, Samples, sample_run
+from ammgraph.evaluation.summary import Summary, summary
 from ammgraph.export.export import export_run
 from ammgraph.folders import CHECKPOINTS, METRICS, SPEC
 from ammgraph.plan.plan import Plan
@@ -31,6 +32,7 @@ from ammgraph.show.notebook import compile_spec
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.spec.schema import Spec
+from ammgraph.spec.shipped import spec_path
 from ammgraph.terminal import one_line
 from ammgraph.train.trainer import Report
 
@@ -294,6 +296,15 @@ class Comparison:
         head, *rows = comparing.table(self.groups)
         legend = [(f"[{place + 1}]", group.name) for place, group in enumerate(self.groups)]
         return html_block("Comparison", [html_table(("", "model"), legend), html_table(head, rows)])
+
+    def summary(self, *specs: PathLike) -> Summary:
+        """A row for each model, with what was published; and for each spec, a file or the name of one that ships.
+
+        Raises:
+            SpecError: a spec is none, or no model.
+        """
+        named = [Path(spec_path(os.fspath(spec))) for spec in specs]
+        return summary([*named, *(run.folder for group in self.groups for run in group.runs)], self.groups)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as `ammgraph compare --format json` prints it."""

@@ -13,6 +13,7 @@ from ammgraph.terminal import print_lines
 
 if TYPE_CHECKING:
     from ammgraph.api.run import Comparison
+    from ammgraph.evaluation.summary import Summary
 
 EXAMPLE = "ammgraph compare runs/*"
 
@@ -43,21 +44,21 @@ class Options(OfScores):
 
 def run(options: Options) -> int:
     """0 where every run has its numbers."""
-    if options.summary:
-        print(_summary(options))
-        return 0
     from ammgraph.commands.run_folders import all_runs
 
-    if all(map(spec_file, options.run_dirs)):
+    if options.summary and options.format == "html":
+        raise RunError(
+            "`--summary` is text, JSON, CSV, LaTeX or Markdown; the page of `--format html` has every number"
+        )
+    if not options.summary and all(map(spec_file, options.run_dirs)):
         raise RunError(f"{options.run_dirs[0]} is a spec and no run; `--summary` shows what was published for it")
-    compared = _compared(options, all_runs(options.run_dirs))
+    found = _summary(options) if options.summary else _compared(options, all_runs(options.run_dirs))
     if options.format == "text":
-        print_lines(str(compared).split("\n"))
+        print_lines(str(found).split("\n"))
     elif options.format == "json":
-        print(json.dumps(compared.to_dict(), indent=1))
+        print(json.dumps(found.to_dict(), indent=1))
     else:
-        writers = {"csv": compared.to_csv, "latex": compared.to_latex, "markdown": compared.to_markdown}
-        print({**writers, "html": compared.to_html}[options.format](), end="")
+        print(getattr(found, f"to_{options.format}")(), end="")
     return 0
 
 
@@ -74,27 +75,17 @@ def _compared(options: Options, runs: Sequence[Path]) -> "Comparison":
     )
 
 
-def _summary(options: Options) -> str:
+def _summary(options: Options) -> "Summary":
     from ammgraph.commands.run_folders import all_runs
-    from ammgraph.evaluation import summary
-    from ammgraph.start.listing import listing_json, listing_markdown
+    from ammgraph.evaluation.summary import summary
 
-    if options.format == "html":
-        raise RunError(
-            "`--summary` is text, JSON, CSV, LaTeX or Markdown; the page of `--format html` has every number"
-        )
     specs = {path: spec_file(path) for path in options.run_dirs}
     folders = [path for path, spec in specs.items() if spec is None]
     runs = all_runs(folders) if folders else []
-    groups = _compared(options, runs).groups if runs else ()
     sources: list[Path] = []
     for path, spec in specs.items():
         sources += [spec] if spec else [run for run in runs if path in (run, *run.parents)]
-    shown = summary.summary(sources, groups)
-    if options.format == "json":
-        return json.dumps(listing_json(shown), indent=1)
-    writers = {"csv": summary.summary_csv, "latex": summary.summary_latex, "markdown": listing_markdown}
-    return {**writers, "text": summary.summary_text}[options.format](shown).rstrip("\n")
+    return summary(sources, _compared(options, runs).groups if runs else ())
 
 
 def spec_file(path: Path) -> Path | None:

@@ -7,7 +7,7 @@ import csv
 import io
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ammgraph.compiler.compile import compile_spec
@@ -20,13 +20,53 @@ from ammgraph.runs import record
 from ammgraph.runs.run import read_options
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.spec.published import Measured
-from ammgraph.start.listing import COLUMNS, Listed, listed_spec, listing_row
+from ammgraph.start.listing import COLUMNS, Listed, listed_spec, listing_json, listing_markdown, listing_row
 
 LEAST_MINUTES = 0.1  # that are told
 
 
-def summary(sources: Sequence[Path], groups: Sequence[Group]) -> list[Listed]:
+@dataclass(frozen=True)
+class Summary:
+    """A row for each model, as `COLUMNS` say."""
+
+    rows: tuple[Listed, ...]
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self._table, strict=True)]
+        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in self._table)
+        return "\n".join(map(str.rstrip, lines))
+
+    def _repr_html_(self) -> str:
+        head, *body = self._table
+        return html_block("Summary", [html_table(head, body)])
+
+    @property
+    def _table(self) -> list[tuple[str, ...]]:
+        return [COLUMNS, *map(listing_row, self.rows)]
+
+    def to_dict(self) -> list[dict[str, object]]:
+        """A mapping for each model, as `ammgraph specs --format json` has them."""
+        return listing_json(self.rows)
+
+    def to_csv(self) -> str:
+        """The cells for a spreadsheet."""
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([map(no_formula, row) for row in self._table])
+        return stream.getvalue()
+
+    def to_latex(self) -> str:
+        """A table for booktabs."""
+        head, *body = ([latex_text(cell).replace("+-", r"$\pm$") for cell in row] for row in self._table)
+        return booktabs("lrlrlll", [head], body)
+
+    def to_markdown(self) -> str:
+        """A table for a text."""
+        return listing_markdown(self.rows) + "\n"
+
+
+def summary(sources: Sequence[Path], groups: Sequence[Group]) -> Summary:
     """A row for each group of runs and for each spec of which there is none, in the order of the sources.
 
     Args:
@@ -44,7 +84,7 @@ def summary(sources: Sequence[Path], groups: Sequence[Group]) -> list[Listed]:
         if row not in same:
             same.append(row)
     ran = list(of_runs.values())
-    return [row for same in models.values() for row in [one for one in same if one in ran] or same]
+    return Summary(tuple(row for same in models.values() for row in [one for one in same if one in ran] or same))
 
 
 def _of_runs(group: Group) -> Listed:
@@ -67,27 +107,3 @@ def _of_runs(group: Group) -> Listed:
         minutes=max(LEAST_MINUTES, statistics.fmean(seconds) / 60),
     )
     return replace(row, measured=(reached,))
-
-
-def summary_text(shown: Sequence[Listed]) -> str:
-    """Columns for a terminal."""
-    table = [COLUMNS, *map(listing_row, shown)]
-    widths = [max(len(row[place]) for row in table) for place in range(len(COLUMNS))]
-    aligned = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in table)
-    return "\n".join(line.rstrip() for line in aligned)
-
-
-def summary_csv(shown: Sequence[Listed]) -> str:
-    """The same cells for a spreadsheet."""
-    stream = io.StringIO()
-    rows = [COLUMNS, *map(listing_row, shown)]
-    csv.writer(stream, lineterminator="\n").writerows([map(no_formula, row) for row in rows])
-    return stream.getvalue()
-
-
-def summary_latex(shown: Sequence[Listed]) -> str:
-    """A table for booktabs."""
-    head, *body = (
-        [latex_text(cell).replace("+-", r"$\pm$") for cell in row] for row in [COLUMNS, *map(listing_row, shown)]
-    )
-    return booktabs("lrlrlll", [head], body)

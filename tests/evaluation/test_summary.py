@@ -9,9 +9,10 @@ import pytest
 from tiny import HERE, LABELED, TINY
 from tiny_runs import Run, make_run
 
+import ammgraph
 from ammgraph.evaluation import results
 from ammgraph.evaluation.compare import compare_runs
-from ammgraph.evaluation.summary import summary, summary_csv, summary_latex, summary_text
+from ammgraph.evaluation.summary import summary
 from ammgraph.runs import record
 
 
@@ -27,7 +28,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_runs_stand_by_their_chief_number_and_the_time_that_a_seed_took(folders: list[Path]) -> None:
-    tiny, labeled = summary(folders, compare_runs(folders, HERE))
+    tiny, labeled = summary(folders, compare_runs(folders, HERE)).rows
     found = [results.read(folder).find("clustering_error", protocol="one-to-one") for folder in folders[:2]]  # type: ignore[union-attr]
     reached = tiny.measured[0]
     assert (tiny.name, tiny.categories, tiny.data, tiny.labels) == ("tiny", (10,), "digits", "")
@@ -43,23 +44,24 @@ def test_a_spec_without_runs_has_what_it_says_itself_and_one_with_runs_gives_the
     published = "published: [{metric: clustering_error, value: 3.32, std: 0.39, source: Table 1}]"
     measured = "measured: [{metric: clustering_error, values: [2, 4], minutes: 13}]"
     said.write_text(f"{TINY.read_text('utf-8')}\n{published}\n{measured}\n", encoding="utf-8")
-    rows = summary([TINY, said, folders[2], *folders[:2]], compare_runs(folders, HERE))
+    found = summary([TINY, said, folders[2], *folders[:2]], compare_runs(folders, HERE))
+    rows = found.rows
     assert [row.name for row in rows] == ["tiny", "other", "tiny_labeled"]
     assert rows[0].measured
     errors = [100 * float(line["value"]) for line in _values(folders[:2])]
-    lines = summary_text(rows).splitlines()
+    lines = str(found).splitlines()
     assert lines[0].split()[:5] == ["spec", "K", "data", "labels", "published"]
     tiny = f"{statistics.fmean(errors):.2f} +- {statistics.stdev(errors):.2f} %, 2 seeds"
     assert lines[1].startswith("tiny  ")
     assert lines[1].endswith(f"clustering error {tiny}  1")
     assert lines[2].endswith("clustering error 3.32 +- 0.39 %  clustering error 3.00 +- 1.41 %, 2 seeds   13")
-    table = list(csv.reader(summary_csv(rows).splitlines()))
+    table = list(csv.reader(found.to_csv().splitlines()))
     assert table[2] == [
         *("other", "10", "digits", "", "clustering error 3.32 +- 0.39 %"),
         *("clustering error 3.00 +- 1.41 %, 2 seeds", "13"),
     ]
     cells = r"clustering error 3.32 $\pm$ 0.39 \% & clustering error 3.00 $\pm$ 1.41 \%, 2 seeds & 13"
-    assert rf"other & 10 & digits & & {cells} \\" in summary_latex(rows).splitlines()
+    assert rf"other & 10 & digits & & {cells} \\" in found.to_latex().splitlines()
 
 
 def _values(folders: list[Path]) -> list[dict[str, float]]:
@@ -93,3 +95,11 @@ def test_what_a_summary_cannot_be(ammgraph: Run, folders: list[Path], tmp_path: 
     code, out, err = ammgraph("compare", "--summary", tmp_path / "nothing.yaml")
     assert (code, out) == (1, "")
     assert err.startswith("error[unreadable-spec]: there is no file")
+
+
+def test_from_python(folders: list[Path]) -> None:
+    found = ammgraph.compare(folders[:2], device="cpu").summary("gmvae_mnist", TINY)
+    assert [row.name for row in found.rows] == ["gmvae_mnist", "tiny"]
+    assert found.rows[1].measured
+    assert found.to_markdown().startswith("| spec | K |")
+    assert "<td>gmvae_mnist</td>" in found._repr_html_()
