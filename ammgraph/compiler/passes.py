@@ -6,8 +6,18 @@ from dataclasses import replace
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.formulas.expression import Vat, parts
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.draws import DrawPlan, EvaluationPlan, FromBayes, FromNetwork, FromPrior, ScorePlan, Site, Stream
-from ammgraph.plan.enumeration import depending, evaluations_of
+from ammgraph.plan.draws import (
+    DrawPlan,
+    EvaluationPlan,
+    FromBayes,
+    FromDraw,
+    FromNetwork,
+    FromPrior,
+    ScorePlan,
+    Site,
+    Stream,
+)
+from ammgraph.plan.enumeration import Needed, depending, evaluations_of
 from ammgraph.plan.games import between_name
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.turns import GamePlan, PassPlan, SideName, TermPlan, direction_name
@@ -20,7 +30,7 @@ def plan_passes(
     terms: Sequence[TermPlan],
     minimised: Collection[str],
     update: Collection[str],
-) -> tuple[PassPlan, ...]:
+) -> tuple[tuple[PassPlan, ...], tuple[tuple[str, str], ...]]:
     """Draws first, then what terms ask for, then discriminators at their samples, then between them for penalties.
 
     Args:
@@ -30,14 +40,19 @@ def plan_passes(
         terms: those that count.
         minimised: the names of the losses that some network minimises.
         update: the networks that the turn updates.
+
+    Returns:
+        The passes, and of evaluations that terms ask for which of drawing have what they need (`TurnPlan.taken`).
     """
     between = [found for game in games for found in _between(resolved, game, minimised)]
     drawn = tuple(_drawn(draws))
     needed = [factor.origin for draw in draws for factor in draw.factors if factor.needed]
     weighing = [origin.score for origin in needed if isinstance(origin, FromBayes)]
     scores = [*weighing, *(score for term in terms for score in term.scores)]
-    asked, scored = _asked_within(resolved, games, [*_asked(resolved, _parts(scores), drawn)], update)
-    return (*drawn, *asked, *_moved(resolved, terms), *scored, *between)
+    parts_of_scores = _parts(scores)
+    taken = tuple(_taken(resolved, draws, drawn, evaluations_of(resolved.networks, parts_of_scores)))
+    asked, scored = _asked_within(resolved, games, [*_asked(resolved, parts_of_scores, drawn, dict(taken))], update)
+    return (*drawn, *asked, *_moved(resolved, terms), *scored, *between), taken
 
 
 def plan_sites(
@@ -73,7 +88,40 @@ def _parts(scores: Sequence[ScorePlan]) -> list[ScorePlan]:
     ]
 
 
-def _asked(resolved: Resolved, scores: Sequence[ScorePlan], drawn: Sequence[PassPlan]) -> Iterator[PassPlan]:
+def _taken(
+    resolved: Resolved, draws: Sequence[DrawPlan], drawn: Sequence[PassPlan], needed: Sequence[Needed]
+) -> Iterator[tuple[str, str]]:
+    """Evaluations at samples that another draw has drawn, and that draw's own evaluation at them.
+
+    Both have the same values where no dropout and no noise is each one's own.
+    """
+    by_name = {draw.name: draw for draw in draws}
+    for one in needed:
+        evaluation, network = one.evaluation, resolved.networks[one.evaluation.network]
+        if evaluation.over or one.scores[0].draw not in by_name:
+            continue
+        bound = dict(evaluation.bindings)
+        read = {name for row in one.rows for name in network.row(row).reads}
+        origins = {name: by_name[one.scores[0].draw].factor_of(bound[name]).origin for name in read if name in bound}
+        taken = {name: origin for name, origin in origins.items() if isinstance(origin, FromDraw)}
+        if not taken or len(taken) < len(origins):
+            continue
+        for found in drawn:
+            own = dict(found.evaluation.bindings)
+            same = all(
+                found.draws == (origin.draw,) and own.get(name) == origin.variable for name, origin in taken.items()
+            )
+            if found.evaluation.network != network.name or not same or read & {*own} != {*taken}:
+                continue
+            rows = [network.row(row) for row in one.rows]
+            if not any(tensor.disturbs or row.name in one.whole for row in rows for tensor in row.tensors):
+                yield evaluation.name, found.evaluation.name
+                break
+
+
+def _asked(
+    resolved: Resolved, scores: Sequence[ScorePlan], drawn: Sequence[PassPlan], taken: Mapping[str, str]
+) -> Iterator[PassPlan]:
     """One pass for each evaluation of which scores need rows that drawing has not computed.
 
     An evaluation over a variable has K examples for each of the draw's, and K where it reads nothing else.
@@ -83,6 +131,8 @@ def _asked(resolved: Resolved, scores: Sequence[ScorePlan], drawn: Sequence[Pass
     for found in drawn:
         done.setdefault(found.evaluation.name, set()).update(found.rows)
         stopped.setdefault(found.evaluation.name, set()).update(found.raw)
+    for name, other in taken.items():
+        done[name], stopped[name] = done[other], stopped[other]
     for needed in evaluations_of(resolved.networks, scores):
         evaluation, own = needed.evaluation, needed.scores
         computed = done.get(evaluation.name, set()) - (stopped.get(evaluation.name, set()) & needed.whole)

@@ -166,7 +166,7 @@ def _plan_turn(
     named = {draw for game in active for draw in game.draws} | {draw for term in taken for draw in term.draws}
     used = [draw for name, draw in draws.items() if name in named or needed[name]]
     drawn = [_narrowed(resolved, draw, needed[draw.name]) for draw in used]
-    passes = plan_passes(resolved, drawn, active, taken, minimised, turn.update)
+    passes, as_drawn = plan_passes(resolved, drawn, active, taken, minimised, turn.update)
     losses = (*plan_losses(active, passes), *term_losses(taken))
     return TurnPlan(
         update=turn.update,
@@ -181,6 +181,7 @@ def _plan_turn(
         sites=plan_sites(drawn, passes, resolved.networks),
         terms=tuple(term.name for term in taken),
         partial=tuple(draw for draw in drawn if draw not in used),
+        taken=as_drawn,
     )
 
 

@@ -196,6 +196,7 @@ class TurnPlan:
     sites: tuple[Site, ...]
     terms: tuple[str, ...] = ()
     partial: tuple[DrawPlan, ...] = ()  # distributions of which it draws less than other turns
+    taken: tuple[tuple[str, str], ...] = ()  # evaluations of terms, and those of drawing at the same samples
 
     def drawn(self, draw: DrawPlan) -> DrawPlan:
         """A distribution of the plan with what this turn needs of it."""

@@ -15,8 +15,9 @@ games            [{name, real, fake, objective, weight, discriminator, reads, pe
 terms            [{name, value, weight, scores, gradients, latex}]; a score is what a factor or a row needs of its
                  network at a draw's samples, in `raw` what is computed up to its activation alone; one `over` a
                  variable at every value of it; a posterior has `parts`
-turns            [{update, steps, redraw, draws, needs, passes, games, terms, losses, objectives, noise}], in the order
-                 of one step; `needs` has the variables of those draws of which other turns draw more; a pass is `drawn`
+turns            [{update, steps, redraw, draws, needs, taken, passes, games, terms, losses, objectives, noise}], in the
+                 order of one step; `needs` has the variables of those draws of which other turns draw more, `taken` the
+                 evaluations that are as another draw's has computed them; a pass is `drawn`
                  within a draw, `asked` for by terms at a draw's samples (`stopped`: without gradient, `kept`: without
                  a trace in running statistics; over a variable it `takes` rows and samples of the examples themselves,
                  repeated for every value, and `chooses` from rows), `moved` (taken twice with the variable `moves`
@@ -226,6 +227,7 @@ def _turn(turn: TurnPlan) -> Json:
             draw.name: [name for factor in draw.factors if factor.needed for name in factor.variables]
             for draw in turn.partial
         },
+        "taken": [{"evaluation": name, "drawn": drawn} for name, drawn in turn.taken],
         "passes": [_pass(found) for found in turn.passes],
         **_fields(turn, "games", "terms"),
         "losses": [_loss(loss) for loss in turn.losses],

@@ -335,6 +335,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
         ]
     for found in turn.passes_of("asked"):
         rows.append(("ask", found.evaluation.name, asked_text(found)))
+    rows += [("ask", name, f"as drawn for {drawn}") for name, drawn in turn.taken]
     rows += [("move", found.evaluation.name, moved_text(found)) for found in turn.passes_of("moved")]
     for found in turn.passes_of("scored"):
         rows.append(("pass", found.evaluation.name, _scored_text(found)))

@@ -136,6 +136,7 @@ def _draw(now: Now, data: Mapping[str, Tensors], asked: Asked, values: dict[str,
     scores = [part for name in now.turn.terms for score in now.plan.term(name).scores for part in score.computed]
     asked_of = [score.evaluation for score in scores if score.evaluation is not None]
     kept = {found.name for evaluation in asked_of for found in (evaluation, evaluation.beneath)}
+    kept |= {drawn for _, drawn in now.turn.taken}
     with torch.set_grad_enabled(bool(now.objectives("samples"))):
         for name in now.turn.draws:
             plan = now.turn.drawn(now.plan.draw(name))
@@ -144,8 +145,15 @@ def _draw(now: Now, data: Mapping[str, Tensors], asked: Asked, values: dict[str,
                 rows = partial(rows_of, now, draw, asked)
                 draw = with_probabilities(now.model, now.plan, plan, draw, rows)
             values |= _uses(plan, draw)
-            draws[name] = replace(draw, rows={key: rows for key, rows in draw.rows.items() if key in kept})
+            computed = {key: rows for key, rows in draw.rows.items() if key in kept}
+            others = {own: draws[of].rows[drawn] for own, of, drawn in _taken(now.turn) if own.startswith(f"{name}/")}
+            draws[name] = replace(draw, rows=computed | others)
     return draws
+
+
+def _taken(turn: TurnPlan) -> list[tuple[str, str, str]]:
+    """An evaluation of terms, the draw whose samples it is at, and the evaluation of drawing that has its rows."""
+    return [(own, drawn.partition("/")[0], drawn) for own, drawn in turn.taken]
 
 
 def _play(now: Now, owner: str, turn: _Found) -> None:

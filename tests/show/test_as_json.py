@@ -40,6 +40,7 @@ KEYS = {
         "redraw",
         "draws",
         "needs",
+        "taken",
         "passes",
         "games",
         "terms",

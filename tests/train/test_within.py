@@ -1,4 +1,6 @@
-"""A game and terms that pass one network at the same samples pass it once: with the gradients of two passes."""
+"""What games, terms and drawing pass through one network at the same samples passes once, with the same gradients."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,13 +27,25 @@ def in_two_passes(monkeypatch: pytest.MonkeyPatch, *options: str) -> Plan:
 
 
 def taken(plan: Plan) -> list[Outcome]:
-    """Both turns, of the same weights, images and noise, in float64."""
+    """Every turn, of the same weights, images and noise, in float64."""
     generator = torch.Generator().manual_seed(3)
     model = build(plan, generator).double()
-    images = torch.rand(40, 1, 8, 8, generator=generator, dtype=torch.float64)
+    images = torch.rand(plan.draw("q").batch_size, 1, 8, 8, generator=generator, dtype=torch.float64)
     sites = sorted({site.name: site for turn in plan.turns for site in turn.sites}.values(), key=lambda site: site.name)
     noise = {site.name: draw_noise(site, generator, torch.device("cpu"), torch.float64) for site in sites}
     return [take_turn(model, plan, turn, {"q": {"x": images}}, noise, 0.0) for turn in plan.turns]
+
+
+def agree(one: Plan, two: Plan) -> None:
+    """Losses and gradients of every turn are the same."""
+    for first, second in zip(taken(one), taken(two), strict=True):
+        assert first.values.keys() == second.values.keys()
+        for name, value in first.values.items():
+            assert torch.allclose(value, second.values[name], rtol=1e-10, atol=0), name
+        assert first.gradients.keys() == second.gradients.keys()
+        for name, gradients in first.gradients.items():
+            for gradient, other in zip(gradients, second.gradients[name], strict=True):
+                assert torch.allclose(gradient, other, rtol=1e-9, atol=1e-14), name
 
 
 def within(plan: Plan) -> list[list[str]]:
@@ -46,14 +60,7 @@ def test_one_pass_gives_the_losses_and_gradients_of_two(
     one, two = plan_of(INFORMED, *options), in_two_passes(monkeypatch, *options)
     assert within(one) == [["p/critic"], ["q/critic", "p/critic"]]
     assert within(two) == [[], []]
-    for first, second in zip(taken(one), taken(two), strict=True):
-        assert first.values.keys() == second.values.keys()
-        for name, value in first.values.items():
-            assert torch.allclose(value, second.values[name], rtol=1e-10, atol=0), name
-        assert first.gradients.keys() == second.gradients.keys()
-        for name, gradients in first.gradients.items():
-            for gradient, other in zip(gradients, second.gradients[name], strict=True):
-                assert torch.allclose(gradient, other, rtol=1e-9, atol=1e-14), name
+    agree(one, two)
 
 
 def test_the_rows_that_both_read_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +83,36 @@ def test_the_rows_that_both_read_are_computed_once(monkeypatch: pytest.MonkeyPat
 )
 def test_where_it_would_change_something_both_pass(options: tuple[str, ...], why: str) -> None:
     assert not any(within(plan_of(INFORMED, *options))), why
+
+
+# ------------------------------------------------------------------------------------------------- as drawn
+
+DIGITS = Path(__file__).parents[2] / "specs" / "amm_digits.yaml"
+FEW = ("training.batch_size=20",)
+
+
+def drawn_anew(monkeypatch: pytest.MonkeyPatch, *options: str) -> Plan:
+    """The plan of a compiler whose terms take nothing from what another draw has computed."""
+    with monkeypatch.context() as patched:
+        patched.setattr(passes, "_taken", lambda *_: ())
+        return compile_spec(load_spec(DIGITS, options))
+
+
+def test_what_is_asked_at_samples_of_another_draw_is_taken_as_that_has_drawn_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """r(z) is q's z: q(y|z) is asked at it, and q has drawn y by it. Moves and Gumbel noise stay each its own."""
+    one, two = plan_of(DIGITS, *FEW), drawn_anew(monkeypatch, *FEW)
+    assert (one.turns[0].taken, two.turns[0].taken) == ((("r/classifier", "q/classifier"),), ())
+    agree(one, two)
+    saved = forward_cost(two, two.turns)["classifier"] - forward_cost(one, one.turns)["classifier"]
+    assert saved == 20 * (64 * 128 + 128 * 128 + 128 * 10)
+
+
+def test_dropout_masks_are_each_evaluation_s_own() -> None:
+    assert plan_of(DIGITS, *FEW, "networks.classifier.layers.h2.dropout=0.3").turns[0].taken == ()
+
+
+def test_a_term_trains_through_what_was_drawn_what_it_trained_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = (*FEW, "terms.again.trains=[classifier]")
+    agree(plan_of(DIGITS, *options), drawn_anew(monkeypatch, *options))
