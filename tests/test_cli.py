@@ -195,7 +195,7 @@ def test_specs_lists_what_ships_with_its_published_numbers(ammgraph: Run) -> Non
     assert (code, err) == (0, "")
     assert (
         "| `amm_mnist_pairs` | 10 | mnist |  | clustering error 3.32 +- 0.39 % "
-        "| clustering error 1.99 +- 0.63 %, 5 seeds (*) | 13 |\n"
+        "| clustering error 1.99 +- 0.63 %, 5 seeds (*) (--precision bfloat16) | 13 |\n"
     ) in out
     assert "| `samm_svhn` | 10 | svhn | 1,000 | classification error 5.60 +- 0.45 % |  |  |\n" in out
     code, out, err = ammgraph("specs", "--format", "json")

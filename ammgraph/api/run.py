@@ -342,7 +342,7 @@ def compare(
 
     Args:
         runs: in the order in which they are shown; data that were given in Python are those that a `Run` remembers.
-        split: what is compared; unless given what the first run on the same data scored last.
+        split: what is compared; unless given test, or train where there is no test split.
         again: evaluate every run anew.
         device: where models run.
         data_dir: where the data are now, if they have moved.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import OfScores, option, positional, switch
-from ammgraph.diagnostics import RunError
-from ammgraph.terminal import print_lines
+from ammgraph.diagnostics import RunError, nearest
+from ammgraph.terminal import one_line, print_lines, say
 
 if TYPE_CHECKING:
     from ammgraph.api.run import Comparison
@@ -77,15 +77,24 @@ def _compared(options: Options, runs: Sequence[Path]) -> "Comparison":
 
 def _summary(options: Options) -> "Summary":
     from ammgraph.commands.run_folders import all_runs
+    from ammgraph.evaluation.compare import warnings
     from ammgraph.evaluation.summary import summary
+    from ammgraph.spec.shipped import shipped_specs
 
     specs = {path: spec_file(path) for path in options.run_dirs}
     folders = [path for path, spec in specs.items() if spec is None]
+    if unknown := next((path for path in folders if not path.exists()), None):
+        hint = nearest(str(unknown), shipped_specs())
+        raise RunError(f"{unknown} is no run directory, and no spec that ships{f'; {hint}' if hint else ''}")
     runs = all_runs(folders) if folders else []
     sources: list[Path] = []
     for path, spec in specs.items():
         sources += [spec] if spec else [run for run in runs if path in (run, *run.parents)]
-    return summary(sources, _compared(options, runs).groups if runs else ())
+    groups = _compared(options, runs).groups if runs else ()
+    for group in groups:
+        for text in warnings(group):
+            say(one_line(f"warning: {group.name}: {text}"))
+    return summary(sources, groups)
 
 
 def spec_file(path: Path) -> Path | None:

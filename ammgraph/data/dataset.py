@@ -221,7 +221,8 @@ _OWN_READERS: dict[str, Callable[[Path, Data, str, str], Records]] = {
 
 
 def _of_table(table: Table, data: Data, example: str, label: str) -> Records:
-    return read_records(table, example.split(", ") if example else data.columns, label or data.label)
+    columns = example.split(", ") if example else data.columns
+    return read_records(table, columns, label or data.label, "data.fields" if example else "data.columns")
 
 
 def _read(data: Data, directory: Path | None, download: bool, fields: Sequence[tuple[str, str]]) -> Records:

@@ -137,6 +137,8 @@ def read_parquet(path: Path) -> Table:
 
 def _opened(path: Path) -> Any:
     refuse_other_than_a_file(path)
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; expected one file: `pandas.read_parquet(F).to_parquet(G)` joins its parts")
     with reading(str(path), _WHOLE), path.open("rb") as stream:
         if stream.read(len(_MAGIC)) != _MAGIC:
             raise RunError(

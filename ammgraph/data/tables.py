@@ -13,6 +13,7 @@ import torch
 from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
 from ammgraph.data.vectors import Array, vectors_of
 from ammgraph.diagnostics import RunError, nearest
+from ammgraph.spec.notation import LARGEST_NUMBER
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class Table:
         return f"{self.path}, {self.unit} {self.places[record]}"
 
 
-def read_records(table: Table, columns: Sequence[str] | None, label: str | None) -> Records:
+def read_records(table: Table, columns: Sequence[str] | None, label: str | None, key: str = "data.columns") -> Records:
     """A table's records: the vector of each, and its label.
 
     Args:
@@ -100,6 +101,7 @@ def read_records(table: Table, columns: Sequence[str] | None, label: str | None)
         columns: those of the vector, in this order; all but the label's unless given.
         label: the column of labels, whose sorted values are the classes; a record whose cell is empty has none;
             without such a column all records have the same, 0.
+        key: what names the columns.
 
     Raises:
         RunError: what is not so, with the record and the column.
@@ -109,7 +111,9 @@ def read_records(table: Table, columns: Sequence[str] | None, label: str | None)
     named = tuple(name for name in table.columns if name != label) if columns is None else tuple(columns)
     if not named:
         raise RunError(f"{path} has no column beside the label `{label}`; a vector needs one or more")
-    names = tuple(part for name in named for part in table.expanded(name, ", which `data.columns` names"))
+    names = tuple(part for name in named for part in table.expanded(name, f", which `{key}` names"))
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise RunError(f"{path}: `{key}` has column `{twice}` twice, of which a list is several; name it once")
     classes = sorted({cell for cell in labels if cell.strip()}, key=_order)
     if not classes:
         raise RunError(
@@ -129,12 +133,13 @@ def vectors_in(table: Table, names: Sequence[str], label: str | None = None) -> 
         RunError: a cell is no number, or no finite one.
     """
     others = "" if label else ", or say that it is the label, `data.label`"
-    advice = f"leave the column out of `data.columns`{others}"
+    advice = f"leave these records out, or the column, by `data.columns` with the others{others}"
     values = np.stack([table.numbers(name, advice) for name in names], axis=1)
     for name, column in zip(names, values.T, strict=True):
-        if (wrong := np.flatnonzero(~np.isfinite(column))).size:
-            place = table.place(int(wrong[0]))
-            raise RunError(f"{place}: column `{name}` is NaN or infinite; leave these records out")
+        if (wrong := np.flatnonzero(~(np.abs(column) <= LARGEST_NUMBER))).size:
+            place, value = table.place(int(wrong[0])), column[wrong[0]]
+            what = "NaN or infinite" if not np.isfinite(value) else f"{value:g}, beyond {LARGEST_NUMBER:.0e}"
+            raise RunError(f"{place}: column `{name}` is {what}; leave these records out")
     return vectors_of(str(table.path), values)
 
 

@@ -98,8 +98,7 @@ def compare_runs(
     Args:
         folders: run directories.
         place: where runs without an `evaluation.json` are evaluated, which writes it.
-        split: what is compared, and scored where it was not; unless given what the first run on the same data scored
-            last.
+        split: what is compared, and scored where it was not; unless given test, or train where there is no test split.
         again: evaluate every run, also those that were.
 
     Raises:
@@ -182,12 +181,12 @@ def lines(groups: Sequence[Group]) -> list[str]:
     """The same for a terminal, with what the columns are, and what each run reached."""
     shown = table(groups)
     widths = [max(len(line[place]) for line in shown) for place in range(len(shown[0]))]
-    legend = [line for place in range(len(groups)) for line in _legend(groups, place)]
+    heads = [line for place in range(len(groups)) for line in legend(groups, place)]
     body = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown]
     spread = any(len(group.runs) > 1 for group in groups)
     note = [*_each(groups), "", "mean +- standard deviation of the sample (n - 1)"] if spread else []
     void = dict.fromkeys(row.result.void for group in groups for row in rows(group) if row.result.void)
-    return [*legend, "", *body, *note, *(f"void: {why}" for why in void)]
+    return [*heads, "", *body, *note, *(f"void: {why}" for why in void)]
 
 
 def _each(groups: Sequence[Group]) -> list[str]:
@@ -237,7 +236,9 @@ def _share(code: str) -> Callable[[Group], str]:
 def _read(folder: Path, place: Place, split: str | None, again: bool) -> ComparedRun:
     options = read_options(folder)  # a folder that is no run is told so before anything is evaluated
     evaluation = None if again else results.read(folder)
-    if evaluation is None or (split is not None and not evaluation.of(split)):
+    if evaluation is not None:
+        evaluation = replace(evaluation, split=split or ("test" if evaluation.of("test") else "train"))
+    if evaluation is None or not evaluation.of(evaluation.split):
         evaluation = evaluate_run(folder, place, split)
     history = record.read(folder / METRICS)
     evaluation = replace(evaluation, split=split or evaluation.split)
@@ -298,7 +299,8 @@ def spread_of(row: Row) -> tuple[str, str]:
     return f"{row.mean:.{places}f}", f"{row.std:.{places}f}"
 
 
-def _legend(groups: Sequence[Group], place: int) -> list[str]:
+def legend(groups: Sequence[Group], place: int) -> list[str]:
+    """What a column is of, and what to beware of."""
     group = groups[place]
     evaluations = [run.evaluation for run in group.runs]
     seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
@@ -310,16 +312,22 @@ def _legend(groups: Sequence[Group], place: int) -> list[str]:
     if twins:
         heads = ", ".join(f"[{twin + 1}]" for twin in twins)
         found.append(f"    warning: the model of {heads} on other data, hence apart; here {group.data}")
+    return [*found, *(f"    warning: {text}" for text in warnings(group))]
+
+
+def warnings(group: Group) -> list[str]:
+    """Why its runs may be no trials of one experiment."""
+    evaluations = [run.evaluation for run in group.runs]
+    found = []
     if len({evaluation.seed for evaluation in evaluations}) < len(evaluations):
-        found.append("    warning: a seed occurs twice: these runs are no independent trials")
-    if len(steps) > 1:
-        found.append("    warning: the runs stand at different steps")
-    found += [
-        f"    warning: {run.folder} was evaluated at step {run.evaluation.step:,} and is at step {run.last_step:,} now"
+        found.append("a seed occurs twice: these runs are no independent trials")
+    if len({evaluation.step for evaluation in evaluations}) > 1:
+        found.append("the runs stand at different steps")
+    return found + [
+        f"{run.folder} was evaluated at step {run.evaluation.step:,} and is at step {run.last_step:,} now"
         for run in group.runs
         if run.last_step > run.evaluation.step
     ]
-    return found
 
 
 def _weights(group: Group) -> tuple[str, str]:

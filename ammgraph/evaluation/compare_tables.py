@@ -5,7 +5,8 @@ import io
 from collections.abc import Sequence
 
 from ammgraph.data.table_files import no_formula
-from ammgraph.evaluation.compare import Group, Row, measure_of, rows, spread_of, table
+from ammgraph.evaluation.compare import Group, Row, legend, measure_of, rows, spread_of, table
+from ammgraph.terminal import one_line
 
 HEAD = ("model", "measure", "variable", "rule", "by", "protocol", "split", "fitted_on", "images", "unit")
 _LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"})
@@ -51,17 +52,19 @@ def as_latex(groups: Sequence[Group]) -> str:
         label = measure[0] + (", %" if found.result.unit == "fraction" else "")
         cells = [_value(column.get(measure)) for column in columns]
         body.append([latex_text(label), latex_text(measure[1]), *cells])
-    head = ["Measure", "Rule", *(latex_text(group.name) for group in groups)]
+    names = [group.name for group in groups]
+    numbered = (f"{name} [{place}]" if names.count(name) > 1 else name for place, name in enumerate(names, start=1))
+    head = ["Measure", "Rule", *map(latex_text, numbered)]
     seeds = ["seeds", "", *(str(len(group.runs)) for group in groups)]
     return booktabs("ll" + "r" * len(groups), [head], body, [seeds])
 
 
 def as_markdown(groups: Sequence[Group]) -> str:
-    """A row for each measure, a column for each group."""
-    body = table(groups)[1:]
-    head = ["measure", "rule", *(group.name for group in groups)]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *body)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (cells[0], ["---"] * len(head), *cells[1:]))
+    """A row for each measure, a column for each group; above it what the columns are."""
+    heads = [one_line(line.strip()) for place in range(len(groups)) for line in legend(groups, place)]
+    head, *body = ([cell.replace("|", "\\|") for cell in row] for row in table(groups))
+    rows = [["measure", "rule", *head[2:]], ["---"] * len(head), *body]
+    return "".join([*(f"* {line}\n" for line in heads), "\n", *(f"| {' | '.join(row)} |\n" for row in rows)])
 
 
 def booktabs(columns: str, *parts: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,6 @@ from ammgraph.data.records import UNKNOWN, Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.results import first_protocol
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.enumeration import in_evaluation
 from ammgraph.nn.functions import variances
@@ -26,7 +25,7 @@ from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
 from ammgraph.plan.queries import ancestry, fields_of, inferring_draw, label_name, names_of
-from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.measures import MEASURES, first_protocol
 from ammgraph.spec.notation import head_and_rest
 
 Key = TypeVar("Key")

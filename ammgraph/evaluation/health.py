@@ -20,7 +20,7 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import SpecError, counted
 from ammgraph.evaluation.metrics import in_use
-from ammgraph.evaluation.results import Evaluation, Result, first_protocol
+from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.folders import METRICS, SPEC
 from ammgraph.formulas.expression import Logit
 from ammgraph.formulas.objectives import loss
@@ -33,6 +33,7 @@ from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.turns import GamePlan
 from ammgraph.runs import record
 from ammgraph.spec.load import load_spec
+from ammgraph.spec.measures import first_protocol
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -208,7 +209,8 @@ def _unused(case: Case) -> list[Finding]:
                 )
             factor = case.plan.draw(readout.draw).factor_of(readout.variable)
             tries = changes.surer_categories(case.plan, factor)
-            tries += changes.fewer_categories(case.plan, readout.variable, int(used.sum()))
+            least = max(int(used.sum()), case.classes(readout.variable))  # fewer than classes cannot tell them apart
+            tries += changes.fewer_categories(case.plan, readout.variable, least)
             found.append(Finding("unused-components", measured, bool(without), tries))
     return found
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import scipy  # loads its own parts where they are used
 
-from ammgraph.evaluation.results import MAJORITY, ONE_TO_ONE
-from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.measures import MAJORITY, MEASURES, ONE_TO_ONE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -17,13 +17,11 @@ from ammgraph import __version__
 from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.folders import EVALUATION
 from ammgraph.runs import files, record
-from ammgraph.spec.measures import MEASURES, words
+from ammgraph.spec.measures import MEASURES, first_protocol, words
 from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.terminal import one_line
 
 FORMAT = 1
-
-ONE_TO_ONE, MAJORITY = "one-to-one", "majority"  # assignments of clusters to classes, eq. 17
 
 # What the split names mean in a sentence.
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
@@ -240,15 +238,6 @@ class Evaluation:
         groups = {_group(result) for result in self.results}
         kept = tuple(result for result in before.results if _group(result) not in groups)
         return replace(self, results=self.results + kept)
-
-
-def first_protocol(components: int, classes: int) -> str:
-    """By which assignment a clustering error is told first: one-to-one, or majority where components outnumber classes.
-
-    Of more components than classes a one-to-one assignment leaves some without a class, and all their examples wrong.
-    Where nobody says how many classes there are, 0, or where one is no class beside others, it is one-to-one.
-    """
-    return MAJORITY if 1 < classes < components else ONE_TO_ONE
 
 
 def _group(result: Result) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from ammgraph.folders import METRICS, SPEC
 from ammgraph.runs import record
 from ammgraph.runs.run import read_options
 from ammgraph.spec.load import load_spec
-from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.notebook import html_block, html_table
 from ammgraph.spec.published import Measured
 from ammgraph.start.listing import COLUMNS, Listed, listed_spec, listing_json, listing_markdown, listing_row
@@ -92,7 +91,7 @@ def _of_runs(group: Group) -> Listed:
     first = group.runs[0]
     row = listed_spec(read_options(first.folder).name, first.folder / SPEC)
     found = chief(compile_spec(load_spec(first.folder / SPEC)), first.evaluation)
-    asked = None if found is None or not MEASURES[found.result.name].agreement else found.result
+    asked = None if found is None else found.result
     values = next((row.known for row in rows(group) if asked is not None and row.result.key == asked.key), [])
     if asked is None or not values:
         return replace(row, measured=())
@@ -100,10 +99,11 @@ def _of_runs(group: Group) -> Listed:
     seconds = [record.training_seconds(record.read(run.folder / METRICS)) or 0.0 for run in group.runs]
     reached = Measured.model_construct(  # of a run, whose record may say anything
         when={},
-        options="",
+        options="" if asked.split == "test" else f"on {asked.on}",
         metric=asked.name,
         unit="percent" if percent else "fraction",
         values=tuple(100 * value if percent else value for value in values),
         minutes=max(LEAST_MINUTES, statistics.fmean(seconds) / 60),
     )
-    return replace(row, measured=(reached,))
+    protocol = asked.protocol if asked.name == "clustering_error" else row.protocol
+    return replace(row, measured=(reached,), protocol=protocol)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+ONE_TO_ONE, MAJORITY = "one-to-one", "majority"  # assignments of clusters to classes, eq. 17
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -114,6 +116,15 @@ MEASURES: dict[str, Measure] = {
     "precision": Measure("share of samples among the images", "fraction", "higher", "samples", "precision"),
     "recall": Measure("share of images among the samples", "fraction", "higher", "samples", "recall"),
 }
+
+
+def first_protocol(components: int, classes: int) -> str:
+    """By which assignment a clustering error is told first: one-to-one, or majority where components outnumber classes.
+
+    Of more components than classes a one-to-one assignment leaves some without a class, and all their examples wrong.
+    Where nobody says how many classes there are, 0, or where one is no class beside others, it is one-to-one.
+    """
+    return MAJORITY if 1 < classes < components else ONE_TO_ONE
 
 
 def words(name: str) -> str:

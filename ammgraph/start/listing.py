@@ -8,11 +8,13 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import counted
 from ammgraph.plan.plan import Plan
 from ammgraph.show.text import table
+from ammgraph.spec.data_sets import DATA_SETS
 from ammgraph.spec.load import load_spec
-from ammgraph.spec.measures import words
+from ammgraph.spec.measures import MAJORITY, first_protocol, words
 from ammgraph.spec.notation import number_text
 from ammgraph.spec.published import Measured, Published
 from ammgraph.spec.shipped import shipped_specs
+from ammgraph.terminal import one_line
 
 COLUMNS = ("spec", "K", "data", "labels", "published", "measured", "minutes a seed")
 
@@ -30,6 +32,7 @@ class Listed:
     data: str
     labels: str  # how many examples have one; empty where the model reads none
     augmented: bool
+    protocol: str  # by which clustering errors are told
     published: tuple[Published, ...]
     measured: tuple[Measured, ...]
 
@@ -47,6 +50,8 @@ def listed_spec(name: str, path: str | Path) -> Listed:
     """
     spec = load_spec(path)
     plan = compile_spec(spec)
+    categories = () if plan.evaluation.features else tuple(plan.variable(r.variable).shape[0] for r in plan.readouts)
+    known = DATA_SETS.get(plan.data.dataset) if len(plan.data_names) == 1 else None
     sides = dict.fromkeys(" ".join(factor.text for factor in draw.written) for draw in plan.draws)
     return Listed(
         name,
@@ -54,10 +59,11 @@ def listed_spec(name: str, path: str | Path) -> Listed:
         plan.title,
         tuple(sides),
         plan.parameters,
-        () if plan.evaluation.features else tuple(plan.variable(r.variable).shape[0] for r in plan.readouts),
+        categories,
         ", ".join(data.dataset for data in spec.data_sets.values()),
         _labels(plan),
         _augmented(plan),
+        first_protocol(max(categories, default=0), known.classes if known else 0),
         plan.published,
         spec.holding(spec.measured),
     )
@@ -95,8 +101,8 @@ def listing_text(found: Sequence[Listed]) -> str:
 
 def listing_markdown(found: Sequence[Listed]) -> str:
     """A row a spec; (*) marks what was reached with augmented or moved images, as in Table 1 of the AMM paper."""
-    cells = [(f"`{name}`", *others) for name, *others in map(listing_row, found)]
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *cells]
+    cells = [[one_line(cell).replace("|", "\\|") for cell in listing_row(spec)] for spec in found]
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *((f"`{name}`", *others) for name, *others in cells)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -108,10 +114,20 @@ def listing_row(spec: Listed) -> tuple[str, ...]:
         ", ".join(map(str, spec.categories)),
         spec.data,
         spec.labels,
-        "; ".join(f"{words(number.metric)} {published_value(number)}" for number in spec.published),
-        "; ".join(f"{words(number.metric)} {_reached(number)}{mark}" for number in spec.measured),
+        "; ".join(f"{_measure(spec, number)} {published_value(number)}" for number in spec.published),
+        "; ".join(f"{_measure(spec, number)} {_reached(number)}{mark}{_options(number)}" for number in spec.measured),
         "; ".join(dict.fromkeys(_minutes(number) for number in spec.measured)),
     )
+
+
+def _measure(spec: Listed, number: Published | Measured) -> str:
+    """`clustering error by majority`; `classification error`."""
+    by = " by majority" if number.metric == "clustering_error" and spec.protocol == MAJORITY else ""
+    return f"{words(number.metric)}{by}"
+
+
+def _options(number: Measured) -> str:
+    return f" ({number.options})" if number.options else ""
 
 
 def published_text(number: Published) -> str:
@@ -129,7 +145,7 @@ def measured_text(number: Measured, augmented: bool) -> str:
     """`clustering error 1.99 +- 0.63 %, 5 seeds, 13 minutes each, augmented, by --precision bfloat16`."""
     parts = [f"{words(number.metric)} {_reached(number)}", f"{_minutes(number)} minutes each"]
     parts += ["augmented or moved images"] if augmented else []
-    return ", ".join(parts) + (f" ({number.options})" if number.options else "")
+    return ", ".join(parts) + _options(number)
 
 
 def _reached(number: Measured) -> str:

@@ -127,7 +127,7 @@ def _single_losses(turn: TurnPlan) -> Iterator[TurnPlan]:
         for owner in dict.fromkeys(turn.loss(name).owner for name in objective.losses):
             own = tuple(loss for loss in turn.losses if loss.owner == owner)
             names = tuple(loss.name for loss in own if loss.name in objective.losses)
-            reached = {name for loss in own for name, _ in loss.paths}
+            reached = {network for name in names for network, _ in turn.loss(name).paths}
             alone = replace(objective, losses=names, networks=tuple(n for n in objective.networks if n in reached))
             single = replace(turn, losses=own, objectives=(alone,))
             if owner in turn.terms:

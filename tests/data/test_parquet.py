@@ -165,6 +165,17 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_number_of_a_list_is_in_it_already(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"`data.columns` has column `e_0` twice, of which a list is several"):
+        read(stored(tmp_path, e=[[1, 2], [3, 4]]), ("e", "e_0"))
+
+
+def test_a_folder_of_parts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "parts.parquet").mkdir()
+    with pytest.raises(RunError, match=r"is a folder; expected one file: .*to_parquet\(G\)` joins its parts"):
+        read_parquet(tmp_path / "parts.parquet")
+
+
 def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored(tmp_path, a=[1])
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed

@@ -117,6 +117,8 @@ WRONG = {
     ),
     "empty": ("a,b\n1,2\n,3\n", None, None, "AT 2: column `a` is empty, expected a number"),
     "nan": ("a,b\n1,2\n1,nan\n", None, None, "AT 2: column `b` is NaN or infinite"),
+    "huge": ("a,b\n1,2\n1,1e300\n", None, None, r"AT 2: column `b` is 1e\+300, beyond 1e\+37; leave these records out"),
+    "a column twice": ("a,b\n1,2\n", ("a", "b", "a"), None, "`data.columns` has column `a` twice"),
     "no label": ("a,y\n1,\n2, \n", None, "y", "the label `y` is empty in every record; .*leave `data.label` out"),
     "label alone": ("y\nu\n", None, "y", "no column beside the label `y`"),
 }

@@ -172,19 +172,25 @@ def test_what_cannot_be_compared(folders: list[Path], tmp_path: Path) -> None:
         compare_runs([tmp_path], HERE)
 
 
-def test_runs_on_other_data_are_compared_on_what_each_was_scored_on(
+def test_what_was_scored_last_decides_nothing(folders: list[Path]) -> None:
+    """Test images unless asked, or training ones where there is no test split; another split leaves no trace."""
+    before = compare_runs(folders[:1], HERE)[0].runs[0].evaluation
+    assert compare_runs(folders[:1], HERE, split="validation")[0].runs[0].evaluation.split == "validation"
+    after = compare_runs(folders[:1], HERE)[0].runs[0].evaluation
+    assert (before.split, after.split) == ("train", "train")
+
+
+def test_runs_on_other_data_are_compared_on_test_or_training_images_of_each(
     folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compare_runs(folders, HERE, split="train")
     tested = Path(shutil.copytree(folders[0], tmp_path / "tested"))
     evaluation = results.read(tested)
     assert evaluation is not None
-    own = results.read(folders[1])
-    assert own is not None
     scored = tuple(replace(result, split="test") for result in evaluation.of("train"))
     results.write(tested, replace(evaluation, data="with a test set", data_sha256=None, split="test", results=scored))
     monkeypatch.setattr(compare, "evaluate_run", lambda *_: pytest.fail("evaluated again"))
     for order in ([tested, folders[1]], [folders[1], tested]):
         groups = compare_runs(order, HERE)
         splits = {run.folder: run.evaluation.split for group in groups for run in group.runs}
-        assert splits == {tested: "test", folders[1]: own.split}
+        assert splits == {tested: "test", folders[1]: "train"}

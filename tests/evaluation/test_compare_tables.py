@@ -103,6 +103,13 @@ def test_mean_and_deviation_are_rounded_at_one_place(
 
 
 def test_a_table_in_markdown() -> None:
-    table = as_markdown(GROUPS).splitlines()
-    assert table[:2] == ["| measure | rule | A & B_1 <i> | other |", "| --- | --- | --- | --- |"]
+    first, second, _, *table = as_markdown(GROUPS).splitlines()
+    assert first == "* [1] A & B_1 <i>: 3 runs, seeds 4, 5, 6; step 3; 50 test images"
+    assert second == "* [2] other: 1 run, seed 0; step 3; 50 test images"
+    assert table[:2] == ["| measure | rule | [1] | [2] |", "| --- | --- | --- | --- |"]
     assert table[2] == "| clustering error of y, one-to-one | posterior | 18.33 +- 7.64 % | 50.00 % |"
+
+
+def test_columns_of_one_name_are_numbered_in_latex() -> None:
+    twins = (GROUPS[0], Group(GROUPS[0].name, "q", GROUPS[1].runs))
+    assert r"Measure & Rule & A \& B\_1 <i> [1] & A \& B\_1 <i> [2] \\" in as_latex(twins).splitlines()

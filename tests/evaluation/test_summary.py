@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -53,8 +54,10 @@ def test_a_spec_without_runs_has_what_it_says_itself_and_one_with_runs_gives_the
     assert lines[0].split()[:5] == ["spec", "K", "data", "labels", "published"]
     tiny = f"{statistics.fmean(errors):.2f} +- {statistics.stdev(errors):.2f} %, 2 seeds"
     assert lines[1].startswith("tiny  ")
-    assert lines[1].endswith(f"clustering error {tiny}  1")
-    assert lines[2].endswith("clustering error 3.32 +- 0.39 %  clustering error 3.00 +- 1.41 %, 2 seeds   13")
+    assert lines[1].endswith(f"clustering error {tiny} (on 1,600 training images)  1")
+    assert lines[2].endswith(
+        "clustering error 3.32 +- 0.39 %  clustering error 3.00 +- 1.41 %, 2 seeds" + " " * 30 + "13"
+    )
     table = list(csv.reader(found.to_csv().splitlines()))
     assert table[2] == [
         *("other", "10", "digits", "", "clustering error 3.32 +- 0.39 %"),
@@ -79,7 +82,9 @@ def test_the_command(ammgraph: Run, folders: list[Path]) -> None:
     assert found[1]["measured"][0]["metric"] == "clustering_error"
     code, out, err = ammgraph("compare", "--summary", "gmvae_mnist", folders[2], "--format", "markdown")
     assert out.startswith("| spec | K | data |")
-    assert out.splitlines()[2].startswith("| `gmvae_mnist` | 30 | mnist |  | clustering error 7.23 +- 1.60 % |")
+    assert out.splitlines()[2].startswith(
+        "| `gmvae_mnist` | 30 | mnist |  | clustering error by majority 7.23 +- 1.60 % |"
+    )
     assert len(out.splitlines()) == 4
 
 
@@ -92,6 +97,9 @@ def test_what_a_summary_cannot_be(ammgraph: Run, folders: list[Path], tmp_path: 
     code, out, err = ammgraph("compare", "gmvae_mnist")
     assert (code, out) == (1, "")
     assert err == "error: gmvae_mnist is a spec and no run; `--summary` shows what was published for it\n"
+    code, out, err = ammgraph("compare", "--summary", "gmvae_mnst")
+    assert (code, out) == (1, "")
+    assert err == "error: gmvae_mnst is no run directory, and no spec that ships; did you mean `gmvae_mnist`?\n"
     code, out, err = ammgraph("compare", "--summary", tmp_path / "nothing.yaml")
     assert (code, out) == (1, "")
     assert err.startswith("error[unreadable-spec]: there is no file")
@@ -103,3 +111,19 @@ def test_from_python(folders: list[Path]) -> None:
     assert found.rows[1].measured
     assert found.to_markdown().startswith("| spec | K |")
     assert "<td>gmvae_mnist</td>" in found._repr_html_()
+
+
+def test_runs_that_are_no_trials_of_one_experiment_are_told(ammgraph: Run, folders: list[Path], tmp_path: Path) -> None:
+    again = Path(shutil.copytree(folders[0], tmp_path / "again"))
+    code, out, err = ammgraph("compare", "--summary", folders[0], again)
+    assert (code, err) == (0, "warning: tiny: a seed occurs twice: these runs are no independent trials\n")
+    assert "2 seeds" in out
+
+
+def test_a_model_without_categories_stands_by_the_number_that_it_has(ammgraph: Run, tmp_path: Path) -> None:
+    factorizations = ("--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)")
+    assert ammgraph("new", tmp_path / "ali.yaml", *factorizations, "--data", "digits")[0] == 0
+    folder = make_run(tmp_path / "ali", tmp_path / "ali.yaml", "training.batch_size=20", steps=2)
+    code, out, err = ammgraph("compare", "--summary", folder)
+    assert (code, err) == (0, "")
+    assert "reconstruction error" in out

@@ -94,6 +94,18 @@ def test_a_term_has_its_line_alone_or_beside_a_game() -> None:
     ]
 
 
+def test_in_one_turn_each_loss_is_tried_on_the_networks_that_it_trains() -> None:
+    """A term and a game's loss are minimised as one sum; what the game does not train, the term alone does."""
+    once = "training.schedule=[{update: [critic, generator]}]"
+    found = rehearse(trainer_of(INFORMED, once))
+    assert {(reach.game, reach.player, reach.network) for reach in found.reaches if reach.game == "g"} == {
+        ("g", "discriminator", "critic"),
+        ("g", "generator", "generator"),
+    }
+    assert {reach.network for reach in found.reaches if reach.game == "information_c"} == {"critic", "generator"}
+    assert found.problems == ()
+
+
 def test_what_does_not_learn_is_said() -> None:
     found = rehearse(trainer_of(TINY, NO_PENALTY))
     silent = replace(found, norms={**found.norms, "decoder": 0.0, "encoder": math.nan})
