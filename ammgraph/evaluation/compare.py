@@ -98,7 +98,8 @@ def compare_runs(
     Args:
         folders: run directories.
         place: where runs without an `evaluation.json` are evaluated, which writes it.
-        split: what is compared, and scored where it was not; unless given test, or train where there is no test split.
+        split: what is compared, and scored where it was not; unless given test, or train where there is no test split,
+            or validation where that alone was scored, as of the trials of a sweep.
         again: evaluate every run, also those that were.
 
     Raises:
@@ -237,7 +238,8 @@ def _read(folder: Path, place: Place, split: str | None, again: bool) -> Compare
     options = read_options(folder)  # a folder that is no run is told so before anything is evaluated
     evaluation = None if again else results.read(folder)
     if evaluation is not None:
-        evaluation = replace(evaluation, split=split or ("test" if evaluation.of("test") else "train"))
+        scored = next((name for name in ("test", "train") if evaluation.of(name)), evaluation.split)
+        evaluation = replace(evaluation, split=split or scored)
     if evaluation is None or not evaluation.of(evaluation.split):
         evaluation = evaluate_run(folder, place, split)
     history = record.read(folder / METRICS)
