@@ -385,3 +385,14 @@ def test_a_command_that_has_said_everything_ends_without_a_look_at_every_object_
     script = f"{asked}; from ammgraph.cli import main; main(['explain', 'unknown-key'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("\nTrue\n")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_new_asks_how_many_numbers_a_record_of_a_table_has(ammgraph: Run, kind: str, tmp_path: Path) -> None:
+    """A size that nobody typed would be met by no table but that of wines."""
+    words = ("new", tmp_path / "mine.yaml", "--q", "q(x) q(z|x)", "--p", "p(z) p(x|z)", "--data", kind)
+    code, out, err = ammgraph(*words)
+    assert (code, out) == (1, "")
+    assert err == (f"error: `--data {kind}` is a table of yours: say how many numbers a record has, by `--vector N`\n")
+    assert not (tmp_path / "mine.yaml").exists()
+    assert ammgraph(*words, "--vector", 7)[0] == 0

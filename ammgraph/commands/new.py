@@ -8,8 +8,8 @@ from pathlib import Path
 from ammgraph.commands import kinds
 from ammgraph.commands.arguments import option, positional, switch
 from ammgraph.commands.compiled import summary
-from ammgraph.diagnostics import render
-from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA
+from ammgraph.diagnostics import RunError, render
+from ammgraph.spec.data_sets import DATA_SETS, OWN_DATA, TABLES
 from ammgraph.terminal import command
 
 EXAMPLE = 'ammgraph new mine.yaml --q "q(x) q(z|x) q(y|x,z)" --p "p(y) p(z|y) p(x|y,z)" --image 1x28x28'
@@ -63,6 +63,10 @@ class Options:
 
 def run(options: Options) -> int:
     """0 where it is written."""
+    if options.data in TABLES and not options.vector:
+        raise RunError(
+            f"`--data {options.data}` is a table of yours: say how many numbers a record has, by `--vector N`"
+        )
     from ammgraph.start.copies import write_new, write_schema
     from ammgraph.start.sketch import new_spec
     from ammgraph.start.typed import Typed
