@@ -51,7 +51,10 @@ def plan_passes(
     scores = [*weighing, *(score for term in terms for score in term.scores)]
     parts_of_scores = _parts(scores)
     taken = tuple(_taken(resolved, draws, drawn, evaluations_of(resolved.networks, parts_of_scores)))
-    asked, scored = _asked_within(resolved, games, [*_asked(resolved, parts_of_scores, drawn, dict(taken))], update)
+    done, stopped = _computed(drawn, dict(taken))
+    asked = [*_asked(resolved, parts_of_scores, done, stopped)]
+    whole = {name: rows - stopped[name] for name, rows in done.items()}
+    asked, scored = _asked_within(resolved, games, asked, whole, update)
     return (*drawn, *asked, *_moved(resolved, terms), *scored, *between), taken
 
 
@@ -119,13 +122,8 @@ def _taken(
                 break
 
 
-def _asked(
-    resolved: Resolved, scores: Sequence[ScorePlan], drawn: Sequence[PassPlan], taken: Mapping[str, str]
-) -> Iterator[PassPlan]:
-    """One pass for each evaluation of which scores need rows that drawing has not computed.
-
-    An evaluation over a variable has K examples for each of the draw's, and K where it reads nothing else.
-    """
+def _computed(drawn: Sequence[PassPlan], taken: Mapping[str, str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """The rows of each evaluation that drawing has, and those of them that it computes up to their activation."""
     done: dict[str, set[str]] = {}
     stopped: dict[str, set[str]] = {}
     for found in drawn:
@@ -133,6 +131,16 @@ def _asked(
         stopped.setdefault(found.evaluation.name, set()).update(found.raw)
     for name, other in taken.items():
         done[name], stopped[name] = done[other], stopped[other]
+    return done, stopped
+
+
+def _asked(
+    resolved: Resolved, scores: Sequence[ScorePlan], done: dict[str, set[str]], stopped: Mapping[str, set[str]]
+) -> Iterator[PassPlan]:
+    """One pass for each evaluation of which scores need rows that drawing has not computed.
+
+    An evaluation over a variable has K examples for each of the draw's, and K where it reads nothing else.
+    """
     for needed in evaluations_of(resolved.networks, scores):
         evaluation, own = needed.evaluation, needed.scores
         computed = done.get(evaluation.name, set()) - (stopped.get(evaluation.name, set()) & needed.whole)
@@ -210,11 +218,16 @@ def _scored(resolved: Resolved, games: Sequence[GamePlan]) -> Iterator[PassPlan]
 
 
 def _asked_within(
-    resolved: Resolved, games: Sequence[GamePlan], asked: list[PassPlan], update: Collection[str]
+    resolved: Resolved,
+    games: Sequence[GamePlan],
+    asked: list[PassPlan],
+    whole: Mapping[str, set[str]],
+    update: Collection[str],
 ) -> tuple[list[PassPlan], list[PassPlan]]:
     """Passes of terms and of games, one where both pass the same network at the samples of the same draw.
 
-    A gradient that is cut nowhere is each loss's own where the discriminator learns alone, or not at all.
+    A gradient that is cut nowhere is each loss's own where the discriminator learns alone, or not at all. Rows that
+    are `whole`, by evaluation, drawing has.
     """
     scored = []
     for found in _scored(resolved, games):
@@ -222,7 +235,8 @@ def _asked_within(
         same = next((place for place, other in enumerate(asked) if _is_within(resolved, games, found, other)), None)
         if same is not None and (owner not in update or set(update) == {owner}):
             other = asked[same]
-            rows = tuple(row for row in resolved.tables[owner].order if row in {*other.rows, *found.rows})
+            wanted = {*other.rows, *({*found.rows} - whole.get(other.evaluation.name, set()))}
+            rows = tuple(row for row in resolved.tables[owner].order if row in wanted)
             raw = tuple(row for row in other.raw if row not in found.rows)
             asked[same] = replace(other, rows=rows, raw=raw)
             found = replace(found, within=other.evaluation.name)

@@ -95,7 +95,8 @@ def pull_back(
         return (), _one_by_one(passes, others)
     own = _cotangents(against, passes)
     if not others or not all(critic.independent for critic in passes):
-        found = _backward(passes, parameters, own, penalties, retain=bool(others))
+        whole = any(critic.plan.within for critic in passes)  # what drew their samples is behind them, and not done yet
+        found = _backward(passes, parameters, own, penalties, retain=bool(others) or whole)
         return found, _one_by_one(passes, others)
     pulled: Sequence[Tensor | None]
     if penalties:  # they have taken grad d already: what a loss with dL/dd = 1 sends to the samples

@@ -85,6 +85,24 @@ def test_where_it_would_change_something_both_pass(options: tuple[str, ...], why
     assert not any(within(plan_of(INFORMED, *options))), why
 
 
+def test_a_critic_that_draws_too_keeps_its_graph_for_what_it_has_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own backward pass goes through rows by which it has drawn c, on which a second game goes back later."""
+    options = (
+        *SILENT,
+        "distributions.q={q(x): data, 'q(c|x)': critic.c}",
+        "networks.pair={layers: {d: {input: c, channels: 1, width: 1}}}",
+        "games.cs={match: [q, p], discriminator: pair.d, objective: jensen_shannon}",
+        "terms.size={minimize: 'E[q] l2(critic.s_mu) - E[q] log r(c|x)', trains: [critic]}",
+        "training.schedule=[{update: [pair], games: [cs]}, {update: [critic], games: [g, cs], terms: "
+        "[information_c, information_s, size]}, {update: [generator]}]",
+    )
+    one, two = plan_of(INFORMED, *options), in_two_passes(monkeypatch, *options)
+    assert within(one)[1] == ["q/critic", "p/critic"]
+    (at_data,) = (found for found in one.turns[1].passes_of("asked") if found.evaluation.name == "q/critic")
+    assert at_data.rows == ("d", "s_mu")  # `h` and `c` are drawn
+    agree(one, two)
+
+
 # ------------------------------------------------------------------------------------------------- as drawn
 
 DIGITS = Path(__file__).parents[2] / "specs" / "amm_digits.yaml"
