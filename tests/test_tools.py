@@ -362,6 +362,18 @@ def test_labels_alone_as_a_command(
         supervised.main()
 
 
+@pytest.mark.parametrize("spec", ["samm_mnist_smooth", "triple_gan_mnist", "sgan_mnist", "bad_gan_mnist", "vat_mnist"])
+def test_labels_alone_find_the_noise_of_a_network_wherever_a_turn_passes_it(supervised: ModuleType, spec: str) -> None:
+    """Of the first turn, of a later phase, or of a conditional that is scored at other draws than its own."""
+    plan = plan_of(ROOT / "specs" / f"{spec}.yaml")
+    readout = next(readout for readout in plan.readouts if readout.supervised)
+    origin = plan.draw(readout.draw).factor_of(readout.variable).origin
+    network, name = plan.network(origin.evaluation.network), origin.evaluation.name
+    rows = [network.row(row) for row in origin.closure]
+    disturbing = {f"{name}/{row.name}.{tensor.name}" for row in rows for tensor in row.tensors if tensor.disturbs}
+    assert disturbing <= set(supervised._sites(plan, origin.evaluation))
+
+
 # ------------------------------------------------------------------------------------------------ runs condensed
 
 

@@ -24,7 +24,7 @@ from ammgraph.data.sampler import Sampler
 from ammgraph.evaluation.evaluate import category_scores, evaluate
 from ammgraph.nn.model import Model, draw_noise, sample_draw
 from ammgraph.nn.networks import Mode
-from ammgraph.plan.draws import FromNetwork
+from ammgraph.plan.draws import EvaluationPlan, FromNetwork, Site
 from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.streams import initial_model, stream_seed
@@ -74,11 +74,11 @@ def train(plan: Plan, readout: ReadoutPlan, dataset: Dataset, seed: int, steps: 
     size = min(batch_size, draw.batch_size, len(dataset.labeled))
     sampler = Sampler(dataset.labeled, size, stream_seed(seed, "data"), torch.device("cpu"))
     generator = torch.Generator().manual_seed(stream_seed(seed, "dropout"))
-    sites = [site for site in plan.turns[0].sites if site.name.rpartition("/")[0] == network.name]
+    sites = _sites(plan, network)
     for step in range(steps):
         chosen = dataset.train.at(next(sampler))
         images = scale_images(chosen.images, *image.range)
-        noise = {site.name: draw_noise(site, generator, images.device, images.dtype)[:size] for site in sites}
+        noise = {name: draw_noise(site, generator, images.device, images.dtype)[:size] for name, site in sites.items()}
         drawn = sample_draw(
             model,
             draw,
@@ -95,6 +95,18 @@ def train(plan: Plan, readout: ReadoutPlan, dataset: Dataset, seed: int, steps: 
             parameter.grad = gradient
         optimizer.step()
     return model
+
+
+def _sites(plan: Plan, network: EvaluationPlan) -> dict[str, Site]:
+    """The network's random tensors, by the names that the readout gives them.
+
+    A conditional may be evaluated in no turn as the readout does: then they are those of another evaluation.
+    """
+    every = [(*site.name.rpartition("/")[::2], site) for turn in plan.turns for site in turn.sites]
+    own = {f"{network.name}/{tensor}": site for evaluation, tensor, site in every if evaluation == network.name}
+    passes = (found.evaluation for turn in plan.turns for found in turn.passes)
+    others = {found.name for found in passes if found.network == network.network}
+    return own or {f"{network.name}/{tensor}": site for evaluation, tensor, site in every if evaluation in others}
 
 
 if __name__ == "__main__":
