@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from postgresql import a_postgresql_server
 from tiny import PATIENCE, TINY, command, differences, environment
 from tiny_runs import Run, at_step, files_of, lines_of, make_run, state_of
 
@@ -142,17 +143,28 @@ def test_a_sweep_that_is_stopped_goes_on_where_the_trial_stood(
     assert len(read_tried(folder)) == 4
 
 
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def storage(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
+    """`--storage` of a sweep: none, which is a file of SQLite, and a server that runs for this test."""
+    if request.param == "SQLite":
+        yield ()
+        return
+    pytest.importorskip("psycopg", reason="a sweep on PostgreSQL needs its driver: pip install 'ammgraph[postgresql]'")
+    with a_postgresql_server() as address:
+        yield ("--storage", address)
+
+
 @needs_optuna
 @pytest.mark.slow
 def test_a_sweep_of_two_processes_that_are_killed_loses_nothing_and_tries_nothing_twice(
-    ammgraph: Run, tmp_path: Path
+    storage: tuple[str, ...], ammgraph: Run, tmp_path: Path
 ) -> None:
     folder = tmp_path / "s"
     words = ("sweep", TINY, "--vary", RATE, "--vary", "training.batch_size=32..64", *METRIC, "--trials", 12)
     more = ("--set", "training.steps=60", *LOOKS, "--run-dir", folder, "--checkpoint-seconds", 0, "--log-every", 5)
-    processes = [subprocess.Popen(command(*words, *more), env=environment(), stderr=subprocess.DEVNULL)]
+    processes = [subprocess.Popen(command(*words, *more, *storage), env=environment(), stderr=subprocess.DEVNULL)]
     _wait(lambda: (folder / "sweep.json").exists(), processes)
-    processes.append(_again(folder))
+    processes.append(_again(folder, *storage))
     _wait(lambda: len(read_tried(folder)) >= 5 and len(_under_way(folder)) == 2, processes)
     for process in processes:
         process.send_signal(signal.SIGKILL)
@@ -163,7 +175,7 @@ def test_a_sweep_of_two_processes_that_are_killed_loses_nothing_and_tries_nothin
     begun = {run: (run / "run.json").stat().st_mtime_ns for run in cut}
     assert cut
     assert ended
-    processes = [_again(folder), _again(folder)]
+    processes = [_again(folder, *storage), _again(folder, *storage)]
     assert [process.wait(PATIENCE) for process in processes] == [0, 0]
     tried = read_tried(folder)
     assert [one.number for one in tried] == list(range(12))
@@ -186,8 +198,9 @@ def test_a_sweep_of_two_processes_that_are_killed_loses_nothing_and_tries_nothin
         assert is_as_if_trained_alone(run, tmp_path / f"alone-{number}", ammgraph)
 
 
-def _again(folder: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(command("sweep", "--resume", folder), env=environment(), stderr=subprocess.DEVNULL)
+def _again(folder: Path, *storage: str) -> "subprocess.Popen[bytes]":
+    words = command("sweep", "--resume", folder, *storage)
+    return subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
 
 
 def _under_way(folder: Path) -> list[Path]:
@@ -529,7 +542,7 @@ def test_the_best_is_of_those_that_have_come_to_their_end() -> None:
 
 @needs_optuna
 def test_a_database_of_one_s_own_has_the_trials_and_its_password_is_written_nowhere(
-    ammgraph: Run, tmp_path: Path
+    ammgraph: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"sqlite:///{tmp_path / 'mine.db'}"
     words = ("--vary", BATCH, *METRIC, "--trials", 1, "--run-dir", "s")
@@ -537,12 +550,19 @@ def test_a_database_of_one_s_own_has_the_trials_and_its_password_is_written_nowh
     assert read_sweep(Path("s")).storage == address
     assert not (Path("s") / "sweep.db").exists()
     assert ammgraph("sweep", "--resume", "s", "--trials", 2)[0] == 0
-    for wrong in ("nonsense", "sqlite:////no/such/folder/a.db", "postgresql://me:secret@localhost:1/x"):
+    for wrong in ("nonsense", "sqlite:////no/such/folder/a.db", "unknown://me:secret@localhost:1/x"):
         code, _, err = ammgraph("sweep", TINY, *words[:-1], "t", "--storage", wrong)
         assert code == 1
         assert err.startswith("error: the sweep's database cannot be used: ")
         assert "secret" not in err
         assert not Path("t").exists()
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    code, _, err = ammgraph("sweep", TINY, *words[:-1], "t", "--storage", "postgresql+psycopg://me:secret@localhost/x")
+    assert (code, Path("t").exists()) == (1, False)
+    assert err == (
+        "error: `postgresql+psycopg://me:***@localhost/x` needs the driver `psycopg`, not installed here; "
+        "`pip install 'ammgraph[postgresql]'` brings that of `postgresql+psycopg://`\n"
+    )
     from ammgraph.runs.study import without_password
 
     hidden = without_password("postgresql://me:secret@host/x")

@@ -24,6 +24,7 @@ from ammgraph.spec.vary import Axis, combinations
 from ammgraph.terminal import command
 
 INSTALL = "pip install 'ammgraph[sweep]'"
+POSTGRESQL = "`pip install 'ammgraph[postgresql]'` brings that of `postgresql+psycopg://`"
 PATIENCE = 60  # seconds that a process waits for another one's writing
 ATTEMPTS = 50  # draws until a point of a finite space is looked for in order
 FIRST_PRUNED, FIRST_LOOK = 5, 2  # after so many trials that have come to their end, at such a look or later
@@ -212,7 +213,16 @@ def _storage(optuna: Any, folder: Path, sweep: Sweep, given: str | None) -> Any:
         raise RunError(f"the sweep's trials are in {folder / DATABASE}; `--storage` is for a new sweep")
     address = address or f"sqlite:///{folder / DATABASE}"
     waiting = {"connect_args": {"timeout": PATIENCE}} if address.startswith("sqlite") else {"pool_pre_ping": True}
-    return optuna.storages.RDBStorage(address, engine_kwargs=waiting)
+    try:
+        return optuna.storages.RDBStorage(address, engine_kwargs=waiting)
+    except ImportError as error:
+        from sqlalchemy.engine import make_url
+
+        driver = make_url(address).get_driver_name()
+        theirs = f"; {POSTGRESQL}" if address.startswith("postgresql") else ""
+        raise RunError(
+            f"`{without_password(address)}` needs the driver `{driver}`, not installed here{theirs}"
+        ) from error
 
 
 @contextmanager
@@ -227,7 +237,7 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except (SQLAlchemyError, OptunaError, ImportError) as error:
+    except (SQLAlchemyError, OptunaError) as error:
         reason = str(error).partition("\n")[0]
         raise RunError(f"the sweep's database cannot be used: {reason}") from error
 
