@@ -35,7 +35,10 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
 
 
 def plan_readouts(draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan]) -> tuple[ReadoutPlan, ...]:
-    """Every categorical variable that a distribution infers from the data by a network, and how else it can be read."""
+    """Every categorical variable that a distribution infers from the data by a network, and how else it can be read.
+
+    One that a distribution draws by chance beside the data, as which way each image is turned, says nothing of them.
+    """
     readouts = []
     for name, variable in variables.items():
         if variable.kind != "categorical":
@@ -44,6 +47,8 @@ def plan_readouts(draws: Sequence[DrawPlan], variables: Mapping[str, VariablePla
         if not inferring:
             continue
         supervised = any(draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData) for draw in draws)
+        if not supervised and any(draw.produces(name) and _is_by_chance(draw, name) for draw in draws):
+            continue
         readouts.append(ReadoutPlan(name, inferring[0].name, supervised, _bayes(name, draws, inferring[0])))
     return tuple(readouts)
 
@@ -102,9 +107,16 @@ def _reads_noise(names: Sequence[str], rows: Mapping[str, RowPlan], stops: froze
 
 def _infers(draw: DrawPlan, variable: str) -> bool:
     """The variable is drawn by a network, or has a posterior, and the distribution starts from data."""
-    return isinstance(draw.factor_of(variable).origin, FromNetwork | FromBayes) and any(
-        isinstance(factor.origin, FromData) for factor in draw.factors
-    )
+    return isinstance(draw.factor_of(variable).origin, FromNetwork | FromBayes) and _starts_from_data(draw)
+
+
+def _is_by_chance(draw: DrawPlan, variable: str) -> bool:
+    """The variable is drawn by its prior, and the distribution starts from data."""
+    return isinstance(draw.factor_of(variable).origin, FromPrior) and _starts_from_data(draw)
+
+
+def _starts_from_data(draw: DrawPlan) -> bool:
+    return any(isinstance(factor.origin, FromData) for factor in draw.factors)
 
 
 def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPlan | None:

@@ -24,8 +24,11 @@ class Chief:
 def chief(plan: Plan, evaluation: Evaluation) -> Chief | None:
     """The chief number of an evaluation, on the split that was scored last; None where it has none of its kind."""
     results = [result for result in evaluation.of(evaluation.split) if not isinstance(result.value, tuple)]
-    names = dict.fromkeys((*(number.metric for number in plan.published), *ASKED_FIRST))
-    found = next((r for name in names for r in results if r.name == name and _is_own(r, evaluation)), None)
+    own = [result for result in results if _is_own(result, evaluation)]
+    asked = [r for number in plan.published for r in own if r.name == number.metric]
+    # Features are judged by their neighbours, unless what was published is of clusters.
+    others = [r for name in ASKED_FIRST for r in own if r.name == name and r.rule != "k-means"]
+    found = next(iter([*asked, *others]), None)
     if found is None:
         return None
     published = tuple(number for number in plan.published if number.metric == found.name)
@@ -40,7 +43,8 @@ def rows(plan: Plan, evaluation: Evaluation) -> list[tuple[str, str]]:
     result, baseline = found.result, found.baseline
     weights = ", averaged weights" if evaluation.weights == "ema" else ""
     on = f"on {result.on}{weights}{_kept(plan, evaluation)}"
-    told = [(f"{result.label}, by {result.by}" if result.rule else result.label, f"{result.shown}, {on}")]
+    by = f", by {'k-means' if result.rule == 'k-means' else result.by}" if result.rule else ""
+    told = [(f"{result.label}{by}", f"{result.shown}, {on}")]
     if baseline is not None:
         told.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))
     if found.published:
@@ -64,7 +68,7 @@ def lines(plan: Plan, evaluation: Evaluation) -> list[str]:
 
 def _is_own(result: Result, evaluation: Evaluation) -> bool:
     """Whether the model decided, on the very images that are scored."""
-    if result.part != "model" or result.rule == "k-means" or result.fitted_on not in ("", result.split):
+    if result.part != "model" or result.fitted_on not in ("", result.split):
         return False
     return result.name != "clustering_error" or result.protocol == evaluation.protocol_of(result.variable)
 
@@ -74,4 +78,4 @@ def _is_baseline(result: Result, of: Result) -> bool:
     if of.name == "reconstruction_error":
         return result.name == "mean_image_error" and result.variable == of.variable
     same = (result.name, result.variable, result.protocol) == (of.name, of.variable, of.protocol)
-    return same and result.rule == "k-means" and result.fitted_on in ("", result.split)
+    return same and result.part == "baseline" and result.fitted_on in ("", result.split)

@@ -211,7 +211,7 @@ def _each(groups: Sequence[Group]) -> list[str]:
 
 def is_chief(result: Result) -> bool:
     """Whether it is a number of the model that one looks for run by run."""
-    if result.part != "model" or result.rule == "k-means":
+    if result.part != "model":
         return False
     known = MEASURES.get(result.name)
     return (known is not None and known.agreement) or result.name in ("components_in_use", "reconstruction_error")

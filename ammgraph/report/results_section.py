@@ -19,7 +19,7 @@ def headline(plan: Plan, evaluation: Evaluation, split: str) -> list[tuple[str, 
     for result in results:
         first = result.protocol == evaluation.protocol_of(result.variable)
         chief = (first and result.fitted_on == split) or result.name == "classification_error"
-        if result.name in ("clustering_error", "classification_error") and chief and result.rule != "k-means":
+        if result.name in ("clustering_error", "classification_error") and chief and result.part == "model":
             parts = (f"{words(result.name)} by {result.by}", result.protocol, result.on)
             errors.append((result.shown, ", ".join(filter(None, parts))))
         elif result.name == "clustering_error" and chief:

@@ -1,11 +1,16 @@
 """What a factorization brings with it: densities, the Bayes classifier, readouts, reconstructions."""
 
+from pathlib import Path
+
 import pytest
+import tiny
 from small_specs import plan_of
 
 from ammgraph.plan.draws import Density
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
 from ammgraph.spec.notation import parse_input
+
+SPECS = Path(__file__).parent.parent.parent / "specs"
 
 
 def density(plan: Plan, draw: str, variable: str) -> Density:
@@ -187,6 +192,12 @@ def test_a_category_that_nothing_infers_is_not_read_off() -> None:
             q(z|x): encoder.z
         """
     assert plan_of(text).readouts == ()
+
+
+def test_a_category_that_is_drawn_beside_the_data_says_nothing_of_them() -> None:
+    plan = tiny.plan_of(SPECS / "lalnets_mnist.yaml")
+    assert [factor.text for factor in plan.draw("c").written] == ["c(t|x)"]
+    assert plan.readouts == ()
 
 
 # ------------------------------------------------------------------------------------------------ reconstructions

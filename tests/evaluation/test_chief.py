@@ -19,7 +19,8 @@ PUBLISHED = (
 def error(value: float | None, rule: str = "posterior", protocol: str = "one-to-one", on: str = "test") -> Result:
     by = {"posterior": "q(y|x)", "bayes": "p(y|z)"}.get(rule, "k-means on pixels")
     fraction = ("fraction", 500, "test")
-    return Result("clustering_error", "y", value, *fraction, rule, by, protocol, on, 500)
+    part = "baseline" if rule == "k-means" else "model"
+    return Result("clustering_error", "y", value, *fraction, rule, by, protocol, on, 500, part=part)
 
 
 REBUILT = Result("reconstruction_error", "x", 0.02, "squared intensity", 500, "test", by="q, then p")
@@ -101,3 +102,22 @@ def test_with_more_components_than_classes_the_chief_error_is_by_majority() -> N
     ]
     as_many = replace(evaluation, classes=tuple(map(str, range(30))))
     assert lines(plan, as_many)[0].endswith("58.00 %, on 500 test images")
+
+
+@pytest.mark.parametrize(
+    ("published", "told"),
+    [
+        ("published=[{metric: clustering_error, value: 1.68, source: Table 1}]", "clustering error of encoder.h"),
+        ("published=[{metric: knn_error, value: 2.65, source: elsewhere}]", "1-NN error of encoder.h"),
+        ("published=[]", "1-NN error of encoder.h"),
+    ],
+)
+def test_of_features_it_is_what_was_published_of_them_or_else_their_neighbours_errors(
+    published: str, told: str
+) -> None:
+    plan = compile_spec(load_spec(TINY, [published]))
+    near = Result("knn_error", "encoder.h", 0.04, "fraction", 500, "test", by="by 1,000 training images")
+    clusters = replace(error(0.2, "k-means"), variable="encoder.h", part="model")
+    first = lines(plan, found(near, clusters))[0]
+    assert first.startswith(told)
+    assert first.endswith("20.00 %, on 500 test images" if "clustering" in told else "4.00 %, on 500 test images")

@@ -13,7 +13,8 @@ PUBLISHED = "published: [{metric: clustering_error, value: 3.32, std: 0.39, tria
 
 
 def error(value: float, rule: str, by: str, protocol: str = "one-to-one", on: str = "train") -> Result:
-    return Result("clustering_error", "y", value, "fraction", 50, "train", rule, by, protocol, on, 50)
+    part = "baseline" if rule == "k-means" else "model"
+    return Result("clustering_error", "y", value, "fraction", 50, "train", rule, by, protocol, on, 50, part=part)
 
 
 def test_the_readout_then_k_means_then_what_was_published(tmp_path: Path) -> None:
