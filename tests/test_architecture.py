@@ -13,6 +13,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 import torch
+from tiny import TINY, environment
 
 from ammgraph.data import standard
 from ammgraph.layers.activations import ACTIVATIONS
@@ -173,6 +174,21 @@ def test_torch_free_rooms_import_no_torch_when_loaded(path: Path) -> None:
     for module in imports_when_loaded(path):
         assert module.split(".")[0] not in heavy, module
         assert not any(module == room or module.startswith(room + ".") for room in rooms), module
+
+
+def test_training_begins_without_torch_s_compiler_and_sympy(tmp_path: Path) -> None:
+    """They are half of what starting takes, and serve nothing here."""
+    program = f"""
+import os, sys
+from ammgraph.cli import main
+from ammgraph.train import act
+def check(self):
+    assert not {{"torch._dynamo", "sympy", "sklearn", "scipy.stats", "matplotlib"}} & set(sys.modules)
+    os._exit(7)
+act.Act._average = check
+main(["train", {str(TINY)!r}, "--run-dir", {str(tmp_path / "run")!r}, "--log", "none"])
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment()).returncode == 7
 
 
 def test_torch_is_not_loaded_before_it_is_needed() -> None:

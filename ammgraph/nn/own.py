@@ -5,7 +5,6 @@ A vector of n is (B, n) to such a module, an image (B, C, H, W); so is what it g
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ammgraph.layers.operations import Own, Seen, Shape
 
@@ -69,6 +68,8 @@ def seen(own: Own, shape: Shape) -> Seen:
         for part in module.modules()
         if not list(part.children())
     ]
+    from torch.utils.flop_counter import FlopCounterMode  # looks for Triton, which takes a tenth of a second
+
     with FlopCounterMode(display=False) as counter:
         out = _tried(module, x, training=True)
     for hook in hooks:

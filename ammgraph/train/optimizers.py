@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import torch
 
@@ -11,7 +12,7 @@ from ammgraph.plan.networks import NetworkPlan
 
 def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
     """One state for each network (R21); the learning rate is set before every update."""
-    how, of = plan.optimizer, getattr(torch.optim, plan.optimizer.function)
+    how, of = plan.optimizer, _uncompiled(getattr(torch.optim, plan.optimizer.function))
     on_cuda = bool(parameters) and parameters[0].device.type == "cuda"
     # Its count of steps is then the device's too, as a captured graph needs it.
     capturable = {"capturable": True} if on_cuda and "capturable" in inspect.signature(of).parameters else {}
@@ -19,6 +20,14 @@ def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch
     if capturable:
         made._warned_capturable_if_run_uncaptured = True  # the first steps run as they are
     return made
+
+
+@cache
+def _uncompiled(of: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The same without the wrappers that keep torch's compiler out: they import it, which takes a second."""
+    inside = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    bare = {name: inspect.unwrap(getattr(of, name)) for name in inside}
+    return type(of.__name__, (of,), {**bare, "step": torch.no_grad()(inspect.unwrap(of.step))})
 
 
 def changing_rates(networks: Iterable[NetworkPlan], epoch: float, step: int) -> dict[str, float]:

@@ -31,7 +31,7 @@ from ammgraph.plan.turns import (
     PassPlan,
     TurnPlan,
 )
-from ammgraph.train.legs import Pass, Reached, pass_critic, pass_within, pull_back
+from ammgraph.train.legs import Pass, Reached, pass_critic, pass_within, pull_back, sent_back
 from ammgraph.train.terms import Asked, Now, rows_of, take_terms
 
 Gradients = dict[str, list[Tensor]]
@@ -108,10 +108,7 @@ def _pull_through(now: Now, reached: Mapping[ObjectivePlan, Reached], gradients:
         walk = walks.pop()
         objectives = [objective for objective, _ in walk]
         networks = list(dict.fromkeys(name for objective in objectives for name in objective.networks))
-        samples, cotangents = map(list, zip(*(end for _, ends in walk for end in ends), strict=True))
-        found = torch.autograd.grad(
-            samples, now.parameters(networks), cotangents, retain_graph=bool(walks), allow_unused=True
-        )
+        found = sent_back((end for _, ends in walk for end in ends), now.parameters(networks), retain=bool(walks))
         _add(now, gradients, [name for objective in objectives for name in objective.losses], networks, found)
 
 
