@@ -18,6 +18,7 @@ from ammgraph.layers.norms import EPSILON
 from ammgraph.layers.operations import POOLS, UPSAMPLES
 from ammgraph.nn.functions import chosen, function, groups
 from ammgraph.nn.own import built, passed
+from ammgraph.nn.second import operation
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.spec.columns import Activation
 from ammgraph.spec.notation import Input, Named, Times, Zeros, factors_of
@@ -195,7 +196,7 @@ class Network(nn.Module):
             if plan.flattens and x.requires_grad:
                 x = _AsItLies.apply(x)
             columns = {name: value for name, value in plan.columns.items() if name != "width"}
-            x = function(plan.operation.torch)(x, row.applied, row.bias, **columns)
+            x = operation(plan.operation.torch)(x, row.applied, row.bias, **columns)
             x = x.reshape(-1, *plan.inner_shape) if plan.shaped else x
         if plan.normalised:
             x = self._normalised(plan, x, mode)

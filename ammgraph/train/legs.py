@@ -6,6 +6,7 @@ every other player: what it found for the one is scaled, example by example, for
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -13,6 +14,7 @@ from operator import add
 import torch
 from torch import Tensor
 
+from ammgraph.nn import second
 from ammgraph.nn.model import Draw, Model, Tensors, critic_inputs, critic_logits, critic_parts
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.turns import PassPlan
@@ -54,7 +56,8 @@ def pass_critic(model: Model, critic: PassPlan, draws: Mapping[str, Draw], noise
     samples, parts = critic_inputs(critic, draws), critic_parts(critic, draws)
     moved = any(value.requires_grad for value in samples.values())
     inputs = {name: value.detach().requires_grad_(sloped or moved) for name, value in samples.items()}
-    joint = critic_logits(model, critic, inputs, noise, Mode.TRAIN, parts=parts)
+    with second.sloped() if sloped else nullcontext():
+        joint = critic_logits(model, critic, inputs, noise, Mode.TRAIN, parts=parts)
     leaves = tuple(inputs.values())
     network = model.network(critic.evaluation.network).plan
     return Pass(

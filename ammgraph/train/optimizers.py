@@ -1,7 +1,7 @@
 """Optimizers of a plan's networks: how each is made, and what one remembers when a run goes on."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import torch
@@ -16,14 +16,14 @@ def optimizer_of(plan: NetworkPlan, parameters: Sequence[torch.Tensor]) -> torch
     on_cuda = bool(parameters) and parameters[0].device.type == "cuda"
     # Its count of steps is then the device's too, as a captured graph needs it.
     capturable = {"capturable": True} if on_cuda and "capturable" in inspect.signature(of).parameters else {}
-    made: torch.optim.Optimizer = of(parameters, how.learning_rate.at(0), **how.arguments, **capturable)
+    made = of(parameters, how.learning_rate.at(0), **how.arguments, **capturable)
     if capturable:
         made._warned_capturable_if_run_uncaptured = True  # the first steps run as they are
     return made
 
 
 @cache
-def _uncompiled(of: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+def _uncompiled(of: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
     """The same without the wrappers that keep torch's compiler out: they import it, which takes a second."""
     inside = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     bare = {name: inspect.unwrap(getattr(of, name)) for name in inside}

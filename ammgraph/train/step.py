@@ -21,6 +21,7 @@ from ammgraph.nn.functions import weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
+from ammgraph.nn.second import sloped
 from ammgraph.plan.draws import DrawPlan, FromBayes, FromNetwork
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
 from ammgraph.plan.plan import Plan
@@ -296,7 +297,8 @@ def _slope_between(now: Now, found: PassPlan, draws: Mapping[str, Draw]) -> Tens
         ).requires_grad_()
         for local, variable in found.evaluation.bindings
     }
-    logits = critic_logits(now.model, found, inputs, now.noise, Mode.FROZEN)
+    with sloped():
+        logits = critic_logits(now.model, found, inputs, now.noise, Mode.FROZEN)
     return norms(torch.autograd.grad(logits.sum(), list(inputs.values()), create_graph=True))
 
 
