@@ -21,6 +21,7 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import record_fields
 from ammgraph.runs.run import Place
+from ammgraph.spec.data import Data
 from ammgraph.spec.load import load_spec
 from ammgraph.train.streams import Feed
 
@@ -256,3 +257,23 @@ def test_a_column_of_a_table_may_be_named_image(tmp_path: Path) -> None:
     )
     assert np.allclose(found.train.points.flatten().numpy(), values[:, 0])
     assert np.allclose(found.train.others["b"].flatten().numpy(), values[:, 1])
+
+
+def test_a_vector_of_a_table_holds_no_label(tmp_path: Path) -> None:
+    """Numbers that are labels would tell the answer, without a word where columns are not named."""
+    values = RANDOM.normal(7, 3, (COUNT, 2))
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["a", "digit", "b", "grade"])
+        writer.writerows([a, digit, b, 2 - digit] for (a, b), digit in zip(values, DIGIT, strict=True))
+
+    def found(**more: object) -> Dataset:
+        words = {"dataset": "csv", "path": "pairs.csv", "scale": "none", "fields": {"y1": "digit", "y2": "grade"}}
+        taken = [("vector", ""), ("label", "digit"), ("label", "grade")]
+        return load_data(Data.model_validate({**words, **more}), tmp_path, fields=taken)
+
+    assert np.allclose(found().train.points.flatten(1).numpy(), values)
+    assert np.allclose(found(columns=["b"]).train.points.flatten(1).numpy(), values[:, 1:])
+    for label in ("digit", "grade"):
+        with pytest.raises(RunError, match=rf"`data.columns` has column `{label}`, which is a label too; leave it out"):
+            found(columns=["a", label])

@@ -6,7 +6,7 @@ What is held out and what is labelled depends on `data.seed` alone: never on tor
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -210,19 +210,19 @@ def fingerprint(split: Split) -> str:
     return found.hexdigest()
 
 
-# Of a path, the section `data`, and the names of the example and the label where these have their own.
-_OWN_READERS: dict[str, Callable[[Path, Data, str, str], Records]] = {
-    "npz": lambda path, data, x, y: looked_at(read_npz(path, x, y), look_of(data)),
-    "npy": lambda path, data, x, y: looked_at(read_npy(path, x, y), look_of(data)),
-    "folder": lambda path, data, x, y: read_folder(path, look_of(data)),
-    "csv": lambda path, data, x, y: _of_table(read_csv(path), data, x, y),
-    "parquet": lambda path, data, x, y: _of_table(read_parquet(path), data, x, y),
+# Of a path, the section `data`, the names of the example and the label where these have their own, those of all labels.
+_OWN_READERS: dict[str, Callable[[Path, Data, str, str, Collection[str]], Records]] = {
+    "npz": lambda path, data, x, y, _labels: looked_at(read_npz(path, x, y), look_of(data)),
+    "npy": lambda path, data, x, y, _labels: looked_at(read_npy(path, x, y), look_of(data)),
+    "folder": lambda path, data, x, y, _labels: read_folder(path, look_of(data)),
+    "csv": lambda path, data, x, y, labels: _of_table(read_csv(path), data, x, y, labels),
+    "parquet": lambda path, data, x, y, labels: _of_table(read_parquet(path), data, x, y, labels),
 }
 
 
-def _of_table(table: Table, data: Data, example: str, label: str) -> Records:
+def _of_table(table: Table, data: Data, example: str, label: str, labels: Collection[str]) -> Records:
     columns = example.split(", ") if example else data.columns
-    return read_records(table, columns, label or data.label, "data.fields" if example else "data.columns")
+    return read_records(table, columns, label or data.label, "data.fields" if example else "data.columns", labels)
 
 
 def _read(data: Data, directory: Path | None, download: bool, fields: Sequence[tuple[str, str]]) -> Records:
@@ -231,7 +231,8 @@ def _read(data: Data, directory: Path | None, download: bool, fields: Sequence[t
     if data.dataset in DATA_SETS:
         return read_named(data.dataset, _root(directory), download, look_of(data))
     path, read = _given_path(data, directory), _OWN_READERS[data.dataset]
-    return read_fields(lambda example, label: read(path, data, example, label), fields)
+    labels = {name for kind, name in fields if kind == "label"}
+    return read_fields(lambda example, label: read(path, data, example, label, labels), fields)
 
 
 def cache_folder(kind: str) -> Path:

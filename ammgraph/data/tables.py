@@ -3,7 +3,7 @@
 Every wrong cell is told with its place and its column, and nothing but numbers becomes numbers in silence.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -93,34 +93,44 @@ class Table:
         return f"{self.path}, {self.unit} {self.places[record]}"
 
 
-def read_records(table: Table, columns: Sequence[str] | None, label: str | None, key: str = "data.columns") -> Records:
+def read_records(
+    table: Table,
+    columns: Sequence[str] | None,
+    label: str | None,
+    key: str = "data.columns",
+    labels: Collection[str] = (),
+) -> Records:
     """A table's records: the vector of each, and its label.
 
     Args:
         table: what was read.
-        columns: those of the vector, in this order; all but the label's unless given.
+        columns: those of the vector, in this order; all but the label's and other `labels` unless given.
         label: the column of labels, whose sorted values are the classes; a record whose cell is empty has none;
             without such a column all records have the same, 0.
         key: what names the columns.
+        labels: columns that other variables have as labels.
 
     Raises:
         RunError: what is not so, with the record and the column.
     """
     path = table.path
-    labels = ("0",) * len(table.places) if label is None else table.labels(label)
-    named = tuple(name for name in table.columns if name != label) if columns is None else tuple(columns)
+    found = ("0",) * len(table.places) if label is None else table.labels(label)
+    rest = (name for name in table.columns if name not in (label, *labels))
+    named = tuple(rest) if columns is None else tuple(columns)
     if not named:
         raise RunError(f"{path} has no column beside the label `{label}`; a vector needs one or more")
     names = tuple(part for name in named for part in table.expanded(name, f", which `{key}` names"))
     if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
         raise RunError(f"{path}: `{key}` has column `{twice}` twice, of which a list is several; name it once")
-    classes = sorted({cell for cell in labels if cell.strip()}, key=_order)
+    if held := [name for name in (label, *labels) if name in names]:
+        raise RunError(f"{path}: `{key}` has column `{held[0]}`, which is a label too; leave it out of the vector")
+    classes = sorted({cell for cell in found if cell.strip()}, key=_order)
     if not classes:
         raise RunError(
             f"{path}: the label `{label}` is empty in every record; give some of them one, or leave `data.label` out"
         )
     places = {name: place for place, name in enumerate(classes)}
-    targets = torch.tensor([places.get(cell, UNKNOWN) for cell in labels], dtype=torch.int64)
+    targets = torch.tensor([places.get(cell, UNKNOWN) for cell in found], dtype=torch.int64)
     split = Split(vectors_in(table, names, label), targets, "vector")
     records = checked_records(split, None, tuple(name.strip() for name in classes), str(path), names)
     return replace(records, labelled=label is not None)
