@@ -198,7 +198,7 @@ def test_a_foreign_folder_is_no_run(arguments: tuple[str, ...], ammgraph: Run, t
     Image.new("L", (8, 8)).save("one.png")
     before = files_of(tmp_path)
     for folder, message in (
-        (".", "error: . is no run directory: it has no run.json\n"),
+        (".", "error: . is no run directory: it has no run.json; of what lies in it foreign is one\n"),
         ("foreign", f"error: {Path('foreign/run.json')} is damaged: `name`: Field required\n"),
     ):
         assert ammgraph(*(word.format(run=folder) for word in arguments)) == (1, "", message)

@@ -226,8 +226,15 @@ def read_options(folder: Path) -> RunOptions:
             ) from error
         begun = (folder / LOCK).exists() and not checkpoint.has_checkpoint(folder / CHECKPOINTS)
         retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
-        advice = f"; it was stopped before it began: {retry}" if begun else ""
+        advice = f"; it was stopped before it began: {retry}" if begun else _inside(folder)
         raise RunError(f"{folder} is no run directory: it has no {OPTIONS}{advice}") from error
+
+
+def _inside(folder: Path) -> str:
+    """Which runs lie in a folder that is none."""
+    names = sorted(str(path.parent) for path in folder.glob(f"*/{OPTIONS}"))
+    told = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    return f"; of what lies in it {told} {'are runs' if len(names) > 1 else 'is one'}" if names else ""
 
 
 def _of_trials(folder: Path) -> str:
