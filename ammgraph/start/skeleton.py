@@ -18,7 +18,7 @@ from ammgraph.start.moved import Again, moved_again
 from ammgraph.start.tables import Rows, Size, critic_rows, factor_rows
 from ammgraph.start.typed import Factorizations, Sides, Typed, read_factorizations
 
-STEPS, STEPS_OF_VECTORS = 3000, 600
+STEPS, STEPS_OF_VECTORS, STEPS_OF_FEW = 3000, 1500, 600  # few: a table that ships has some hundred records
 EVERY_EPOCHS = 10  # between two evaluations of a user's own data, which may be few
 
 
@@ -140,7 +140,8 @@ def _moved_terms(page: "_Page", again: Again) -> None:
 def _training(page: "_Page", model: Factorizations) -> None:
     page.line("\ntraining:")
     page.line("  batch_size: 100")
-    page.line(f"  steps: {STEPS_OF_VECTORS if model.of_vectors else STEPS}")
+    few = model.dataset in DATA_SETS
+    page.line(f"  steps: {STEPS if not model.of_vectors else STEPS_OF_FEW if few else STEPS_OF_VECTORS}")
     page.line("  optimizers:")
     page.line("    default: {name: adam, learning_rate: 1e-3, betas: [0.5, 0.999]}")
     page.line("  initializer: {weights: {kaiming_normal: 0.2}, biases: 0}")
