@@ -200,6 +200,9 @@ def test_a_foreign_folder_is_no_run(arguments: tuple[str, ...], ammgraph: Run, t
     for folder, message in (
         (".", "error: . is no run directory: it has no run.json; of what lies in it foreign is one\n"),
         ("foreign", f"error: {Path('foreign/run.json')} is damaged: `name`: Field required\n"),
+        ("one.png", "error: one.png is no run directory: it is a file\n"),
+        ("foreign/run.json", "error: foreign/run.json is no run directory: it is a file; the folder foreign is one\n"),
+        ("nowhere", "error: nowhere is no run directory: there is nothing of that name\n"),
     ):
         assert ammgraph(*(word.format(run=folder) for word in arguments)) == (1, "", message)
     assert files_of(tmp_path) == before

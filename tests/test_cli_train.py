@@ -109,7 +109,7 @@ def test_two_processes_do_not_train_in_one_directory(ammgraph: Run, finished: Pa
         ((TINY, "--set", "data.validation=1797"), "error: `data.validation` holds out 1,797 of 1,797"),
         ((TINY, "--run-dir", TINY), "error: cannot write the run directory"),
         (("--resume", "."), "error: . is no run directory: it has no run.json"),
-        (("--resume", "nowhere"), "error: nowhere is no run directory: it has no run.json"),
+        (("--resume", "nowhere"), "error: nowhere is no run directory: there is nothing of that name"),
         ((FOLDER / "bad_specs" / "duplicate_key.yaml",), "error[duplicate-key]"),
         (("absent.yaml",), "error[unreadable-spec]"),
     ],

@@ -19,7 +19,7 @@ from ammgraph.evaluation.loading import load_run
 from ammgraph.evaluation.metrics import ASSIGNMENTS, classification_error, cluster_table
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import record_fields
+from ammgraph.plan.queries import label_name, record_fields
 from ammgraph.runs.run import Place
 from ammgraph.spec.data import Data
 from ammgraph.spec.load import load_spec
@@ -259,6 +259,17 @@ def test_a_column_of_a_table_may_be_named_image(tmp_path: Path) -> None:
     assert np.allclose(found.train.others["b"].flatten().numpy(), values[:, 1])
 
 
+def test_a_table_s_label_is_that_of_a_category_without_a_field() -> None:
+    fields = ("data={dataset: csv, path: pairs.csv, fields: {x1: a, x2: b, y2: colour}", "{type: real, size: 1}")
+    changes = (
+        *(f"variables.x{n}={fields[1]}" for n in (1, 2)),
+        *(f"networks.decoder.layers.x{n}={{input: g{n}, channels: 1, width: 1}}" for n in (1, 2)),
+    )
+    assert label_name(plan_of(fields[0] + ", label: digit}", *changes), "y1") == ""
+    assert label_name(plan_of(fields[0] + "}", *changes), "y1") is None
+    assert label_name(plan_of(fields[0] + ", label: colour}", *changes), "y1") is None
+
+
 def test_a_vector_of_a_table_holds_no_label(tmp_path: Path) -> None:
     """Numbers that are labels would tell the answer, without a word where columns are not named."""
     values = RANDOM.normal(7, 3, (COUNT, 2))
@@ -273,6 +284,7 @@ def test_a_vector_of_a_table_holds_no_label(tmp_path: Path) -> None:
         return load_data(Data.model_validate({**words, **more}), tmp_path, fields=taken)
 
     assert np.allclose(found().train.points.flatten(1).numpy(), values)
+    assert np.allclose(found(label="digit", fields={"y2": "grade"}).train.points.flatten(1).numpy(), values)
     assert np.allclose(found(columns=["b"]).train.points.flatten(1).numpy(), values[:, 1:])
     for label in ("digit", "grade"):
         with pytest.raises(RunError, match=rf"`data.columns` has column `{label}`, which is a label too; leave it out"):

@@ -393,6 +393,16 @@ def test_what_cannot_be_swept_is_refused_and_leaves_nothing(
 
 
 @needs_optuna
+@pytest.mark.parametrize("metric", [(), METRIC])
+def test_a_model_of_which_a_look_measures_nothing_has_no_sweep(
+    metric: tuple[str, ...], ammgraph: Run, tmp_path: Path
+) -> None:
+    code, out, err = ammgraph("sweep", "gan_mnist", "--vary", BATCH, *metric)
+    assert (code, out, list(tmp_path.iterdir())) == (1, "", [])
+    assert "there is nothing that a sweep can choose by" in err
+
+
+@needs_optuna
 @pytest.mark.parametrize(
     ("first", "again"),
     [

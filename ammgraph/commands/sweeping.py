@@ -23,7 +23,7 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, SpecError, counted, is_out_of_memory
 from ammgraph.evaluation import score
 from ammgraph.evaluation.loading import load_run
-from ammgraph.evaluation.looks import better, measured, reads_labels
+from ammgraph.evaluation.looks import better, check_measures, measured, reads_labels
 from ammgraph.folders import DATABASE, LOCK, METRICS, OPTIONS, SPECS, SWEEP, tried_folder
 from ammgraph.runs import files, record
 from ammgraph.runs.data import read_data
@@ -112,10 +112,12 @@ def _begin(options: SweepOptions) -> Path:
         if is_run(named):
             raise RunError(f"{named} holds a run; name another")
         refuse_foreign(named, (LOCK, SPECS, DATABASE))
-    if options.metric is None:
-        raise RunError("say what is best, by `--metric`, as in `--metric reconstruction_error`")
     spec = load_spec(source, options.set, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
+    check_measures(plan)
+    if options.metric is None:
+        example = "reconstruction_error" if plan.reconstructions else "nmi"
+        raise RunError(f"say what is best, by `--metric`, as in `--metric {example}`")
     _check_axes(options, source, spec)
     settings = new_settings(_alone(options, spec=source), source)
     directory = Path(settings.data_dir) if settings.data_dir else None

@@ -99,7 +99,9 @@ def _plan(resolved: Resolved) -> Plan:
         draws=tuple(draws.values()),
         games=games,
         turns=plan_turns(resolved, games, terms, draws),
-        readouts=plan_readouts(list(draws.values()), resolved.variables),
+        readouts=plan_readouts(
+            list(draws.values()), resolved.variables, [name for data in spec.data_sets.values() for name in data.fields]
+        ),
         reconstructions=plan_reconstructions(list(draws.values()), resolved.variables),
         epoch_source=epoch_source,
         epoch_batch=epoch_batch,

@@ -1,6 +1,6 @@
 """What follows from a factorization for free: densities, the Bayes classifier of eq. 19, what a model can tell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromBayes, FromData, FromNetwork, FromPrior
 from ammgraph.plan.networks import RowPlan, VariablePlan
@@ -34,10 +34,13 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
     return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")
 
 
-def plan_readouts(draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan]) -> tuple[ReadoutPlan, ...]:
+def plan_readouts(
+    draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan], named: Collection[str]
+) -> tuple[ReadoutPlan, ...]:
     """Every categorical variable that a distribution infers from the data by a network, and how else it can be read.
 
-    One that a distribution draws by chance beside the data, as which way each image is turned, says nothing of them.
+    One that a distribution draws by chance beside the data, as which way each image is turned, says nothing of them,
+    unless it is among the variables that are `named` fields of a record.
     """
     readouts = []
     for name, variable in variables.items():
@@ -47,7 +50,8 @@ def plan_readouts(draws: Sequence[DrawPlan], variables: Mapping[str, VariablePla
         if not inferring:
             continue
         supervised = any(draw.produces(name) and isinstance(draw.factor_of(name).origin, FromData) for draw in draws)
-        if not supervised and any(draw.produces(name) and _is_by_chance(draw, name) for draw in draws):
+        by_chance = any(draw.produces(name) and _is_by_chance(draw, name) for draw in draws)
+        if by_chance and not supervised and name not in named:
             continue
         readouts.append(ReadoutPlan(name, inferring[0].name, supervised, _bayes(name, draws, inferring[0])))
     return tuple(readouts)

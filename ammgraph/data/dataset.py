@@ -231,7 +231,7 @@ def _read(data: Data, directory: Path | None, download: bool, fields: Sequence[t
     if data.dataset in DATA_SETS:
         return read_named(data.dataset, _root(directory), download, look_of(data))
     path, read = _given_path(data, directory), _OWN_READERS[data.dataset]
-    labels = {name for kind, name in fields if kind == "label"}
+    labels = {name for kind, name in fields if kind == "label"} | ({data.label} if data.label else set())
     return read_fields(lambda example, label: read(path, data, example, label, labels), fields)
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ammgraph.data.arrays import Array, keys_of, records_of
 from ammgraph.data.records import Records
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 
 SOURCE = Path("data given in Python")
 
@@ -40,7 +40,9 @@ def read_given(data: Any) -> Given:
     if isinstance(data, TorchDataset):
         data = _stacked(data)
     if not isinstance(data, Mapping):
-        data = dict(zip(("x_train", "y_train"), data if isinstance(data, tuple) else (data,), strict=False))
+        parts = data if isinstance(data, tuple) else (data,)
+        _check_parts(len(parts), "the tuple has")
+        data = dict(zip(("x_train", "y_train"), parts, strict=False))
     arrays = {key: _array(key, values) for key, values in data.items() if values is not None}
     arrays = {key: arrays[key] for key in keys_of(SOURCE, list(map(str, arrays)))}
     if "layout" not in arrays and any(isinstance(values, Tensor) for values in data.values()):
@@ -65,14 +67,23 @@ def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:
     pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
     if not pairs:
         raise RunError(f"{SOURCE}: the data set is empty")
+    _check_parts(len(pairs[0]), "an item of the data set has")
     columns = []
-    for column in list(zip(*pairs, strict=False))[:2]:
+    for column in zip(*pairs, strict=False):
         parts = [value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value)) for value in column]
         if len({part.shape for part in parts}) > 1:
             sizes = " and ".join(sorted({str(tuple(part.shape)) for part in parts})[:2])
             raise RunError(f"{SOURCE}: items of the data set have different shapes, as {sizes}; transform them to one")
         columns.append(torch.stack(parts))
     return tuple(columns)
+
+
+def _check_parts(count: int, what: str) -> None:
+    if not 1 <= count <= 2:
+        raise RunError(
+            f"{SOURCE}: {what} {counted(count, 'part')}, expected (x, y), or x alone; a test split has names, as in "
+            "`{'x_train': x, 'y_train': y, 'x_test': ..., 'y_test': ...}`"
+        )
 
 
 def _array(key: str, values: Any) -> Array:

@@ -20,6 +20,19 @@ OTHERS = {
 }
 
 
+def check_measures(plan: Plan) -> None:
+    """A look measures something.
+
+    Raises:
+        RunError: it measures nothing, of no data set.
+    """
+    if not any(part.readouts or part.reconstructions for part in (on_data_set(plan, of) for of in plan.data_names)):
+        raise RunError(
+            "a look at the validation examples measures nothing of this model, which infers no category from them and "
+            "reconstructs none: there is nothing that a sweep can choose by"
+        )
+
+
 def measured(asked: str, plan: Plan, dataset: Dataset, seed: int) -> str:
     """The whole name of a measure that each look at the validation examples takes, as an untrained model shows.
 
@@ -38,11 +51,7 @@ def measured(asked: str, plan: Plan, dataset: Dataset, seed: int) -> str:
         raise RunError(
             f"`{asked}` is of {examples}, and a sweep chooses by validation examples: {why}; write `--metric {name}`"
         )
-    if not any(part.readouts or part.reconstructions for part in (on_data_set(plan, of) for of in plan.data_names)):
-        raise RunError(
-            "a look at the validation examples measures nothing of this model, which infers no category from them and "
-            "reconstructs none: there is nothing that a sweep can choose by"
-        )
+    check_measures(plan)
     for of, one in dataset.by_name.items():
         if one.validation is None:
             data, named = (f"data.{of}", f"`data.{of}`") if of else ("data", one.name)

@@ -301,7 +301,9 @@ def lines(evaluation: Evaluation, results: Iterable[Result] | None = None) -> li
     """
     shown = evaluation.of(evaluation.split) if results is None else tuple(results)
     if not shown:
-        return []
+        why = "the model infers no category from the data and reconstructs nothing"
+        judged = "`evaluation: {features: NETWORK.ROW}` has the values of a row judged"
+        return [f"nothing is measured: {why}; {judged}"] if results is None else []
     first = max(len(result.label) for result in shown)
     second = max((len(_rule(result)) for result in shown), default=0)
     weights = ", averaged weights" if evaluation.weights == "ema" else ""

@@ -106,6 +106,8 @@ def label_name(plan: Plan, variable: str) -> str | None:
     factors = [factor for draw in plan.draws for factor in draw.factors]
     labels = [name for name, kind in fields_of(factors).items() if kind == "label"]
     others = [name for name in {*labels, *plan.data.fields} if plan.variable(name).kind == "categorical"]
+    if plan.data.label is not None and not {"", plan.data.label} & {field_name(plan, name) for name in others}:
+        return ""  # a table's own label, which no variable has taken
     return None if others and variable not in others else ""
 
 

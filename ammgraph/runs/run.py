@@ -226,13 +226,17 @@ def read_options(folder: Path) -> RunOptions:
             ) from error
         begun = (folder / LOCK).exists() and not checkpoint.has_checkpoint(folder / CHECKPOINTS)
         retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
+        if not folder.is_dir():
+            what = "it is a file" if folder.exists() else "there is nothing of that name"
+            beside = f"; the folder {folder.parent} is one" if (folder.parent / OPTIONS).exists() else ""
+            raise RunError(f"{folder} is no run directory: {what}{beside}") from error
         advice = f"; it was stopped before it began: {retry}" if begun else _inside(folder)
         raise RunError(f"{folder} is no run directory: it has no {OPTIONS}{advice}") from error
 
 
 def _inside(folder: Path) -> str:
-    """Which runs lie in a folder that is none."""
-    names = sorted(str(path.parent) for path in folder.glob(f"*/{OPTIONS}"))
+    """Which runs, trials and sweeps lie in a folder that is none."""
+    names = sorted({str(path.parent) for name in (OPTIONS, TRIALS, SWEEP) for path in folder.glob(f"*/{name}")})
     told = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
     return f"; of what lies in it {told} {'are runs' if len(names) > 1 else 'is one'}" if names else ""
 

@@ -208,3 +208,16 @@ def test_vectors_of_another_length_are_told_as_numbers(tmp_path: Path) -> None:
             ask(x[:, :-1])
         with pytest.raises(ammgraph.RunError, match="the examples are images of 1x8x8, but `x` is a vector"):
             ask(IMAGES[:2])
+
+
+def test_what_would_not_be_read_is_refused() -> None:
+    class Numbered(Dataset[tuple[np.ndarray, int, int]]):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, place: int) -> tuple[np.ndarray, int, int]:  # type: ignore[type-arg]
+            return IMAGES[place], 0, place
+
+    for data, what in (((IMAGES, Y, Y), "the tuple has 3 parts"), (Numbered(), "an item of the data set has 3 parts")):
+        with pytest.raises(ammgraph.RunError, match=rf"{what}, expected \(x, y\), or x alone; a test split has names"):
+            read_given(data)

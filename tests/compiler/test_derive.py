@@ -198,6 +198,8 @@ def test_a_category_that_is_drawn_beside_the_data_says_nothing_of_them() -> None
     plan = tiny.plan_of(SPECS / "lalnets_mnist.yaml")
     assert [factor.text for factor in plan.draw("c").written] == ["c(t|x)"]
     assert plan.readouts == ()
+    named = tiny.plan_of(SPECS / "lalnets_mnist.yaml", "data={dataset: npz, path: t.npz, fields: {t: turn}}")
+    assert [readout.variable for readout in named.readouts] == ["t"]
 
 
 # ------------------------------------------------------------------------------------------------ reconstructions

@@ -120,4 +120,9 @@ def test_of_features_it_is_what_was_published_of_them_or_else_their_neighbours_e
     clusters = replace(error(0.2, "k-means"), variable="encoder.h", part="model")
     first = lines(plan, found(near, clusters))[0]
     assert first.startswith(told)
+    void = replace(near, value=None, void="the images that are searched are the scored ones")
+    assert (
+        lines(plan, found(void, clusters))[0]
+        == "clustering error of encoder.h, one-to-one, by k-means  20.00 %, on 500 test images"
+    )
     assert first.endswith("20.00 %, on 500 test images" if "clustering" in told else "4.00 %, on 500 test images")

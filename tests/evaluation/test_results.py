@@ -178,7 +178,11 @@ def test_lines_for_a_person() -> None:
         "  log density of z                                                      -59.15 nats  (on 500)",
         "      sum over y of p(y) p(z|y); at means",
     ]
-    assert lines(replace(FOUND, results=())) == []
+    (nothing,) = lines(replace(FOUND, results=()))
+    assert nothing.startswith(
+        "nothing is measured: the model infers no category from the data and reconstructs nothing; "
+    )
+    assert lines(FOUND, []) == []
     assert lines(replace(FOUND, weights="ema"))[0] == "on 10,000 test images, averaged weights:"
 
 
