@@ -47,6 +47,14 @@ def test_a_bare_name_is_a_shipped_spec_unless_there_is_such_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for file in ("run/spec.json", "trials/spec/mine.json", "several/spec/a.json", "several/spec/b.json"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("{}")
+    assert [spec_path(folder) for folder in ("run", "trials", "several")] == [
+        "run/spec.json",
+        "trials/spec/mine.json",
+        "several",
+    ]
     assert spec_path("ali_mnist") == str(ROOT / "specs" / "ali_mnist.yaml")
     assert spec_path("ali_mnist.yaml") == "ali_mnist.yaml"
     assert spec_path("specs/ali_mnist") == "specs/ali_mnist"
