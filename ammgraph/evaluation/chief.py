@@ -29,9 +29,10 @@ def chief(plan: Plan, evaluation: Evaluation) -> Chief | None:
     # Features are judged by their neighbours, unless what was published is of clusters.
     others = [r for name in ASKED_FIRST for r in own if r.name == name and r.rule != "k-means"]
     told = [*asked, *others, *(r for r in own if r.name == "clustering_error")]
-    found = next((result for result in told if result.value is not None), next(iter(told), None))
-    if found is None:
+    if not told:
         return None
+    known = (result for result in told if result.variable == told[0].variable and result.value is not None)
+    found = next(known, told[0])
     published = tuple(number for number in plan.published if number.metric == found.name)
     return Chief(found, next((r for r in results if _is_baseline(r, found)), None), published)
 

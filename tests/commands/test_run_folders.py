@@ -91,7 +91,7 @@ def test_compare_takes_trials_beside_runs_and_passes_over_what_is_none(
     (tmp_path / "notes.txt").write_text("mine")
     code, out, err = ammgraph("compare", folder, finished, "notes.txt")
     assert code == 0
-    assert err == f"{PASSED_OVER}passed over: notes.txt is no run directory: it has no run.json\n"
+    assert err == f"{PASSED_OVER}passed over: notes.txt is no run directory: it is a file\n"
     assert out.startswith("[1] tiny: 3 runs, seeds 0, 1, 2; step 3 to 13; 1,600 training images\n")
     (each,) = re.findall(r"^\[1\] each run, seeds 0, 1, 2\n(.*)", out, re.MULTILINE)
     assert each.startswith(READOUT)
@@ -99,7 +99,7 @@ def test_compare_takes_trials_beside_runs_and_passes_over_what_is_none(
     assert ammgraph("compare", "notes.txt", ".") == (
         1,
         "",
-        "error: notes.txt is no run directory: it has no run.json\n",
+        "error: notes.txt is no run directory: it is a file\n",
     )
 
 

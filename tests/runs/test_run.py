@@ -86,8 +86,10 @@ def test_one_process_holds_a_run_directory(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_run_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for folder in (tmp_path, tmp_path / "absent", tmp_path / "file"):
-        with pytest.raises(RunError, match=r"is no run directory: it has no run\.json"):
+    reasons = {".": r"it has no run\.json", "absent": "there is nothing of that name", "file": "it is a file"}
+    for name, reason in reasons.items():
+        folder = tmp_path / name
+        with pytest.raises(RunError, match=rf"is no run directory: {reason}$"):
             run.read_options(folder)
 
 
