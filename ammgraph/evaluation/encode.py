@@ -191,7 +191,8 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
     latents = _latents(example)
     if not readouts and not latents:
         what = f"{'an' if kind == 'image' else 'a'} {kind}"
-        raise RunError(f"this model infers nothing from {what} alone: its distributions also take labels, or no {kind}")
+        why = f"what it infers takes a label, or what is drawn beside the {kind}, or no {kind}"
+        raise RunError(f"this model infers nothing from {what} alone: {why}")
     by: dict[str, str] = {}
     found: dict[str, list[Array]] = {}
     split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64), kind)  # labels that no factor reads
