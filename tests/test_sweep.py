@@ -404,6 +404,16 @@ def test_a_model_of_which_a_look_measures_nothing_has_no_sweep(
 
 @needs_optuna
 @pytest.mark.parametrize(
+    ("spec", "metric"),
+    [("amm_digits", "reconstruction_error"), ("vat_mnist", "classification_error"), ("imsat_mnist", "nmi")],
+)
+def test_the_measure_that_is_named_is_one_of_the_model(spec: str, metric: str, ammgraph: Run) -> None:
+    told = f"error: say what is best, by `--metric`, as in `--metric {metric}`\n"
+    assert ammgraph("sweep", spec, "--vary", BATCH) == (1, "", told)
+
+
+@needs_optuna
+@pytest.mark.parametrize(
     ("first", "again"),
     [
         ((*METRIC, *NONE_HELD_OUT), (*METRIC, "--set", "data.validation=179")),

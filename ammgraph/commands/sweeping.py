@@ -116,7 +116,8 @@ def _begin(options: SweepOptions) -> Path:
     plan = compile_spec(spec)
     check_measures(plan)
     if options.metric is None:
-        example = "reconstruction_error" if plan.reconstructions else "nmi"
+        of_labels = "classification_error" if all(found.supervised for found in plan.readouts) else "nmi"
+        example = "reconstruction_error" if plan.reconstructions else of_labels
         raise RunError(f"say what is best, by `--metric`, as in `--metric {example}`")
     _check_axes(options, source, spec)
     settings = new_settings(_alone(options, spec=source), source)
