@@ -33,19 +33,28 @@ def function(name: str) -> Callable[..., Any]:
 # derivative that a penalty takes.
 
 
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
+def conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides, of: Callable[..., Tensor] = F.conv2d
+) -> Tensor:
     """A convolution."""
     if not padding and x.shape[2:] == weight.shape[2:]:
         return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-    return F.conv2d(x, weight, bias, stride=stride, padding=padding)
+    return of(x, weight, bias, stride=stride, padding=padding)
 
 
-def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sides,
+    padding: Sides,
+    of: Callable[..., Tensor] = F.conv_transpose2d,
+) -> Tensor:
     """The transpose of a convolution."""
     if not padding and x.shape[2:] == (1, 1):
         out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
         return out if bias is None else out + bias[:, None, None]
-    return F.conv_transpose2d(x, weight, bias, stride=stride, padding=padding)
+    return of(x, weight, bias, stride=stride, padding=padding)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

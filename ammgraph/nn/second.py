@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,24 +96,17 @@ class _Slope(torch.autograd.Function):
         return of_g, None, of_weight, None
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, form: _Form) -> Tensor:
+def _convolved(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides, transposed: bool
+) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):
         kind = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
-    found: Tensor = _Convolution.apply(x, weight, bias, form)
+    found: Tensor = _Convolution.apply(x, weight, bias, _Form(pair(stride), pair(padding), transposed))
     return found
 
 
-def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
-    if not padding and x.shape[2:] == weight.shape[2:]:  # a matrix product
-        return functions.conv(x, weight, bias, stride, padding)
-    return _convolved(x, weight, bias, _Form(pair(stride), pair(padding), transposed=False))
-
-
-def _conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides) -> Tensor:
-    if not padding and x.shape[2:] == (1, 1):
-        return functions.conv_transpose(x, weight, bias, stride, padding)
-    return _convolved(x, weight, bias, _Form(pair(stride), pair(padding), transposed=True))
-
-
-_TWICE = {"conv": _conv, "conv_transpose": _conv_transpose}
+_TWICE = {
+    "conv": partial(functions.conv, of=partial(_convolved, transposed=False)),
+    "conv_transpose": partial(functions.conv_transpose, of=partial(_convolved, transposed=True)),
+}
