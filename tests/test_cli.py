@@ -13,18 +13,15 @@ from tiny_runs import Run
 
 from ammgraph import __version__
 from ammgraph.commands import show
+from ammgraph.commands.verbs import VERBS
 from ammgraph.runs import checkpoint
 
-COMMANDS = (
-    *("train", "validate", "show", "evaluate", "report", "compare", "sample", "encode", "export"),
-    *("diff", "specs", "copy", "new", "sweep"),
-)
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
 
 # ------------------------------------------------------------------------------------------------ help and usage
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", VERBS)
 def test_every_command_has_help_with_an_example(name: str, ammgraph: Run) -> None:
     code, out, err = ammgraph(name, "--help")
     assert (code, err) == (0, "")
@@ -35,7 +32,7 @@ def test_every_command_has_help_with_an_example(name: str, ammgraph: Run) -> Non
 def test_help_names_every_command(ammgraph: Run) -> None:
     code, out, _ = ammgraph("--help")
     assert code == 0
-    assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in VERBS)
     assert "Example: ammgraph train specs/amm_digits.yaml" in out
     assert Path(re.findall(r"Begin with (.*)", out)[0]).is_file()
 

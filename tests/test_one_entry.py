@@ -26,7 +26,7 @@ penalties.PENALTIES["flat_fake_penalty"] = penalties.Penalty(
     lambda real, fake, _: plus(
         *(times(w, Mean(d.draw, Square(Slope(d.draw, d.evaluation)))) for w, d in fake)
     ),
-    "gamma", False, "The squared gradient norm at FAKE.", 1,
+    "beta", False, "The squared gradient norm at FAKE.", 1,
 )
 
 from ammgraph.layers import activations, initializers, operations
@@ -107,7 +107,7 @@ from ammgraph.spec.load import load_spec
 from ammgraph.start.json_schema import json_schema
 from ammgraph.train.trainer import Trainer
 
-game = "{match: [q, p], discriminator: critic.p, objective: cubed_trust, flat_fake_penalty: {gamma: 3, every: 2}}"
+game = "{match: [q, p], discriminator: critic.p, objective: cubed_trust, flat_fake_penalty: {beta: 3, every: 2}}"
 plan = compile_spec(load_spec(sys.argv[1], [
     f"games.joint={game}",
     "networks.critic.layers.hx={input: x, op: valid_conv, channels: 4, width: 3, stride: 2}",

@@ -173,6 +173,7 @@ class Word:
     help: str
     takes: bool  # a value
     choices: tuple[str, ...] = ()
+    spec: bool = False  # one that ships, by its name
 
 
 def words_of(kind: type[Any]) -> list[Word]:
@@ -184,7 +185,8 @@ def words_of(kind: type[Any]) -> list[Word]:
             continue
         names = tuple(_flags(one)) if "flags" in one.metadata else ()
         takes = not str(how.get("action", "")).startswith("store_")
-        found.append(Word(names, how["help"] or "", takes, tuple(how.get("choices", ()))))
+        spec = how.get("type") in kinds.SPECS
+        found.append(Word(names, how["help"] or "", takes, tuple(how.get("choices", ())), spec))
     return found
 
 

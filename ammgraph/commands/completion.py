@@ -14,7 +14,6 @@ from ammgraph.commands.verbs import VERBS
 from ammgraph.spec.shipped import shipped_specs
 
 EXAMPLE = "ammgraph completion bash >> ~/.bash_completion"
-OF_SPECS = ("train", "sweep", "validate", "show", "diff", "copy")
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,9 @@ def _words() -> dict[str, list[Word]]:
 
 def _names(verb: str) -> list[str]:
     """What is typed without a dash and is no file of the user's."""
-    choices = [choice for word in _words()[verb] if not word.flags for choice in word.choices]
-    return [*choices, *(shipped_specs() if verb in OF_SPECS else ())]
+    typed = [word for word in _words()[verb] if not word.flags]
+    choices = [choice for word in typed for choice in word.choices]
+    return [*choices, *(shipped_specs() if any(word.spec for word in typed) else ())]
 
 
 def _bash() -> Iterator[str]:

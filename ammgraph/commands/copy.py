@@ -13,7 +13,7 @@ EXAMPLE = "ammgraph copy amm_mnist_q1 mine.yaml"
 class Options:
     """What is typed."""
 
-    name: str = positional("as `ammgraph specs` lists it", "NAME")
+    name: str = positional("as `ammgraph specs` lists it", "NAME", type=kinds.spec_name)
     path: Path | None = positional("the new file, or a folder (default: NAME.yaml)", "PATH", nargs="?", type=kinds.path)
 
 

@@ -61,6 +61,14 @@ def spec(text: str) -> str:
     return spec_path(name(text))
 
 
+def spec_name(text: str) -> str:
+    """A spec, as it is typed."""
+    return name(text)
+
+
+SPECS = (spec, spec_name)  # what a shell completes by the specs that ship
+
+
 def seed(text: str) -> int:
     """A whole number from 0 to 2^63 - 1."""
     if not text.isdecimal() or int(text) >= 2**63:

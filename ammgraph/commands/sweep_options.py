@@ -14,7 +14,7 @@ class Source:
     """A spec to vary, or a sweep to go on with."""
 
     spec: str | None = positional(
-        "a spec, as in specs/amm_digits.yaml or amm_digits", "SPEC", nargs="?", type=kinds.name, either=True
+        "a spec, as in specs/amm_digits.yaml or amm_digits", "SPEC", nargs="?", type=kinds.spec_name, either=True
     )
     resume: Path | None = option(
         "go on with a sweep, also beside other processes that do", type=kinds.path, metavar="SWEEP", either=True

@@ -18,7 +18,7 @@ class Source:
     """A spec to begin with, or a run to go on with."""
 
     spec: str | None = positional(
-        "a spec, as in specs/amm_digits.yaml or amm_digits", "SPEC", nargs="?", type=kinds.name, either=True
+        "a spec, as in specs/amm_digits.yaml or amm_digits", "SPEC", nargs="?", type=kinds.spec_name, either=True
     )
     resume: Path | None = option(
         "go on with a run, or with trials, at the newest checkpoint", type=kinds.path, metavar="RUN", either=True

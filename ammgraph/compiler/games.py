@@ -228,6 +228,9 @@ def _side_can_be_drawn(resolved: Resolved, draw: str, call: Call, index: int) ->
             )
 
 
+_OF_EACH_SIDE = " or ".join(f"`{kind}`" for kind, penalty in PENALTIES.items() if not penalty.between)
+
+
 def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterator[Diagnostic]:
     read = resolved.call(name, game.discriminator).reads.values()
     for kind in game.penalties:
@@ -254,7 +257,7 @@ def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterat
                 found=", ".join(
                     f"`{side}` enumerates `{name}`" for side, name in zip(game.match, over, strict=True) if name
                 ),
-                expected="no penalty, `roth_penalty` or `r1_penalty`, which are means over each side",
+                expected=f"no penalty, or {_OF_EACH_SIDE}, which are means over each side",
             )
             continue
         sizes = [resolved.batch_size(side.summands[0][1]) for side in game.match]

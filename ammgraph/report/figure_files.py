@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 
@@ -50,7 +51,9 @@ def data_of_view(view: View) -> Data:
         return _images(found, ("row", "column"), view.images)
     if isinstance(view, MatrixView):
         return _counts(view)
-    return _points(view)
+    if isinstance(view, EmbeddingView):
+        return _points(view)
+    assert_never(view)
 
 
 def data_of_curves(curves: Curves) -> list[Data]:

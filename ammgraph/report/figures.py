@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 import matplotlib as mpl
 import numpy as np
@@ -116,7 +116,9 @@ def draw(view: View, images: str = "test images") -> Plate:
             return _pairs(view, images)
         if isinstance(view, InterpolationView):
             return _interpolation(view, images)
-        return _embedding(view, images)
+        if isinstance(view, EmbeddingView):
+            return _embedding(view, images)
+        assert_never(view)
 
 
 def draw_curves(curves: Curves) -> tuple[Plate, ...]:

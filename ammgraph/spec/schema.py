@@ -120,31 +120,20 @@ Every = Annotated[
 ]
 
 
-class GradientPenalty(Model):
-    """E[(||grad d(x^, y^, z^)||_2 - 1)^2] between the i-th REAL and the i-th FAKE, eq. 18, on the logit."""
+class PenaltyKeys(Model):
+    """A penalty's weight, which is written by the key that its formula has, and how often the penalty is taken."""
 
-    lambda_: Scheduled = Field(alias="lambda", description="Weight of the penalty.", examples=[10])
+    weight: Scheduled
     every: Every = 1
 
-    @property
-    def weight(self) -> Schedule:
-        """Lambda."""
-        return self.lambda_
+
+def _keys(weight: str) -> type[PenaltyKeys]:
+    example = next(penalty.example for penalty in PENALTIES.values() if penalty.weight == weight)
+    described = Field(alias=weight, description="Weight of the penalty, as its formula has it.", examples=[example])
+    return create_model(f"{weight.capitalize()}Penalty", __base__=PenaltyKeys, weight=(Scheduled, described))
 
 
-class Regularizer(Model):
-    """A penalty with a weight gamma, at the loss's own points."""
-
-    gamma: Scheduled = Field(description="Weight; the term enters as gamma / 2.", examples=[0.1])
-    every: Every = 1
-
-    @property
-    def weight(self) -> Schedule:
-        """Gamma."""
-        return self.gamma
-
-
-_BY_WEIGHT: dict[str, type[GradientPenalty | Regularizer]] = {"lambda": GradientPenalty, "gamma": Regularizer}
+_BY_WEIGHT = {weight: _keys(weight) for weight in dict.fromkeys(penalty.weight for penalty in PENALTIES.values())}
 
 Objective = Annotated[str, OneOf(lambda: OBJECTIVES)]
 
@@ -202,7 +191,7 @@ class Game(_Penalized):
     )
 
     @property
-    def penalties(self) -> dict[str, GradientPenalty | Regularizer]:
+    def penalties(self) -> dict[str, PenaltyKeys]:
         """Those that are written, by kind."""
         written = {kind: getattr(self, kind) for kind in PENALTIES}
         return {kind: penalty for kind, penalty in written.items() if penalty is not None}

@@ -94,5 +94,5 @@ def test_every_key_of_a_spec_is_described_for_editors():
         "distributions",
         "training",
     }
-    assert schema["$defs"]["GradientPenalty"]["properties"].keys() == {"lambda", "every"}
+    assert schema["$defs"]["LambdaPenalty"]["properties"].keys() == {"lambda", "every"}
     assert all("description" in value for value in schema["$defs"]["Row"]["properties"].values())

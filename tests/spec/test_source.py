@@ -1,4 +1,8 @@
+import random
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from work import calls_at_most
@@ -213,3 +217,60 @@ def test_any_text_gives_a_tree_or_problems_with_places(text: str):
         assert 1 <= problem.span.line <= len(lines)
         assert 1 <= problem.span.column <= len(lines[problem.span.line - 1]) + 1
         assert problem.message != "this is not YAML"
+
+
+# ---------------------------------------------------------------------------------------- libyaml and PyYAML's own
+
+
+WRITTEN = [path.read_text() for path in sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))]
+PIECES = (
+    "\t",
+    "?",
+    "|#",
+    "|",
+    ">",
+    " ",
+    "#",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "-",
+    "'",
+    '"',
+    "\\",
+    "\n",
+    "&",
+    "*",
+    "%",
+    "e",
+)
+
+
+def without_libyaml(text: str, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as changed:
+        changed.delattr(yaml, "CSafeLoader", raising=False)
+        return parse.__wrapped__(text, "spec.yaml")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_text_is_the_same_tree_with_and_without_libyaml(seed: int, monkeypatch: pytest.MonkeyPatch):
+    chosen, same = random.Random(seed), 0
+    for _ in range(25):
+        text = chosen.choice(WRITTEN)
+        start = text.find("\n", chosen.randrange(len(text) // 2)) + 1
+        letters = list(text[start : start + 900])
+        for _ in range(chosen.randrange(3)):
+            letters[chosen.randrange(len(letters))] += chosen.choice(PIECES)
+        text = "".join(letters)
+        found = parse.__wrapped__(text, "spec.yaml")
+        assert found == without_libyaml(text, monkeypatch), text
+        same += not found[1]
+    assert 0 < same < 25
+
+
+@pytest.mark.parametrize("text", ["a: |# b\n  c", "{a: b?}\n", "a:\tb\n", "- {a: b} ", "{a: b}#"])
+def test_what_one_of_them_alone_takes_is_told_as_pyyaml_does(text: str, monkeypatch: pytest.MonkeyPatch):
+    assert parse.__wrapped__(text, "spec.yaml") == without_libyaml(text, monkeypatch)
