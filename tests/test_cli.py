@@ -32,7 +32,7 @@ def test_every_command_has_help_with_an_example(name: str, ammgraph: Run) -> Non
 def test_help_names_every_command(ammgraph: Run) -> None:
     code, out, _ = ammgraph("--help")
     assert code == 0
-    assert all(re.search(rf"^ +{name} ", out, re.MULTILINE) for name in VERBS)
+    assert all(re.search(rf"^ +{name}\b", out, re.MULTILINE) for name in VERBS)
     assert "Example: ammgraph train specs/amm_digits.yaml" in out
     assert Path(re.findall(r"Begin with (.*)", out)[0]).is_file()
 
