@@ -28,6 +28,8 @@ from ammgraph.folders import CHECKPOINTS, METRICS, SPEC
 from ammgraph.plan.plan import Plan
 from ammgraph.runs import checkpoint, record, run
 from ammgraph.runs.run import Place
+from ammgraph.runs.sweeps import is_sweep, tried_runs
+from ammgraph.runs.trials import is_trials, runs_of
 from ammgraph.show.notebook import compile_spec
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.notebook import html_block, html_table
@@ -330,7 +332,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run | PathLike],
+    runs: Run | PathLike | Sequence[Run | PathLike],
     *,
     split: str | None = None,
     again: bool = False,
@@ -341,7 +343,8 @@ def compare(
     """Runs, or their directories, beside each other; one that was not evaluated is, which writes its evaluation.
 
     Args:
-        runs: in the order in which they are shown; data that were given in Python are those that a `Run` remembers.
+        runs: one, or several in the order in which they are shown, of folders of trials and of sweeps each of theirs;
+            data that were given in Python are those that a `Run` remembers.
         split: what is compared; unless given test, or train where there is no test split.
         again: evaluate every run anew.
         device: where models run.
@@ -351,10 +354,18 @@ def compare(
     Raises:
         RunError: no runs, one twice, or one that cannot be evaluated.
     """
-    found = [one if isinstance(one, Run) else Run(one) for one in runs]
+    named = [runs] if isinstance(runs, Run | str | os.PathLike) else runs
+    found = [each for one in named for each in ([one] if isinstance(one, Run) else map(Run, _runs_in(Path(one))))]
     where = run.choose_device(device)
     places = [(one.folder, Place(where, _path(data_dir), download, one._given)) for one in found]
     return Comparison(comparing.compare_placed(places, split, again))
+
+
+def _runs_in(folder: Path) -> Sequence[Path]:
+    """The runs of a folder of trials that have begun, those that a sweep has tried; else the folder itself."""
+    if is_trials(folder):
+        return runs_of(folder).begun
+    return tried_runs(folder) if is_sweep(folder) else [folder]
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ammgraph.diagnostics import RunError, counted
+from ammgraph.diagnostics import RunError, SpecError, counted
+from ammgraph.evaluation import results
+from ammgraph.folders import SPEC
 from ammgraph.runs.run import read_options
 from ammgraph.runs.sweeps import best_run, is_sweep, tried_runs
 from ammgraph.runs.trials import has_results, is_trials, runs_of
+from ammgraph.spec.load import load_spec
 from ammgraph.terminal import command, one_line, say
 
 
@@ -45,7 +48,9 @@ def all_trials(folder: Path) -> tuple[Path, ...]:
 
 
 def all_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run directories that are named, or in folders of trials and sweeps; what is no run is told and passed over.
+    """The run directories that are named, or in folders of trials and sweeps.
+
+    What is no run, or damaged, is told and passed over where another one is not.
 
     Raises:
         RunError: there is no run among them.
@@ -63,9 +68,25 @@ def all_runs(folders: Sequence[Path]) -> list[Path]:
             refused.append(_why_not(folder))
     if not runs and refused:
         raise RunError(refused[0])
+    damaged = {run: reason for run in runs if (reason := _damage(run))}
+    if len(damaged) < len(runs):
+        runs, refused = [run for run in runs if run not in damaged], [*refused, *damaged.values()]
     for reason in refused:
         say(one_line(f"passed over: {reason}"))
     return runs
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with the files of a run that are read before anything is asked of its model."""
+    try:
+        read_options(folder)
+        load_spec(folder / SPEC)
+        results.read(folder)
+    except RunError as error:
+        return str(error)
+    except SpecError as error:
+        return f"{folder / SPEC} is damaged: {error.diagnostics[0].message}"
+    return ""
 
 
 def _why_not(folder: Path) -> str:

@@ -257,7 +257,7 @@ def _penalties_can_be_taken(resolved: Resolved, game: Game, name: str) -> Iterat
                 found=", ".join(
                     f"`{side}` enumerates `{name}`" for side, name in zip(game.match, over, strict=True) if name
                 ),
-                expected=f"no penalty, or {_OF_EACH_SIDE}, which are means over each side",
+                expected=f"no penalty, {_OF_EACH_SIDE}, which are means over each side",
             )
             continue
         sizes = [resolved.batch_size(side.summands[0][1]) for side in game.match]

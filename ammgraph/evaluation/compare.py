@@ -3,11 +3,12 @@
 The standard deviation is the sample's, divided by n - 1, as in the tables of papers over n trials; one run has none.
 """
 
+import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import health, results
 from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
-from ammgraph.folders import METRICS
+from ammgraph.folders import METRICS, SPEC
 from ammgraph.runs import record
 from ammgraph.runs.run import Place, read_options
+from ammgraph.spec.load import load_spec
 from ammgraph.spec.measures import MEASURES
 
 MOST_PLACES = 6  # after the point
+PRECISION = "precision"
+SAID_ONLY = ("title", "notes", "published", "measured")  # what changes nothing
+MOST_SETTINGS, LONGEST_SETTING = 4, 40  # that are told of a column, and characters of a value
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,10 @@ class ComparedRun:
     curves: tuple[dict[str, Any], ...]  # step, epoch, and a number for each measure
     trained_on: Mapping[str, str] | None = None  # `data_sha256` of the run; None where it was not recorded
     faults: tuple[str, ...] | None = None  # the codes that *Health* names; None where it has nothing to judge by
+    settings: Mapping[str, str] = field(default_factory=dict)  # the precision, and all that the spec says, by its path
 
     def alike(self, other: "ComparedRun") -> bool:
-        """Whether both are trials of one experiment: equal plans, weights of the same kind, the same data.
+        """Whether both are trials of one experiment: equal plans, weights, steps and precisions, the same data.
 
         Data are the same where the fingerprints that both have are equal, of what they were trained on and of what was
         scored; without any, where their descriptions are.
@@ -44,12 +50,14 @@ class ComparedRun:
         pairs = ((self.trained_on, other.trained_on), (mine.data_sha256, theirs.data_sha256))
         known = [(one, two) for one, two in pairs if one is not None and two is not None]
         same_data = all(one == two for one, two in known) if known else mine.data == theirs.data
-        return same_data and (mine.plan, mine.weights) == (theirs.plan, theirs.weights)
+        precisions = (run.settings.get(PRECISION) for run in (self, other))
+        equal = (mine.plan, mine.weights, mine.step) == (theirs.plan, theirs.weights, theirs.step)
+        return same_data and equal and len(set(precisions)) == 1
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one model on the same data: equal plans, weights of the same kind, other seeds."""
+    """Trials of one experiment: they differ in their seeds alone."""
 
     name: str
     plan: str
@@ -160,6 +168,7 @@ def as_json(groups: Sequence[Group]) -> dict[str, Any]:
                 "name": group.name,
                 "plan": group.plan,
                 "data": group.data,
+                "warnings": warnings(group),
                 "runs": [_run_json(run) for run in group.runs],
                 "measures": [_row_json(row) for row in rows(group)],
             }
@@ -252,7 +261,18 @@ def _read(folder: Path, place: Place, split: str | None, again: bool) -> Compare
         curves=tuple(_curve_point(line) for line in history if "evaluation" in line),
         trained_on=options.data_sha256,
         faults=verdict.codes if verdict.findings else None,
+        settings={PRECISION: options.precision, **dict(_settings(load_spec(folder / SPEC).written))},
     )
+
+
+def _settings(written: Any, *path: str) -> Iterator[tuple[str, str]]:
+    """Every value of a spec that changes what is trained, and its path."""
+    if not isinstance(written, dict):
+        yield ".".join(path), written if isinstance(written, str) else json.dumps(written)
+        return
+    for key, value in written.items():
+        if path or key not in SAID_ONLY:
+            yield from _settings(value, *path, key)
 
 
 def _curve_point(line: dict[str, Any]) -> dict[str, Any]:
@@ -306,15 +326,34 @@ def legend(groups: Sequence[Group], place: int) -> list[str]:
     group = groups[place]
     evaluations = [run.evaluation for run in group.runs]
     seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
-    steps = sorted({evaluation.step for evaluation in evaluations})
     scored = sorted({_scored_on(e) for e in evaluations})
     runs = "1 run, seed" if len(group.runs) == 1 else f"{len(group.runs)} runs, seeds"
-    found = [f"[{place + 1}] {group.name}: {runs} {seeds}; step {_range(steps)}; {' and '.join(scored)}"]
-    twins = [other for other, twin in enumerate(groups) if other != place and _weights(twin) == _weights(group)]
+    found = [f"[{place + 1}] {group.name}: {runs} {seeds}; step {evaluations[0].step:,}; {' and '.join(scored)}"]
+    twins = [
+        other
+        for other, twin in enumerate(groups)
+        if other != place and _weights(twin) == _weights(group) and twin.data != group.data
+    ]
     if twins:
         heads = ", ".join(f"[{twin + 1}]" for twin in twins)
         found.append(f"    warning: the model of {heads} on other data, hence apart; here {group.data}")
+    if differing := apart(groups, place):
+        found.append(f"    {group.runs[0].folder}: {differing}")
     return [*found, *(f"    warning: {text}" for text in warnings(group))]
+
+
+def apart(groups: Sequence[Group], place: int) -> str:
+    """The settings of a column by which another one of the same title is not the same; "" where there is none."""
+    own = groups[place].runs[0].settings
+    others = [group.runs[0].settings for group in groups if group.name == groups[place].name]
+    keys = [key for key in dict.fromkeys(key for of in others for key in of) if len({of.get(key) for of in others}) > 1]
+    told = [f"{key}={_cut(own[key])}" if key in own else f"no {key}" for key in keys]
+    more = f", and {counted(len(told) - MOST_SETTINGS, 'more setting')}" if len(told) > MOST_SETTINGS else ""
+    return ", ".join(told[:MOST_SETTINGS]) + more
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST_SETTING else f"{value[: LONGEST_SETTING - 1]}…"
 
 
 def warnings(group: Group) -> list[str]:
@@ -323,8 +362,6 @@ def warnings(group: Group) -> list[str]:
     found = []
     if len({evaluation.seed for evaluation in evaluations}) < len(evaluations):
         found.append("a seed occurs twice: these runs are no independent trials")
-    if len({evaluation.step for evaluation in evaluations}) > 1:
-        found.append("the runs stand at different steps")
     return found + [
         f"{run.folder} was evaluated at step {run.evaluation.step:,} and is at step {run.last_step:,} now"
         for run in group.runs
@@ -341,10 +378,6 @@ def _scored_on(evaluation: Evaluation) -> str:
     found = evaluation.of(evaluation.split)
     most = max(found, key=lambda result: result.examples, default=None)
     return counted(0, f"{SPLITS[evaluation.split]} image") if most is None else most.on
-
-
-def _range(steps: list[int]) -> str:
-    return f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
 
 
 def _run_json(run: ComparedRun) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def as_latex(groups: Sequence[Group]) -> str:
     numbered = (f"{name} [{place}]" if names.count(name) > 1 else name for place, name in enumerate(names, start=1))
     head = ["Measure", "Rule", *map(latex_text, numbered)]
     seeds = ["seeds", "", *(str(len(group.runs)) for group in groups)]
-    return booktabs("ll" + "r" * len(groups), [head], body, [seeds])
+    heads = "".join(f"% {one_line(line.strip())}\n" for place in range(len(groups)) for line in legend(groups, place))
+    return heads + booktabs("ll" + "r" * len(groups), [head], body, [seeds])
 
 
 def as_markdown(groups: Sequence[Group]) -> str:

@@ -13,7 +13,7 @@ from ammgraph import __version__
 from ammgraph.diagnostics import counted
 from ammgraph.evaluation import compare
 from ammgraph.evaluation.chief import ASKED_FIRST
-from ammgraph.evaluation.compare import Group, faults, is_chief, measure_of, rows, spread_of, unit_of
+from ammgraph.evaluation.compare import Group, faults, is_chief, legend, measure_of, rows, spread_of, unit_of
 from ammgraph.evaluation.results import number
 from ammgraph.folders import REPORT
 from ammgraph.report.page import Table, is_page, rendered
@@ -63,6 +63,7 @@ def comparison_page(groups: Sequence[Group], links: Mapping[Path, str] | None = 
         groups=[
             {
                 "name": group.name,
+                "notes": [line.strip() for line in legend(groups, place)[1:]],
                 "runs": counted(len(group.runs), "run"),
                 "data": group.data,
                 "headline": _headline(group),
@@ -71,7 +72,7 @@ def comparison_page(groups: Sequence[Group], links: Mapping[Path, str] | None = 
                 "health": _health(group),
                 "pages": [(run.evaluation.seed, (links or {}).get(run.folder), str(run.folder)) for run in group.runs],
             }
-            for group in groups
+            for place, group in enumerate(groups)
         ],
         version=__version__,
     )

@@ -130,7 +130,8 @@ class PenaltyKeys(Model):
 def _keys(weight: str) -> type[PenaltyKeys]:
     example = next(penalty.example for penalty in PENALTIES.values() if penalty.weight == weight)
     described = Field(alias=weight, description="Weight of the penalty, as its formula has it.", examples=[example])
-    return create_model(f"{weight.capitalize()}Penalty", __base__=PenaltyKeys, weight=(Scheduled, described))
+    name, meaning = f"{weight.capitalize()}Penalty", f"A penalty with a weight `{weight}`."
+    return create_model(name, __base__=PenaltyKeys, __doc__=meaning, weight=(Scheduled, described))
 
 
 _BY_WEIGHT = {weight: _keys(weight) for weight in dict.fromkeys(penalty.weight for penalty in PENALTIES.values())}

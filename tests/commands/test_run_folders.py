@@ -92,15 +92,34 @@ def test_compare_takes_trials_beside_runs_and_passes_over_what_is_none(
     code, out, err = ammgraph("compare", folder, finished, "notes.txt")
     assert code == 0
     assert err == f"{PASSED_OVER}passed over: notes.txt is no run directory: it is a file\n"
-    assert out.startswith("[1] tiny: 3 runs, seeds 0, 1, 2; step 3 to 13; 1,600 training images\n")
-    (each,) = re.findall(r"^\[1\] each run, seeds 0, 1, 2\n(.*)", out, re.MULTILINE)
+    heads = [line for line in out.split("\n\n")[0].split("\n")]
+    assert heads == [
+        "[1] tiny: 2 runs, seeds 0, 1; step 3; 1,600 training images",
+        "    t/seed-0: training.steps=3",
+        "[2] tiny: 1 run, seed 2; step 13; 1,600 training images",
+        f"    {finished}: training.steps=13",
+    ]
+    (each,) = re.findall(r"^\[1\] each run, seeds 0, 1\n(.*)", out, re.MULTILINE)
     assert each.startswith(READOUT)
-    assert each.split()[-4:-2] == [f"{value:.2f}" for value in errors(folder)]
+    assert [word for word in each.split() if word != "%"][-2:] == [f"{value:.2f}" for value in errors(folder)]
     assert ammgraph("compare", "notes.txt", ".") == (
         1,
         "",
         "error: notes.txt is no run directory: it is a file\n",
     )
+
+
+def test_compare_passes_over_a_damaged_run_beside_another(ammgraph: Run, folder: Path, finished: Path) -> None:
+    for name, said in (("run.json", "damaged"), ("spec.json", "damaged"), ("evaluation.json", "damaged")):
+        broken = Path(shutil.copytree(finished, f"broken-{name}"))
+        (broken / name).write_text("{")
+        code, out, err = ammgraph("compare", broken, finished)
+        assert code == 0
+        assert err.startswith(f"passed over: {broken / name} is ")
+        assert said in err
+        assert out.startswith("[1] tiny: 1 run, seed 2; step 13;")
+        code, out, err = ammgraph("compare", broken)
+        assert (code, out) == (1, "")
 
 
 def test_images_are_of_the_first_trial_which_is_told(ammgraph: Run, folder: Path) -> None:

@@ -14,6 +14,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare, results
 from ammgraph.evaluation.compare import as_json, compare_runs, lines, rows
 from ammgraph.runs import record
+from ammgraph.spec.load import load_spec
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +105,44 @@ def test_what_is_no_fair_comparison_is_said(folders: list[Path], tmp_path: Path)
     compare_runs(folders, HERE)
     twin = Path(shutil.copytree(folders[0], tmp_path / "twin"))
     record.append(twin / "metrics.jsonl", {"step": 9, "epoch": 2.0})
-    evaluation = results.read(twin)
-    results.write(twin, replace(evaluation, step=5))
     text = "\n".join(lines(compare_runs([folders[0], twin], HERE, split="train")))
     assert "warning: a seed occurs twice: these runs are no independent trials" in text
-    assert "warning: the runs stand at different steps" in text
-    assert f"warning: {twin} was evaluated at step 5 and is at step 9 now" in text
-    assert "step 2 to 5" in text
+    assert f"warning: {twin} was evaluated at step 2 and is at step 9 now" in text
+
+
+def test_runs_of_other_steps_or_another_precision_are_no_trials_of_one_experiment(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    compare_runs(folders, HERE)
+    longer, coarse, slower = (
+        Path(shutil.copytree(folders[1], tmp_path / name)) for name in ("longer", "coarse", "slow")
+    )
+    results.write(longer, replace(results.read(longer), step=5))
+    options = json.loads((coarse / "run.json").read_text())
+    (coarse / "run.json").write_text(json.dumps(options | {"precision": "bfloat16"}))
+    spec = json.loads((slower / "spec.json").read_text())
+    spec["training"]["optimizers"]["default"]["learning_rate"] = 1e-7
+    (slower / "spec.json").write_text(json.dumps(spec))
+    results.write(slower, replace(results.read(slower), plan="another"))
+    groups = compare_runs([folders[0], longer, coarse, slower, folders[2]], HERE)
+    assert [[run.folder for run in group.runs] for group in groups] == [
+        [folders[0], folders[2]],
+        [longer],
+        [coarse],
+        [slower],
+    ]
+    text = lines(groups)
+    rate = spec["training"]["optimizers"]["default"]["learning_rate"]
+    told = [line.strip() for line in text if line.startswith("    /")]
+    path = "training.optimizers.default.learning_rate"
+    was = load_spec(folders[0] / "spec.json").written["training"]["optimizers"]["default"]["learning_rate"]
+    assert told == [
+        f"{folders[0]}: precision=float32, {path}={was}",
+        f"{longer}: precision=float32, {path}={was}",
+        f"{coarse}: precision=bfloat16, {path}={was}",
+        f"{slower}: precision=float32, {path}={rate}",
+    ]
+    assert [line.partition("; step ")[2][0] for line in text if "; step " in line] == ["2", "5", "2", "2"]
 
 
 def test_runs_of_one_model_on_other_data_are_groups_of_their_own(folders: list[Path], tmp_path: Path) -> None:

@@ -51,7 +51,10 @@ def test_a_line_for_each_run_and_number_then_mean_and_deviation() -> None:
 
 
 def test_a_table_for_booktabs() -> None:
-    assert as_latex(GROUPS).splitlines()[1:] == [
+    head, legend = as_latex(GROUPS).splitlines()[:2]
+    assert head.startswith("% [1] A & B_1 <i>: 3 runs, seeds 4, 5, 6; step ")
+    assert legend.startswith("% [2] other: 1 run, seed 0; step ")
+    assert as_latex(GROUPS).splitlines()[3:] == [
         r"\begin{tabular}{llrr}",
         r"\toprule",
         r"Measure & Rule & A \& B\_1 <i> & other \\",
