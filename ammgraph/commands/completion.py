@@ -42,12 +42,17 @@ def _names(verb: str) -> list[str]:
 
 def _bash() -> Iterator[str]:
     yield '# ammgraph in bash: eval "$(ammgraph completion bash)" in ~/.bashrc'
+    yield "_ammgraph_files() {"
+    yield '  local found; while IFS= read -r found; do COMPREPLY+=("$found"); done < <(compgen -f -- "$word")'
+    yield "}"
     yield "_ammgraph() {"
     yield "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words="
     yield "  if [[ $COMP_CWORD -eq 1 ]]; then"
     yield f'    COMPREPLY=($(compgen -W "{" ".join(VERBS)} --help --version" -- "$word")); return'
     yield "  fi"
-    yield from _choices('  case "${COMP_WORDS[1]} $before" in', '    COMPREPLY=($(compgen -W "{}" -- "$word")); return')
+    yield "  COMPREPLY=()"
+    yield from _values('  case "${COMP_WORDS[1]} $before" in', 'COMPREPLY=($(compgen -W "{}" -- "$word")); return')
+    yield from _values('  case "${COMP_WORDS[1]} $before" in', "_ammgraph_files; return", chosen=False)
     yield '  case "${COMP_WORDS[1]} $word" in'
     for verb, words in _words().items():
         flags = [flag for word in words for flag in word.flags]
@@ -56,7 +61,7 @@ def _bash() -> Iterator[str]:
             yield f'    "{verb} "*) words="{" ".join(names)}";;'
     yield "  esac"
     yield '  COMPREPLY=($(compgen -W "$words" -- "$word"))'
-    yield '  if [[ $word != -* ]]; then COMPREPLY+=($(compgen -f -- "$word")); fi'
+    yield '  if [[ $word != -* ]]; then _ammgraph_files; fi'
     yield "}"
     yield "complete -o filenames -F _ammgraph ammgraph"
 
@@ -70,7 +75,8 @@ def _zsh() -> Iterator[str]:
     yield f"    found=({' '.join(shlex.quote(f'{verb}:{summary}') for verb, summary in VERBS.items())})"
     yield "    _describe command found; return"
     yield "  fi"
-    yield from _choices('  case "$words[2] $words[CURRENT-1]" in', "    compadd -- {}; return")
+    yield from _values('  case "$words[2] $words[CURRENT-1]" in', "compadd -- {}; return")
+    yield from _values('  case "$words[2] $words[CURRENT-1]" in', "_files; return", chosen=False)
     yield '  case "$words[2] $words[CURRENT]" in'
     for verb, words in _words().items():
         described = [shlex.quote(f"{flag}:{word.help}") for word in words for flag in word.flags]
@@ -83,14 +89,14 @@ def _zsh() -> Iterator[str]:
     yield "compdef _ammgraph ammgraph"
 
 
-def _choices(head: str, action: str) -> Iterator[str]:
-    """What may follow an option that takes one of some words."""
+def _values(head: str, action: str, chosen: bool = True) -> Iterator[str]:
+    """What may follow an option that takes one of some words, or any other value."""
     yield head
     for verb, words in _words().items():
         for word in words:
-            if word.flags and word.choices:
+            if word.flags and word.takes and bool(word.choices) == chosen:
                 patterns = "|".join(f'"{verb} {flag}"' for flag in word.flags)
-                yield f"    {patterns}) {action.strip().format(' '.join(word.choices))};;"
+                yield f"    {patterns}) {action.format(' '.join(word.choices))};;"
     yield "  esac"
 
 

@@ -18,7 +18,7 @@ def completed(script: str, folder: Path, *words: str) -> set[str]:
     command = ["bash", "--norc", "-c", script + ask, "bash", "ammgraph", *words]
     found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert found.stderr == ""
-    return set(found.stdout.split())
+    return set(found.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,10 @@ def completed(script: str, folder: Path, *words: str) -> set[str]:
         (("show", "a.yaml", "--section", "g"), ("games",)),
         (("compare", "--format", ""), ("text", "json", "csv", "latex", "markdown", "html")),
         (("show", "amm_mnist_q"), ("amm_mnist_q1", "amm_mnist_q2")),
-        (("completion", ""), ("bash", "zsh", "fish", "mine.yaml")),
+        (("completion", ""), ("bash", "zsh", "fish", "mine.yaml", "my run")),
         (("report", "mi"), ("mine.yaml",)),
+        (("report", "my"), ("my run",)),
+        (("train", "--run-dir", ""), ("mine.yaml", "my run")),
         (("export", "-"), ("-o", "--output", "--onnx", "--help")),
     ],
     ids=" ".join,
@@ -41,6 +43,7 @@ def test_bash_completes(words: tuple[str, ...], offered: tuple[str, ...], ammgra
     code, script, err = ammgraph("completion", "bash")
     assert (code, err) == (0, "")
     (tmp_path / "mine.yaml").touch()
+    (tmp_path / "my run").mkdir()
     assert completed(script, tmp_path, *words) == set(offered)
 
 
