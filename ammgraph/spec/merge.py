@@ -16,7 +16,9 @@ from ammgraph.spec.tokens import NotationError
 
 OVERRIDES = "--set"  # the name of the file whose lines are the overrides
 LONGEST_CHAIN = 20
-NOT_INHERITED = ("extends", "title", "notes", "published", "measured")
+REACHED = ("published", "measured")  # on the spec's own data
+NOT_INHERITED = ("extends", "title", "notes", *REACHED)
+SAME_DATA = ("validation", "seed", "scale")  # keys of `data` that leave what is scored as it is
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,18 @@ def merge(written: Written) -> tuple[Table, list[Diagnostic]]:
     for child in written.trees:
         inherited = {name: entry for name, entry in tree.entries.items() if name not in NOT_INHERITED}
         tree = _merged(Table(inherited, tree.span), child, (), problems)
+    if any(map(_gives_other_data, written.overrides)):
+        tree = Table({name: entry for name, entry in tree.entries.items() if name not in REACHED}, tree.span)
     for override in written.overrides:
         tree = _overridden(tree, override.path, override.value, problems)
     entries = {name: entry for name, entry in tree.entries.items() if name != "extends"}
     return Table(entries, tree.span), problems
+
+
+def _gives_other_data(override: Override) -> bool:
+    """Whether what was published for a spec is of other data or other labels than it has now."""
+    names = [name for name, _ in override.path]
+    return names[0] == "data" and not set(names[1:]) & set(SAME_DATA)
 
 
 def _read(file: str, place: Span | None) -> tuple[str, list[Diagnostic]]:

@@ -85,6 +85,17 @@ def test_title_notes_and_numbers_to_compare_with_are_not_inherited(tmp_path: Pat
     assert not {"title", "published", "measured", "extends"} & set(data)
 
 
+def test_numbers_to_compare_with_are_of_the_data_that_the_spec_has(tmp_path: Path):
+    child = "data: {labeled: {count: 100}}\npublished: [{value: 2}]\nmeasured: [{values: [3]}]\n"
+    for same in ("constants.K=20", "data.validation=100", "data.seed=1", "training.epochs=1"):
+        data, _ = merged(tmp_path, child, same)
+        assert (data["published"], data["measured"]) == ([{"value": 2}], [{"values": [3]}])
+    for other in ("data.dataset=svhn", "data.labeled.count=50", "data.path=mine.npz", "data={dataset: svhn}"):
+        assert not {"published", "measured"} & set(merged(tmp_path, child, other)[0])
+    data, _ = merged(tmp_path, child, "data.dataset=svhn", "published=[{value: 4}]")
+    assert data["published"] == [{"value": 4}]
+
+
 def test_null_removes_what_is_inherited(tmp_path: Path):
     child = "constants: {L: null}\nnetworks: {encoder: {defaults: null, layers: {h: {width: null}, z: null}}}\n"
     data, _ = merged(tmp_path, child)
