@@ -61,7 +61,7 @@ def _bash() -> Iterator[str]:
             yield f'    "{verb} "*) words="{" ".join(names)}";;'
     yield "  esac"
     yield '  COMPREPLY=($(compgen -W "$words" -- "$word"))'
-    yield '  if [[ $word != -* ]]; then _ammgraph_files; fi'
+    yield "  if [[ $word != -* ]]; then _ammgraph_files; fi"
     yield "}"
     yield "complete -o filenames -F _ammgraph ammgraph"
 

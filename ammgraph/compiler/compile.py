@@ -1,6 +1,6 @@
 """`compile_spec`: Spec -> Plan, one stage after another; each tells all its problems, then stops."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Literal
@@ -56,12 +56,12 @@ WARNINGS: tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...] = (
 PARTIAL = frozenset({"unused", "row-is-no-variable", "no-objective"})
 
 
-def compile_spec(spec: Spec, *, whole: bool = True) -> Plan:
+def compile_spec(spec: Spec, *, passed: Collection[str] = ()) -> Plan:
     """The plan of a spec.
 
     Args:
         spec: it.
-        whole: whether everything that is written must serve something, as where no part is left out.
+        passed: codes of what is not told, as `PARTIAL` where a part is left out.
 
     Raises:
         SpecError: the spec is not a model; every problem of the first stage that found one.
@@ -69,7 +69,7 @@ def compile_spec(spec: Spec, *, whole: bool = True) -> Plan:
     resolved = Resolved(spec)
     for names in NAMES:
         found = chain.from_iterable(rule(resolved) for rule in names)
-        _stop_if(spec, (problem for problem in found if whole or problem.code not in PARTIAL))
+        _stop_if(spec, (problem for problem in found if problem.code not in passed))
     plan = _plan(resolved)
     for steps in STEPS:
         _stop_if(spec, chain.from_iterable(rule(spec, plan) for rule in steps))

@@ -1,10 +1,12 @@
 """Every mistake of a spec at once: the problems of the stage that refused it, and those of the stages behind.
 
-What a stage has refused is mended as far as it takes to go on: a row reads `zeros(1)`, a factor, a game, a term or a
-key is left out. What then follows from the mending is not told: a later problem counts where it is about names,
-notation and single values, and elsewhere where nothing mended is mentioned.
+What a stage has refused is mended as far as it takes to go on: a key that may be left out is, one that may not has
+another value, a row is a layer of the shape that it needs; a factor, a game or a term is left out. What then follows
+from the mending is not told: a later problem counts where it is about names, notation and single values, and elsewhere
+where nothing mended is mentioned.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,12 +31,26 @@ _OWN = frozenset(
         *("unknown-game", "unknown-term", "variable-drawn-twice"),
     }
 )
+# What later stages do not mind.
+_PASSED = frozenset({"condition-mismatch", "no-labels"})
+# What is wrong with a value itself, whatever it serves.
+_OF_VALUES = frozenset({"unknown-key", "wrong-type", "unknown-value", "out-of-range", "notation"})
+# What is wrong with a section once a key of it was taken away.
+_OF_LESS = frozenset({"missing-key", "out-of-range"})
 # What is about the whole follows from anything that is left out.
 _OF_THE_WHOLE = frozenset({*PARTIAL, "no-gradient", "missing-factor", "too-large"})
 _INSTEAD = {
     "training": "{batch_size: 10, steps: 10, optimizers: {default: {name: sgd, learning_rate: 1}}}",
     "data": "{dataset: npz, path: data.npz}",  # whose shapes and classes nobody knows
 }
+# What must be there, and has another value.
+_FILLED: dict[Path, str] = {
+    ("data", "dataset"): "npz",
+    ("data", "path"): "data.npz",
+    ("training", "batch_size"): "10",
+    ("training", "optimizers"): "{default: {name: sgd, learning_rate: 1}}",
+}
+_LEFT_OUT = ("activation", "dropout", "noise", "batchnorm", "norm", "initializer", "weightnorm", "spectralnorm", "bias")
 _ROW, _VARIABLE, _OPTIMIZER = "{input: zeros(1)}", "{type: real, size: 1}", "{name: sgd, learning_rate: 1}"
 
 
@@ -57,12 +73,15 @@ def every_problem(error: SpecError) -> SpecError:
         return error
     texts, tree, found = error.sources, error.rest, list(error.diagnostics)
     mended, now = _Mended(), list(error.diagnostics)
+    passed: set[str] = set(PARTIAL)
     for _ in range(MOST_ROUNDS):
-        before, tree = tree, mended.without(tree, texts, now)
-        if tree is before:
+        more = {problem.code for problem in now} & _PASSED - passed
+        before, tree = tree, mended.without(tree, texts, [problem for problem in now if problem.code not in _PASSED])
+        if tree is before and not more:
             break
+        passed |= more
         try:
-            compile_spec(load_tree(tree, texts), whole=False)
+            compile_spec(load_tree(tree, texts), passed=passed)
             break
         except SpecError as later:
             now = list(later.diagnostics)
@@ -87,7 +106,9 @@ class _Mended:
     def _follows(self, problem: Diagnostic, tree: Table, path: Path) -> bool:
         if not path or problem.code in _OF_THE_WHOLE:
             return True
-        if any(place[: len(path)] == path[: len(place)] for place in self.places):
+        if any(path[: len(place)] == place for place in self.places):
+            return True
+        if problem.code in _OF_LESS and any(place[: len(path)] == path for place in self.places):
             return True
         return problem.code not in _OWN and self._mentions(tree, _unit(path))
 
@@ -120,16 +141,23 @@ class _Mended:
             self.names.add(str(path[1]))
             named = problem.code != "bad-name"
             return self._written(tree, path[:2], _INSTEAD["data"]) if named else self._removed(tree, path[:2])
+        key = (*path[:1], _missing_key(problem)) if depth == 1 else path[:2]
+        if key in _FILLED and key not in self.places:
+            return self._written(tree, key, _FILLED[key])
+        if section in _INSTEAD and depth > 1 and not again:
+            self.names |= {str(path[1]), *(("data",) if section == "data" and problem.code not in _OF_VALUES else ())}
+            return self._removed(tree, path)
         if section in _INSTEAD:
-            self.names |= {section, *map(str, path[1:2])}
-            whole = again or depth < 2
-            return self._written(tree, (section,), _INSTEAD[section]) if whole else self._removed(tree, path)
+            self.names.add(section)
+            return self._written(tree, (section,), _INSTEAD[section])
         if section in ("variables", "constants") and depth > 1:
             self.names.add(str(path[1]))
             return self._written(tree, path[:2], _VARIABLE if section == "variables" else "2")
+        if section == "networks" and depth > 3 and unit not in self.places:
+            return self._of_a_row(tree, problem, path)
         if section == "networks" and depth > 1:
             self.names.add(str(path[1]))
-            return self._written(tree, path[:4], _ROW) if depth > 3 and not again else self._dropped(tree, path[:2])
+            return self._dropped(tree, path[:2])
         if section == "distributions" and depth > 1:
             self.names |= {str(path[1]), *_words(map(str, path[2:3]))}
             return self._removed(tree, path[:3]) if depth > 2 else self._dropped(tree, path[:2])
@@ -148,6 +176,21 @@ class _Mended:
         near = next((name for name in best if nearest(said, best) == nearest(name, [name])), best[-1])
         self.names |= {str(unit[1])} if unit[0] == "variables" else set()
         return self._written(tree, (*unit, key), near)
+
+    def _of_a_row(self, tree: Table, problem: Diagnostic, path: Path) -> Table:
+        """Without a column that may be left out; else a layer of the row's variable, which reads what the row reads."""
+        unit, column = path[:4], str(path[4]) if len(path) > 4 else ""
+        self.names |= set() if problem.code in _OF_VALUES and column in _LEFT_OUT else {str(path[1])}
+        if column in _LEFT_OUT and path[:5] not in self.places:
+            return self._removed(tree, path[:5])
+        row = {name: plain(entry.value) for name, entry in _entries(tree, unit).items() if name != column}
+        read, activation = row.get("input"), row.get("activation", "none")
+        variable = _at(tree, ("variables", str(unit[3])))
+        shape = plain(variable) if variable is not None else {}
+        size = f"shape: {shape['shape']}" if "shape" in shape else f"channels: {shape.get('size', 1)}"
+        layer = f"{{input: {json.dumps(read)}, op: linear, {size}, activation: {json.dumps(activation)}}}"
+        layer = layer if isinstance(read, str) and _at(tree, unit) is not None else _ROW
+        return self._written(tree, unit, layer)
 
     def _removed(self, tree: Table, path: Path) -> Table:
         self.places.add(path)
@@ -176,7 +219,7 @@ def _missing_key(problem: Diagnostic) -> str:
     return found[1] if found else ""
 
 
-_NO_KEY = re.compile(r"`\w+` has no `(\w+)`$")
+_NO_KEY = re.compile(r"`\w+` has no `(\w+)`")
 _MISSING = re.compile(r"the spec has no `(\w+)`")
 
 

@@ -1,5 +1,7 @@
 """All mistakes of a spec are told at once, and nothing that only follows from one of them."""
 
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from small_specs import FOLDER
 from test_bad_specs import CASES, diagnose
+from tiny import TERMS
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.compiler.every_problem import every_problem
@@ -98,6 +101,32 @@ def test_a_spec_with_one_kind_of_mistake_is_told_nothing_else(case: str, monkeyp
     error = diagnose(case)
     more = [found.code for found in every_problem(error).diagnostics if found not in error.diagnostics]
     assert more == MORE.get(case, [])
+
+
+# Mistakes of one spec in places of their own, each with what is told of it.
+APART = {
+    "data.dataset=digist": "unknown-value",
+    "data.validation=none": "notation",
+    "distributions.l={'l(x,y)': data.labeled, 'l(z|x,y)': encoder.z}": "no-labels",
+    "networks.encoder.layers.h.activation=rely": "unknown-value",
+    "networks.decoder.layers.x.width=7": "shape-mismatch",
+    "networks.classifier.layers.h.dropout=20": "out-of-range",
+    "terms.classes.minimize=-E[p] log c(y|z)": "unknown-factor",
+    "terms.prior.weights=1": "unknown-key",
+    "training.batch_size=0": "out-of-range",
+    "training.epochs=3": "conflicting-keys",
+    "training.optimizers.default.name=adm": "unknown-value",
+    "evalution={every_epochs: 1}": "unknown-key",
+}
+
+
+@pytest.mark.parametrize("pair", list(combinations(APART, 2)), ids=" and ".join)
+def test_of_two_mistakes_neither_hides_the_other(pair: tuple[str, str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_spec(load_spec(TERMS, pair))
+    codes = Counter(found.code for found in every_problem(caught.value).diagnostics)
+    assert codes >= Counter(APART[mistake] for mistake in pair)
+    assert codes.total() == 2 + ("l={" in "".join(pair))
 
 
 def test_the_command_tells_them_all(ammgraph: Any, tmp_path: Path) -> None:
