@@ -89,10 +89,12 @@ def seen(own: Own, shape: Shape) -> Seen:
 
 def _check_numbers(module: nn.Module, x: Tensor, out: Tensor) -> None:
     """It gives the same numbers each time, finite ones, in evaluation too, and gradients reach all that learns."""
-    if not torch.equal(_tried(module, x, training=True, seed=1), out):
-        raise ValueError("it draws random numbers; let the row have them, by `dropout` or `noise`")
     if not torch.isfinite(out).all() or not torch.isfinite(still := _tried(module, x, training=False)).all():
         raise ValueError("it gives numbers that are not finite, of normal ones")
+    if not torch.equal(_tried(module, x, training=True, seed=0), out):
+        raise ValueError("it gives other numbers the second time, by what it keeps; a row depends on its input alone")
+    if not torch.equal(_tried(module, x, training=True, seed=1), out):
+        raise ValueError("it draws random numbers; let the row have them, by `dropout` or `noise`")
     if still.shape != out.shape:
         raise ValueError(f"it gives {_text(out)} in training and {_text(still)} in evaluation")
     named = {"its input": x, **{f"its parameter `{name}`": value for name, value in module.named_parameters()}}

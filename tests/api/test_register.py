@@ -317,6 +317,12 @@ class Leaking(nn.Module):
         if wrong == "whole":
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
+    calls = 0
+
+    def called(self) -> int:
+        self.calls += 1
+        return self.calls
+
     def forward(self, x: Tensor) -> object:
         h = x.flatten(1)
         if self.wrong == "shape":
@@ -329,6 +335,8 @@ class Leaking(nn.Module):
             "scalar": lambda: y.sum(),
             "double": lambda: y.double(),
             "infinite": lambda: y / 0,
+            "undefined": lambda: y.log(),
+            "counts": lambda: y * self.called(),
             "mode": lambda: y if self.training else y[:, :2],
         }.get(self.wrong, lambda: y)()
 
@@ -343,6 +351,8 @@ class Leaking(nn.Module):
         ("scalar", "3 examples (3, 1, 8, 8) give (), expected (B, n) or (B, C, H, W)"),
         ("double", "it gives float64 of float32; expected the same"),
         ("infinite", "it gives numbers that are not finite"),
+        ("undefined", "it gives numbers that are not finite"),
+        ("counts", "it gives other numbers the second time, by what it keeps; a row depends on its input alone"),
         ("mode", "it gives (3, 3, 1, 1) in training and (3, 2, 1, 1) in evaluation"),
         ("idle", "no gradient reaches its parameter `idle`"),
         ("cut", "no gradient reaches its input"),
