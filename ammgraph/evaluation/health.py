@@ -138,7 +138,8 @@ def health_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record
         records: the lines of its log, where they are read already.
     """
     found = findings_of_run(folder, evaluation, record.read(folder / METRICS) if records is None else records)
-    return Health(tuple(replace(finding, changes=_possible(folder / SPEC, finding)) for finding in found.findings))
+    tried = changes.agreeing([_possible(folder / SPEC, finding) for finding in found.findings])
+    return Health(tuple(replace(each, changes=of) for each, of in zip(found.findings, tried, strict=True)))
 
 
 def findings_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record]) -> Health:

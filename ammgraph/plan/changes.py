@@ -31,6 +31,12 @@ class Change:
         return f"--set '{self.override}'" + (f" (now {self.now})" if self.now else "")
 
 
+def agreeing(tried: Iterable[tuple[Change, ...]]) -> list[tuple[Change, ...]]:
+    """The changes for each of several faults, but for those that contradict what an earlier one has for the same key."""
+    told: dict[str, str] = {}
+    return [tuple(c for c in found if told.setdefault(c.path, c.value) == c.value) for found in tried]
+
+
 def slower(network: NetworkPlan, factor: float) -> Change:
     """A learning rate `factor` times that of the network, at every epoch."""
     return _scaled(f"training.optimizers.{network.name}.learning_rate", network.optimizer.learning_rate, factor)

@@ -18,7 +18,7 @@ from ammgraph.evaluation.evaluate import Pixels
 from ammgraph.evaluation.health import CHECKS, Finding, Health, check, health_of_run, lines
 from ammgraph.evaluation.results import Result
 from ammgraph.evaluation.score import evaluate_run
-from ammgraph.plan.changes import by_constant, fewer_categories, longer, slower
+from ammgraph.plan.changes import Change, agreeing, by_constant, fewer_categories, longer, slower
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_spec
@@ -214,6 +214,12 @@ def test_the_page_shows_what_is_printed() -> None:
     page = (ROOT / "ammgraph" / FAULTS_PAGE).read_text(encoding="utf-8")
     shown = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
     assert shown == ["\n".join(lines(found)) + "\n" for found in (good, check(plan, (), records))]
+
+
+def test_of_two_faults_the_second_contradicts_no_advice_of_the_first() -> None:
+    first = (Change("games.joint.weight", "3"), Change("games.joint.roth_penalty.gamma", "2"))
+    second = (Change("games.joint.roth_penalty.gamma", "30"), Change("games.joint.weight", "3"))
+    assert agreeing([first, (), second]) == [first, (), second[1:]]
 
 
 def test_more_training_is_advised_while_rates_are_not_0() -> None:
