@@ -32,7 +32,7 @@ class Change:
 
 
 def agreeing(tried: Iterable[tuple[Change, ...]]) -> list[tuple[Change, ...]]:
-    """The changes for each of several faults, but for those that contradict what an earlier one has for the same key."""
+    """The changes for each of several faults, without those that contradict an earlier one for the same key."""
     told: dict[str, str] = {}
     return [tuple(c for c in found if told.setdefault(c.path, c.value) == c.value) for found in tried]
 
