@@ -25,6 +25,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+# Modules with tests of many seconds each, which begin first, so that no core waits for the last of them.
+LONG = ("test_readme", "test_many_gpus", "test_docs", "test_tools", "test_faults", "test_fuzz", "test_graphs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 def pytest_collection_finish() -> None:
     """What is imported stays to the end: Python need not look through it for cycles again and again."""
     gc.collect()
