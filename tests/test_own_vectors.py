@@ -279,3 +279,17 @@ def test_a_table_of_samples_has_each_title_once_and_is_encoded_whatever_the_colu
     with np.load("codes.npz") as one, np.load("again.npz") as other:
         assert np.array_equal(one["y"], other["y"])
         assert np.array_equal(one["z"], other["z"])
+
+
+def test_a_vector_that_gives_no_number_is_told_and_not_encoded(ammgraph: Run, vectors_run: Path) -> None:
+    for column, message in {
+        1e300: r"x.npz: `x[2]`: column `x_0` is 1e+300, beyond 1e+37",
+        1e36: "the model infers no finite `y_bayes_posterior` of vector `2`, and of 1 more",
+    }.items():
+        vectors = WINE.data[:5].copy()
+        vectors[[2, 4], 0] = column
+        np.savez("x.npz", x=vectors)
+        code, _, err = ammgraph("encode", vectors_run, "x.npz", "--output", "codes.csv")
+        assert code == 1
+        assert message in err
+        assert not Path("codes.csv").exists()

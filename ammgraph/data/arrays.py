@@ -113,13 +113,13 @@ def _examples(path: Path, key: str, arrays: Mapping[str, Array]) -> torch.Tensor
     layout = str(arrays["layout"]) if "layout" in arrays else None
     if arrays["x_train"].ndim == 2:
         _check_vectors(path, key, found, count)
-        convert = partial(vectors_of, f"{path}: `{key}`")
+        convert = partial(vectors_of, str(path), key)
     else:
         if hint := examples_first(key, found.shape, count):
             raise RunError(f"{path}: `{key}` has shape {shown(found.shape)}: {hint}")
-        convert = partial(images_of, path, key, layout=layout)
+        convert = partial(images_of, path, key, layout)
     if not isinstance(found, np.memmap) or not found.ndim or 0 in found.shape:
-        return convert(found)
+        return convert(found, 0)
     if found.flags.f_contiguous and not found.flags.c_contiguous:
         raise RunError(f"{path}: the examples of `{key}` do not lie one after another; store `{key}.copy(order='C')`")
     return OnDisk.of(found, convert)
@@ -176,29 +176,30 @@ def _positions(path: Path, key: str, labels: Mapping[str, Array], values: Array)
     return torch.from_numpy(np.where(known, np.searchsorted(values, found), UNKNOWN).astype(np.int64))
 
 
-def images_of(path: Path, key: str, images: Array, layout: str | None) -> torch.Tensor:
-    """An array of images as (N, C, H, W), uint8 or float32 in [0, 1].
+def images_of(path: Path, key: str, layout: str | None, images: Array, first: int = 0) -> torch.Tensor:
+    """An array of images as (N, C, H, W), uint8 or float32 in [0, 1]; the `first` place is told where one is wrong.
 
     Raises:
         RunError: it is none.
     """
     if 0 in images.shape:
         raise RunError(f"{path}: `{key}` is empty, shape {shown(images.shape)}")
-    pixels = _pixels(path, key, images)
+    pixels = _pixels(path, key, images, first)
     return torch.from_numpy(np.ascontiguousarray(_channels_first(path, key, pixels, layout)))
 
 
-def _pixels(path: Path, key: str, images: Array) -> Array:
+def _pixels(path: Path, key: str, images: Array, first: int) -> Array:
     """Images as uint8, or as float32 in [0, 1]."""
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f":
         hint = pixels_advice(key, images)
         raise RunError(f"{path}: `{key}` is {images.dtype}, expected uint8 in 0..255 or floats in [0, 1]; {hint}")
-    if not np.isfinite(images).all():
+    if not (finite := np.isfinite(images)).all():
+        wrong = np.flatnonzero(~finite.reshape(len(images), -1).all(1))
+        others = f", the first of {counted(len(wrong), 'such image')}" if len(wrong) > 1 else ""
         raise RunError(
-            f"{path}: `{key}` has {counted(int((~np.isfinite(images)).sum()), 'pixel')} that are NaN or "
-            "infinite; leave these images out"
+            f"{path}: `{key}[{first + wrong[0]}]` has pixels that are NaN or infinite{others}; leave these images out"
         )
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:

@@ -135,7 +135,7 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
             "and ARI will be void; give each class its label, or none"
         )
     if train.kind == "vector":
-        scaling = scaling or fit_scaling(data.scale, records.columns, train.images)
+        scaling = scaling or fit_scaling(data.scale, records.columns, train.images, records.source)
         if len(scaling.columns) != len(records.columns):
             raise RunError(
                 f"{records.source} has vectors of {len(records.columns)}, and the run began with vectors of "
@@ -144,7 +144,7 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
         train = scaling.scaled(train)
         validation, test = (None if split is None else scaling.scaled(split) for split in (validation, test))
     if train.others:
-        scaled = scale_others(data.scale, train)
+        scaled = scale_others(data.scale, train, records.source)
         train = scaled(train)
         validation, test = (None if split is None else scaled(split) for split in (validation, test))
     return Dataset(

@@ -59,10 +59,10 @@ def _with(records: Records, other: Records, name: str, is_example: bool) -> Reco
     return replace(records, train=train, test=added(records.test, other.test))
 
 
-def scale_others(kind: str, train: Split) -> Callable[[Split], Split]:
+def scale_others(kind: str, train: Split, source: str) -> Callable[[Split], Split]:
     """What scales further vectors, each by its own training examples."""
     scalings = {
-        name: fit_scaling(kind, column_names(values.shape[1]), values)
+        name: fit_scaling(kind, column_names(values.shape[1]), values, f"{source}: `{name}`")
         for name, values in train.others.items()
         if values.dtype == torch.float64  # images are bytes or of single precision
     }

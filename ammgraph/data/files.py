@@ -147,7 +147,8 @@ def read_images(path: Path, look: Look = PLAIN, name: str = "") -> tuple[torch.T
     elif path.suffix.lower() in _SUFFIXES:
         return _read_images([(path, "")], ("",), path, look).held(), (path.name,)
     keys = (*_names_of(name), *_IMAGE_KEYS)
-    images = look.of(images_of(path, *_array_alone(path, keys, ("images", "images, a folder of images", "an image"))))
+    key, found, layout = _array_alone(path, keys, ("images", "images, a folder of images", "an image"))
+    images = look.of(images_of(path, key, layout, found))
     return images, tuple(str(place) for place in range(len(images)))
 
 
@@ -229,5 +230,5 @@ def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[to
                 f"{path}: `{key}` has shape {shown(found.shape)}, and the model reads vectors of {len(columns)}; "
                 f"expected (N, {len(columns)})"
             )
-        vectors = vectors_of(f"{path}: `{key}`", found)
+        vectors = vectors_of(str(path), key, found)
     return vectors, tuple(str(place) for place in range(len(vectors)))

@@ -83,13 +83,13 @@ class OnDisk:
     device: torch.device | str = "cpu"
 
     @classmethod
-    def of(cls, array: np.memmap[Any, Any], convert: Callable[[Array], Tensor]) -> "OnDisk":
-        """All rows of a file, each of which is converted once, to be checked."""
+    def of(cls, array: np.memmap[Any, Any], convert: Callable[[Array, int], Tensor]) -> "OnDisk":
+        """All rows of a file, each converted once, to be checked; `convert` is told the place of the first of them."""
         rows = Rows(array)
-        first = convert(rows.take(slice(0, rows.at_once)))
+        first = convert(rows.take(slice(0, rows.at_once)), 0)
         for start in range(rows.at_once, len(rows), rows.at_once):
-            convert(rows.take(slice(start, start + rows.at_once)))
-        return cls(rows, convert, tuple(first.shape[1:]), first.dtype)
+            convert(rows.take(slice(start, start + rows.at_once)), start)
+        return cls(rows, lambda taken: convert(taken, 0), tuple(first.shape[1:]), first.dtype)
 
     def __len__(self) -> int:
         return len(self.rows) if self.positions is None else len(self.positions)

@@ -70,7 +70,7 @@ def _scikit_table(name: str) -> Records:
 
     table = getattr(datasets, f"load_{name}")()
     labels = torch.from_numpy(table.target.astype(np.int64))
-    train = Split(vectors_of(f"scikit-learn's {name}", table.data), labels, "vector")
+    train = Split(vectors_of(f"scikit-learn's {name}", "data", table.data), labels, "vector")
     classes, columns = (tuple(map(str, names)) for names in (table.target_names, table.feature_names))
     return checked_records(train, None, classes, f"scikit-learn's {name}", columns)
 

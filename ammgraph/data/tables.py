@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
-from ammgraph.data.vectors import Array, vectors_of
+from ammgraph.data.vectors import Array, check_range
 from ammgraph.diagnostics import RunError, nearest
-from ammgraph.spec.notation import LARGEST_NUMBER
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +144,8 @@ def vectors_in(table: Table, names: Sequence[str], label: str | None = None) -> 
     others = "" if label else ", or say that it is the label, `data.label`"
     advice = f"leave these records out, or the column, by `data.columns` with the others{others}"
     values = np.stack([table.numbers(name, advice) for name in names], axis=1)
-    for name, column in zip(names, values.T, strict=True):
-        if (wrong := np.flatnonzero(~(np.abs(column) <= LARGEST_NUMBER))).size:
-            place, value = table.place(int(wrong[0])), column[wrong[0]]
-            what = "NaN or infinite" if not np.isfinite(value) else f"{value:g}, beyond {LARGEST_NUMBER:.0e}"
-            raise RunError(f"{place}: column `{name}` is {what}; leave these records out")
-    return vectors_of(str(table.path), values)
+    check_range(values, names, table.place)
+    return torch.from_numpy(values)[:, :, None, None]
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 A vector of D numbers is a tensor (D, 1, 1), as inside a network.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -15,6 +16,11 @@ from torch import Tensor
 from ammgraph.data.on_disk import OnDisk, blocks
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError, counted
+from ammgraph.spec.notation import LARGEST_NUMBER
+
+logger = logging.getLogger(__name__)
+
+LARGEST = float(LARGEST_NUMBER)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -34,8 +40,20 @@ class Scaling:
     scale: tuple[float, ...]
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Vectors (N, D, 1, 1) as a model sees them, float32."""
-        return ((vectors.double() - _column(self.shift)) / _column(self.scale)).float()
+        """Vectors (N, D, 1, 1) as a model sees them, float32.
+
+        Raises:
+            RunError: a number is so far from those of training that single precision does not hold it.
+        """
+        scaled = (vectors.double() - _column(self.shift)) / _column(self.scale)
+        if (wrong := ~(scaled.abs() <= LARGEST)).any():
+            record, column, *_ = wrong.nonzero()[0].tolist()
+            found, after = vectors[record, column].item(), scaled[record, column].item()
+            raise RunError(
+                f"record {record:,}, counted from 0: column `{self.columns[column]}` is {found:g}, and as the training "
+                f"data are scaled {after:g}, beyond {LARGEST:.0e}; leave these records out"
+            )
+        return scaled.float()
 
     def undo(self, vectors: Tensor) -> Tensor:
         """What a model draws, in the units of the source, float64."""
@@ -47,7 +65,7 @@ class Scaling:
         return replace(split, images=images.through(self.apply) if isinstance(images, OnDisk) else self.apply(images))
 
 
-def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk) -> Scaling:
+def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk, source: str = "the data") -> Scaling:
     """The constants of the training vectors.
 
     standardize   mean and standard deviation sqrt(E (x - E x)^2)
@@ -61,6 +79,10 @@ def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk) -> 
         kind: one of these.
         columns: a name for each number.
         vectors: (N, D, 1, 1).
+        source: where they are, as a message names it.
+
+    Raises:
+        RunError: a number changes by less than single precision tells.
     """
     size = vectors.shape[1]
     count, mean, variance = 0, torch.zeros(size).double(), torch.zeros(size).double()
@@ -71,10 +93,38 @@ def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk) -> 
         variance = (1 - share) * variance + share * (values.var(0, correction=0) + (1 - share) * apart.square())
         count, mean = count + len(values), mean + share * apart
         low, high = torch.minimum(low, values.amin(0)), torch.maximum(high, values.amax(0))
+    _check_spread(source, columns, low, high)
+    _warn_of_scales(source, kind, columns, low, high)
     kinds = {"standardize": (mean, variance.sqrt()), "minmax": (low, high - low)}
     shift, scale = kinds.get(kind, (torch.zeros(size), torch.ones(size)))
     constant = high == low
     return Scaling(tuple(columns), tuple(shift.tolist()), tuple(scale.masked_fill(constant, 1.0).tolist()))
+
+
+_AS_IT_IS = 1e4  # numbers beyond it are far from what networks begin with
+
+
+def _check_spread(source: str, columns: Sequence[str], low: Tensor, high: Tensor) -> None:
+    spread = high - low
+    for place in ((spread > 0) & (spread < 1 / LARGEST)).nonzero().flatten().tolist():
+        raise RunError(
+            f"{source}: column `{columns[place]}` runs from {low[place].item():g} to {high[place].item():g}, and its "
+            f"numbers differ by less than {1 / LARGEST:.0e}; divide the column by its largest magnitude"
+        )
+
+
+def _warn_of_scales(source: str, kind: str, columns: Sequence[str], low: Tensor, high: Tensor) -> None:
+    if bool((low == high).all()):
+        logger.warning(f"{source}: all training vectors are the same, and there is nothing to tell apart")
+    largest = torch.maximum(low.abs(), high.abs())
+    if kind == "none" and largest.max() > _AS_IT_IS:
+        place = int(largest.argmax())
+        least, most = low[place].item(), high[place].item()
+        logger.warning(
+            f"{source}: column `{columns[place]}` runs from {least:.10g} to {most:.10g}, and with `data.scale: none` "
+            "networks take it as it is: training may stand still or diverge; "
+            "`data.scale: standardize` scales each column"
+        )
 
 
 def column_names(size: int) -> tuple[str, ...]:
@@ -82,31 +132,49 @@ def column_names(size: int) -> tuple[str, ...]:
     return tuple(f"x_{place}" for place in range(size))
 
 
-def vectors_of(place: str, values: Array) -> Tensor:
+def vectors_of(path: str, key: str, values: Array, first: int = 0) -> Tensor:
     """Numbers (N, D) as vectors (N, D, 1, 1), float64.
 
     Args:
-        place: the file and the array, as a message names it.
+        path: where they are.
+        key: the name of the array, as a message has it.
         values: of any type and order of bytes.
+        first: the place of the first of them in the array.
 
     Raises:
-        RunError: they are no numbers, or some are NaN or infinite.
+        RunError: they are no numbers, or some are NaN, infinite or beyond what single precision holds.
     """
     if 0 in values.shape:
-        raise RunError(f"{place} is empty, shape ({', '.join(map(str, values.shape))})")
+        raise RunError(f"{path}: `{key}` is empty, shape ({', '.join(map(str, values.shape))})")
     if values.dtype.kind not in "biuf":
         advice = "store numbers: a column of words as columns of 0 and 1, one for each word, or leave it out"
-        raise RunError(f"{place} is {values.dtype}, expected numbers; {advice}")
+        raise RunError(f"{path}: `{key}` is {values.dtype}, expected numbers; {advice}")
     numbers = values.astype(np.float64)  # of the machine's own order of bytes
-    if not (finite := np.isfinite(numbers)).all():
-        rows, columns = (~finite).any(1), np.flatnonzero((~finite).any(0))
-        named = ", ".join(map(str, columns[:8])) + (", ..." if len(columns) > 8 else "")
-        raise RunError(
-            f"{place} has {counted(int((~finite).sum()), 'number')} that are NaN or infinite, in "
-            f"{counted(int(rows.sum()), 'record')} and {'column' if len(columns) == 1 else 'columns'} {named}; leave "
-            "these records out, or store numbers in their place"
-        )
+    check_range(numbers, column_names(numbers.shape[1]), lambda record: f"{path}: `{key}[{first + record}]`")
     return torch.from_numpy(numbers)[:, :, None, None]
+
+
+def check_range(values: Array, names: Sequence[str], where: Callable[[int], str]) -> None:
+    """Every number (N, D) is finite, and single precision holds it.
+
+    Args:
+        values: float64.
+        names: of the columns.
+        where: a record stands.
+
+    Raises:
+        RunError: one is not so, the first of them.
+    """
+    if not (wrong := ~(np.abs(values) <= LARGEST)).any():
+        return
+    record, column = divmod(int(wrong.argmax()), values.shape[1])
+    value, store = values[record, column], "store numbers in their place"
+    what = "NaN or infinite"
+    if np.isfinite(value):
+        what, store = f"{value:g}, beyond {LARGEST:.0e}", "divide the column by a constant"
+    records, columns = counted(int(wrong.any(1).sum()), "record"), counted(int(wrong.any(0).sum()), "column")
+    others = f", the first of {int(wrong.sum()):,} such numbers in {records} and {columns}" if wrong.sum() > 1 else ""
+    raise RunError(f"{where(record)}: column `{names[column]}` is {what}{others}; leave these records out, or {store}")
 
 
 @cache

@@ -179,6 +179,9 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
         pixels: images (N, C, H, W), uint8 or floats in [0, 1]; or vectors (N, D, 1, 1), scaled as in training.
         names: a name for each.
         variable: which variable the examples are; see `example_of`.
+
+    Raises:
+        RunError: nothing is inferred from them alone, or what is inferred is NaN or infinite.
     """
     example = example_of(plan, variable)
     check_shape(example, pixels)
@@ -200,7 +203,8 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
         for readout in readouts:
             for rule, scores in category_scores(model, plan, readout, examples).items():
                 name = f"{readout.variable}{'_bayes' if RULES[rule] == 'bayes' else ''}"
-                posterior = scipy.special.softmax(scores.double().cpu().numpy(), axis=1)
+                with np.errstate(invalid="ignore"):  # what is no number is told below
+                    posterior = scipy.special.softmax(scores.double().cpu().numpy(), axis=1)
                 found.setdefault(name, []).append(posterior.argmax(1))
                 found.setdefault(f"{name}_posterior", []).append(posterior)
                 by[name] = by[f"{name}_posterior"] = rule_text(plan, readout, RULES[rule])
@@ -208,7 +212,24 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
             values = infer(model, plan, draw, {name}, examples).samples[name]
             found.setdefault(name, []).append(values.flatten(1).cpu().numpy())
             by[name] = draw.factor_of(name).text
-    return Encoding(names, {name: np.concatenate(parts) for name, parts in found.items()}, by, kind)
+    values = {name: np.concatenate(parts) for name, parts in found.items()}
+    _check_finite(values, names, kind)
+    return Encoding(names, values, by, kind)
+
+
+def _check_finite(values: dict[str, Array], names: tuple[str, ...], kind: str) -> None:
+    """What is not a number says nothing, and its most probable category would be the first one."""
+    for name, array in values.items():
+        wrong = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
+        if len(wrong):
+            first, others = (
+                names[wrong[0]] or str(wrong[0]),
+                f", and of {len(wrong) - 1:,} more" if wrong[1:].size else "",
+            )
+            raise RunError(
+                f"the model infers no finite `{name}` of {kind} `{first}`{others}: what it is asked about lies too far "
+                f"from what it was trained with, or its training has diverged; leave such {kind}s out"
+            )
 
 
 def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:

@@ -165,7 +165,10 @@ WRONG_NPZ = {
     "booleans": (arrays(GOOD > 9), "`x_train` is bool, expected uint8"),
     "complex": (arrays(GOOD * 1j), "`x_train` is complex128"),
     "text": (arrays(GOOD.astype(str)), "`x_train` is <U3"),
-    "not a number": (arrays(NAN), "`x_train` has 20 pixels that are NaN or infinite"),
+    "not a number": (
+        arrays(NAN),
+        "`x_train\\[0\\]` has pixels that are NaN or infinite, the first of 4 such images; leave",
+    ),
     "infinite": (arrays(np.full((4, 5, 5), np.inf)), "NaN or infinite"),
     "floats to 255": (arrays(GOOD.astype(float)), r"`x_train` has floats from .* to 2\d\d.0, expected \[0, 1\]"),
     "negative floats": (arrays(GOOD / 255 - 0.5), r"floats from -0.5"),

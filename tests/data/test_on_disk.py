@@ -11,7 +11,7 @@ from ammgraph.diagnostics import RunError
 VALUES = np.random.default_rng(0).random((50, 3)).astype(np.float32)
 
 
-def as_tensors(rows: np.ndarray) -> torch.Tensor:
+def as_tensors(rows: np.ndarray, first: int = 0) -> torch.Tensor:
     return torch.from_numpy(rows.astype(np.float64))[:, :, None, None]
 
 
@@ -74,3 +74,15 @@ def test_a_file_that_becomes_shorter_is_told(on_disk: OnDisk, tmp_path: Path) ->
     os.truncate(tmp_path / "x.npy", 300)
     with pytest.raises(RunError, match=r"x\.npy has become shorter while it was read"):
         on_disk[torch.tensor([49])]
+
+
+def test_the_rows_that_are_checked_know_their_place(tmp_path: Path) -> None:
+    np.save(tmp_path / "long.npy", np.arange(2.0**21).reshape(-1, 2**10))
+    seen = []
+
+    def convert(rows: np.ndarray, first: int) -> torch.Tensor:
+        seen.append((first, len(rows), rows[0, 0]))
+        return as_tensors(rows)
+
+    OnDisk.of(np.load(tmp_path / "long.npy", mmap_mode="r"), convert)
+    assert seen == [(0, 1024, 0), (1024, 1024, 2.0**20)]

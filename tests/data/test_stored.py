@@ -90,7 +90,10 @@ def test_a_layout_is_a_file_too(tmp_path: Path) -> None:
 WRONG = {
     "no vectors": ({"x_train.npy": None}, "no array `x_train`; found"),
     "no labels": ({"y_train.npy": None, "y_trian.npy": LABELS}, "no array `y_train`.*rename `y_trian` to `y_train`"),
-    "NaN": ({"x_train.npy": np.where(np.eye(30, 3) == 1, np.nan, 1.0)}, "`x_train` has 3 numbers that are NaN"),
+    "NaN": (
+        {"x_train.npy": np.where(np.eye(30, 3) == 1, np.nan, 1.0)},
+        r"`x_train\[0\]`: column `x_0` is NaN or infinite, the first of 3 such numbers",
+    ),
     "texts": ({"x_train.npy": np.full((30, 3), "a")}, "`x_train` is <U1, expected numbers"),
     "objects": ({"x_train.npy": np.full((30, 3), None)}, "`x_train` holds Python objects, which are not read"),
     "object labels": ({"y_train.npy": np.full(30, None)}, r"`y_train` holds Python objects.*`y_train.astype\(str\)`"),
@@ -124,4 +127,14 @@ def test_a_file_that_was_cut_is_told(tmp_path: Path) -> None:
     content = (folder / "x_train.npy").read_bytes()
     (folder / "x_train.npy").write_bytes(content[:-100])
     with pytest.raises(RunError, match=r"cannot read .*x_train.npy .*expected a whole .npy file"):
+        read_npy(folder)
+
+
+def test_a_wrong_number_in_a_later_part_of_a_file_is_told_with_its_place(tmp_path: Path) -> None:
+    vectors = np.zeros((3000, 1000), np.float32)
+    vectors[2500, 7] = np.nan
+    folder = store(tmp_path, VECTORS)
+    np.save(folder / "x_train.npy", vectors)
+    np.save(folder / "y_train.npy", np.zeros(3000, int))
+    with pytest.raises(RunError, match=r"`x_train\[2500\]`: column `x_7` is NaN or infinite; leave"):
         read_npy(folder)

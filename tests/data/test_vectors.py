@@ -50,9 +50,17 @@ WRONG = {
     "complex": ({"x_train": GOOD.astype(complex)}, "`x_train` is complex128, expected numbers"),
     "nan": (
         {"x_train": np.where(GOOD == 30, np.nan, GOOD)},
-        "1 number that are NaN or infinite, in 1 record and column 1",
+        r"a.npz: `x_train\[1\]`: column `x_1` is NaN or infinite; leave these records out, or store numbers in their",
     ),
-    "infinite": ({"x_train": np.where(GOOD == 5, np.inf, GOOD)}, "5 numbers .* in 4 records and columns 0, 2;"),
+    "infinite": (
+        {"x_train": np.where(GOOD == 5, np.inf, GOOD)},
+        r"`x_train\[0\]`: column `x_2` is NaN or infinite, the first of 5 such numbers in 4 records and 2 columns;",
+    ),
+    "beyond single precision": (
+        {"x_train": np.where(GOOD == 30, 1e39, GOOD)},
+        r"`x_train\[1\]`: column `x_1` is 1e\+39, beyond 1e\+37; leave these records out, or divide the column by",
+    ),
+    "test beyond it": ({"x_train": GOOD, "x_test": GOOD * 1e300}, r"`x_test\[0\]`: column `x_0` is 1e\+300, beyond"),
     "objects": ({"x_train": GOOD.astype(object)}, r"`x_train` holds Python objects.* `x_train.astype\(float\)` if"),
     "no records": ({"x_train": GOOD[:0]}, r"`x_train` is empty, shape \(0, 3\)"),
     "no numbers": ({"x_train": GOOD[:, :0]}, r"`x_train` is empty, shape \(4, 0\)"),
@@ -128,6 +136,44 @@ def test_a_run_keeps_its_constants_where_the_data_have_changed(tmp_path: Path) -
     wide = Data(dataset="npz", path=str(save(tmp_path / "c.npz", x_train=np.ones((4, 5)))))
     with pytest.raises(RunError, match="has vectors of 5, and the run began with vectors of 3"):
         load_data(wide, None, scaling=began.scaling)
+
+
+@pytest.mark.parametrize("kind", ["standardize", "minmax", "none"])
+def test_numbers_that_single_precision_does_not_tell_apart_are_out_of_range(kind: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", x_train=GOOD * [1, 1e-300, 1])
+    with pytest.raises(RunError, match=r"a.npz: column `x_1` runs from 1e-299 to 6e-299, .*divide the column by its"):
+        load_data(Data(dataset="npz", path=str(path), scale=kind), None)
+    divided = save(tmp_path / "b.npz", x_train=GOOD * [1, 1e-300, 1] / [1, 6e-299, 1])
+    assert load_data(Data(dataset="npz", path=str(divided), scale=kind), None).train.images.isfinite().all()
+
+
+def test_a_test_vector_far_from_those_of_training_is_out_of_range(tmp_path: Path) -> None:
+    far = np.where(GOOD == 30, 1e30, GOOD)
+    path = save(tmp_path / "a.npz", x_train=GOOD * [1, 1e-30, 1], x_test=far)
+    with pytest.raises(
+        RunError, match=r"record 1, counted from 0: column `x_1` is 1e\+30, and as .* scaled .*e\+58, beyond"
+    ):
+        load_data(Data(dataset="npz", path=str(path)), None)
+
+
+def test_large_numbers_as_they_are_have_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = str(save(tmp_path / "a.npz", x_train=GOOD + np.array([0, 1e9, 0])))
+    load_data(Data(dataset="npz", path=path, scale="none"), None)
+    assert "column `x_1` runs from 1000000010 to 1000000060, and with `data.scale: none`" in caplog.text
+    assert "`data.scale: standardize` scales each column" in caplog.text
+    caplog.clear()
+    load_data(Data(dataset="npz", path=path), None)
+    load_data(Data(dataset="npz", path=str(save(tmp_path / "b.npz", x_train=GOOD)), scale="none"), None)
+    assert not caplog.text
+
+
+def test_vectors_that_are_all_the_same_have_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_data(Data(dataset="npz", path=str(save(tmp_path / "a.npz", x_train=GOOD * 0 + 5))), None)
+    assert "a.npz: all training vectors are the same, and there is nothing to tell apart" in caplog.text
+    caplog.clear()
+    load_data(Data(dataset="npz", path=str(save(tmp_path / "b.npz", x_train=GOOD * [0, 0, 1] + [0, 0, 1]))), None)
+    load_data(Data(dataset="npz", path=str(save(tmp_path / "c.npz", x_train=GOOD))), None)
+    assert caplog.text.count("all training vectors are the same") == 1
 
 
 # ---------------------------------------------------------------------------------------- with a name
