@@ -3,6 +3,7 @@
 Each is Python, of the array's own name or of Pillow's `image`, as it stands in a message. Knows no file.
 """
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -63,7 +64,46 @@ def labels_advice(key: str, labels: Array) -> str:
         return f"store `{key}.astype({'int' if whole else 'str'})`"
     if kind == "S":
         return f"store `{key}.astype(str)`" if _decodes(labels, "ascii") else f"store `{_decoded(key, labels)}`"
+    if kind == "O":
+        return objects_advice(key, labels.ndim, is_label=True)
     return f"store `{key}.astype(str)`" if kind in "cmM" else "store integers or texts"
+
+
+def objects_advice(key: str, axes: int, is_label: bool) -> str:
+    """How an array of Python objects becomes one of numbers or texts; None and NaN among labels are no class."""
+    if not is_label and axes > 1:
+        return f"store `{key}.astype(float)` if they are numbers"
+    if not is_label:
+        return f"store `numpy.stack({key})`, all of one size"
+    missing = "v is None or v != v"
+    texts = f"numpy.array(['' if {missing} else str(v) for v in {key}])"
+    numbers = f"numpy.array([-1 if {missing} else int(v) for v in {key}])"
+    return f"store `{texts}`, or of integers `{numbers}`, in which None and NaN are no label"
+
+
+def missing_advice(key: str, words: Collection[str]) -> str:
+    """How texts that mean a missing label, as they are spelt, become none."""
+    store = f"numpy.where(numpy.isin({key}, {sorted(words)}), '', {key})"
+    return f"store `{store}`, in which these have no label, or give the class another name"
+
+
+_COMMAS = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+)(\.\d*)?")  # between thousands
+_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:\.\d{3})+|\d*),(\d+(?:[eE][+-]?\d+)?)")  # before decimals
+
+
+def number_advice(cell: str) -> str:
+    """How a number that is written in another way is written; empty where the cell looks like none."""
+    ways = []
+    if found := _COMMA.fullmatch(cell):
+        ways.append((f"{found[1]}{found[2].replace('.', '') or 0}.{found[3]}", "its comma stands before decimals"))
+    if found := _COMMAS.fullmatch(cell):
+        ways.append((f"{found[1]}{found[2].replace(',', '')}{found[3] or ''}", "commas stand between thousands"))
+    if not ways and (found := re.fullmatch(r"[+-]?[\d_]+(\.[\d_]*)?", cell)):
+        ways.append((str(float(cell) if "." in cell else int(cell)), "it is a number"))
+    if not ways:
+        return ""
+    written = ", or ".join(f"`{text}` if {meaning}" for text, meaning in ways)
+    return f"write {written}, and so in every record: digits 0 to 9, a point before decimals, nothing between thousands"
 
 
 def _decoded(key: str, labels: Array) -> str:

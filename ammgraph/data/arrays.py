@@ -14,9 +14,11 @@ from ammgraph.data.advice import (
     examples_first,
     labels_advice,
     layout_advice,
+    missing_advice,
     one_each_advice,
     pixels_advice,
 )
+from ammgraph.data.labels import missing_word
 from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
 from ammgraph.data.vectors import column_names, vectors_of
@@ -144,7 +146,17 @@ def _labels(path: Path, key: str, arrays: Mapping[str, Array]) -> Array:
     if labels.dtype.kind not in "iuU":
         hint = labels_advice(key, labels)
         raise RunError(f"{path}: `{key}` is {labels.dtype}, expected integers or strings; {hint}")
-    return labels
+    return labels if labels.dtype.kind != "U" else _texts(path, key, labels)
+
+
+def _texts(path: Path, key: str, labels: Array) -> Array:
+    """Without space around them."""
+    if found := missing_word(labels):
+        words = {str(label) for label in np.unique(labels) if missing_word([label])}
+        raise RunError(
+            f"{path}: `{key}[{found[0]}]` is `{found[1]}`, a word for a missing label; {missing_advice(key, words)}"
+        )
+    return np.char.strip(labels)
 
 
 def _classes(path: Path, labels: Mapping[str, Array]) -> Array:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from ammgraph.data.advice import objects_advice
 from ammgraph.data.arrays import Array, keys_of, records_of
 from ammgraph.data.records import Records
 from ammgraph.diagnostics import RunError, counted
@@ -91,7 +92,11 @@ def _array(key: str, values: Any) -> Array:
         if isinstance(values, np.memmap):
             return values
         found = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-        found = np.array(found.tolist()) if found.dtype == object else found
+        if found.dtype == object:
+            if key.startswith("y") and any(value is None or value != value for value in found.flat):
+                advice = objects_advice(key, found.ndim, is_label=True)
+                raise RunError(f"{SOURCE}: `{key}` has labels that are None or NaN; {advice}")
+            found = np.array(found.tolist())
         return found if found.flags.writeable else found.copy()  # of others torch makes no tensor
     except (TypeError, ValueError) as error:
         raise RunError(f"{SOURCE}: `{key}` is no array: {' '.join(str(error).split())[:200]}") from error

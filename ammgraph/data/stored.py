@@ -6,11 +6,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from ammgraph.data.advice import word_advice
+from ammgraph.data.advice import objects_advice, word_advice
 from ammgraph.data.arrays import Array, keys_of, records_of, shown
 from ammgraph.data.records import Records, entries, machine_memory, reading, refuse_other_than_a_file
 from ammgraph.diagnostics import RunError, nearest
@@ -24,7 +24,7 @@ def read_npz(path: Path, example: str = "", label: str = "") -> Records:
     """
     advice = "expected a whole .npz file with x_train, y_train, as numpy.savez writes it"
     with npz(path, advice, "not an .npz file, or not all of one") as file:
-        return _records(path, file.files, lambda key, _: npz_array(path, file, key), example, label)
+        return _records(path, file.files, lambda key, example: npz_array(path, file, key, not example), example, label)
 
 
 def read_npy(path: Path, example: str = "", label: str = "") -> Records:
@@ -38,7 +38,7 @@ def read_npy(path: Path, example: str = "", label: str = "") -> Records:
     if not path.is_dir():
         return records_of(path, {"x_train": npy(path, mapped=True)})
     files = {entry.stem: entry for entry in entries(path) if entry.suffix == ".npy"}
-    return _records(path, list(files), lambda key, mapped: npy(files[key], mapped=mapped), example, label)
+    return _records(path, list(files), lambda key, example: npy(files[key], example, not example), example, label)
 
 
 def _records(path: Path, there: Sequence[str], read: Callable[[str, bool], Array], example: str, label: str) -> Records:
@@ -86,17 +86,15 @@ def npz(path: Path, advice: str, otherwise: str) -> Iterator[Any]:
             yield file
 
 
-def npz_array(path: Path, file: Any, key: str) -> Array:
-    """One array of an open file.
+def npz_array(path: Path, file: Any, key: str, is_label: bool = False) -> Array:
+    """One array of an open file; whether it holds labels, for advice.
 
     Raises:
         RunError: it holds Python objects, or does not fit the machine.
     """
     # Arrays may be compressed a thousandfold, and a header may claim what is not there: look before unpacking.
     with file.zip.open(f"{key}.npy" if f"{key}.npy" in file.zip.namelist() else key) as member:
-        version = np.lib.format.read_magic(member)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(member)
+        shape, dtype = _header(member)
     if (size := math.prod(shape) * dtype.itemsize) > machine_memory():
         raise RunError(
             f"{path}: `{key}` is {shown(shape)} of {dtype}, {size / 2**30:,.1f} GiB, "
@@ -107,22 +105,29 @@ def npz_array(path: Path, file: Any, key: str) -> Array:
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
-        raise _objects(path, key) from None
+        raise _objects(path, key, len(shape), is_label) from None
 
 
-def _objects(path: Path, key: str) -> RunError:
-    stacked = f"`numpy.stack({key})`, all images of one size, or `{key}.astype(float)` if they are numbers"
-    store = f"`{key}.astype(str)`" if key.startswith("y") else stacked
+def _objects(path: Path, key: str, axes: int, is_label: bool) -> RunError:
     return RunError(
-        f"{path}: `{key}` holds Python objects, which are not read because they may run code; store {store}"
+        f"{path}: `{key}` holds Python objects, which are not read because they may run code; "
+        f"{objects_advice(key, axes, is_label)}"
     )
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and the type of the array that begins here."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 # --------------------------------------------------------------------------------------------------- npy
 
 
-def npy(file: Path, mapped: bool = False) -> Array:
-    """The array of a file, or a map of it.
+def npy(file: Path, mapped: bool = False, is_label: bool = False) -> Array:
+    """The array of a file, or a map of it; whether it holds labels, for advice.
 
     Raises:
         RunError: it is no such file, not all of it, or holds Python objects.
@@ -132,9 +137,11 @@ def npy(file: Path, mapped: bool = False) -> Array:
         with file.open("rb") as stream:
             if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
                 raise RunError(f"{file} is not an .npy file; expected one, as numpy.save writes it")
+            stream.seek(0)
+            shape, _ = _header(stream)
         try:
             return np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
         except ValueError as error:
             if "Python objects" in str(error) or "allow_pickle" in str(error):
-                raise _objects(file, file.stem) from None
+                raise _objects(file, file.stem, len(shape), is_label) from None
             raise

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ammgraph.data.labels import is_number
 from ammgraph.data.records import reading, refuse_other_than_a_file
-from ammgraph.data.tables import Column, Table, check_names, is_number
+from ammgraph.data.tables import Column, Table, check_names
 from ammgraph.data.vectors import Array
 from ammgraph.diagnostics import RunError, counted
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ammgraph.data.advice import number_advice
+from ammgraph.data.labels import in_order, is_number, missing_word, one_spelling
 from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
 from ammgraph.data.vectors import Array, check_range
 from ammgraph.diagnostics import RunError, nearest
@@ -80,12 +82,12 @@ class Table:
         if (numbers := self.columns[name].numbers()) is not None:
             return numbers
         cells = self.columns[name].texts()
-        try:
+        wrong = next(((place, cell.strip()) for place, cell in enumerate(cells) if not is_number(cell)), None)
+        if wrong is None:
             return np.array([float(cell) for cell in cells])
-        except ValueError:
-            place, cell = next((at, cell) for at, cell in enumerate(cells) if not is_number(cell))
-        what = f"`{cell.strip()[:40]}`, expected a number" if cell.strip() else "empty, expected a number"
-        raise RunError(f"{self.place(place)}: column `{name}` is {what}; {advice}")
+        place, cell = wrong
+        what = f"`{cell[:40]}`, expected a number" if cell else "empty, expected a number"
+        raise RunError(f"{self.place(place)}: column `{name}` is {what}; {number_advice(cell) or advice}")
 
     def place(self, record: int) -> str:
         """Where a record stands."""
@@ -113,7 +115,7 @@ def read_records(
         RunError: what is not so, with the record and the column.
     """
     path = table.path
-    found = ("0",) * len(table.places) if label is None else table.labels(label)
+    found = ["0"] * len(table.places) if label is None else table.labels(label)
     rest = (name for name in table.columns if name not in (label, *labels))
     named = tuple(rest) if columns is None else tuple(columns)
     if not named:
@@ -123,7 +125,13 @@ def read_records(
         raise RunError(f"{path}: `{key}` has column `{twice}` twice, of which a list is several; name it once")
     if held := [name for name in (label, *labels) if name in names]:
         raise RunError(f"{path}: `{key}` has column `{held[0]}`, which is a label too; leave it out of the vector")
-    classes = sorted({cell for cell in found if cell.strip()}, key=_order)
+    if label is not None and (missing := missing_word(found)):
+        raise RunError(
+            f"{table.place(missing[0])}: the label `{label}` is `{missing[1]}`, a word for a missing one; leave the "
+            "cell empty where a record has no label, or give the class another name"
+        )
+    found = one_spelling(found)
+    classes = sorted(set(found) - {""}, key=in_order)
     if not classes:
         raise RunError(
             f"{path}: the label `{label}` is empty in every record; give some of them one, or leave `data.label` out"
@@ -131,7 +139,7 @@ def read_records(
     places = {name: place for place, name in enumerate(classes)}
     targets = torch.tensor([places.get(cell, UNKNOWN) for cell in found], dtype=torch.int64)
     split = Split(vectors_in(table, names, label), targets, "vector")
-    records = checked_records(split, None, tuple(name.strip() for name in classes), str(path), names)
+    records = checked_records(split, None, tuple(classes), str(path), names)
     return replace(records, labelled=label is not None)
 
 
@@ -160,18 +168,3 @@ def check_names(path: Path, names: Sequence[str]) -> None:
     twice = next((name for place, name in enumerate(names) if name in set(names[:place])), None)
     if twice is not None:
         raise RunError(f"{path}: two columns are named `{twice}`; rename one")
-
-
-def is_number(cell: str) -> bool:
-    """Whether a text is a number, as Python writes them."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _order(label: str) -> tuple[bool, float, str]:
-    """Whole numbers by their value, then texts."""
-    whole = label.strip().removeprefix("-").isdecimal()
-    return not whole, int(label) if whole else 0, label

@@ -62,7 +62,7 @@ def test_texts_are_classes_also_as_objects() -> None:
     ("data", "said"),
     [
         ((IMAGES[:3], Y[:2]), "3 training images but 2 labels; expected one each"),
-        ((np.array([[np.nan, 1.0]]),), "1 number that are NaN or infinite"),
+        ((np.array([[np.nan, 1.0]]),), "column `x_0` is NaN or infinite"),
         ((np.array([["a", "b"]]),), "expected numbers"),
         ({"y_train": Y}, "no array `x_train`; found y_train"),
         (np.zeros(3), "has shape"),
@@ -73,6 +73,21 @@ def test_texts_are_classes_also_as_objects() -> None:
 def test_what_is_wrong_is_told(data: object, said: str) -> None:
     with pytest.raises(ammgraph.RunError, match=f"^data given in Python: .*({said})"):
         read_given(data)
+
+
+def test_missing_labels_are_told_and_the_code_gives_them_none() -> None:
+    for labels, classes in (
+        (np.array(["a", "b", None], object), ("a", "b")),
+        (np.array(["a", "b", np.nan], object), ("a", "b")),
+        (np.array(["a", "b", "nan"]), ("a", "b")),
+        (["a", "b", float("nan")], ("a", "b")),
+    ):
+        with pytest.raises(ammgraph.RunError, match=r"None or NaN|a word for a missing label") as told:
+            read_given((IMAGES[:3], labels))
+        code = re.search("store `([^`]+)`", str(told.value))[1]
+        records = read_given((IMAGES[:3], eval(code, {"numpy": np, "y_train": labels}))).records
+        assert records.classes == classes
+        assert records.train.labels.tolist() == [0, 1, -1]
 
 
 def test_items_of_different_shapes_are_refused() -> None:

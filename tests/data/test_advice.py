@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from ammgraph.data.advice import other_layout, pixels_advice
+from ammgraph.data.advice import number_advice, other_layout, pixels_advice
 from ammgraph.data.files import read_folder, read_images
 from ammgraph.data.records import Records, scale_images
 from ammgraph.data.stored import read_npz
@@ -144,6 +144,69 @@ def test_labels_that_are_nan_become_none(values: tuple[float, float], classes: t
     records, _ = followed(tmp_path / "a.npz", x_train=PIXELS, y_train=np.array([*values, np.nan])[LABELS])
     assert records.classes == classes
     assert records.train.labels.tolist() == [label if label < 2 else -1 for label in LABELS]
+
+
+MISSING = {
+    "None among texts": (np.array(["a", "b", None], object), ("a", "b")),
+    "NaN among texts": (np.array(["a", "b", np.nan], object), ("a", "b")),
+    "None as a text": (np.array(["a", "b", "None"]), ("a", "b")),
+    "several words, and space": (np.array(["a ", " a", " nan", "a", "NA", "a"]), ("a",)),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_labels_that_are_missing_are_no_class(case: str, tmp_path: Path) -> None:
+    stored, classes = MISSING[case]
+    stored = stored if len(stored) == 6 else stored[LABELS]
+    records, _ = followed(tmp_path / "a.npz", x_train=PIXELS, y_train=stored)
+    assert records.classes == classes
+    known = [str(label).strip() in classes for label in stored]
+    assert (records.train.labels >= 0).tolist() == known
+
+
+def test_whole_labels_in_objects_may_be_integers(tmp_path: Path) -> None:
+    stored = np.array([10, None, 9], object)[LABELS]
+    np.savez(tmp_path / "a.npz", x_train=PIXELS, y_train=stored)
+    with pytest.raises(RunError, match="or of integers") as caught:
+        read_npz(tmp_path / "a.npz")
+    code = re.search("or of integers `([^`]+)`", str(caught.value))[1]
+    np.savez(tmp_path / "a.npz", x_train=PIXELS, y_train=eval(code, {"numpy": np, "y_train": stored}))
+    records = read_npz(tmp_path / "a.npz")
+    assert records.classes == ("9", "10")
+    assert records.train.labels.tolist() == [1, -1, 0, 1, -1, 0]
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_vectors_in_objects_become_numbers(axes: int, tmp_path: Path) -> None:
+    vectors = RANDOM.normal(size=(6, 3))
+    stored = vectors.astype(object)
+    if axes == 1:
+        stored = np.empty(6, object)
+        stored[:] = list(vectors)
+    records, _ = followed(tmp_path / "a.npz", x_train=stored, y_train=LABELS)
+    assert np.array_equal(records.train.images.flatten(1).numpy(), vectors)
+
+
+NUMBERS = {
+    "1,5": ["1.5"],
+    "-0,25": ["-0.25"],
+    ",5": ["0.5"],
+    "1.234,5": ["1234.5"],
+    "1,000": ["1.000", "1000"],
+    "1,234,567.8": ["1234567.8"],
+    "1_000": ["1000"],
+    "\uff11\uff12": ["12"],
+    "\u0661.\u0665": ["1.5"],
+    "big": [],
+    "2024-01-02": [],
+    "1,2,3": [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize("cell", NUMBERS)
+def test_a_number_that_is_written_in_another_way(cell: str) -> None:
+    assert re.findall("`([^`]+)`", number_advice(cell)) == NUMBERS[cell]
 
 
 # --------------------------------------------------------------------------------------------------- axes

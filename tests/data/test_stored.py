@@ -96,7 +96,10 @@ WRONG = {
     ),
     "texts": ({"x_train.npy": np.full((30, 3), "a")}, "`x_train` is <U1, expected numbers"),
     "objects": ({"x_train.npy": np.full((30, 3), None)}, "`x_train` holds Python objects, which are not read"),
-    "object labels": ({"y_train.npy": np.full(30, None)}, r"`y_train` holds Python objects.*`y_train.astype\(str\)`"),
+    "object labels": (
+        {"y_train.npy": np.full(30, None)},
+        r"`y_train` holds Python objects.* in y_train\]\)`",
+    ),
     "empty": ({"x_train.npy": np.zeros((0, 3))}, "`x_train` is empty"),
     "columns": ({"x_train.npy": np.asfortranarray(VECTORS[:30])}, r"do not lie one after another; store `x_train.copy"),
     "number": ({"x_train.npy": np.zeros(())}, r"`x_train` has shape \(\)"),

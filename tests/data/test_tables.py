@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from ammgraph.data.dataset import load_data
+from ammgraph.data.labels import is_number
 from ammgraph.data.records import Records
 from ammgraph.data.table_files import read_csv, read_table
-from ammgraph.data.tables import is_number, read_records
+from ammgraph.data.tables import read_records
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data
 
@@ -93,6 +94,14 @@ def test_a_record_whose_label_is_empty_has_none(kind: str, tmp_path: Path) -> No
     assert values(records) == [[1], [2], [3], [4]]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_label_is_read_without_space_and_equal_numbers_are_one(kind: str, tmp_path: Path) -> None:
+    spaced = read(table(tmp_path, "a,y\n1,u \n2,u\n3, v\n", kind), None, "y")
+    assert (spaced.classes, spaced.train.labels.tolist()) == (("u", "v"), [0, 0, 1])
+    numbers = read(table(tmp_path, "a,y\n1,0\n2,0.0\n3, 0\n4,1\n", kind), None, "y")
+    assert (numbers.classes, numbers.train.labels.tolist()) == (("0", "1"), [0, 0, 0, 1])
+
+
 WRONG_TEXTS = {
     "nothing": ("", None, "is empty; expected a first line of names"),
     "names alone": ("a,b\n", None, "has a line of names and no records"),
@@ -119,6 +128,14 @@ WRONG = {
     "nan": ("a,b\n1,2\n1,nan\n", None, None, "AT 2: column `b` is NaN or infinite"),
     "huge": ("a,b\n1,2\n1,1e300\n", None, None, r"AT 2: column `b` is 1e\+300, beyond 1e\+37; leave these records out"),
     "a column twice": ("a,b\n1,2\n", ("a", "b", "a"), None, "`data.columns` has column `a` twice"),
+    "a word for a missing label": (
+        "a,y\n1,u\n1,NA\n",
+        None,
+        "y",
+        "AT 2: the label `y` is `NA`, .* the cell empty",
+    ),
+    "another script": ("a,b\n1,2\n1,\uff11\uff12\n", None, None, "AT 2: column `b` is .*write `12` if it is a number"),
+    "a decimal comma": ('a,b\n1,2\n1,"1,5"\n', None, None, "AT 2: .* write `1.5` if its comma stands before decimals"),
     "no label": ("a,y\n1,\n2, \n", None, "y", "the label `y` is empty in every record; .*leave `data.label` out"),
     "label alone": ("y\nu\n", None, "y", "no column beside the label `y`"),
 }
