@@ -227,11 +227,16 @@ def test_a_vector_of_another_size_or_kind_is_told_before_the_first_step(ammgraph
     np.savez("images.npz", x_train=np.ones((60, 8, 8)))
     narrow = ammgraph("train", VECTORS, "--set", "data={dataset: npz, path: narrow.npz}")
     assert narrow[0] == 1
-    assert "`x` has size 13, but the vectors of npz have 5; write `size: 5`" in narrow[2]
+    assert (
+        "`x` has size 13, but the vectors of npz have 5; write `size: 5` and the networks that read or draw it"
+        in narrow[2]
+    )
     images = ammgraph("train", VECTORS, "--set", "data={dataset: npz, path: images.npz}")
     assert images[0] == 1
     assert "`x` takes the vector of a record, but npz has images" in images[2]
-    assert "declare `x: {type: image, shape: [1, 8, 8]}`" in images[2]
+    assert "declare `x: {type: image, shape: [1, 8, 8]}` and the networks" in images[2]
+    code = images[2].split("or if they are vectors, store `")[1].split("`")[0]
+    assert eval(code, {"x_train": np.ones((60, 8, 8))}).shape == (60, 64)
 
 
 def test_labels_that_are_not_there_are_asked_for(ammgraph: Run) -> None:
@@ -293,3 +298,14 @@ def test_a_vector_that_gives_no_number_is_told_and_not_encoded(ammgraph: Run, ve
         assert code == 1
         assert message in err
         assert not Path("codes.csv").exists()
+
+
+def test_a_table_to_encode_has_the_columns_of_the_run(ammgraph: Run, vectors_run: Path) -> None:
+    names = WINE.feature_names
+    rows = [",".join(map(str, row)) for row in WINE.data[:3]]
+    Path("words.csv").write_text("\n".join([",".join(names), rows[0], f"big,{rows[1].partition(',')[2]}"]))
+    code, _, err = ammgraph("encode", vectors_run, "words.csv", "--output", "codes.csv")
+    assert code == 1
+    assert "words.csv, line 3: column `alcohol` is `big" in err
+    assert "leave these records out; of the columns the run reads `alcohol`, `malic_acid`" in err
+    assert "data." not in err

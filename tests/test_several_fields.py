@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from tiny import CPU, TINY
 from ammgraph import cli
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import Dataset, load_data
+from ammgraph.data.fields import read_fields
+from ammgraph.data.table_files import read_csv
+from ammgraph.data.tables import read_records
 from ammgraph.diagnostics import RunError, SpecError
 from ammgraph.evaluation.evaluate import ask
 from ammgraph.evaluation.loading import load_run
@@ -175,8 +179,8 @@ def test_columns_of_a_table(kind: str, tmp_path: Path) -> None:
         ),
         ({"left_test": None}, r"no array `left_test`; found .*digit_test.*; expected `left_test`"),
         ({"left_train": None, "leftt_train": LEFT}, "no array `left_train`.*did you mean `leftt_train`"),
-        ({"colour_train": COLOUR[:39]}, "40 training images but 39 labels|`colour` has 39 records"),
-        ({"right_train": RIGHT[:39]}, "`right` has 39 records|39 training images but 40 labels"),
+        ({"colour_train": COLOUR[:39]}, "`left_train` has 40 records, and `colour_train` 39 labels; expected one each"),
+        ({"right_train": RIGHT[:39]}, "`right_train` has 39 records, and `digit_train` 40 labels; expected one each"),
         ({"right_train": RIGHT[:40] / 200}, "`right_train` has floats from 0"),
         ({"digit_train": DIGIT[:40] / 2}, "`digit_train` is float64, expected integers"),
         ({"colour_train": np.full(40, ""), "colour_test": np.full(20, "")}, "no record has a label in `colour`"),
@@ -187,6 +191,26 @@ def test_wrong_fields_are_told_by_their_names(changes: dict[str, object], messag
     np.savez(tmp_path / "pairs.npz", **arrays)
     with pytest.raises(RunError, match=message):
         read(tmp_path)
+
+
+def test_fields_of_one_class_and_names_that_are_nearly_those_of_fields_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = {name: values for name, values in SPLIT.items() if name.endswith("_train")}
+    train |= {"colour_train": np.full(40, "red"), "left_tset": LEFT, "right_tset": RIGHT}
+    np.savez(tmp_path / "pairs.npz", **train)
+    read(tmp_path)
+    assert "every label of `colour` is `red`, and there is nothing to tell apart" in caplog.text
+    assert "`left_tset` is no array that is read; did you mean `left_test`?" in caplog.text
+
+
+def test_vectors_of_another_number_than_the_first_field_are_told_by_name(tmp_path: Path) -> None:
+    lines = [",".join(["1", "2", "u"])] * 3
+    (tmp_path / "a.csv").write_text("\n".join(["a,b,y", *lines]))
+    records = [read_records(read_csv(tmp_path / "a.csv"), (name,), "y") for name in "ab"]
+    records[1] = replace(records[1], train=records[1].train.part(0, 2))
+    with pytest.raises(RunError, match="`b` has 2 records, and `a` 3; expected one each"):
+        read_fields(lambda name, _: records["ab".index(name)], [("vector", "a"), ("vector", "b")])
 
 
 def test_a_field_that_does_not_fit_its_variable_is_told(tmp_path: Path) -> None:

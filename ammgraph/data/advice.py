@@ -46,7 +46,8 @@ def pixels_advice(key: str, images: Array) -> str:
         return f"store `{key}.astype('float32') / 255` if 255 is white, of every split alike"
     if -1 <= low <= high <= 1:
         return f"store `({key}.astype('float32') + 1) / 2` if -1 is black and 1 is white, of every split alike"
-    return f"store `numpy.interp({key}, ({low!r}, {high!r}), (0, 1))`, of every split alike"
+    store = f"numpy.interp({key}, ({low!r}, {high!r}), (0, 1))"
+    return f"store `{store}`, of every split alike; of vectors, (N, D), `{as_vectors(key)}`"
 
 
 def labels_advice(key: str, labels: Array) -> str:
@@ -87,8 +88,8 @@ def missing_advice(key: str, words: Collection[str]) -> str:
     return f"store `{store}`, in which these have no label, or give the class another name"
 
 
-_COMMAS = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+)(\.\d*)?")  # between thousands
-_COMMA = re.compile(r"([+-]?)(\d{1,3}(?:\.\d{3})+|\d*),(\d+(?:[eE][+-]?\d+)?)")  # before decimals
+_COMMAS = re.compile(r"([+-]?)([1-9]\d{0,2}(?:,\d{3})+)(\.\d*)?")  # between thousands
+_COMMA = re.compile(r"([+-]?)([1-9]\d{0,2}(?:\.\d{3})+|\d*),(\d+(?:[eE][+-]?\d+)?)")  # before decimals
 
 
 def number_advice(cell: str) -> str:
@@ -177,6 +178,20 @@ def other_layout(key: str, found: tuple[int, ...], expected: tuple[int, ...]) ->
     else:
         return ""
     return f'store `{key}.reshape(-1, {sizes})` with layout="{layout}"'
+
+
+def vectors_advice(key: str, shape: tuple[int, ...]) -> str:
+    """How an array that is no vectors (N, D) becomes that, where its shape is not plainly that of images."""
+    if len(shape) == 1:
+        return f"if each example is one number, store `{key}[:, None]`"
+    if len(shape) > 4 or (len(shape) > 2 and sum(size > 1 for size in shape[1:]) < 2):
+        return f"if they are vectors, store `{as_vectors(key)}`"
+    return ""
+
+
+def as_vectors(key: str) -> str:
+    """The expression of all numbers of each example as a vector."""
+    return f"{key}.reshape(len({key}), -1)"
 
 
 # --------------------------------------------------------------------------------------------------- image files

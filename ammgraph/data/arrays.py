@@ -1,5 +1,6 @@
 """Arrays `x_train`, `y_train`, `x_test`, `y_test` become records, whichever file they come from."""
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from ammgraph.data.advice import (
     missing_advice,
     one_each_advice,
     pixels_advice,
+    vectors_advice,
 )
 from ammgraph.data.labels import missing_word
 from ammgraph.data.on_disk import OnDisk
@@ -24,6 +26,8 @@ from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
 from ammgraph.data.vectors import column_names, vectors_of
 from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.spec.data_sets import ExampleKind
+
+logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -49,7 +53,15 @@ def keys_of(path: Path, there: Collection[str], otherwise: str = "") -> list[str
     for key in needed:
         if key not in there:
             raise RunError(_missing_key(path, key, there, otherwise))
+    warn_of_near(path, there, [key for key in _KEYS if key not in there], needed)
     return [*needed, "layout"] if "layout" in there else needed
+
+
+def warn_of_near(path: Path, there: Collection[str], known: Collection[str], read: Collection[str]) -> None:
+    """Tell of arrays that are not read, and whose names are nearly those of arrays that would be."""
+    for name in there:
+        if name not in known and name not in read and (hint := nearest(name, known)):
+            logger.warning(f"{path}: `{name}` is no array that is read; {hint}")
 
 
 def _missing_key(path: Path, key: str, found: Collection[str], otherwise: str) -> str:
@@ -196,6 +208,19 @@ def images_of(path: Path, key: str, layout: str | None, images: Array, first: in
     """
     if 0 in images.shape:
         raise RunError(f"{path}: `{key}` is empty, shape {shown(images.shape)}")
+    if images.ndim not in (3, 4):
+        hint = vectors_advice(key, images.shape)
+        raise RunError(
+            f"{path}: `{key}` has shape {shown(images.shape)}, expected (N, H, W), (N, H, W, C) or (N, C, H, W), or "
+            f"vectors (N, D){f'; {hint}' if hint else ''}"
+        )
+    if images.dtype.kind in "iuf" and images.dtype != np.uint8 and (hint := vectors_advice(key, images.shape)):
+        low, high = images.min(), images.max()
+        if low < 0 or high > 1:
+            raise RunError(
+                f"{path}: `{key}` has shape {shown(images.shape)}, that of images, and numbers from {low:g} to {high:g}; "
+                f"{hint}, (N, D); of images expected uint8 in 0..255, or floats in [0, 1]"
+            )
     pixels = _pixels(path, key, images, first)
     return torch.from_numpy(np.ascontiguousarray(_channels_first(path, key, pixels, layout)))
 
@@ -224,10 +249,6 @@ def _channels_first(path: Path, key: str, images: Array, layout: str | None) -> 
     if images.ndim == 3:
         return images[:, np.newaxis]
     shape = shown(images.shape)
-    if images.ndim != 4:
-        raise RunError(
-            f"{path}: `{key}` has shape {shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors (N, D)"
-        )
     if layout is None:
         first, last = images.shape[1] in CHANNELS, images.shape[3] in CHANNELS
         if first == last and images.shape[1:] != (1, 1, 1):

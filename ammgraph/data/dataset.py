@@ -129,11 +129,7 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
     labeled = _labeled(data, records, train.labels)
     description = _description(records, train, validation, labeled)
     test = records.test
-    if records.labelled and len(records.classes) == 1:
-        logger.warning(
-            f"{records.source}: every label is `{records.classes[0]}`, and there is nothing to tell apart: errors, NMI "
-            "and ARI will be void; give each class its label, or none"
-        )
+    _warn_of_one_class(records)
     if train.kind == "vector":
         scaling = scaling or fit_scaling(data.scale, records.columns, train.images, records.source)
         if len(scaling.columns) != len(records.columns):
@@ -158,6 +154,18 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
         scaling=scaling,
         labelled=records.labelled,
     )
+
+
+def _warn_of_one_class(records: Records) -> None:
+    labels = {name: classes for name, classes in records.train.other_classes.items() if len(classes) == 1}
+    if records.labelled and len(records.classes) == 1:
+        labels = {"": records.classes} | labels
+    for name, (only,) in labels.items():
+        of = f" of `{name}`" if name else ""
+        logger.warning(
+            f"{records.source}: every label{of} is `{only}`, and there is nothing to tell apart: errors, NMI and ARI "
+            "will be void; give each class its label, or none"
+        )
 
 
 def fingerprints(dataset: Dataset) -> dict[str, str]:

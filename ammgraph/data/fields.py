@@ -35,18 +35,21 @@ def read_fields(read: Read, fields: Sequence[tuple[str, str]]) -> Records:
         if name in (example, label):
             continue
         other = read(name, label) if name in examples else read(example, name)
-        records = _with(records, other, name, name in examples)
+        records = _with(records, other, (name, example or label), name in examples)
     return records
 
 
-def _with(records: Records, other: Records, name: str, is_example: bool) -> Records:
+def _with(records: Records, other: Records, names: tuple[str, str], is_example: bool) -> Records:
+    """The records with a further field; `names` are its own and that of the first one."""
+    name, first = names
+
     def added(split: Split | None, of: Split | None) -> Split | None:
         if split is None or of is None:
             return split
         if len(of) != len(split):
             raise RunError(
-                f"{records.source}: `{name}` has {counted(len(of), 'record')}, and another field {len(split):,}; "
-                "expected one each"
+                f"{records.source}: `{name}` has {counted(len(of), 'record')}, and "
+                f"{f'`{first}`' if first else 'the example'} {len(split):,}; expected one each"
             )
         classes = {} if is_example else {name: other.classes}
         others = {**split.others, name: of.images if is_example else of.labels}

@@ -23,9 +23,9 @@ from ammgraph.data.records import (
 )
 from ammgraph.data.stored import npy, npz, npz_array
 from ammgraph.data.table_files import TABLE_READERS, read_table
-from ammgraph.data.tables import vectors_in
+from ammgraph.data.tables import Table, vectors_in
 from ammgraph.data.vectors import column_names, vectors_of
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 
 # --------------------------------------------------------------------------------------------------- folder
 
@@ -46,6 +46,9 @@ def read_folder(path: Path, look: Look = PLAIN) -> Records:
     if not os.path.isdir(path):
         raise RunError(f"{path} is not a folder; {_LAYOUT}")
     has_train = _folders(path / "train") if os.path.isdir(path / "train") else []
+    without_train = not any(entry.name.lower() == "train" for entry in _folders(path))
+    if without_train and os.path.isdir(path / "test") and _folders(path / "test"):
+        raise RunError(f"{path} has a folder `test` with classes and none `train` beside it; {_LAYOUT}")
     train_path = path / "train" if has_train else path
     test_path = path / "test" if has_train and os.path.isdir(path / "test") else None
 
@@ -217,11 +220,7 @@ def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[to
         raise RunError(f"there is no {path}{name_beside(path)}")
     if path.suffix.lower() in TABLE_READERS:
         table = read_table(path)
-        named = tuple(columns) == column_names(len(columns)) and len(table.columns) == len(columns)
-        names = tuple(table.columns) if named else tuple(columns)
-        for column in names:
-            table.expanded(column, ", which the run was trained with")
-        vectors = vectors_in(table, names)
+        vectors = vectors_in(*_of_a_run(table, tuple(columns)))
     else:
         keys = (*_names_of(name), *_VECTOR_KEYS)
         key, found, _ = _array_alone(path, keys, ("vectors", "a table, .csv or .parquet", "a .csv, a .parquet"))
@@ -232,3 +231,19 @@ def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[to
             )
         vectors = vectors_of(str(path), key, found)
     return vectors, tuple(str(place) for place in range(len(vectors)))
+
+
+def _of_a_run(table: Table, columns: tuple[str, ...]) -> tuple[Table, tuple[str, ...], str]:
+    """The table, the names in it of a run's columns, and what to do where one of them holds no numbers."""
+    size, there = len(columns), len(table.columns)
+    if columns == column_names(size) and not set(columns) & {*table.columns, *table.lists}:
+        if there != size:
+            raise RunError(
+                f"{table.path} has {counted(there, 'column')}, and the run was trained with vectors of {size} whose "
+                f"numbers had no names; give a file with these {size} columns alone, in their order, or name them "
+                f"`{columns[0]}` to `{columns[-1]}`"
+            )
+        return table, tuple(table.columns), "leave these records out"
+    names = tuple(part for column in columns for part in table.expanded(column, ", which the run was trained with"))
+    few = ", ".join(f"`{name}`" for name in columns[:8]) + (", ..." if size > 8 else "")
+    return table, names, f"leave these records out; of the columns the run reads {few}, and others may be left out"

@@ -11,9 +11,9 @@ from typing import IO, Any
 import numpy as np
 
 from ammgraph.data.advice import objects_advice, word_advice
-from ammgraph.data.arrays import Array, keys_of, records_of, shown
+from ammgraph.data.arrays import Array, keys_of, records_of, shown, warn_of_near
 from ammgraph.data.records import Records, entries, machine_memory, reading, refuse_other_than_a_file
-from ammgraph.diagnostics import RunError, nearest
+from ammgraph.diagnostics import RunError, counted, nearest
 
 
 def read_npz(path: Path, example: str = "", label: str = "") -> Records:
@@ -47,8 +47,17 @@ def _records(path: Path, there: Sequence[str], read: Callable[[str, bool], Array
             path, {key: read(key, key.startswith("x")) for key in keys_of(path, there, word_advice(there))}
         )
     keys = _own_keys(path, there, example or "x", label or "y")
+    arrays = {key: read(own, key.startswith("x")) for key, own in keys.items()}
+    for end in ("_train", "_test"):
+        x, y = (arrays.get(f"{part}{end}") for part in "xy")
+        if x is None or y is None or not x.ndim or y.ndim != 1 or len(y) in (0, len(x), x.shape[-1]):
+            continue
+        raise RunError(
+            f"{path}: `{keys[f'x{end}']}` has {counted(len(x), 'record')}, and `{keys[f'y{end}']}` "
+            f"{counted(len(y), 'label')}; expected one each"
+        )
     try:
-        return records_of(path, {key: read(own, key.startswith("x")) for key, own in keys.items()})
+        return records_of(path, arrays)
     except RunError as error:  # which speaks of `x_train` and `y_train`
         text = re.sub(r"\b[xy]_(train|test)\b", lambda found: keys.get(found[0], found[0]), str(error))
         raise RunError(text) from error
@@ -68,6 +77,9 @@ def _own_keys(path: Path, there: Sequence[str], example: str, label: str) -> dic
             names = f"expected `{own}`, as `data.fields` says" + ("" if split else f", or `{own}_train`")
             hint = nearest(own, list(there)) or word_advice(there)
             raise RunError(f"{path}: no array `{own}`; found {', '.join(there)}; {names}{f'; {hint}' if hint else ''}")
+    if split and not tested:
+        near = [f"{example}_test", *([f"{label}_test"] if labelled else [])]
+        warn_of_near(path, there, near, [*keys.values(), "layout"])
     return keys | ({"layout": "layout"} if "layout" in there else {})
 
 

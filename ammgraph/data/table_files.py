@@ -1,5 +1,6 @@
 """Readers of tables: CSV by the standard library, Parquet by pyarrow, which is an extra. Nothing in them is run."""
 
+import codecs
 import csv
 from collections.abc import Callable
 from functools import cache
@@ -17,6 +18,7 @@ from ammgraph.diagnostics import RunError, counted
 
 _SEPARATORS = (",", ";", "\t")
 _MAGIC = b"PAR1"  # what a Parquet file begins with
+_TABLE = "expected a table in UTF-8 with a first line of names"
 _WHOLE = "expected a whole Parquet file, as pandas or pyarrow write it"
 # What a spreadsheet takes for the first letter of a formula, full-width ones among them.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -55,11 +57,8 @@ def read_csv(path: Path) -> Table:
         RunError: it is no such file, has no line of names or no records, or a line has another number of cells.
     """
     refuse_other_than_a_file(path)
-    with reading(str(path), "expected a table in UTF-8 with a first line of names"):
-        content = path.read_bytes()
-        if content.startswith(_MAGIC):
-            raise RunError(f"{path} is a Parquet file; `dataset: parquet` reads it, and it ends in .parquet")
-        text = content.decode("utf-8-sig")
+    with reading(str(path), _TABLE):
+        text = _decoded(path, path.read_bytes())
     head = text.partition("\n")[0]
     separator = max(_SEPARATORS, key=head.count)
     with reading(str(path), "expected a table, as spreadsheets write it"):
@@ -82,6 +81,38 @@ def read_csv(path: Path) -> Table:
     cells = zip(*(row for _, row in rows[1:]), strict=True)
     columns = {name: _written(column) for name, column in zip(names, cells, strict=True)}
     return Table(path, columns, tuple(line for line, _ in rows[1:]))
+
+
+_FORMATS = {  # by what a file begins with
+    _MAGIC: "a Parquet file; `dataset: parquet` reads it, and it ends in .parquet",
+    b"PK\x03\x04": "a zip archive, as an .npz or a spreadsheet's .xlsx is; `dataset: npz` reads an .npz, and a "
+    "sheet is saved as CSV in UTF-8",
+    b"\x93NUMPY": "an array of numpy's; `dataset: npy` reads it",
+    b"\x1f\x8b": "compressed; unpack it, `gzip -d`",
+    codecs.BOM_UTF16_LE: "in UTF-16; save it in UTF-8, as `iconv -f UTF-16 -t UTF-8` does",
+    codecs.BOM_UTF16_BE: "in UTF-16; save it in UTF-8, as `iconv -f UTF-16 -t UTF-8` does",
+}
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    """The text of a table.
+
+    Raises:
+        RunError: it is none, or in no UTF-8.
+    """
+    if found := next((told for start, told in _FORMATS.items() if content.startswith(start)), None):
+        raise RunError(f"{path} is {found}; {_TABLE}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RunError(
+            f"{path}, line {line}: a letter is not in UTF-8, but in Latin-1 or another encoding; save the table in "
+            f"UTF-8, as `iconv -f LATIN1 -t UTF-8` does; {_TABLE}"
+        ) from error
+    if (place := text.find("\0")) >= 0:
+        raise RunError(f"{path}, line {text.count(chr(10), 0, place) + 1}: a NUL, which is no text; {_TABLE}")
+    return text
 
 
 def _written(cells: tuple[str, ...]) -> Column:

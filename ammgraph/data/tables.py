@@ -60,7 +60,9 @@ class Table:
             hint = nearest(name, [*self.lists, *self.columns])
             known = ", ".join(f"`{known}`" for known in list(self.columns)[:12])
             more = ", ..." if len(self.columns) > 12 else ""
-            raise RunError(f"{self.path} has no column `{name}`{asked_by}; {hint or f'it has {known}{more}'}")
+            numbers = any(map(is_number, self.columns))
+            head = "; its first line holds numbers, expected the names of the columns" if numbers and not hint else ""
+            raise RunError(f"{self.path} has no column `{name}`{asked_by}; {hint or f'it has {known}{more}{head}'}")
         return (name,)
 
     def labels(self, name: str) -> Sequence[str]:
@@ -138,19 +140,24 @@ def read_records(
         )
     places = {name: place for place, name in enumerate(classes)}
     targets = torch.tensor([places.get(cell, UNKNOWN) for cell in found], dtype=torch.int64)
-    split = Split(vectors_in(table, names, label), targets, "vector")
+    others = "" if label else ", or say that it is the label, `data.label`"
+    advice = f"leave these records out, or the column, by `data.columns` with the others{others}"
+    split = Split(vectors_in(table, names, advice), targets, "vector")
     records = checked_records(split, None, tuple(classes), str(path), names)
     return replace(records, labelled=label is not None)
 
 
-def vectors_in(table: Table, names: Sequence[str], label: str | None = None) -> torch.Tensor:
+def vectors_in(table: Table, names: Sequence[str], advice: str) -> torch.Tensor:
     """The vectors (N, D, 1, 1) of these columns of a table, which are there.
+
+    Args:
+        table: what was read.
+        names: of the columns, in the order of the vectors.
+        advice: what to do where a cell is no number.
 
     Raises:
         RunError: a cell is no number, or no finite one.
     """
-    others = "" if label else ", or say that it is the label, `data.label`"
-    advice = f"leave these records out, or the column, by `data.columns` with the others{others}"
     values = np.stack([table.numbers(name, advice) for name in names], axis=1)
     check_range(values, names, table.place)
     return torch.from_numpy(values)[:, :, None, None]

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from ammgraph.diagnostics import alternatives
 from ammgraph.layers.operations import Shape
 from ammgraph.spec.data_sets import (
     DATA_SETS,
@@ -126,6 +127,12 @@ _OF_TABLES = " and ".join(f"`{name}`" for name in TABLES)
 _LAST = " and ".join(f"`{name}`" for name, known in DATA_SETS.items() if known.held_out == "last")
 
 
+_NO_PATH = (
+    "a data set with a name needs none: one that is fetched lies in a run's `--data-dir`; data of your own have "
+    f"`dataset` {alternatives(OWN_DATA)}"
+)
+
+
 class Data(Model):
     """Where examples come from and how they are split."""
 
@@ -210,7 +217,7 @@ class Data(Model):
         if self.dataset in OWN_DATA and self.path is None:
             message = f"{{place}} has no `path`, which `dataset: {self.dataset}` needs"
             raise problem("missing-key", message, stands_at="key")
-        where = "it is given in Python" if self.dataset == GIVEN else "a run's `--data-dir` says where it lies"
+        where = "it is given in Python" if self.dataset == GIVEN else _NO_PATH
         hints = {"path": where} if self.dataset not in OWN_DATA else {}
         if self.dataset not in TABLES:
             hints |= dict.fromkeys(

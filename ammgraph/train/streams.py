@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.advice import other_layout
+from ammgraph.data.advice import as_vectors, other_layout
 from ammgraph.data.dataset import Dataset, class_frequencies
 from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import Split
@@ -21,6 +21,7 @@ from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of, names_of, on_data_set
 from ammgraph.plan.turns import TurnPlan
+from ammgraph.spec.data_sets import GIVEN
 from ammgraph.spec.sources import DataSource
 from ammgraph.train.ranks import ALONE, Ranks
 
@@ -259,15 +260,17 @@ def _check_shapes(plan: Plan, dataset: Dataset) -> None:
             if field in EXAMPLES and field != kind:
                 vector = f"type: real, size: {dataset.image_shape[0]}"
                 fitting = vector if kind == "vector" else f"type: image, shape: {list(dataset.image_shape)}"
+                is_array = kind == "image" and dataset.name in ("npz", "npy", GIVEN)
+                stored = f"; or if they are vectors, store `{as_vectors('x_train')}`" if is_array else ""
                 raise RunError(
                     f"`{name}` takes the {field} of a record, but {dataset.name} has {kind}s: {dataset.description}; "
-                    f"declare `{name}: {{{fitting}}}`"
+                    f"declare `{name}: {{{fitting}}}` and the networks that read or draw it{stored}"
                 )
             if field == "vector" and shape != dataset.image_shape:
                 size = dataset.image_shape[0]
                 raise RunError(
                     f"`{name}` has size {shape[0]}, but the vectors of {dataset.name} have {size}; write "
-                    f"`size: {size}`, or change what is stored"
+                    f"`size: {size}` and the networks that read or draw it, or change what is stored"
                 )
             if field == "image" and shape != dataset.image_shape:
                 stored = other_layout("x_train", dataset.image_shape, shape) if dataset.name in ("npz", "npy") else ""

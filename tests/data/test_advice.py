@@ -187,10 +187,20 @@ def test_vectors_in_objects_become_numbers(axes: int, tmp_path: Path) -> None:
     assert np.array_equal(records.train.images.flatten(1).numpy(), vectors)
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 3, 1), (6, 1, 3), (6, 1, 1, 3), (6, 2, 3, 1, 1)])
+def test_vectors_of_another_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    vectors = RANDOM.normal(size=shape)
+    records, message = followed(tmp_path / "a.npz", x_train=vectors, y_train=LABELS)
+    assert f"`x_train` has shape {str(shape)[:-1]}" in message
+    assert records.train.kind == "vector"
+    assert np.array_equal(records.train.images.flatten(1).numpy(), vectors.reshape(6, -1))
+
+
 NUMBERS = {
     "1,5": ["1.5"],
     "-0,25": ["-0.25"],
     ",5": ["0.5"],
+    "0,126": ["0.126"],
     "1.234,5": ["1234.5"],
     "1,000": ["1.000", "1000"],
     "1,234,567.8": ["1234567.8"],

@@ -430,3 +430,17 @@ def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
     (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     with pytest.raises(RunError, match="decompression bomb"):
         read_images(tmp_path / "huge.png")
+
+
+def test_a_folder_with_test_images_alone_says_that_train_is_missing(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "test" / name).mkdir(parents=True)
+        Image.fromarray(GOOD[0]).save(tmp_path / "test" / name / "0.png")
+    with pytest.raises(RunError, match="has a folder `test` with classes and none `train` beside it; expected CLASS/"):
+        read_folder(tmp_path)
+
+
+def test_an_array_that_is_nearly_one_that_is_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_npz(save(tmp_path / "a.npz", **arrays(GOOD), x_tset=GOOD, notes=GOOD))
+    assert "`x_tset` is no array that is read; did you mean `x_test`?" in caplog.text
+    assert "notes" not in caplog.text

@@ -157,6 +157,32 @@ def test_texts_that_are_no_table_are_told(case: str, tmp_path: Path) -> None:
         read(table(tmp_path, text), columns, None)
 
 
+OTHER_FILES = {
+    "UTF-16": ("a,y\n1,2\n".encode("utf-16"), r"is in UTF-16; save it in UTF-8.*expected a table in UTF-8"),
+    "Latin-1": ("a,y\n1,é\n".encode("latin-1"), r", line 2: a letter is not in UTF-8, .*; save the table in UTF-8"),
+    "an archive": (b"PK\x03\x04....", "is a zip archive, as an .npz .*`dataset: npz` reads an .npz"),
+    "an array": (b"\x93NUMPY\x01\x00", "is an array of numpy's; `dataset: npy` reads it"),
+    "compressed": (b"\x1f\x8b\x08", "is compressed; unpack it"),
+    "NUL": (b"a,y\n1,u\n1,u\x00\n", ", line 3: a NUL, which is no text"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_FILES)
+def test_files_of_another_kind_say_what_they_look_like(case: str, tmp_path: Path) -> None:
+    content, message = OTHER_FILES[case]
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(RunError, match=message) as caught:
+        read_csv(tmp_path / "a.csv")
+    assert "Error" not in str(caught.value)
+
+
+def test_a_table_without_names_says_so_where_a_column_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no column `kind`, .*; its first line holds numbers, expected the names"):
+        read(table(tmp_path, "1.5,2,u\n1,2,v\n"), None, "kind")
+    with pytest.raises(RunError, match=r"it has `a`, `y`$"):
+        read(table(tmp_path, "a,y\n1,2\n"), None, "kind")
+
+
 def test_other_bytes_than_utf8_are_told(tmp_path: Path) -> None:
     path = tmp_path / "wines.csv"
     path.write_bytes("größe,y\n1,2\n".encode("latin-1"))

@@ -210,6 +210,16 @@ def test_vectors_to_encode_come_from_an_npz_or_a_table(tmp_path: Path) -> None:
         assert names == ("0", "1")
 
 
+def test_numbers_without_names_are_told_from_a_table_with_more_columns(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text("a,b,kind\n1,10,u\n")
+    with pytest.raises(RunError, match=r"has 3 columns, .* vectors of 2 .* these 2 columns alone, .*`x_0` to `x_1`"):
+        read_vectors(tmp_path / "wide.csv", column_names(2))
+    (tmp_path / "alone.csv").write_text("a,b\n1,10\n")
+    (tmp_path / "named.csv").write_text("x_1,kind,x_0\n10,u,1\n")
+    for name in ("alone.csv", "named.csv"):
+        assert read_vectors(tmp_path / name, column_names(2))[0].flatten(1).tolist() == [[1, 10]]
+
+
 def test_what_cannot_be_encoded_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("alcohl,ash\n1,2\n")
     cases = {
