@@ -163,7 +163,7 @@ def _labels(path: Path, key: str, arrays: Mapping[str, Array]) -> Array:
 
 def _texts(path: Path, key: str, labels: Array) -> Array:
     """Without space around them."""
-    if found := missing_word(labels):
+    if found := missing_word(labels.tolist()):
         words = {str(label) for label in np.unique(labels) if missing_word([label])}
         raise RunError(
             f"{path}: `{key}[{found[0]}]` is `{found[1]}`, a word for a missing label; {missing_advice(key, words)}"
@@ -218,8 +218,8 @@ def images_of(path: Path, key: str, layout: str | None, images: Array, first: in
         low, high = images.min(), images.max()
         if low < 0 or high > 1:
             raise RunError(
-                f"{path}: `{key}` has shape {shown(images.shape)}, that of images, and numbers from {low:g} to {high:g}; "
-                f"{hint}, (N, D); of images expected uint8 in 0..255, or floats in [0, 1]"
+                f"{path}: `{key}` has shape {shown(images.shape)}, that of images, and numbers from {low:g} to "
+                f"{high:g}; {hint}, (N, D); of images expected uint8 in 0..255, or floats in [0, 1]"
             )
     pixels = _pixels(path, key, images, first)
     return torch.from_numpy(np.ascontiguousarray(_channels_first(path, key, pixels, layout)))

@@ -137,8 +137,11 @@ def split_data(data: Data, records: Records, scaling: Scaling | None = None) -> 
                 f"{records.source} has vectors of {len(records.columns)}, and the run began with vectors of "
                 f"{len(scaling.columns)}; give the data that it began with"
             )
-        train = scaling.scaled(train)
-        validation, test = (None if split is None else scaling.scaled(split) for split in (validation, test))
+        train = scaling.scaled(train, f"{records.source}: training")
+        validation, test = (
+            None if split is None else scaling.scaled(split, f"{records.source}: {name}")
+            for name, split in (("validation", validation), ("test", test))
+        )
     if train.others:
         scaled = scale_others(data.scale, train, records.source)
         train = scaled(train)

@@ -6,7 +6,7 @@ A vector of D numbers is a tensor (D, 1, 1), as inside a network.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class Scaling:
     shift: tuple[float, ...]
     scale: tuple[float, ...]
 
-    def apply(self, vectors: Tensor) -> Tensor:
-        """Vectors (N, D, 1, 1) as a model sees them, float32.
+    def apply(self, vectors: Tensor, source: str = "the vectors") -> Tensor:
+        """Vectors (N, D, 1, 1) as a model sees them, float32; `source` is where they are, as a message names it.
 
         Raises:
             RunError: a number is so far from those of training that single precision does not hold it.
@@ -50,8 +50,8 @@ class Scaling:
             record, column, *_ = wrong.nonzero()[0].tolist()
             found, after = vectors[record, column].item(), scaled[record, column].item()
             raise RunError(
-                f"record {record:,}, counted from 0: column `{self.columns[column]}` is {found:g}, and as the training "
-                f"data are scaled {after:g}, beyond {LARGEST:.0e}; leave these records out"
+                f"{source}, record {record:,} counted from 0: column `{self.columns[column]}` is {found:g}, and as "
+                f"the training data are scaled {after:g}, beyond {LARGEST:.0e}; leave these records out"
             )
         return scaled.float()
 
@@ -59,10 +59,10 @@ class Scaling:
         """What a model draws, in the units of the source, float64."""
         return vectors.cpu().double() * _column(self.scale) + _column(self.shift)
 
-    def scaled(self, split: Split) -> Split:
-        """The same records as a model sees them."""
-        images = split.images
-        return replace(split, images=images.through(self.apply) if isinstance(images, OnDisk) else self.apply(images))
+    def scaled(self, split: Split, source: str) -> Split:
+        """The same records as a model sees them; see `apply`."""
+        images, apply = split.images, partial(self.apply, source=source)
+        return replace(split, images=images.through(apply) if isinstance(images, OnDisk) else apply(images))
 
 
 def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk, source: str = "the data") -> Scaling:

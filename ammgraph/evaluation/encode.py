@@ -115,7 +115,11 @@ def encode_run(
     else:
         examples, names = read_images(images, look, name)
     check_shape(example, examples, of_arrays=isinstance(images, Tensor) or images.suffix in (".npz", ".npy"))
-    examples = examples if scaling is None else scaling.apply(examples)
+    examples = (
+        examples
+        if scaling is None
+        else scaling.apply(examples, "the vectors" if isinstance(images, Tensor) else str(images))
+    )
     encoding = with_classes(encode(loaded.model, loaded.plan, examples, names, variable), loaded)
     if output is not None:
         write_encoding(encoding, output)
@@ -212,9 +216,9 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
             values = infer(model, plan, draw, {name}, examples).samples[name]
             found.setdefault(name, []).append(values.flatten(1).cpu().numpy())
             by[name] = draw.factor_of(name).text
-    values = {name: np.concatenate(parts) for name, parts in found.items()}
-    _check_finite(values, names, kind)
-    return Encoding(names, values, by, kind)
+    inferred = {name: np.concatenate(parts) for name, parts in found.items()}
+    _check_finite(inferred, names, kind)
+    return Encoding(names, inferred, by, kind)
 
 
 def _check_finite(values: dict[str, Array], names: tuple[str, ...], kind: str) -> None:

@@ -151,7 +151,8 @@ def test_a_test_vector_far_from_those_of_training_is_out_of_range(tmp_path: Path
     far = np.where(GOOD == 30, 1e30, GOOD)
     path = save(tmp_path / "a.npz", x_train=GOOD * [1, 1e-30, 1], x_test=far)
     with pytest.raises(
-        RunError, match=r"record 1, counted from 0: column `x_1` is 1e\+30, and as .* scaled .*e\+58, beyond"
+        RunError,
+        match=r"a.npz: test, record 1 counted from 0: column `x_1` is 1e\+30, and as .* scaled .*e\+58, beyond",
     ):
         load_data(Data(dataset="npz", path=str(path)), None)
 
