@@ -1,5 +1,6 @@
 """Readers of folders of images by class, and of examples alone, without labels. Never touches a network."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ammgraph.data.advice import mode_advice, upright
+from ammgraph.data.advice import as_vectors, mode_advice, upright
 from ammgraph.data.arrays import Array, images_of, shown
 from ammgraph.data.look import PLAIN, Look
 from ammgraph.data.records import (
@@ -227,10 +228,16 @@ def read_vectors(path: Path, columns: Sequence[str], name: str = "") -> tuple[to
         if found.ndim != 2 or found.shape[1] != len(columns):
             raise RunError(
                 f"{path}: `{key}` has shape {shown(found.shape)}, and the model reads vectors of {len(columns)}; "
-                f"expected (N, {len(columns)})"
+                f"expected (N, {len(columns)}){_reshaped(key, found.shape, len(columns))}"
             )
         vectors = vectors_of(str(path), key, found)
     return vectors, tuple(str(place) for place in range(len(vectors)))
+
+
+def _reshaped(key: str, shape: tuple[int, ...], size: int) -> str:
+    if len(shape) > 2 and math.prod(shape[1:]) == size:
+        return f"; store `{as_vectors(key)}`"
+    return f"; store `{key}[None]`, one record" if shape == (size,) else ""
 
 
 def _of_a_run(table: Table, columns: tuple[str, ...]) -> tuple[Table, tuple[str, ...], str]:

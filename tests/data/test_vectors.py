@@ -211,6 +211,16 @@ def test_vectors_to_encode_come_from_an_npz_or_a_table(tmp_path: Path) -> None:
         assert names == ("0", "1")
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 1), (4, 1, 1, 3), (3,)])
+def test_vectors_to_encode_of_another_shape_are_told_with_what_to_store(shape: tuple[int, ...], tmp_path: Path) -> None:
+    x = GOOD[: 4 if len(shape) > 1 else 1].reshape(shape)
+    with pytest.raises(RunError, match=r"`x` has shape .*; expected \(N, 3\); store `") as caught:
+        read_vectors(save(tmp_path / "a.npz", x=x), column_names(3))
+    stored = eval(str(caught.value).split("store `")[1].split("`")[0], {"x": x})
+    vectors, _ = read_vectors(save(tmp_path / "b.npz", x=stored), column_names(3))
+    assert vectors.flatten(1).tolist() == GOOD[: len(vectors)].tolist()
+
+
 def test_numbers_without_names_are_told_from_a_table_with_more_columns(tmp_path: Path) -> None:
     (tmp_path / "wide.csv").write_text("a,b,kind\n1,10,u\n")
     with pytest.raises(RunError, match=r"has 3 columns, .* vectors of 2 .* these 2 columns alone, .*`x_0` to `x_1`"):
