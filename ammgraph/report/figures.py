@@ -244,7 +244,8 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     order = np.arange(len(view.counts)) if view.supervised else _by_class(view.counts)
     order = order[np.isin(order, largest(view.counts.sum(1)))]
     counts = view.counts[order]
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    shares = counts / max(1, view.counts.sum())
+    darkest = max(shares.max(), 1e-9)
     rows, columns = counts.shape
     classes = labels(view.classes)
     names = classes.texts if view.supervised else tuple(map(str, range(len(view.counts))))
@@ -258,10 +259,10 @@ def _matrix(view: MatrixView, images: str) -> Plate:
         min(0.75 + 0.27 * rows + (0 if upright else LETTER * max(map(width, across))), WIDEST),
     )
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=darkest, aspect="auto", interpolation="nearest")
     if columns <= MOST_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            ink = "white" if shares[row, column] > 0.55 else "#222222"
+            ink = "white" if shares[row, column] > 0.55 * darkest else "#222222"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=SMALLEST, color=ink)
     every = -(-columns // MOST_COUNTED)
     axes.set_xticks(range(0, columns, every), across[::every], rotation=0 if upright else 90 if wide else 60)
@@ -276,7 +277,7 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     )
     bayes = ", the Bayes rule of eq. 19" if view.bayes else ""
     count = f"{view.counts.sum():,}"
-    caption = f"Predictions by {view.rule}{bayes}, of {count} {images}; the shade is the share of its row.{about}"
+    caption = f"Predictions by {view.rule}{bayes}, of {count} {images}; the shade is the share of all of them.{about}"
     caption += _of_more(order, len(view.counts)) + classes.note
     axis = "true against predicted class" if view.supervised else "clusters against classes"
     alt = f"{rows} by {columns} table of counts: {axis}"

@@ -83,6 +83,16 @@ def test_a_matrix_of_any_shape_with_empty_clusters(shape: tuple[int, int]) -> No
     assert "5 test images" in plate.caption
 
 
+def test_the_shade_of_a_cell_is_its_share_of_all_images() -> None:
+    counts = np.array([[60, 20], [0, 1]])
+    plate = draw(MatrixView("matrix_y", "y", "q(y|x)", False, False, counts, ("a", "b")))
+    drawn = plate.figure.axes[0].images[0]
+    np.testing.assert_allclose(drawn.get_array(), counts / 81)
+    darkest = drawn.norm(drawn.get_array())
+    np.testing.assert_allclose(darkest, counts / 60)  # a row of one image is nearly white
+    assert "the shade is the share of all of them" in plate.caption
+
+
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
     view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$\\x_{$", "_<b>"))
     ElementTree.fromstring(draw(view).encoded())
