@@ -1,26 +1,29 @@
-"""Figures: views and panels of curves come in, matplotlib figures with their captions go out.
+"""Figures of a trained model: views come in, matplotlib figures with their captions go out."""
 
-No pyplot, hence no global state and nothing to close. Figures are drawn about four inches wide, so that a phone shows
-them nearly at the size they were made for. The palettes are safe for the colour-blind. A figure has no background, and
-its ink is light where the page is dark.
-"""
-
-import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, assert_never
+from collections.abc import Sequence
+from typing import Any, assert_never
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ammgraph.diagnostics import counted
 from ammgraph.evaluation.metrics import NO_CLASS, Array, one_to_one
-from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
-from ammgraph.report.labels import fonts, labels, width
+from ammgraph.report.labels import labels, width
+from ammgraph.report.plates import (
+    LETTER,
+    LINE,
+    SMALLEST,
+    WIDTH,
+    Plate,
+    blank,
+    legend,
+    legend_columns,
+    of_more,
+    style,
+    told_apart,
+)
 from ammgraph.report.views import (
     EmbeddingView,
     InterpolationView,
@@ -31,78 +34,15 @@ from ammgraph.report.views import (
     largest,
 )
 
-S = TypeVar("S")
-
-WIDTH, WIDEST = 4.2, 14.0  # inches
-LETTER, LINE, HANDLE = 0.075, 0.17, 0.4  # inches that a letter, a line, and what stands before a label in a legend take
-COLUMN_SPACING = 0.9
+WIDEST = 14.0  # inches
 MOST_COUNTED = 40  # columns of a table that have room for numbers
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 POINTS = (  # Petroff, arXiv:2107.02270
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 MARKERS = ("o", "^", "s", "D", "v", "P")
-STYLE: Any = {
-    "font.size": 8.5,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "ammgraph",
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
 TILE = 28  # least pixels of an image in a mosaic
 GAP = 2
-PIXELS = 82  # of a screen, at least, for an inch of a figure: its smallest letters, of 8 points, are 9 pixels high
-SMALLEST = 8  # points
-CREATOR = "ammgraph report"
-# What matplotlib writes of black and grey, and what stands there on a dark page. Texts on a colour keep theirs.
-DARK = """<style>@media (prefers-color-scheme:dark){svg{fill:#e4e8ec}
-[style*="stroke: #000000"]{stroke:#e4e8ec!important}[style*="fill: #000000"]{fill:#e4e8ec!important}
-[style*="stroke: #dddddd"]{stroke:#2e363e!important}[style*="stroke: #666666"]{stroke:#9aa5b0!important}}</style>"""
-
-
-@dataclass(frozen=True, eq=False)
-class Plate:
-    """A figure with what stands under it, and what is said in its place."""
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-    figure: Figure
-    wide: bool = False  # better over the whole width of a page than beside another
-
-    @property
-    def narrowest(self) -> int:
-        """Pixels of a screen that it needs for its letters to be read."""
-        return math.ceil(PIXELS * self.figure.get_figwidth())
-
-    def encoded(self) -> bytes:
-        """The figure as SVG, the same bytes for the same data; light on a dark page."""
-        return self._svg(None).replace(b"<defs>", DARK.encode() + b"<defs>", 1)
-
-    def alone(self) -> bytes:
-        """The figure as an SVG file of its own, which `is_figure` knows again: black whatever stands around it."""
-        return self._svg(CREATOR)
-
-    def _svg(self, creator: str | None) -> bytes:
-        buffer = io.BytesIO()
-        with mpl.rc_context(style()):
-            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": creator})
-        return buffer.getvalue()
 
 
 def draw(view: View, images: str = "test images") -> Plate:
@@ -121,33 +61,6 @@ def draw(view: View, images: str = "test images") -> Plate:
         assert_never(view)
 
 
-def draw_curves(curves: Curves) -> tuple[Plate, ...]:
-    """One plate a panel; by epochs where the run saw two of them, else by steps."""
-    per_epoch = curves.steps_per_epoch
-    last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
-    scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch and not curves.phases else (1.0, "step")
-    with mpl.rc_context(style()):
-        plates = (
-            *(_panel(panel, scale, unit) for panel in curves.panels),
-            *(_use(use, scale, unit) for use in curves.uses if use.shares.size),
-        )
-        return tuple(_with_phases(plate, curves.phases) for plate in plates)
-
-
-def _with_phases(plate: Plate, phases: Sequence[int]) -> Plate:
-    """A line where each phase after the first has begun; steps of phases may be of other lengths in epochs."""
-    if not phases:
-        return plate
-    for step in phases:
-        plate.figure.axes[0].axvline(step, color="#666666", lw=0.8, ls=(0, (1, 2)), zorder=0)
-    told = f"Dotted: {'a phase begins' if len(phases) == 1 else 'phases begin'} after step {_listed(phases)}."
-    return replace(plate, caption=f"{plate.caption} {told}".strip())
-
-
-def _listed(steps: Sequence[int]) -> str:
-    return ", ".join(f"{step:,}" for step in steps)
-
-
 # --------------------------------------------------------------------------------------------------- images
 
 
@@ -158,7 +71,7 @@ def _samples(view: SamplesView, images: str) -> Plate:
     if view.rule:
         how = "with that label" if view.rule == "label" else f"assigned by {view.rule}"
         caption += f" Left: the first {images} {how}; the number is how many of {view.examples:,}."
-        caption += _of_more(view.categories, view.num_categories)
+        caption += of_more(view.categories, view.num_categories)
     elif view.assigned.size:
         caption += f" Left: the first {images}."
     both = bool(view.assigned.size)
@@ -278,7 +191,7 @@ def _matrix(view: MatrixView, images: str) -> Plate:
     bayes = ", the Bayes rule of eq. 19" if view.bayes else ""
     count = f"{view.counts.sum():,}"
     caption = f"Predictions by {view.rule}{bayes}, of {count} {images}; the shade is the share of all of them.{about}"
-    caption += _of_more(order, len(view.counts)) + classes.note
+    caption += of_more(order, len(view.counts)) + classes.note
     axis = "true against predicted class" if view.supervised else "clusters against classes"
     alt = f"{rows} by {columns} table of counts: {axis}"
     return Plate(view.name, f"{kind} of {view.rule}", caption, alt, figure, wide)
@@ -295,7 +208,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     classes = labels(view.classes)
     marks = len(POINTS) * len(MARKERS)
     named = len(view.classes) <= marks
-    ncols = _legend_columns(classes.longest, min(10, len(view.classes)))
+    ncols = legend_columns(classes.longest, min(10, len(view.classes)))
     figure = blank(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
     axes = figure.subplots()
     unknown = view.points[view.labels < 0]
@@ -303,7 +216,7 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
         axes.scatter(unknown[:, 0], unknown[:, 1], s=4, color="#dddddd", linewidths=0, rasterized=True)
     for index, name in enumerate(classes.texts):
         chosen = view.points[view.labels == index]
-        colour, marker = _told_apart(index, POINTS, MARKERS, 4)
+        colour, marker = told_apart(index, POINTS, MARKERS, 4)
         plain: dict[str, Any] = {"color": colour, "marker": marker, "alpha": 0.75, "linewidths": 0, "rasterized": True}
         axes.scatter(chosen[:, 0], chosen[:, 1], s=7, label=name, **plain)
     for index, (x, y) in zip(view.components, view.means, strict=True):
@@ -314,10 +227,10 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if named:
-        _legend(figure, axes, ncols, loc="outside lower center", markerscale=2.4, handletextpad=0.1)
+        legend(figure, axes, ncols, loc="outside lower center", markerscale=2.4, handletextpad=0.1)
     means = (
         f" Black: the means of {view.variable} for each {view.category}, placed together with them."
-        f"{_of_more(view.components, view.num_components)}"
+        f"{of_more(view.components, view.num_components)}"
         if len(view.means)
         else ""
     )
@@ -328,95 +241,3 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
     )
     alt = f"Map of {counted(len(view.points), 'point')} in {counted(len(view.classes), 'colour')}"
     return Plate(view.name, f"Map of {view.variable}", caption, alt, figure)
-
-
-# --------------------------------------------------------------------------------------------------- curves
-
-
-def _panel(panel: Panel, scale: float, unit: str) -> Plate:
-    figure = blank(WIDTH, 2.7)
-    axes = figure.subplots()
-    names = labels([curve.label for curve in panel.curves], longest=40)
-    for index, (curve, name) in enumerate(zip(panel.curves, names.texts, strict=True)):
-        colour, dashes = _told_apart(index, LINES, DASHES, 3)
-        few = "o" if len(curve.steps) < 12 else None
-        axes.plot(curve.steps * scale, curve.values, color=colour, ls=dashes, marker=few, ms=3, label=name)
-    if panel.level is not None:
-        axes.axhline(panel.level[0], color="#666666", lw=0.8, ls=(0, (4, 3)), zorder=0, label=panel.level[1])
-    if panel.logarithmic and any(np.nanmax(curve.values, initial=0) > 0 for curve in panel.curves):
-        axes.set_yscale("log")
-    if panel.bounds is not None:
-        axes.set_ylim(panel.bounds)
-    axes.set_xlabel(unit)
-    axes.set_ylabel(panel.unit)
-    axes.grid(axis="y")
-    if unit == "step":
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if len(panel.curves) > 1 or panel.level is not None:
-        widest = max(names.longest, width(panel.level[1]) if panel.level is not None else 0)
-        ncols = _legend_columns(widest, 3)
-        _legend(figure, axes, ncols, loc="outside upper center", handlelength=1.6)
-    alt = f"{panel.title} over {unit}s: " + "; ".join(f"{curve.label} ends at {_last(curve)}" for curve in panel.curves)
-    return Plate(f"curve_{panel.name}", panel.title, panel.note + names.note, alt, figure)
-
-
-def _use(use: UsePanel, scale: float, unit: str) -> Plate:
-    size = len(use.shares)
-    figure = blank(WIDTH, min(1.1 + 0.16 * size, 6))
-    axes = figure.subplots()
-    steps = use.steps * scale
-    middle = (steps[1:] + steps[:-1]) / 2
-    edges = np.concatenate([[0.0], middle, steps[-1:]])
-    mesh = axes.pcolormesh(edges, np.arange(size + 1) - 0.5, use.shares, cmap="viridis", vmin=0, rasterized=True)
-    figure.colorbar(mesh, ax=axes, label="share", pad=0.02, aspect=15)
-    axes.set_xlabel(unit)
-    axes.set_ylabel(use.variable)
-    axes.yaxis.set_major_locator(MaxNLocator(10, integer=True))
-    alt = f"{use.title} over {unit}s; at the end from {_last_share(use, min)} to {_last_share(use, max)} %"
-    caption = (
-        "The share of the batch for which each category is the most probable one, in training. An even share is "
-        f"{1 / size:.3g}; which categories are in use is said of the evaluated images."
-    )
-    return Plate(use.name, use.title, caption, alt, figure)
-
-
-def _last_share(use: UsePanel, which: Callable[[Array], float]) -> str:
-    return f"{100 * which(use.shares[:, -1]):.3g}"
-
-
-def _of_more(shown: Array, size: int) -> str:
-    """What is said where not all are shown."""
-    return f" Of {size:,} the {len(shown):,} with the most images." if len(shown) < size else ""
-
-
-def _last(curve: Curve) -> str:
-    return f"{curve.values[-1]:.4g}"
-
-
-def _told_apart(index: int, colours: Sequence[str], shapes: Sequence[S], alike: int) -> tuple[str, S]:
-    """Of the index-th of many: a colour, and a shape that changes every few of them, for who sees fewer colours."""
-    place = index % len(colours)
-    return colours[place], shapes[(index // len(colours) + place // alike) % len(shapes)]
-
-
-def _legend(figure: Figure, axes: Axes, ncols: int, **how: Any) -> None:
-    """A legend that is read by rows: matplotlib fills columns."""
-    entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
-    by_rows = [entry for column in range(ncols) for entry in entries[column::ncols]]
-    handles, names = zip(*by_rows, strict=True)
-    figure.legend(handles, names, ncols=ncols, columnspacing=COLUMN_SPACING, **how)
-
-
-def _legend_columns(letters: int, most: int) -> int:
-    """How many entries of so many letters stand side by side within the width of a figure."""
-    return max(1, min(most, int(WIDTH / (HANDLE + LETTER * letters))))
-
-
-def style() -> Any:
-    """Of every figure, as matplotlib's `rc`."""
-    return {**STYLE, "font.family": fonts()}
-
-
-def blank(across: float, height: float) -> Figure:
-    """A figure of so many inches."""
-    return Figure(figsize=(across, height), layout="constrained")

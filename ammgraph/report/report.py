@@ -27,11 +27,13 @@ from ammgraph.folders import METRICS, REPORT, SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.report import curves as curves_module
 from ammgraph.report import views as views_module
+from ammgraph.report.curve_figures import draw_curves
 from ammgraph.report.curves import Record, collect_curves
 from ammgraph.report.figure_files import Data, check_figures, data_of_curves, data_of_view, write_figures
-from ammgraph.report.figures import Plate, draw, draw_curves
+from ammgraph.report.figures import draw
 from ammgraph.report.model_section import model_section
 from ammgraph.report.page import is_page, rendered
+from ammgraph.report.plates import Plate
 from ammgraph.report.results_section import headline, result_tables
 from ammgraph.report.views import View, ViewOptions, collect_views
 from ammgraph.runs import record

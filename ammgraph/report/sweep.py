@@ -15,9 +15,9 @@ from ammgraph.evaluation.looks import reads_labels
 from ammgraph.folders import REPORT, tried_folder
 from ammgraph.plan.metric import Metric
 from ammgraph.report.figure_files import Data, check_figures, write_figures
-from ammgraph.report.figures import LINES, WIDTH, Plate, blank, style
 from ammgraph.report.labels import labels
 from ammgraph.report.page import Table, is_page, rendered
+from ammgraph.report.plates import LINES, WIDTH, Plate, blank, style
 from ammgraph.runs.outputs import check_output, write_output
 from ammgraph.runs.sweeps import Sweep, Tried, best_of, ranked, read_sweep, read_tried
 from ammgraph.spec.measures import words

@@ -9,9 +9,11 @@ import pytest
 from matplotlib.text import Text
 from shown import images, untrained, write_spec
 
-from ammgraph.report import figures
+from ammgraph.report import curve_figures, figures, plates
+from ammgraph.report.curve_figures import draw_curves
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
-from ammgraph.report.figures import STYLE, Plate, draw, draw_curves
+from ammgraph.report.figures import draw
+from ammgraph.report.plates import STYLE, Plate
 from ammgraph.report.views import MatrixView, SamplesView, ViewOptions, collect_views
 
 STEPS = np.array([1.0, 2.0, 3.0])
@@ -51,8 +53,9 @@ def test_drawing_leaves_no_global_state() -> None:
     draw_curves(CURVES)
     assert dict(mpl.rcParams) == before
     assert STYLE["font.size"] != mpl.rcParams["font.size"]
-    assert "pyplot import" not in (source := Path(figures.__file__).read_text())
-    assert "import matplotlib.pyplot" not in source
+    for module in (figures, curve_figures, plates):
+        assert "pyplot import" not in (source := Path(module.__file__).read_text())
+        assert "import matplotlib.pyplot" not in source
 
 
 def test_colours_with_three_channels_and_rows_without_members() -> None:

@@ -12,8 +12,8 @@ from tiny import plan_of as tiny_plan
 from ammgraph.evaluation.evaluate import ask
 from ammgraph.evaluation.synthesis import component_means
 from ammgraph.report import curves as curves_module
+from ammgraph.report.curve_figures import draw_curves
 from ammgraph.report.curves import collect_curves
-from ammgraph.report.figures import draw_curves
 from ammgraph.report.views import (
     EmbeddingView,
     InterpolationView,
