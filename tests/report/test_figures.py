@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+import scipy
+from matplotlib.axes import Axes
 from matplotlib.text import Text
 from shown import images, untrained, write_spec
 
@@ -16,6 +18,7 @@ from ammgraph.report.figures import draw
 from ammgraph.report.plates import STYLE, Plate
 from ammgraph.report.views import MatrixView, SamplesView, ViewOptions, collect_views
 
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 STEPS = np.array([1.0, 2.0, 3.0])
 CURVES = Curves(
     panels=(
@@ -94,6 +97,57 @@ def test_the_shade_of_a_cell_is_its_share_of_all_images() -> None:
     darkest = drawn.norm(drawn.get_array())
     np.testing.assert_allclose(darkest, counts / 60)  # a row of one image is nearly white
     assert "the shade is the share of all of them" in plate.caption
+
+
+def ticks(axes: Axes) -> tuple[list[str], list[str]]:
+    """What stands below and beside."""
+    return tuple([text.get_text() for text in found] for found in (axes.get_xticklabels(), axes.get_yticklabels()))
+
+
+def test_a_matched_class_stands_over_its_cluster_though_another_is_unused() -> None:
+    counts = np.array([[0, 0, 7], [0, 0, 0], [1, 9, 2]])  # class `a` has no cluster, cluster 1 no image
+    plate = draw(MatrixView("matrix_y", "y", "q(y|x)", False, False, counts, ("a", "b", "c")))
+    assert ticks(plate.figure.axes[0]) == (["b", "c", "a"], ["2", "0", "1"])
+    np.testing.assert_allclose(plate.figure.axes[0].images[0].get_array() * 19, [[9, 2, 1], [0, 7, 0], [0, 0, 0]])
+    assert plate.caption.endswith("one-to-one assignment gives them. Classes that no cluster has come last.")
+
+
+def test_of_more_clusters_than_classes_those_of_a_class_stand_together() -> None:
+    counts = np.array([[5, 0], [1, 8], [6, 1]])
+    plate = draw(MatrixView("matrix_y", "y", "q(y|x)", False, False, counts, ("a", "b")))
+    assert ticks(plate.figure.axes[0]) == (["a", "b"], ["0", "2", "1"])
+    assert plate.caption.endswith("in the order of the classes that majority assignment gives them.")
+
+
+def test_samples_say_which_class_each_component_is_in_the_order_of_the_matrix(tmp_path: Path) -> None:
+    model, plan = untrained(write_spec(tmp_path, "amm"))
+    split, _ = images()
+    views = {view.name: view for view in collect_views(model, plan, split, NAMES, ViewOptions(columns=2, embedded=0))}
+    samples, matrix = draw(views["samples_x"]), draw(views["matrix_y"])
+    _, clusters = ticks(matrix.figure.axes[0])
+    (_, left), (_, right) = map(ticks, samples.figure.axes)
+    assert right == clusters
+    counts = views["matrix_y"].counts
+    rows, columns = scipy.optimize.linear_sum_assignment(counts, maximize=True)
+    class_of = {row: NAMES[column] for row, column in zip(rows, columns, strict=True) if counts[row].sum()}
+    assert len(class_of) > 1
+    for text, cluster in zip(left, map(int, clusters), strict=True):
+        known = f"{cluster} is {class_of[cluster]}" if cluster in class_of else str(cluster)
+        assert text == f"{known}  ({counts[cluster].sum()})"
+    assert "the class that one-to-one assignment gives this y" in samples.caption
+
+
+def test_samples_of_labels_are_named_by_class_and_those_without_labels_by_number(tmp_path: Path) -> None:
+    for kind in ("samm", "conditional"):
+        model, plan = untrained(write_spec(tmp_path, kind))
+        views = collect_views(model, plan, images()[0], NAMES, ViewOptions(columns=2, embedded=0))
+        _, left = ticks(draw(views[0]).figure.axes[0])
+        assert [text.partition("  ")[0] for text in left] == list(NAMES)
+    generated = np.zeros((2, 2, 1, 5, 5), np.float32)
+    empty = np.zeros(2, np.int64)
+    view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", generated, generated, empty, empty, 0, np.arange(2), 2)
+    assert ticks(draw(view).figure.axes[0])[1] == ["0  (0)", "1  (0)"]
+    assert "Beside" not in draw(view).caption
 
 
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
