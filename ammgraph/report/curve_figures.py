@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ammgraph.evaluation.metrics import Array
@@ -12,11 +13,13 @@ from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
 from ammgraph.report.labels import labels, width
 from ammgraph.report.plates import LINES, WIDTH, Plate, blank, legend, legend_columns, style, told_apart
 
+UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
+LONGEST = 1e9  # seconds
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 
 
 def draw_curves(curves: Curves) -> tuple[Plate, ...]:
-    """One plate a panel; by epochs where the run saw two of them, else by steps."""
+    """One plate a panel; by epochs where the run saw two of them, else by steps, and by the time of training."""
     per_epoch = curves.steps_per_epoch
     last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
     scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch and not curves.phases else (1.0, "step")
@@ -25,7 +28,22 @@ def draw_curves(curves: Curves) -> tuple[Plate, ...]:
             *(_panel(panel, scale, unit) for panel in curves.panels),
             *(_use(use, scale, unit) for use in curves.uses if use.shares.size),
         )
+        for plate in plates:
+            _add_clock(plate.figure.axes[0], curves.clock, scale)
         return tuple(_with_phases(plate, curves.phases) for plate in plates)
+
+
+def _add_clock(axes: Axes, clock: Sequence[tuple[int, float]], scale: float) -> None:
+    """The time of training as an axis on top; none where it is unknown, or is no time that a run can take."""
+    steps, seconds = np.array(clock, dtype=float).reshape(-1, 2).T
+    if len(clock) < 2 or (np.diff(steps) <= 0).any() or (np.diff(seconds) <= 0).any() or seconds[-1] > LONGEST:
+        return
+    unit, of_unit = next((unit, size) for unit, size in UNITS if seconds[-1] >= 2 * size or size == 1)
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, seconds[-1] / of_unit)
+    ticks = ticks[ticks * of_unit <= seconds[-1]]
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(np.interp(ticks * of_unit, seconds, steps) * scale, [f"{tick:g}" for tick in ticks])
+    top.set_xlabel(f"{unit} of training")
 
 
 def _with_phases(plate: Plate, phases: Sequence[int]) -> Plate:

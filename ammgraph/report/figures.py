@@ -105,7 +105,7 @@ def _row_names(view: SamplesView) -> tuple[list[str], str]:
     if not view.protocol:
         return [name or number for number, name in zip(numbers, of, strict=True)], classes.note
     names = [f"{number} is {name}" if name else number for number, name in zip(numbers, of, strict=True)]
-    told = f" Beside a row: the class that {view.protocol} assignment gives this {view.category}, by which rows stand."
+    told = f" Beside each: its class by {view.protocol} assignment; rows stand in the order of classes."
     return names, told + classes.note
 
 

@@ -1,5 +1,6 @@
 """Views become figures: every kind is drawn, labelled, and the same bytes for the same data."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -134,7 +135,7 @@ def test_samples_say_which_class_each_component_is_in_the_order_of_the_matrix(tm
     for text, cluster in zip(left, map(int, clusters), strict=True):
         known = f"{cluster} is {class_of[cluster]}" if cluster in class_of else str(cluster)
         assert text == f"{known}  ({counts[cluster].sum()})"
-    assert "the class that one-to-one assignment gives this y" in samples.caption
+    assert "Beside each: its class by one-to-one assignment; rows stand in the order of classes." in samples.caption
 
 
 def test_samples_of_labels_are_named_by_class_and_those_without_labels_by_number(tmp_path: Path) -> None:
@@ -148,6 +149,24 @@ def test_samples_of_labels_are_named_by_class_and_those_without_labels_by_number
     view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", generated, generated, empty, empty, 0, np.arange(2), 2)
     assert ticks(draw(view).figure.axes[0])[1] == ["0  (0)", "1  (0)"]
     assert "Beside" not in draw(view).caption
+
+
+def test_curves_have_the_time_of_training_on_top() -> None:
+    clock = ((0, 0.0), (100, 60.0), (200, 360.0))  # a second phase takes steps of five times as long
+    panel = Panel("p", "P", "nats", (Curve("a", np.array([10.0, 200.0]), np.ones(2)),))
+    curves = Curves(panels=(panel,), steps_per_epoch=50.0, clock=clock)
+    (plate,) = draw_curves(curves)
+    (top,) = plate.figure.axes[0].child_axes
+    assert plate.figure.axes[0].get_xlabel() == "epoch"
+    assert top.get_xlabel() == "minutes of training"
+    assert [text.get_text() for text in top.get_xticklabels()] == ["0", "2", "4", "6"]
+    np.testing.assert_allclose(top.get_xticks(), [0, 120 / 50, 160 / 50, 200 / 50])
+
+
+@pytest.mark.parametrize("clock", [(), ((0, 0.0), (9, -1.0)), ((0, 0.0), (0, 5.0)), ((0, 0.0), (2**63, 1e99))])
+def test_without_a_time_that_a_run_can_take_there_is_no_such_axis(clock: tuple[tuple[int, float], ...]) -> None:
+    (plate, *_) = draw_curves(replace(CURVES, clock=clock))
+    assert plate.figure.axes[0].child_axes == []
 
 
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
