@@ -17,6 +17,7 @@ from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.loading import load_run
 from ammgraph.report import report as module
+from ammgraph.report import run_section
 from ammgraph.report.report import ReportOptions, report_run
 from ammgraph.report.views import MatrixView, ViewOptions
 
@@ -185,7 +186,7 @@ def test_what_a_spec_says_is_text_and_nothing_else(tmp_path: Path, monkeypatch: 
     spec.write_text(spec.read_text().replace("title: tiny ali", f"title: '{quoted}'"), encoding="utf-8")
     folder = run_of(tmp_path, spec)
     (folder / "environment.json").write_text('{"device": "<script>", "torch": "</dd>", "threads": "<b>"}')
-    monkeypatch.setattr(module, "_duration", lambda _: HOSTILE)
+    monkeypatch.setattr(run_section, "_duration", lambda _: HOSTILE)
     evaluated = module.evaluation_of(load_run(folder, HERE), OPTIONS)
     foreign = [replace(result, by=HOSTILE, void=HOSTILE) for result in evaluated.results]
     results.write(folder, replace(evaluated, results=tuple(foreign)))
