@@ -7,11 +7,14 @@ its ink is light where the page is dark.
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from xml.etree import ElementTree
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -38,7 +41,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.4,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # a text is a text, which can be found and copied
     "svg.hashsalt": "ammgraph",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -46,10 +49,8 @@ STYLE: Any = {
 PIXELS = 82  # of a screen, at least, for an inch of a figure: its smallest letters, of 8 points, are 9 pixels high
 SMALLEST = 8  # points
 CREATOR = "ammgraph report"
-# What matplotlib writes of black and grey, and what stands there on a dark page. Texts on a colour keep theirs.
-DARK = """<style>@media (prefers-color-scheme:dark){svg{fill:#e4e8ec}
-[style*="stroke: #000000"]{stroke:#e4e8ec!important}[style*="fill: #000000"]{fill:#e4e8ec!important}
-[style*="stroke: #dddddd"]{stroke:#2e363e!important}[style*="stroke: #666666"]{stroke:#9aa5b0!important}}</style>"""
+NAMES = {"{http://www.w3.org/1999/xlink}href": "href"}  # of attributes, as HTML knows them
+REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,24 +69,44 @@ class Plate:
         """Pixels of a screen that it needs for its letters to be read."""
         return math.ceil(PIXELS * self.figure.get_figwidth())
 
-    def encoded(self) -> bytes:
-        """The figure as SVG, the same bytes for the same data; light on a dark page."""
-        return self._svg(None).replace(b"<defs>", DARK.encode() + b"<defs>", 1)
+    def inline(self, place: str) -> Markup:
+        """The figure as a part of a page, the same for the same data: `place` begins its ids, fonts are the page's."""
+        root = ElementTree.fromstring(self._svg(None))
+        for parent in list(root.iter()):
+            for style in parent.findall("{http://www.w3.org/2000/svg}style"):
+                parent.remove(style)  # it would be one of the whole page
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+            element.attrib = {NAMES.get(key, key): _inlined(key, text, place) for key, text in element.items()}
+        root.attrib |= {"role": "img", "aria-label": self.alt, "style": f"min-width:{self.narrowest}px"}
+        return Markup(ElementTree.tostring(root, encoding="unicode"))
 
     def alone(self) -> bytes:
         """The figure as an SVG file of its own, which `is_figure` knows again: black whatever stands around it."""
         return self._svg(CREATOR)
 
     def _svg(self, creator: str | None) -> bytes:
-        buffer = io.BytesIO()
+        buffer, told = io.BytesIO(), {"Creator": creator} if creator else dict.fromkeys(("Creator", "Format", "Type"))
         with mpl.rc_context(style()):
-            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": creator})
+            self.figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, **told})
         return buffer.getvalue()
 
 
+def _inlined(name: str, text: str, place: str) -> str:
+    """The text of an attribute as it stands in a page beside other figures."""
+    if name == "id":
+        return place + text
+    if name.endswith("href"):
+        return f"#{place}{text[1:]}" if text.startswith("#") else "".join(text.split())
+    if name == "style":
+        parts = (part for part in text.split("; ") if not part.startswith("font-family:"))
+        return "; ".join(parts)
+    return REFERENCE.sub(rf"url(#{place}\1)", text)
+
+
 def style() -> Any:
-    """Of every figure, as matplotlib's `rc`."""
-    return {**STYLE, "font.family": fonts()}
+    """Of every figure, as matplotlib's `rc`: in a file, texts name their fonts, then any without serifs."""
+    return {**STYLE, "font.family": (*fonts(), "sans-serif"), "font.sans-serif": fonts()}
 
 
 def blank(across: float, height: float) -> Figure:

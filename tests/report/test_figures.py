@@ -1,5 +1,6 @@
 """Views become figures: every kind is drawn, labelled, and the same bytes for the same data."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -38,17 +39,18 @@ def test_every_view_of_a_model_is_drawn_with_words_for_those_who_cannot_see_it(t
     views = collect_views(model, plan, split, classes, ViewOptions(columns=2, pairs=4, interpolations=2, embedded=20))
     for view in views:
         plate = draw(view, "validation images")
-        data = plate.encoded()
+        data = plate.inline("figure-1-")
         assert plate.title
         assert plate.caption
         assert plate.alt
         assert "validation image" in plate.caption
-        assert data.startswith(b"<?xml")
-        ElementTree.fromstring(data)
+        root = ElementTree.fromstring(data)
+        assert (root.tag, root.get("role"), root.get("aria-label")) == ("svg", "img", plate.alt)
+        assert ElementTree.fromstring(plate.alone()).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_the_same_data_give_the_same_bytes() -> None:
-    first, again = ([plate.encoded() for plate in draw_curves(CURVES)] for _ in range(2))
+    first, again = ([plate.inline("a") for plate in draw_curves(CURVES)] for _ in range(2))
     assert first == again
 
 
@@ -66,7 +68,7 @@ def test_colours_with_three_channels_and_rows_without_members() -> None:
     generated = np.random.default_rng(0).random((3, 2, 3, 5, 7), dtype=np.float32)
     empty = np.zeros(3, np.int64)
     view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", generated, generated, empty, empty, 0, np.arange(3), 3)
-    ElementTree.fromstring(draw(view).encoded())
+    ElementTree.fromstring(draw(view).inline("a"))
 
 
 def test_of_many_categories_those_with_the_most_images_are_drawn(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_of_many_categories_those_with_the_most_images_are_drawn(tmp_path: Path)
     split, classes = images()
     views = collect_views(model, plan, split, classes, ViewOptions(columns=2, pairs=4, interpolations=2, embedded=20))
     drawn = {view.name: draw(view) for view in views}
-    assert all(len(plate.encoded()) < 2_000_000 for plate in drawn.values())
+    assert all(len(plate.inline("a")) < 2_000_000 for plate in drawn.values())
     for name in ("samples_x", "matrix_y", "matrix_y_bayes", "embedding_z"):
         assert "Of 2,000 the 50 with the most images." in drawn[name].caption
     assert "50 by 10 table" in drawn["matrix_y"].alt
@@ -86,7 +88,7 @@ def test_a_matrix_of_any_shape_with_empty_clusters(shape: tuple[int, int]) -> No
     counts[0, 0] = 5
     view = MatrixView("matrix_y", "y", "q(y|x)", False, False, counts, tuple(map(str, range(shape[1]))))
     plate = draw(view)
-    ElementTree.fromstring(plate.encoded())
+    ElementTree.fromstring(plate.inline("a"))
     assert "5 test images" in plate.caption
 
 
@@ -171,7 +173,7 @@ def test_without_a_time_that_a_run_can_take_there_is_no_such_axis(clock: tuple[t
 
 def test_class_names_with_dollars_and_angle_brackets_are_names() -> None:
     view = MatrixView("matrix_y", "y", "q(y|x)", False, True, np.eye(2, dtype=np.int64), ("$\\x_{$", "_<b>"))
-    ElementTree.fromstring(draw(view).encoded())
+    ElementTree.fromstring(draw(view).inline("a"))
 
 
 def letters_of(plate: Plate) -> list[float]:
@@ -194,16 +196,41 @@ def test_letters_are_nine_pixels_high_where_a_figure_is_at_its_narrowest(tmp_pat
 
 
 def test_a_figure_has_no_background_and_light_ink_on_a_dark_page() -> None:
-    svg = draw_curves(CURVES)[0].encoded().decode()
-    root = ElementTree.fromstring(svg)
-    style = next(found.text or "" for found in root.iter("{http://www.w3.org/2000/svg}style"))
-    assert style.startswith("@media (prefers-color-scheme:dark)")
-    drawn = svg.replace(style, "")
+    css = Path(figures.__file__).with_name("page.css").read_text()
+    dark = next(part for part in css.split("@media ") if part.startswith("(prefers-color-scheme:dark){.drawn svg{fill"))
+    drawn = draw_curves(CURVES)[0].inline("a")
     for colour in ("stroke: #000000", "stroke: #dddddd", "stroke: #666666"):  # what is exchanged is what is written
-        assert colour in drawn
-        assert colour in style
-    background = next(g for g in root.iter("{http://www.w3.org/2000/svg}g") if g.get("id") == "patch_1")
+        assert f'"{colour}' in drawn or f"; {colour}" in drawn
+        assert f'[style*="{colour}"]{{stroke:' in dark
+    background = next(g for g in ElementTree.fromstring(drawn).iter("g") if g.get("id") == "apatch_1")
     assert "fill: none" in str(background[0].get("style"))
+
+
+def test_texts_of_figures_are_texts_in_the_fonts_of_the_page_or_any_without_serifs() -> None:
+    plate = draw_curves(CURVES)[0]
+    texts = list(ElementTree.fromstring(plate.inline("a")).iter("text"))
+    assert {"a", "b", "one", "nats", "epoch"} < {text.text for text in texts}
+    assert not [text for text in texts if "font-family" in str(text.get("style"))]
+    alone = list(ElementTree.fromstring(plate.alone()).iter("{http://www.w3.org/2000/svg}text"))
+    assert [text.text for text in alone] == [text.text for text in texts]
+    families = {part for text in alone for part in str(text.get("style")).split("; ") if "font-family" in part}
+    assert len(families) == 1
+    assert families.pop().startswith("font-family: 'DejaVu Sans'")
+    assert all("sans-serif" in str(text.get("style")) for text in alone)
+
+
+def test_two_figures_in_a_page_share_no_id_and_each_refers_to_its_own() -> None:
+    plate = draw_curves(CURVES)[0]
+    found = []
+    for place in ("figure-1-", "figure-2-"):
+        svg = plate.inline(place)
+        ids = {str(element.get("id")) for element in ElementTree.fromstring(svg).iter() if element.get("id")}
+        references = {*re.findall(r"url\(#([^)]+)\)", svg), *re.findall(r'href="#([^"]+)"', svg)}
+        assert len(references) > 1
+        assert references < ids
+        found.append(ids)
+    assert not found[0] & found[1]
+    assert "<style" not in plate.inline("a")  # it would be one of the whole page
 
 
 def test_where_a_row_has_fewer_images_nothing_is_drawn() -> None:
