@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from ammgraph.evaluation.metrics import Array
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
 from ammgraph.report.labels import labels, width
-from ammgraph.report.plates import LINES, WIDTH, Plate, blank, legend, legend_columns, style, told_apart
+from ammgraph.report.plates import LINES, WIDTH, Plate, blank, label_decades, legend, legend_columns, style, told_apart
 
 UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
 LONGEST = 1e9  # seconds
@@ -72,6 +72,7 @@ def _panel(panel: Panel, scale: float, unit: str) -> Plate:
         axes.axhline(panel.level[0], color="#666666", lw=0.8, ls=(0, (4, 3)), zorder=0, label=panel.level[1])
     if panel.logarithmic and any(np.nanmax(curve.values, initial=0) > 0 for curve in panel.curves):
         axes.set_yscale("log")
+        label_decades(axes.yaxis)
     if panel.bounds is not None:
         axes.set_ylim(panel.bounds)
     axes.set_xlabel(unit)

@@ -16,7 +16,9 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ammgraph.evaluation.metrics import Array
 from ammgraph.report.labels import fonts
@@ -117,6 +119,16 @@ def blank(across: float, height: float) -> Figure:
 def of_more(shown: Array, size: int) -> str:
     """What is said where not all are shown."""
     return f" Of {size:,} the {len(shown):,} with the most images." if len(shown) < size else ""
+
+
+def label_decades(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis on which everything is drawn: as many of 1, 2, 5, 10, ... as have room."""
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    few = MaxNLocator(4) if decades < 0.7 else LogLocator(subs=(1, 2, 5) if decades < 2.2 else (1,), numticks=7)
+    axis.set_major_locator(few)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def told_apart(index: int, colours: Sequence[str], shapes: Sequence[S], alike: int) -> tuple[str, S]:
