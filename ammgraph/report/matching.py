@@ -20,10 +20,11 @@ def classes_of_clusters(table: Array) -> Array:
 
 
 def cluster_order(table: Array) -> Array:
-    """(K,) clusters by their class; those without one come after, by commonest class; empty ones last."""
+    """(K,) clusters by class, the largest first; those without one come after, by commonest class; empty ones last."""
     classes = classes_of_clusters(table)
     place = np.where(classes == NO_CLASS, table.shape[1] + table.argmax(1), classes)
-    return np.argsort(np.where(table.sum(1) == 0, 2 * table.shape[1], place), kind="stable")
+    sizes = table.sum(1)
+    return np.lexsort((-sizes, np.where(sizes == 0, 2 * table.shape[1], place)))
 
 
 def class_order(classes: Array, size: int) -> Array:

@@ -115,10 +115,10 @@ def test_a_matched_class_stands_over_its_cluster_though_another_is_unused() -> N
     assert plate.caption.endswith("one-to-one assignment gives them. Classes that no cluster has come last.")
 
 
-def test_of_more_clusters_than_classes_those_of_a_class_stand_together() -> None:
+def test_of_more_clusters_than_classes_those_of_a_class_stand_together_the_largest_first() -> None:
     counts = np.array([[5, 0], [1, 8], [6, 1]])
     plate = draw(MatrixView("matrix_y", "y", "q(y|x)", False, False, counts, ("a", "b")))
-    assert ticks(plate.figure.axes[0]) == (["a", "b"], ["0", "2", "1"])
+    assert ticks(plate.figure.axes[0]) == (["a", "b"], ["2", "0", "1"])
     assert plate.caption.endswith("in the order of the classes that majority assignment gives them.")
 
 
