@@ -39,7 +39,7 @@ def _add_clock(axes: Axes, clock: Sequence[tuple[int, float]], scale: float) -> 
     if len(clock) < 2 or (np.diff(steps) <= 0).any() or (np.diff(seconds) <= 0).any() or seconds[-1] > LONGEST:
         return
     unit, of_unit = next((unit, size) for unit, size in UNITS if seconds[-1] >= 2 * size or size == 1)
-    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, seconds[-1] / of_unit)
+    ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, seconds[-1] / of_unit))
     ticks = ticks[ticks * of_unit <= seconds[-1]]
     top = axes.secondary_xaxis("top")
     top.set_xticks(np.interp(ticks * of_unit, seconds, steps) * scale, [f"{tick:g}" for tick in ticks])

@@ -197,8 +197,9 @@ def _matrix(view: MatrixView, images: str) -> Plate:
             ink = "white" if shares[row, column] > 0.55 * darkest else "#222222"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=SMALLEST, color=ink)
     every = -(-columns // MOST_COUNTED)
-    slope: Any = {} if upright else {"rotation": 90 if wide else 60, "rotation_mode": "anchor", "ha": "right"}
-    axes.set_xticks(range(0, columns, every), across[::every], **slope, **({"va": "center"} if slope and wide else {}))
+    sloping: Any = {"rotation": 90, "va": "center"} if wide else {"rotation": 60}
+    slope: Any = {} if upright else {**sloping, "rotation_mode": "anchor", "ha": "right"}
+    axes.set_xticks(range(0, columns, every), across[::every], **slope)
     axes.set_yticks(range(rows), [names[row] for row in order])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

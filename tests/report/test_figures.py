@@ -130,6 +130,7 @@ def test_samples_say_which_class_each_component_is_in_the_order_of_the_matrix(tm
     _, clusters = ticks(matrix.figure.axes[0])
     (_, left), (_, right) = map(ticks, samples.figure.axes)
     assert right == clusters
+    assert isinstance(views["matrix_y"], MatrixView)
     counts = views["matrix_y"].counts
     rows, columns = scipy.optimize.linear_sum_assignment(counts, maximize=True)
     class_of = {row: NAMES[column] for row, column in zip(rows, columns, strict=True) if counts[row].sum()}
