@@ -18,6 +18,7 @@ from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, RATE, USE, Metric
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import GamePlan, TermPlan
+from ammgraph.runs.record import training_clock
 
 Record = Mapping[str, Any]
 
@@ -64,6 +65,7 @@ class Curves:
     uses: tuple[UsePanel, ...] = ()
     steps_per_epoch: float = field(default=1.0)
     phases: tuple[int, ...] = ()  # the steps after which the second, the third, ... have begun
+    clock: tuple[tuple[int, float], ...] = ()  # (step, seconds), as `record.training_clock`
 
 
 def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
@@ -87,6 +89,7 @@ def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
         uses=tuple(_uses(plan, training)),
         steps_per_epoch=epochs[-1][0] / epochs[-1][1] if epochs else 1.0,
         phases=tuple(ends.values())[:-1],
+        clock=training_clock(records),
     )
 
 

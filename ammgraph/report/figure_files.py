@@ -15,7 +15,7 @@ import numpy as np
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.metrics import Array
 from ammgraph.report.curves import Curves, Panel, UsePanel
-from ammgraph.report.figures import CREATOR, Plate
+from ammgraph.report.plates import CREATOR, Plate
 from ammgraph.report.views import EmbeddingView, InterpolationView, MatrixView, PairsView, SamplesView, View
 from ammgraph.runs.outputs import head_of, make_output_folder, write_output
 

@@ -4,7 +4,6 @@ The words of the page stand in `*.html.jinja`. There everything is text, which a
 is `Markup` already: the SVG of `show` and the MathML of `mathematics`.
 """
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,6 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.globals |= {"GENERATOR": GENERATOR}
 _ENVIRONMENT.filters |= {
-    "base64": lambda data: base64.b64encode(data).decode("ascii"),
     "counted": counted,
     "formula": formula,
     "number": number_text,

@@ -9,7 +9,6 @@ the model     what was decided: factorizations, graphs, games, layer tables; fol
 the run       how it came about, and how to repeat it
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,17 +25,20 @@ from ammgraph.evaluation.score import evaluate_loaded, find_split, scored_split
 from ammgraph.folders import METRICS, REPORT, SPEC
 from ammgraph.plan.identity import plan_hash
 from ammgraph.report import curves as curves_module
+from ammgraph.report import run_section
 from ammgraph.report import views as views_module
-from ammgraph.report.curves import Record, collect_curves
+from ammgraph.report.curve_figures import draw_curves
+from ammgraph.report.curves import collect_curves
 from ammgraph.report.figure_files import Data, check_figures, data_of_curves, data_of_view, write_figures
-from ammgraph.report.figures import Plate, draw, draw_curves
+from ammgraph.report.figures import draw
 from ammgraph.report.model_section import model_section
 from ammgraph.report.page import is_page, rendered
+from ammgraph.report.plates import Plate
 from ammgraph.report.results_section import headline, result_tables
 from ammgraph.report.views import View, ViewOptions, collect_views
 from ammgraph.runs import record
 from ammgraph.runs.outputs import check_output, is_npz, npz, write_output
-from ammgraph.runs.run import Place, read_environment, read_options
+from ammgraph.runs.run import Place, read_options
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,15 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         model=model_section(loaded.plan),
         notes=[" ".join(note.split()) for note in ((notes,) if isinstance(notes, str) else notes) if note.strip()],
         images=", ".join(counted(len(split), f"{SPLITS[name]} {split.kind}") for _, split in shown),
-        weights=_weights(loaded),
+        weights=run_section.weights(loaded),
         voids=list(dict.fromkeys(result.void for result in results if result.void)),
         tables=result_tables(loaded.plan, results),
         figures=figures,
         training=training,
-        facts=_facts(loaded, records),
+        facts=run_section.facts(loaded, records),
+        unfinished=run_section.unfinished(loaded),
+        shipped=loaded.settings.name,
+        changes=run_section.changes_of_shipped(loaded),
         command=loaded.settings.command,
         version=__version__,
         arrays=options.arrays,
@@ -169,42 +174,3 @@ def _views(loaded: LoadedRun, split: Split, options: ViewOptions) -> list[View]:
     """The figures about one data set; of several their names say which."""
     views = collect_views(loaded.model, loaded.plan, split, loaded.dataset.classes, options)
     return [replace(view, name=f"{view.name}_{loaded.of}") if loaded.of else view for view in views]
-
-
-def _weights(loaded: LoadedRun) -> str:
-    return "averaged" if loaded.weights == "ema" else "last"
-
-
-def _facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Names and values; empty ones are not shown."""
-    plan, settings = loaded.plan, loaded.settings
-    environment = read_environment(loaded.folder)
-    epoch = records[-1].get("epoch") if records else None
-    epochs = f", {epoch:.4g} epochs" if isinstance(epoch, int | float) else ""
-    device = f"{environment.get('device', '')}, {environment.get('threads', '?')} threads" if environment else ""
-    versions = [f"{name} {environment[name]}" for name in ("ammgraph", "torch", "python") if name in environment]
-    return [
-        ("Seed", str(settings.seed)),
-        ("Trained", f"{counted(loaded.step, 'step')}{epochs}"),
-        ("Batch", ", ".join(dict.fromkeys(str(draw.batch_size) for draw in plan.draws))),
-        ("Duration", _duration(records)),
-        ("Precision", settings.precision),
-        ("Weights", _weights(loaded)),
-        ("Data", loaded.dataset.told),
-        ("Device", device),
-        ("Machine", str(environment.get("platform", ""))),
-        ("Versions", ", ".join(versions)),
-        ("Directory", str(loaded.folder)),
-        ("Warnings", "; ".join(loaded.warnings)),
-    ]
-
-
-def _duration(records: Sequence[Record]) -> str:
-    """Time of training, and of a step."""
-    found = record.training_seconds(records)
-    if found is None:
-        return ""
-    seconds = round(found)
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    shown = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
-    return f"about {shown}: {found / max(1, records[-1]['step']):.3g} s a step"

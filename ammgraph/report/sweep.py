@@ -10,15 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ammgraph import __version__
-from ammgraph.diagnostics import counted
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.looks import reads_labels
 from ammgraph.folders import REPORT, tried_folder
 from ammgraph.plan.metric import Metric
 from ammgraph.report.figure_files import Data, check_figures, write_figures
-from ammgraph.report.figures import LINES, WIDTH, Plate, blank, style
 from ammgraph.report.labels import labels
 from ammgraph.report.page import Table, is_page, rendered
+from ammgraph.report.plates import LINES, WIDTH, Plate, blank, label_decades, style
 from ammgraph.runs.outputs import check_output, write_output
+from ammgraph.runs.run import read_options
 from ammgraph.runs.sweeps import Sweep, Tried, best_of, ranked, read_sweep, read_tried
 from ammgraph.spec.measures import words
 from ammgraph.spec.vary import Axis
@@ -74,6 +75,8 @@ def _page(folder: Path, sweep: Sweep, tried: Sequence[Tried], plates: Sequence[P
         best=None if best is None else f"{best.value:.5g}",
         best_run=None if best is None else str(tried_folder(folder, best.number)),
         best_values=[] if best is None else _sets(sweep, best),
+        has_test=best is not None and _has_test(tried_folder(folder, best.number)),
+        folder=folder,
         tiles=[(f"{states.count(state)}", state) for state in ("finished", "pruned", "failed") if state in states],
         trials=counted(sweep.trials, "trial"),
         figures=plates,
@@ -83,6 +86,15 @@ def _page(folder: Path, sweep: Sweep, tried: Sequence[Tried], plates: Sequence[P
         command=sweep.options.command,
         version=__version__,
     )
+
+
+def _has_test(run: Path) -> bool:
+    """Whether a run's data have test examples, as far as it says."""
+    try:
+        splits = [name.rpartition("/")[2] for name in read_options(run).data_sha256 or {}]
+    except RunError:
+        return False
+    return 0 < splits.count("train") == splits.count("test")  # of every data set
 
 
 def _sets(sweep: Sweep, one: Tried) -> list[str]:
@@ -128,7 +140,7 @@ def _curves(sweep: Sweep, tried: Sequence[Tried]) -> Plate:
         axes.plot(steps, values, color=colour, lw=1.6 if first else 0.6, marker=few, ms=3, zorder=3 if first else 2)
     axes.set_xlabel("look at the validation examples")
     axes.set_ylabel(measure_words(sweep.metric))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.grid(axis="y")
     told = "" if best is None else f" In colour: trial {best.number}, the best one."
     pruned = sum(one.state == "pruned" for one in tried)
@@ -146,7 +158,9 @@ def _against(sweep: Sweep, tried: Sequence[Tried], axis: Axis) -> Plate:
         points = [(_place(sweep, axis, one), one.value) for one in own]
         if points:
             xs, ys = zip(*points, strict=True)
-            axes.scatter(xs, ys, s=18, marker=marker, facecolors=fill, edgecolors=LINES[0], linewidths=0.8, label=state)
+            axes.scatter(
+                xs, ys, s=18, marker=marker, facecolors=fill, edgecolors=LINES[0], linewidths=0.8, label=state, zorder=3
+            )
     _name_places(axes, axis)
     axes.set_xlabel(axis.key)
     axes.set_ylabel(measure_words(sweep.metric))
@@ -166,6 +180,7 @@ def _name_places(axes: Axes, axis: Axis) -> None:
         axes.set_xlim(-0.5, len(axis.choices) - 0.5)
     elif axis.log:
         axes.set_xscale("log")
+        label_decades(axes.xaxis)
 
 
 def _place(sweep: Sweep, axis: Axis, one: Tried) -> float:

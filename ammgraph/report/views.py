@@ -5,7 +5,7 @@ n images in a row, C channels, H height, W width, K categories. Images are float
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -25,7 +25,7 @@ from ammgraph.evaluation.evaluate import (
     reconstruct,
     rule_text,
 )
-from ammgraph.evaluation.metrics import Array, cluster_table, told
+from ammgraph.evaluation.metrics import NO_CLASS, Array, cluster_table, told
 from ammgraph.evaluation.synthesis import (
     component_means,
     data_images,
@@ -37,6 +37,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
 from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.queries import field_name, fields_of, generating_draw, inferring_draw, label_name, prior_category
+from ammgraph.report import matching
 
 CategoryPath: TypeAlias = Literal["linear", "switch"]
 
@@ -58,8 +59,8 @@ class ViewOptions:
 class SamplesView:
     """Images from the synthesis side, a row for each category, beside images of the split that belong to it.
 
-    Of more than `FIGURE_ROWS` categories those with the most images. Without a categorical prior there is no
-    `category`, and the rows mean nothing.
+    Of more than `FIGURE_ROWS` categories those with the most images, in the order of the rows of the rule's matrix.
+    Without a categorical prior there is no `category`, and the rows mean nothing.
     """
 
     name: str
@@ -74,6 +75,9 @@ class SamplesView:
     examples: int
     categories: Array  # (R,), the category of the row
     num_categories: int  # K
+    classes: tuple[str, ...] = ()  # none without labels
+    matched: Array = field(default_factory=lambda: np.zeros(0, np.int64))  # (R,), the row's class, or `NO_CLASS`
+    protocol: str = ""  # by which assignment `matched` is; "" where categories are classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,10 +159,13 @@ def collect_views(
     scores = (answers or ask(model, plan, split, reconstructions=False)).scores
     split = split.to(next(model.parameters()).device)
     pictures = [item for item in plan.reconstructions if plan.variable(item.variable).kind == "image"]
+    matrices = tuple(_matrices(plan, split, scores, classes))
     with torch.no_grad():
+        samples = tuple(_samples(model, plan, split, scores, options))
+        labels = {view.category: classes_of(plan, view.category, split, classes) for view in samples if view.rule}
         return (
-            *_samples(model, plan, split, scores, options),
-            *_matrices(plan, split, scores, classes),
+            *(_with_classes(view, labels.get(view.category, ()), matrices) for view in samples),
+            *matrices,
             *(_pairs(model, plan, item, split, options) for item in pictures),
             *(_interpolation(model, plan, item, split, options) for item in pictures),
             *_embeddings(model, plan, split, scores, classes, options),
@@ -231,6 +238,23 @@ def _samples(
             categories=categories,
             num_categories=size,
         )
+
+
+def _with_classes(view: SamplesView, classes: tuple[str, ...], matrices: tuple[MatrixView, ...]) -> SamplesView:
+    """Rows with the classes that they stand for, in the order of the matrix of the rule that assigned the images."""
+    own = (matrix for matrix in matrices if (matrix.variable, matrix.rule) == (view.category, view.rule))
+    matrix = next(own, None)
+    if view.rule == "label" or (matrix is not None and matrix.supervised):
+        matched = np.where(view.categories < len(classes), view.categories, NO_CLASS)
+        return replace(view, classes=classes, matched=matched)
+    if matrix is None:
+        return view
+    place = np.argsort(matching.cluster_order(matrix.counts))
+    rows = np.argsort(place[view.categories])
+    moved = {name: getattr(view, name)[rows] for name in ("generated", "assigned", "shown", "sizes", "categories")}
+    matched = matching.classes_of_clusters(matrix.counts)[moved["categories"]]
+    protocol = matching.protocol(matrix.counts)
+    return replace(view, **moved, classes=matrix.classes, matched=matched, protocol=protocol)
 
 
 def largest(sizes: Array) -> Array:

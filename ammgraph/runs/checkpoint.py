@@ -78,6 +78,11 @@ def has_checkpoint(folder: Path) -> bool:
     return bool(_steps(folder, ".pt"))
 
 
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint that was finished here, whole or not; 0 without one."""
+    return max(_steps(folder, ".pt"), default=0)
+
+
 def _load(path: Path, step: int) -> tuple[str, dict[str, Any] | None]:
     try:
         content = files.read(path)

@@ -151,20 +151,22 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def training_seconds(records: Sequence[Mapping[str, Any]]) -> float | None:
-    """Time of training: of each phase its steps at the mean rate of the last session that trained it.
+    """Time of training, as `training_clock` has it at the last step; None where no rate is recorded."""
+    found = training_clock(records)
+    return found[-1][1] if found else None
 
-    None where no rate is recorded.
+
+def training_clock(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float], ...]:
+    """(step, seconds of training until then) at the start and at the end of each phase; straight lines lie between.
+
+    A phase took its steps at the mean rate of the last session that trained it. Empty where no rate is recorded.
     """
     last = {_phase(line): line for line in records if isinstance(line.get("seconds_per_step"), int | float)}
-    if not last:
-        return None
-    steps = [0, *(line["step"] for line in last.values())]
-    return float(
-        sum(
-            line["seconds_per_step"] * (step - before)
-            for line, before, step in zip(last.values(), steps, steps[1:], strict=False)
-        )
-    )
+    found = [(0, 0.0)]
+    for line in last.values():
+        before, seconds = found[-1]
+        found.append((line["step"], seconds + line["seconds_per_step"] * (line["step"] - before)))
+    return tuple(found) if last else ()
 
 
 def cut(path: Path, step: int, phase: int = 1) -> int:

@@ -10,9 +10,10 @@ import pytest
 from shown import images, untrained, write_spec
 from tiny_runs import Run, files_of
 
+from ammgraph.report.curve_figures import draw_curves
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
 from ammgraph.report.figure_files import Data, data_of_curves, data_of_view
-from ammgraph.report.figures import draw, draw_curves
+from ammgraph.report.figures import draw
 from ammgraph.report.views import EmbeddingView, InterpolationView, MatrixView, PairsView, ViewOptions, collect_views
 
 STEPS = np.array([1.0, 2.0])

@@ -9,9 +9,11 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from ammgraph.report import labels as module
+from ammgraph.report.curve_figures import DASHES, draw_curves
 from ammgraph.report.curves import Curve, Curves, Panel
-from ammgraph.report.figures import DASHES, LINES, MARKERS, POINTS, Plate, _legend, _told_apart, draw, draw_curves
+from ammgraph.report.figures import MARKERS, POINTS, draw
 from ammgraph.report.labels import fonts, labels, width
+from ammgraph.report.plates import LINES, Plate, legend, told_apart
 from ammgraph.report.views import EmbeddingView, MatrixView
 
 LONG = ("golden retriever (female)", "tabby", "golden retriever (male)")
@@ -95,7 +97,7 @@ def test_whatever_classes_are_called_the_whole_of_every_label_is_seen(classes: t
         assert ("日本" in plate.caption) == ("日本" in classes)
 
 
-def test_beyond_all_marks_there_is_no_legend() -> None:
+def test_beyond_all_marks_there_is_nolegend() -> None:
     plate = embedding(tuple(map(str, range(61))))
     assert not plate.figure.legends
     assert plate.caption.endswith(" Of 61 classes those 60 apart look alike.")
@@ -113,10 +115,10 @@ def test_long_names_of_curves_fit_the_figure() -> None:
 
 def test_classes_and_curves_differ_in_shape_where_a_colour_may_not_be_seen() -> None:
     """Every class has a colour and a mark of its own, and of ten no mark is of more than four."""
-    told = [_told_apart(index, POINTS, MARKERS, 4) for index in range(len(POINTS) * len(MARKERS))]
+    told = [told_apart(index, POINTS, MARKERS, 4) for index in range(len(POINTS) * len(MARKERS))]
     assert len(set(told)) == len(told)
     assert [marker for _, marker in told[:10]] == [*"oooo", *"^^^^", *"ss"]
-    lines = [_told_apart(index, LINES, DASHES, 3) for index in range(len(LINES) * len(DASHES))]
+    lines = [told_apart(index, LINES, DASHES, 3) for index in range(len(LINES) * len(DASHES))]
     assert len(set(lines)) == len(lines)
 
 
@@ -125,6 +127,6 @@ def test_a_legend_is_read_by_rows() -> None:
     axes = figure.subplots()
     for name in "abcdefg":
         axes.plot([0, 1], label=name)
-    _legend(figure, axes, 3)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.texts] == [*"adg", *"be", *"cf"]  # columns; the rows are abc, def, g
+    legend(figure, axes, 3)
+    (drawn,) = figure.legends
+    assert [text.get_text() for text in drawn.texts] == [*"adg", *"be", *"cf"]  # columns; the rows are abc, def, g

@@ -190,3 +190,5 @@ def test_time_of_training_is_of_each_phase_its_steps_at_the_last_rate_of_it() ->
     assert record.training_seconds(lines) == pytest.approx(200 * 0.5 + 100 * 0.1)
     assert record.training_seconds([{"step": 7, "seconds_per_step": 2}]) == 14
     assert record.training_seconds(lines[2:3]) is None
+    assert record.training_clock(lines) == ((0, 0.0), (200, 100.0), (300, 110.0))
+    assert record.training_clock(lines[2:3]) == ()

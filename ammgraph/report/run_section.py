@@ -1,0 +1,92 @@
+"""What the page says of how a run came about: facts, whether it has ended, what differs from a shipped spec."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ammgraph.compiler.compile import compile_spec
+from ammgraph.diagnostics import RunError, counted
+from ammgraph.evaluation.loading import LoadedRun
+from ammgraph.folders import CHECKPOINTS
+from ammgraph.report.curves import Record
+from ammgraph.runs import checkpoint, record
+from ammgraph.runs.run import read_environment
+from ammgraph.show.difference import difference_text, differences
+from ammgraph.spec.load import load_spec
+from ammgraph.spec.shipped import shipped_specs
+from ammgraph.terminal import command
+from ammgraph.train.stages import stages_of
+from ammgraph.train.streams import Feed
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that stands at a step before its last one."""
+
+    step: int
+    last: int
+    resume: str  # the command that goes on
+
+
+def unfinished(loaded: LoadedRun) -> Unfinished | None:
+    """Where a run was interrupted; None of one that has ended, or whose data no longer say how long it is."""
+    try:
+        feed = Feed(loaded.plan, loaded.dataset, loaded.settings.seed, torch.device("cpu"), torch.float32)
+    except RunError:
+        return None
+    last = stages_of(loaded.plan, feed)[-1].last
+    states = loaded.folder / CHECKPOINTS
+    step = loaded.step if loaded.state == states else checkpoint.newest_step(states)
+    return Unfinished(step, last, command("train", "--resume", loaded.folder)) if 0 < step < last else None
+
+
+def changes_of_shipped(loaded: LoadedRun) -> list[str]:
+    """What differs from the shipped spec of the run's name, as `ammgraph diff` says it; nothing without such a one."""
+    path = shipped_specs().get(loaded.settings.name)
+    if path is None:
+        return []
+    spec = load_spec(path, ())
+    plan = compile_spec(spec)
+    changes = differences((spec, plan), (loaded.spec, loaded.plan))
+    return difference_text(changes, plan, loaded.plan) if changes else []
+
+
+def weights(loaded: LoadedRun) -> str:
+    """Which weights are shown."""
+    return "averaged" if loaded.weights == "ema" else "last"
+
+
+def facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Names and values; empty ones are not shown."""
+    plan, settings = loaded.plan, loaded.settings
+    environment = read_environment(loaded.folder)
+    epoch = records[-1].get("epoch") if records else None
+    epochs = f", {epoch:.4g} epochs" if isinstance(epoch, int | float) else ""
+    device = f"{environment.get('device', '')}, {environment.get('threads', '?')} threads" if environment else ""
+    versions = [f"{name} {environment[name]}" for name in ("ammgraph", "torch", "python") if name in environment]
+    return [
+        ("Seed", str(settings.seed)),
+        ("Trained", f"{counted(loaded.step, 'step')}{epochs}"),
+        ("Batch", ", ".join(dict.fromkeys(str(draw.batch_size) for draw in plan.draws))),
+        ("Duration", _duration(records)),
+        ("Precision", settings.precision),
+        ("Weights", weights(loaded)),
+        ("Data", loaded.dataset.told),
+        ("Device", device),
+        ("Machine", str(environment.get("platform", ""))),
+        ("Versions", ", ".join(versions)),
+        ("Directory", str(loaded.folder)),
+        ("Warnings", "; ".join(loaded.warnings)),
+    ]
+
+
+def _duration(records: Sequence[Record]) -> str:
+    """Time of training, and of a step."""
+    found = record.training_seconds(records)
+    if found is None:
+        return ""
+    seconds = round(found)
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    shown = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+    return f"about {shown}: {found / max(1, records[-1]['step']):.3g} s a step"
