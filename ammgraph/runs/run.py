@@ -19,7 +19,7 @@ from pydantic import Field
 from ammgraph import __version__
 from ammgraph.data.given import Given
 from ammgraph.data.vectors import Scaling
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, nearest
 from ammgraph.folders import (
     ANY_TRIAL,
     BEST,
@@ -165,7 +165,7 @@ def create(
         for name, content in contents.items():
             files.write(folder / name, content)
     except OSError as error:
-        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+        raise RunError(f"cannot write the run directory {folder}: {_why_not(error)}") from error
 
 
 def renew(folder: Path, written: dict[str, Any], plan: str) -> None:
@@ -174,7 +174,7 @@ def renew(folder: Path, written: dict[str, Any], plan: str) -> None:
         files.write(folder / SPEC, spec_text(written))
         files.write(folder / PLAN, plan.encode())
     except OSError as error:
-        raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+        raise RunError(f"cannot write the run directory {folder}: {_why_not(error)}") from error
 
 
 def spec_text(written: dict[str, Any]) -> bytes:
@@ -228,10 +228,22 @@ def read_options(folder: Path) -> RunOptions:
         retry = f"train its spec with `--run-dir {shlex.quote(str(folder))}`"
         if not folder.is_dir():
             what = "it is a file" if folder.exists() else "there is nothing of that name"
-            beside = f"; the folder {folder.parent} is one" if (folder.parent / OPTIONS).exists() else ""
+            beside = f"; the folder {folder.parent} is one" if (folder.parent / OPTIONS).exists() else _near(folder)
             raise RunError(f"{folder} is no run directory: {what}{beside}") from error
         advice = f"; it was stopped before it began: {retry}" if begun else _inside(folder)
         raise RunError(f"{folder} is no run directory: it has no {OPTIONS}{advice}") from error
+
+
+def _why_not(error: OSError) -> str:
+    """Why a folder cannot be made or written."""
+    return f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror or str(error)
+
+
+def _near(folder: Path) -> str:
+    """Which run, trials or sweep beside it was meant by a folder that is not there."""
+    there = {path.parent for name in (OPTIONS, TRIALS, SWEEP) for path in folder.parent.glob(f"*/{name}")}
+    hint = "" if folder.exists() else nearest(str(folder), sorted(map(str, there)))
+    return f"; {hint}" if hint else ""
 
 
 def _inside(folder: Path) -> str:
@@ -347,7 +359,7 @@ def locked(folder: Path) -> Iterator[None]:
                 files.refuse_link(folder / name)
             lock = stack.enter_context(files.opened(folder / LOCK, os.O_RDWR))
         except OSError as error:
-            raise RunError(f"cannot write the run directory {folder}: {error.strerror or error}") from error
+            raise RunError(f"cannot write the run directory {folder}: {_why_not(error)}") from error
         _lock(lock, folder)
         for place in (folder, folder / CHECKPOINTS):
             files.remove_leftovers(place)

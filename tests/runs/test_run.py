@@ -93,6 +93,21 @@ def test_a_folder_without_a_run_is_no_run_directory(tmp_path: Path) -> None:
             run.read_options(folder)
 
 
+def test_a_run_that_is_not_there_is_told_with_the_one_that_is_near(tmp_path: Path) -> None:
+    (tmp_path / "digits-1").mkdir()
+    (tmp_path / "digits-1" / "run.json").write_text("")
+    with pytest.raises(RunError) as caught:
+        run.read_options(tmp_path / "digits-2")
+    assert str(caught.value).endswith(f"there is nothing of that name; did you mean `{tmp_path / 'digits-1'}`?")
+
+
+def test_a_file_in_the_way_of_a_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    said = f"cannot write the run directory .*: {tmp_path / 'file'} is a file$"
+    with pytest.raises(RunError, match=said), run.locked(tmp_path / "file" / "run"):
+        pass
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
