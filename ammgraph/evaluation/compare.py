@@ -21,10 +21,10 @@ from ammgraph.runs import record
 from ammgraph.runs.run import Place, read_options
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.merge import NOT_INHERITED
 
 MOST_PLACES = 6  # after the point
 PRECISION = "precision"
-SAID_ONLY = ("title", "notes", "published", "measured")  # what changes nothing
 MOST_SETTINGS, LONGEST_SETTING = 4, 40  # that are told of a column, and characters of a value
 
 
@@ -271,7 +271,7 @@ def _settings(written: Any, *path: str) -> Iterator[tuple[str, str]]:
         yield ".".join(path), written if isinstance(written, str) else json.dumps(written)
         return
     for key, value in written.items():
-        if path or key not in SAID_ONLY:
+        if path or key not in NOT_INHERITED:
             yield from _settings(value, *path, key)
 
 
