@@ -140,7 +140,25 @@ def test_a_benchmark_as_a_table(
     assert out.splitlines()[-1].startswith("  the schedules differ: ")
     code, out, err = run(bench, monkeypatch, capsys, *few, "planned,fast")
     assert (code, out) == (2, "")
-    assert "unknown fast; expected some of idiomatic, shared, planned" in err
+    assert "unknown fast; expected some of idiomatic, shared, pixyz, planned" in err
+
+
+def test_pixyz_is_timed_where_it_is_installed_and_can_say_the_model(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (alone,) = (game.name for game in plan_of(TINY).games)
+    code, out, err = run(bench, monkeypatch, capsys, TINY, "--repeat", 1, "--variants", "pixyz,planned")
+    assert (code, out) == (2, "")
+    assert "games without penalties, of the same variables" in err
+    pytest.importorskip("pixyz")
+    plan = plan_of(TINY, *(f"games.{alone}.{penalty.kind}=null" for penalty in plan_of(TINY).games[0].penalties))
+    step = bench.loops_of(plan, str(TINY))["pixyz"]()
+    networks = step.model.networks.values()
+    before = [p.detach().clone() for network in networks for p in network.parameters()]
+    step()
+    after = [p for network in networks for p in network.parameters()]
+    assert sum(p.numel() for p in after) == plan.parameters
+    assert not [p.shape for p, old in zip(after, before, strict=True) if torch.equal(p, old)]
 
 
 @pytest.mark.parametrize("spec", ["infogan_mnist", "aae_mnist"])

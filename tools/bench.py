@@ -5,13 +5,14 @@
     tools/bench specs/amm_mnist.yaml --games 3
     tools/bench specs/amm_mnist.yaml --epoch --data-dir DIR
     tools/bench specs/infogan_mnist.yaml --batch-size 128 --threads 1 --cpu-time
+    tools/bench specs/amm_mnist.yaml --set games.joint.gradient_penalty=null --variants idiomatic,pixyz,planned
 
 Prints medians, ratios, examples a second, peak memory (each variant in a process of its own), the time of the compiler,
 and the share of the machine's measured matrix-multiply peak that the planned step reaches. Data are random: what is
 timed is the step, from a batch of images to updated weights. Models of games alone are compared with the loops of
-`plain.py`, infogan_mnist and aae_mnist with theirs in `by_hand.py`. `--cpu-time` counts what this process computes, on
-a machine that is busy with others. `--scale` and `--games` print how the planned step alone grows; `--epoch` times one
-epoch of the spec's own data.
+`plain.py`, those without penalties with pixyz too, where it is installed; infogan_mnist and aae_mnist with
+theirs in `by_hand.py`. `--cpu-time` counts what this process computes, on a machine that is busy with others. `--scale`
+and `--games` print how the planned step alone grows; `--epoch` times one epoch of the spec's own data.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec
 from ammgraph.train.trainer import Trainer
 
-VARIANTS = (*plain.LOOPS, "planned", "planned-bfloat16", "planned-float64")
+VARIANTS = (*plain.LOOPS, "pixyz", "planned", "planned-bfloat16", "planned-float64")
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE")
     parser.add_argument(
-        "--variants", type=variants, help=f"of {','.join(VARIANTS)} (default: all that there are but float64)"
+        "--variants", type=variants, help=f"of {','.join(VARIANTS)} (default: all that there are but pixyz and float64)"
     )
     parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, not of the clock on the wall")
     parser.add_argument("--json", action="store_true")
@@ -80,8 +82,12 @@ def main() -> None:
     clock = time.process_time if options.cpu_time else time.perf_counter
     loops = loops_of(plan, options.spec)
     if options.variants is None:
-        options.variants = [*loops, "planned", "planned-bfloat16"]
-    missing = [name for name in options.variants if name in plain.LOOPS and name not in loops]
+        options.variants = [*(name for name in loops if name != "pixyz"), "planned", "planned-bfloat16"]
+    missing = [name for name in options.variants if not name.startswith("planned") and name not in loops]
+    if missing == ["pixyz"]:
+        parser.error(
+            "pixyz needs `pip install pixyz==0.3.3 ipython`, and games without penalties, of the same variables"
+        )
     if missing:
         written = " and ".join(by_hand.MODELS)
         parser.error(f"no {', '.join(missing)} of {options.spec}: of those with terms, {written} have `idiomatic`")
@@ -113,12 +119,26 @@ def variants(names: str) -> list[str]:
 def loops_of(plan: Plan, spec: str) -> dict[str, Callable[[], Callable[[], None]]]:
     """Plain loop -> what makes its step: those of any model of games, or the one written for a spec with terms."""
     if not plan.terms:
-        return {
+        loops = {
             name: lambda loop=loop: partial(loop, plain.PlainModel(plan), batches(plan))
             for name, loop in plain.LOOPS.items()
         }
+        return loops | in_pixyz(plan)
     model = by_hand.MODELS.get(Path(spec).stem)
     return {} if model is None else {"idiomatic": lambda: model(plan.draws[0].batch_size).step}
+
+
+def in_pixyz(plan: Plan) -> dict[str, Callable[[], Callable[[], None]]]:
+    """The step in pixyz, where it is installed and can say the model: games of the same variables, no penalties."""
+    variables = {draw.name: {name for factor in draw.factors for name in factor.variables} for draw in plan.draws}
+    differ = any(
+        variables[real] != variables[fake] for game in plan.games for _, real in game.real for _, fake in game.fake
+    )
+    if find_spec("pixyz") is None or differ or any(game.penalties for game in plan.games):
+        return {}
+    from in_pixyz import Step
+
+    return {"pixyz": lambda: Step(plan, batches(plan))}
 
 
 def steps(

@@ -187,7 +187,7 @@ def idiomatic(model: PlainModel, data: Batches) -> None:
     plan = model.plan
     samples = model.draw_all(data)
     loss = torch.zeros(())
-    for game, rows in _games(plan):
+    for game, rows in games(plan):
         real, fake = _sides(game, samples, detach=True)
         d_real, d_fake = model.logit(game, rows, real), model.logit(game, rows, fake)
         against = _paid(game, "discriminator", d_real, d_fake)
@@ -197,7 +197,7 @@ def idiomatic(model: PlainModel, data: Batches) -> None:
     model.critic_optimizer.step()
     samples = model.draw_all(data)
     loss = torch.zeros(())
-    for game, rows in _games(plan):
+    for game, rows in games(plan):
         real, fake = _sides(game, samples, detach=False)
         d_real, d_fake = model.logit(game, rows, real), model.logit(game, rows, fake)
         loss = loss + game.weight.at(0) * _paid(game, "generator", d_real, d_fake)
@@ -210,7 +210,7 @@ def shared(model: PlainModel, data: Batches) -> None:
     plan = model.plan
     samples = model.draw_all(data)
     against, sides = torch.zeros(()), torch.zeros(())
-    for game, rows in _games(plan):
+    for game, rows in games(plan):
         real, fake = _sides(game, samples, detach=False)
         d_real, d_fake = model.logit(game, rows, real), model.logit(game, rows, fake)
         weight, loss = game.weight.at(0), _paid(game, "discriminator", d_real, d_fake)
@@ -236,7 +236,7 @@ def _paid(game: GamePlan, role: Role, d_real: Tensor, d_fake: Tensor) -> Tensor:
     return value(loss_of(game.objective, role, [(1, real)], [(1, fake)]), {real: d_real, fake: d_fake})
 
 
-def _games(plan: Plan) -> list[tuple[GamePlan, tuple[str, ...]]]:
+def games(plan: Plan) -> list[tuple[GamePlan, tuple[str, ...]]]:
     rows = {name: critic.rows for turn in plan.turns for critic in turn.passes_of("scored") for name, _ in critic.sides}
     return [(game, rows[game.name]) for game in plan.games]
 
