@@ -12,6 +12,7 @@ OPTIONS = "run.json"  # seed, precision, data folder, what the data were, how of
 METRICS = "metrics.jsonl"  # one line a record
 CHECKPOINTS = "checkpoints"  # the newest states; empty before the first
 BEST = "best"  # the state that `evaluation.keep` has chosen
+SAMPLES = "samples"  # of the same noise, at looks in training
 TENSORBOARD = "tensorboard"  # where it is installed
 WANDB = "wandb"  # what Weights & Biases keeps of it, where it was asked for
 LOGGED = "logged.json"  # which loggers a run writes to beside its metrics, and its name there

@@ -65,6 +65,7 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     assert [machine.returncode for machine in machines] == [0, 0], ends
     assert sum(err.count("trained 5 steps") for _, err in ends) == 1
     assert [line["step"] for line in lines_of(folder) if "evaluation" not in line] == [1, 2, 3, 4, 5]
+    assert {path.name for path in (folder / "samples").iterdir()} == {"x-step-000000003.png", "x-step-000000005.png"}
 
 
 def test_a_stop_saves_once_and_any_number_of_processes_goes_on(tmp_path: Path, ammgraph: Run) -> None:

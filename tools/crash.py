@@ -5,7 +5,7 @@
 Whole runs are trained so, one after another, until there were enough kills. Every run saves after each step and logs
 each step. What must hold of each, against a run of `ammgraph train` that nothing interrupted: the same bits of weights,
 averages, optimizers' states, streams of data and noise; the same lines in `metrics.jsonl`, each step once; the same
-`evaluation.json`; nothing half-written left behind.
+`samples` and `evaluation.json`; nothing half-written left behind.
 
 Half of the kills come after a random time; the others wait then for a file that is being written. A process is a fork
 of this one, which has read torch and trains nothing itself, so that a kill costs a second and not five.
@@ -35,7 +35,7 @@ import torch
 from ammgraph import cli
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
-from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS
+from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SAMPLES
 from ammgraph.runs import checkpoint
 from ammgraph.spec.load import load_spec
 
@@ -212,7 +212,8 @@ def one_run(
 
 def half_written(folder: Path) -> list[str]:
     """The files of a run that are being written."""
-    return [name for place in (folder, folder / CHECKPOINTS) for name in names(place) if name.endswith(".new")]
+    places = (folder, folder / CHECKPOINTS, folder / SAMPLES)
+    return [name for place in places for name in names(place) if name.endswith(".new")]
 
 
 def names(folder: Path) -> list[str]:
@@ -229,6 +230,7 @@ def moment(folder: Path) -> str:
     metrics = folder / METRICS
     if writing:
         kinds = {".pt.new": "a checkpoint", ".sha256.new": "a checksum", ".jsonl.new": "the metrics, cut back"}
+        kinds[".png.new"] = "samples"
         what = next((text for suffix, text in kinds.items() if writing[0].endswith(suffix)), "the run's description")
         return f"writing {what}"
     if not (folder / OPTIONS).exists():
@@ -255,10 +257,17 @@ def differences(whole: Path, killed: Path) -> list[str]:
         problems.append(f"{METRICS} has the steps {steps}")
     if lines != again:
         problems.append(f"{METRICS} has other lines")
+    if samples_of(whole) != samples_of(killed):
+        problems.append(f"{SAMPLES} differs")
     if (whole / EVALUATION).read_bytes() != (killed / EVALUATION).read_bytes():
         problems.append(f"{EVALUATION} differs")
     left = [str(path.relative_to(killed)) for path in killed.rglob("*.new")]
     return problems + ([f"left behind: {', '.join(left)}"] if left else [])
+
+
+def samples_of(folder: Path) -> dict[str, bytes]:
+    """The samples that were kept in training."""
+    return {name: (folder / SAMPLES / name).read_bytes() for name in names(folder / SAMPLES)}
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:

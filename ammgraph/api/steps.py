@@ -24,12 +24,13 @@ from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
 from ammgraph.evaluation.loading import check_plan, load_run
 from ammgraph.evaluation.results import SPLITS, Evaluation
 from ammgraph.evaluation.starting import begin_from
+from ammgraph.evaluation.synthesis import strips_of
 from ammgraph.folders import CHECKPOINTS, EVALUATION, METRICS, OPTIONS, SPEC
 from ammgraph.nn import model as networks
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import on_data_set
-from ammgraph.runs import checkpoint, record, run
+from ammgraph.runs import checkpoint, record, run, strips
 from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
@@ -171,6 +172,7 @@ def _go_on(folder: Path, settings: RunOptions, trainer: Trainer, dataset: Datase
             raise RunError(f"{error}; {diverged(trainer.plan)}") from error
     for other in run.keep_up(folder, trainer.device, trainer.ranks.size):
         logger.warning(f"{folder} was trained with {other}: going on gives other bits than never having stopped")
+    strips.cut(folder, trainer.step)
     damaged = record.cut(folder / METRICS, trainer.step, trainer.phase + 1)
     if damaged:
         logger.warning(f"{folder / METRICS}: damaged lines were left out: {damaged}")
@@ -192,10 +194,15 @@ def train(training: Training, report: Report | None, stop: Callable[[], bool], g
         return follow(training.trainer, stop, training.settings.log_every)
     looks = [(on_data_set(plan, name), dataset) for name, dataset in named.items()]
     glances = [(part, _glance(part, dataset)) for part, dataset in looks]
+
+    def look(model: networks.Model) -> dict[str, Any]:
+        _keep_samples(training, model)
+        return _looked_at(model, glances)
+
     return advance_to_the_end(
         training.trainer,
         training.folder,
-        evaluate=lambda model: _looked_at(model, glances),
+        evaluate=look,
         report=report,
         glimpse=glimpse,
         stop=stop,
@@ -208,6 +215,13 @@ def _glance(plan: Plan, dataset: Dataset) -> Split:
     """The validation examples, else some training examples."""
     train = askable(plan, "training", dataset.train)
     return dataset.validation or train.at(torch.arange(min(GLANCE, len(train))))
+
+
+def _keep_samples(training: Training, model: networks.Model) -> None:
+    """What the weights at hand make of the same noise, where this part of the run has nothing of it yet."""
+    trainer = training.trainer
+    if strips.due(training.folder, trainer.step, trainer.last_step):
+        strips.keep(training.folder, trainer.step, strips_of(model, trainer.plan))
 
 
 def _looked_at(model: networks.Model, glances: Sequence[tuple[Plan, Split]]) -> dict[str, Any]:

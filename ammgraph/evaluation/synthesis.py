@@ -10,13 +10,15 @@ from torch import Tensor
 
 from ammgraph.data.records import Split, scale_images
 from ammgraph.evaluation.evaluate import infer
+from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import component_parameters
 from ammgraph.nn.model import Model, draw_noise, one_hot, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import Plan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry
+from ammgraph.plan.queries import ancestry, generating_draw, prior_category
+from ammgraph.runs import strips
 from ammgraph.spec.schema import Mixture
 
 # --------------------------------------------------------------------------------------------------- sampling
@@ -78,6 +80,28 @@ def sampling_sites(plan: Plan, factors: tuple[FactorPlan, ...], batch: int) -> l
                     if not tensor.disturbs
                 ]
     return sites
+
+
+def strips_of(model: Model, plan: Plan) -> dict[str, Array]:
+    """The same `strips.COLUMNS` samples of every image variable that is generated, uint8 (n, C, H, W), by its name.
+
+    Their noise is that of seed 0, whatever the weights are.
+    """
+    found = {}
+    for variable in plan.variables:
+        draw = generating_draw(plan, variable.name)
+        if variable.kind == "image" and draw is not None and variable.shape[0] <= strips.CHANNELS:
+            fixed = columns_of(plan, draw, variable.name)
+            images = generated(model, plan, draw, variable.name, fixed, strips.COLUMNS, seed=0)
+            found[variable.name] = (images * 255).round().to(torch.uint8).cpu().numpy()
+    return found
+
+
+def columns_of(plan: Plan, draw: DrawPlan, variable: str) -> dict[str, Tensor]:
+    """The category of each column of a strip, by its name: all of them in their order, or as many, evenly chosen."""
+    category = prior_category(plan, draw, variable)
+    size = plan.variable(category).shape[0] if category else 0
+    return {category: torch.arange(strips.COLUMNS) * size // strips.COLUMNS} if category else {}
 
 
 # --------------------------------------------------------------------------------------------------- latents

@@ -20,9 +20,8 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 
 def draw_curves(curves: Curves) -> tuple[Plate, ...]:
     """One plate a panel; by epochs where the run saw two of them, else by steps, and by the time of training."""
-    per_epoch = curves.steps_per_epoch
     last = max((int(curve.steps[-1]) for panel in curves.panels for curve in panel.curves), default=0)
-    scale, unit = (1 / per_epoch, "epoch") if last >= 2 * per_epoch and not curves.phases else (1.0, "step")
+    scale, unit = curves.unit(last)
     with mpl.rc_context(style()):
         plates = (
             *(_panel(panel, scale, unit) for panel in curves.panels),

@@ -67,6 +67,11 @@ class Curves:
     phases: tuple[int, ...] = ()  # the steps after which the second, the third, ... have begun
     clock: tuple[tuple[int, float], ...] = ()  # (step, seconds), as `record.training_clock`
 
+    def unit(self, last: int) -> tuple[float, str]:
+        """(how much of it a step is, `epoch` or `step`): epochs where the last step is two of them in, else steps."""
+        epochs = last >= 2 * self.steps_per_epoch and not self.phases
+        return (1 / self.steps_per_epoch, "epoch") if epochs else (1.0, "step")
+
 
 def collect_curves(plan: Plan, records: Sequence[Record]) -> Curves:
     """The curves of a run, in the order in which one looks at them: errors, losses, accuracy, categories, gradients."""

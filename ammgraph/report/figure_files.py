@@ -15,6 +15,7 @@ import numpy as np
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.metrics import Array
 from ammgraph.report.curves import Curves, Panel, UsePanel
+from ammgraph.report.over_time import StripsView
 from ammgraph.report.plates import CREATOR, Plate
 from ammgraph.report.views import EmbeddingView, InterpolationView, MatrixView, PairsView, SamplesView, View
 from ammgraph.runs.outputs import head_of, make_output_folder, write_output
@@ -53,6 +54,8 @@ def data_of_view(view: View) -> Data:
         return _counts(view)
     if isinstance(view, EmbeddingView):
         return _points(view)
+    if isinstance(view, StripsView):
+        return _images(_strips(view), ("step", "category", "column"), view.images)
     assert_never(view)
 
 
@@ -113,6 +116,12 @@ def _samples(view: SamplesView) -> Iterator[tuple[object, ...]]:
         own += [("assigned", image) for image in view.assigned[row][: view.shown[row]]]
         of = category if view.category else ""
         yield from ((kind, of, place, image) for place, (kind, image) in enumerate(own))
+
+
+def _strips(view: StripsView) -> Iterator[tuple[object, ...]]:
+    for step, row in zip(view.steps, view.images, strict=True):
+        for column, image in enumerate(row):
+            yield step, view.categories[column] if view.category else "", column, image
 
 
 def _images(found: Iterable[tuple[object, ...]], head: tuple[str, ...], of: Array) -> Data:

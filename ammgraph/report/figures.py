@@ -12,6 +12,7 @@ from ammgraph.diagnostics import counted
 from ammgraph.evaluation.metrics import NO_CLASS, Array
 from ammgraph.report import matching
 from ammgraph.report.labels import labels, width
+from ammgraph.report.over_time import StripsView
 from ammgraph.report.plates import (
     LETTER,
     LINE,
@@ -60,6 +61,8 @@ def draw(view: View, images: str = "test images") -> Plate:
             return _interpolation(view, images)
         if isinstance(view, EmbeddingView):
             return _embedding(view, images)
+        if isinstance(view, StripsView):
+            return _strips(view)
         assert_never(view)
 
 
@@ -137,6 +140,26 @@ def _interpolation(view: InterpolationView, images: str) -> Plate:
     )
     alt = f"{counted(rows, 'row')} of images that change from one {images.removesuffix('s')} into another"
     return Plate(view.name, "Interpolation", caption, alt, figure)
+
+
+def _strips(view: StripsView) -> Plate:
+    rows, columns = view.images.shape[:2]
+    figure = blank(WIDTH, (WIDTH - 0.5) * rows / columns * view.images.shape[3] / view.images.shape[4] + 0.35)
+    axes = figure.subplots()
+    times = [f"{time:,.0f}" if view.unit == "step" else f"{time:.4g}" for time in view.times]
+    _show(axes, view.images, "", times)
+    axes.set_ylabel(view.unit)
+    of = f" Above each: its {view.category}." if view.category else ""
+    if view.category:
+        across = (axes.get_xlim()[1] + 0.5 + GAP) / columns
+        axes.set_xticks((np.arange(columns) + 0.5) * across - (GAP + 1) / 2, list(map(str, view.categories)))
+        axes.xaxis.tick_top()
+    caption = (
+        f"{view.variable} drawn from {view.draw} at {rows} evaluations in training: a column is one noise throughout, "
+        f"and what changes from row to row is the weights alone. Eval mode, no selection.{of}"
+    )
+    alt = f"{counted(rows, 'row')} of images that {view.draw} generated from the same noise, as training went on"
+    return Plate(view.name, f"Samples of {view.variable} over time", caption, alt, figure)
 
 
 def _show(axes: Axes, tiles: Array, title: str, labels: Sequence[str], pairs: bool = False, ends: bool = False) -> None:

@@ -32,6 +32,7 @@ from ammgraph.report.curves import collect_curves
 from ammgraph.report.figure_files import Data, check_figures, data_of_curves, data_of_view, write_figures
 from ammgraph.report.figures import draw
 from ammgraph.report.model_section import model_section
+from ammgraph.report.over_time import collect_strips
 from ammgraph.report.page import is_page, rendered
 from ammgraph.report.plates import Plate
 from ammgraph.report.results_section import headline, result_tables
@@ -139,7 +140,8 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     views = [(view, split) for part, split in shown for view in _views(part, split, options.views)]
     records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
-    figures = tuple(draw(view, f"{SPLITS[name]} {split.kind}s") for view, split in views)
+    strips = collect_strips(loaded.plan, loaded.folder, curves)
+    figures = (*(draw(view, f"{SPLITS[name]} {split.kind}s") for view, split in views), *map(draw, strips))
     training = draw_curves(curves)
     notes = loaded.spec.notes
     page = rendered(
@@ -165,7 +167,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         arrays=options.arrays,
         files=(SPEC, METRICS),
     )
-    every = tuple(view for view, _ in views)
+    every = (*(view for view, _ in views), *strips)
     data = (*map(data_of_view, every), *data_of_curves(curves))
     return Report(page, views_module.as_arrays(every) | curves_module.as_arrays(curves), (*figures, *training), data)
 

@@ -38,6 +38,7 @@ from ammgraph.plan.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
 from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.queries import field_name, fields_of, generating_draw, inferring_draw, label_name, prior_category
 from ammgraph.report import matching
+from ammgraph.report.over_time import StripsView
 
 CategoryPath: TypeAlias = Literal["linear", "switch"]
 
@@ -133,7 +134,7 @@ class EmbeddingView:
     num_components: int  # K
 
 
-View: TypeAlias = SamplesView | MatrixView | PairsView | InterpolationView | EmbeddingView
+View: TypeAlias = SamplesView | MatrixView | PairsView | InterpolationView | EmbeddingView | StripsView
 
 
 def collect_views(

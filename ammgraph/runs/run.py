@@ -28,6 +28,7 @@ from ammgraph.folders import (
     LOCK,
     OPTIONS,
     PLAN,
+    SAMPLES,
     SPEC,
     SWEEP,
     TENSORBOARD,
@@ -40,7 +41,7 @@ from ammgraph.spec.schema import Data
 from ammgraph.terminal import command
 
 # Folders that training writes into, beside the run directory itself.
-OWN_FOLDERS = (CHECKPOINTS, BEST, TENSORBOARD, WANDB)
+OWN_FOLDERS = (CHECKPOINTS, BEST, SAMPLES, TENSORBOARD, WANDB)
 SINCE = "since"  # in environment.json: what was another in later sessions
 # What a run that was cut short before its run.json has left.
 BEGUN = (LOCK, SPEC, PLAN, ENVIRONMENT, CHECKPOINTS)
@@ -361,7 +362,7 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise RunError(f"cannot write the run directory {folder}: {_why_not(error)}") from error
         _lock(lock, folder)
-        for place in (folder, folder / CHECKPOINTS):
+        for place in (folder, folder / CHECKPOINTS, folder / SAMPLES):
             files.remove_leftovers(place)
         yield
 
