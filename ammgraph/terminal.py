@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, TextIO, cast
 
 from ammgraph.diagnostics import RunError
@@ -43,6 +44,16 @@ def say(text: str) -> None:
 def command(*words: object) -> str:
     """An `ammgraph` command as a shell takes it."""
     return shlex.join(["ammgraph", *map(str, words)])
+
+
+def overrides_of(line: str) -> list[str]:
+    """What follows each `--set` of a command line; nothing of a line that a shell would not take."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return []
+    pairs = ((word, after) for word, after in pairwise([*words, ""]) if word == "--set" or word.startswith("--set="))
+    return [after if word == "--set" else word.removeprefix("--set=") for word, after in pairs]
 
 
 def _written_out(character: str) -> str:

@@ -272,6 +272,16 @@ def test_a_run_that_was_lengthened_is_as_long_from_then_on(ammgraph: Run) -> Non
 # ------------------------------------------------------------------------------------------------ train --dry-run
 
 
+def test_beside_the_title_stands_what_was_set(ammgraph: Run) -> None:
+    words = ("--set", "constants.K=12", "--set", "training.steps=2", "--set", "networks.decoder.layers.h.channels=8")
+    assert ammgraph("train", TINY, "--run-dir", "run", *words)[2].startswith(
+        "tiny, with constants.K=12, networks.decoder.layers.h.channels=8\n  model "
+    )
+    assert (
+        "\ntiny, with constants.K=12, " in "\n" + ammgraph("train", "--resume", "run", "--set", "training.steps=3")[2]
+    )
+
+
 def test_a_dry_run_measures_and_leaves_no_file(ammgraph: Run) -> None:
     code, out, err = ammgraph("train", TINY, "--dry-run")
     assert (code, err) == (0, "")

@@ -141,7 +141,7 @@ def test_a_file_system_without_locks_is_told_as_such(tmp_path: Path, monkeypatch
 def test_what_is_renamed_was_flushed_before_and_its_folder_after(
     tmp_path: Path, ammgraph: Run, spied: list[str]
 ) -> None:
-    """The order of what a power cut must not separate; metrics and samples are ahead of the checkpoint, never behind."""
+    """The order of what a power cut must not separate; metrics and samples are ahead of a checkpoint, never behind."""
     assert ammgraph("train", TINY, "--run-dir", "run", "--set", "training.steps=2", *EVERY)[0] == 0
     root = str(tmp_path / "run")
     assert spied[0] == f"flush {tmp_path}"  # the run directory's own entry

@@ -9,11 +9,11 @@ line is the evaluation at the end. Numbers are rounded to five digits.
 
 import argparse
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ammgraph.folders import ENVIRONMENT, EVALUATION, METRICS, OPTIONS
+from ammgraph.terminal import overrides_of
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def condensed(run: Path) -> list[dict[str, Any]]:
     options, environment = (json.loads((run / name).read_text()) for name in (OPTIONS, ENVIRONMENT))
     head = {key: options[key] for key in ("name", "seed", "precision")}
     head |= {key: environment[key] for key in ("torch", "threads", "device", "ammgraph")}
-    head["set"] = overrides(options["command"])
+    head["set"] = overrides_of(options["command"])
     lines, losses = [head], {}
     for text in (run / METRICS).read_text().splitlines():
         line = json.loads(text)
@@ -42,13 +42,6 @@ def condensed(run: Path) -> list[dict[str, Any]]:
         results = [{key: result[key] for key in KEPT if key in result} for result in found["results"]]
         lines.append({"split": found["split"], "step": found["step"], "results": results})
     return [rounded(line) for line in lines]
-
-
-def overrides(command: str) -> list[str]:
-    """What follows each `--set` of a command line."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--set", action="append", default=[])
-    return list(parser.parse_known_args(shlex.split(command))[0].set)
 
 
 KEPT = ("name", "variable", "by", "protocol", "fitted_on", "value")

@@ -201,8 +201,9 @@ def _headline(training: steps.Training) -> str:
     processes = trainer.ranks.size
     where = str(trainer.device) if processes == 1 else f"{processes} processes on {trainer.device.type}"
     sides = "   ".join(f"{draw.name} = {' '.join(factor.text for factor in draw.written)}" for draw in plan.draws)
+    beside = f", with {', '.join(settings.changes)}" if settings.changes else ""
     return (
-        f"{plan.title or settings.name}\n"
+        f"{plan.title or settings.name}{beside}\n"
         f"  model   {sides}\n"
         f"  size    {counted(plan.parameters, 'parameter')}\n"
         f"  data    {training.dataset.told}\n"

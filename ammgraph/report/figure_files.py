@@ -13,7 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from ammgraph.diagnostics import RunError
-from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.metrics import NO_CLASS, Array
 from ammgraph.report.curves import Curves, Panel, UsePanel
 from ammgraph.report.over_time import StripsView
 from ammgraph.report.plates import CREATOR, Plate
@@ -42,7 +42,7 @@ class Data:
 def data_of_view(view: View) -> Data:
     """What is drawn of a view."""
     if isinstance(view, SamplesView):
-        return _images(_samples(view), ("kind", "category", "column"), view.generated)
+        return _images(_samples(view), ("kind", "category", "class", "column"), view.generated)
     if isinstance(view, PairsView):
         pairs = zip(("original", "reconstruction"), (view.originals, view.rebuilt), strict=True)
         shown = ((kind, index, image) for kind, images in pairs for index, image in enumerate(images))
@@ -115,7 +115,8 @@ def _samples(view: SamplesView) -> Iterator[tuple[object, ...]]:
         own = [("generated", image) for image in view.generated[row]]
         own += [("assigned", image) for image in view.assigned[row][: view.shown[row]]]
         of = category if view.category else ""
-        yield from ((kind, of, place, image) for place, (kind, image) in enumerate(own))
+        name = view.classes[view.matched[row]] if view.classes and view.matched[row] != NO_CLASS else ""
+        yield from ((kind, of, name, place, image) for place, (kind, image) in enumerate(own))
 
 
 def _strips(view: StripsView) -> Iterator[tuple[object, ...]]:

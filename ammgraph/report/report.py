@@ -147,6 +147,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     page = rendered(
         "page.html.jinja",
         title=loaded.title,
+        beside=loaded.settings.changes,
         plan=loaded.plan,
         headline=headline(loaded.plan, evaluation, name),
         health=health_of_run(loaded.folder, replace(evaluation, split=name), records),

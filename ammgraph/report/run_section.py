@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.loading import LoadedRun
-from ammgraph.folders import CHECKPOINTS
+from ammgraph.folders import CHECKPOINTS, tried_folder
 from ammgraph.report.curves import Record
+from ammgraph.report.sweep import measure_words
 from ammgraph.runs import checkpoint, record
 from ammgraph.runs.run import read_environment
+from ammgraph.runs.sweeps import Sweep, Tried, is_sweep, read_sweep, read_tried
 from ammgraph.show.difference import difference_text, differences
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.shipped import shipped_specs
@@ -27,6 +30,8 @@ class Unfinished:
     step: int
     last: int
     resume: str  # the command that goes on
+    pruned: str = ""  # that a sweep has pruned it, by which measure
+    sweep: str = ""  # the command that shows that sweep
 
 
 def unfinished(loaded: LoadedRun) -> Unfinished | None:
@@ -38,7 +43,30 @@ def unfinished(loaded: LoadedRun) -> Unfinished | None:
     last = stages_of(loaded.plan, feed)[-1].last
     states = loaded.folder / CHECKPOINTS
     step = loaded.step if loaded.state == states else checkpoint.newest_step(states)
-    return Unfinished(step, last, command("train", "--resume", loaded.folder)) if 0 < step < last else None
+    if not 0 < step < last:
+        return None
+    pruned, sweep = _pruned(loaded.folder), command("report", loaded.folder.parent)
+    return Unfinished(step, last, command("train", "--resume", loaded.folder), pruned, sweep if pruned else "")
+
+
+def _pruned(folder: Path) -> str:
+    """By which sweep a trial was pruned, at which look; empty of a run that is no such trial."""
+    parent = folder.resolve().parent
+    try:
+        if not is_sweep(parent):
+            return ""
+        sweep, tried = read_sweep(parent), read_tried(parent)
+    except RunError:  # what is damaged of a sweep is told by its own page
+        return ""
+    own = (one for one in tried if one.state == "pruned" and tried_folder(parent, one.number) == folder.resolve())
+    return next((f"pruned by the sweep {parent.name}{_at_look(sweep, one)}" for one in own), "")
+
+
+def _at_look(sweep: Sweep, one: Tried) -> str:
+    if not one.looks:
+        return ""
+    (look, value), measure = one.looks[-1], measure_words(sweep.metric)
+    return f" at look {look}, where its {measure} was {value:.5g}, worse than half of the trials before it"
 
 
 def changes_of_shipped(loaded: LoadedRun) -> list[str]:

@@ -38,10 +38,12 @@ from ammgraph.folders import (
 from ammgraph.plan.cost import Precision as Precision
 from ammgraph.runs import checkpoint, files
 from ammgraph.spec.schema import Data
-from ammgraph.terminal import command
+from ammgraph.terminal import command, overrides_of
 
 # Folders that training writes into, beside the run directory itself.
 OWN_FOLDERS = (CHECKPOINTS, BEST, SAMPLES, TENSORBOARD, WANDB)
+# Parts of a spec of which its title says nothing, or which may change when a run goes on.
+APART = ("notes", "published", "measured", "evaluation", "training.epochs", "training.steps", "training.phases")
 SINCE = "since"  # in environment.json: what was another in later sessions
 # What a run that was cut short before its run.json has left.
 BEGUN = (LOCK, SPEC, PLAN, ENVIRONMENT, CHECKPOINTS)
@@ -80,6 +82,13 @@ class RunOptions:
     def every_scaling(self) -> dict[str, Scaling]:
         """How vectors are scaled, by data set; "" is the name of one without."""
         return ({} if self.scaling is None else {"": self.scaling}) | (self.scalings or {})
+
+    @property
+    def changes(self) -> list[str]:
+        """What was `--set` in its spec, as `constants.K=20`, beside the title; nothing where that was set too."""
+        found = [(text.partition("=")[0], text) for text in overrides_of(self.command)]
+        own = [text for key, text in found if not any(f"{key}.".startswith(f"{part}.") for part in APART)]
+        return [] if any(key == "title" for key, _ in found) else own
 
     def scaling_of(self, name: str) -> Scaling | None:
         """How the vectors of a data set are scaled."""

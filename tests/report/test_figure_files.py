@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,11 +11,20 @@ import pytest
 from shown import images, untrained, write_spec
 from tiny_runs import Run, files_of
 
+from ammgraph.evaluation.metrics import NO_CLASS
 from ammgraph.report.curve_figures import draw_curves
 from ammgraph.report.curves import Curve, Curves, Panel, UsePanel
 from ammgraph.report.figure_files import Data, data_of_curves, data_of_view
 from ammgraph.report.figures import draw
-from ammgraph.report.views import EmbeddingView, InterpolationView, MatrixView, PairsView, ViewOptions, collect_views
+from ammgraph.report.views import (
+    EmbeddingView,
+    InterpolationView,
+    MatrixView,
+    PairsView,
+    SamplesView,
+    ViewOptions,
+    collect_views,
+)
 
 STEPS = np.array([1.0, 2.0])
 
@@ -52,6 +62,17 @@ def test_every_view_of_a_model_has_a_line_for_each_thing_that_is_drawn(tmp_path:
             assert sum(row["kind"] == "generated" for row in rows) == view.generated.shape[0] * view.generated.shape[1]
             assert sum(row["kind"] == "assigned" for row in rows) == view.shown.sum()
         assert draw(view).name == view.name
+
+
+def test_a_line_of_samples_has_the_class_that_stands_beside_its_row() -> None:
+    pixels, none = np.zeros((3, 1, 1, 1, 1), np.float32), np.zeros(3, np.int64)
+    view = SamplesView("samples_x", "x", "p", "y", "q(y|x)", pixels, pixels, none + 1, none, 9, np.array([2, 0, 1]), 3)
+    named = replace(view, classes=("cat, big", "dog"), matched=np.array([1, 0, NO_CLASS]), protocol="one-to-one")
+    kinds = [("generated", "0"), ("assigned", "1")]
+    for shown, classes in ((named, ("dog", "cat, big", "")), (view, ("", "", ""))):
+        assert [
+            (row["category"], row["class"], row["kind"], row["column"]) for row in rows_of(data_of_view(shown))
+        ] == [(category, name, *kind) for category, name in zip("201", classes, strict=True) for kind in kinds]
 
 
 def test_curves_have_a_line_for_each_point_and_gaps_stay_empty() -> None:

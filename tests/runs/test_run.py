@@ -1,6 +1,7 @@
 """Run directories: made once, held by one process, read back or refused with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,24 @@ from ammgraph.spec.load import load_spec, load_text
 
 CPU = torch.device("cpu")
 OPTIONS = RunOptions("tiny", 3, "float32", "/data", 10, 2.5, "ammgraph train tiny.yaml")
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        ("ammgraph train a.yaml", []),
+        ("ammgraph train a.yaml --set constants.K=20 --seed 1 --set=data.seed=3", ["constants.K=20", "data.seed=3"]),
+        ("ammgraph sweep a.yaml --set constants.K=3 --vary b=1,2 --set b=1", ["constants.K=3", "b=1"]),
+        ("ammgraph train a.yaml --set 'networks.d.layers.h.input=x | z'", ["networks.d.layers.h.input=x | z"]),
+        # of which a title says nothing, and which may be others when a run goes on
+        ("ammgraph train a.yaml --set training.epochs=5 --set training.steps=null --set evaluation={}", []),
+        ("ammgraph train a.yaml --set training.epochs_=5", ["training.epochs_=5"]),
+        ("ammgraph train a.yaml --set constants.K=20 --set 'title=K is 20'", []),
+        ("no 'command --set a=b", []),
+    ],
+)
+def test_what_was_set_in_a_spec_stands_in_the_command(said: str, changes: list[str]) -> None:
+    assert replace(OPTIONS, command=said).changes == changes
 
 
 def test_new_folders_are_numbered(tmp_path: Path) -> None:
