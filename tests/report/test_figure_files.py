@@ -70,9 +70,9 @@ def test_a_line_of_samples_has_the_class_that_stands_beside_its_row() -> None:
     named = replace(view, classes=("cat, big", "dog"), matched=np.array([1, 0, NO_CLASS]), protocol="one-to-one")
     kinds = [("generated", "0"), ("assigned", "1")]
     for shown, classes in ((named, ("dog", "cat, big", "")), (view, ("", "", ""))):
-        assert [
-            (row["category"], row["class"], row["kind"], row["column"]) for row in rows_of(data_of_view(shown))
-        ] == [(category, name, *kind) for category, name in zip("201", classes, strict=True) for kind in kinds]
+        found = rows_of(data_of_view(shown))
+        expected = [(category, name, *kind) for category, name in zip("201", classes, strict=True) for kind in kinds]
+        assert [(row["category"], row["class"], row["kind"], row["column"]) for row in found] == expected
 
 
 def test_curves_have_a_line_for_each_point_and_gaps_stay_empty() -> None:
