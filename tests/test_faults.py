@@ -249,6 +249,16 @@ def test_files_that_are_no_runs_are_overwritten_where_it_is_said_alone(
     assert (code, err.startswith("error: `--force` serves `--run-dir`, which is not given")) == (1, True)
 
 
+def test_what_another_run_has_left_is_no_part_of_the_new_one(ammgraph: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "samples").mkdir(parents=True)
+    left = ("metrics.jsonl", "evaluation.json", "logged.json", "samples/x-step-000009999.png")
+    for name in left:
+        (folder / name).write_text('{"step": 9999}\n')
+    assert ammgraph("train", TINY, "--run-dir", "mine", *STEPS, "--force")[0] == 0
+    assert not [name for name in left if (folder / name).exists() and "9999" in (folder / name).read_text()]
+
+
 def test_checkpoints_without_their_run_are_not_overwritten(ammgraph: Run, whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "run")
     (folder / "run.json").unlink()

@@ -25,7 +25,10 @@ from ammgraph.folders import (
     BEST,
     CHECKPOINTS,
     ENVIRONMENT,
+    EVALUATION,
     LOCK,
+    LOGGED,
+    METRICS,
     OPTIONS,
     PLAN,
     SAMPLES,
@@ -36,7 +39,7 @@ from ammgraph.folders import (
     WANDB,
 )
 from ammgraph.plan.cost import Precision as Precision
-from ammgraph.runs import checkpoint, files
+from ammgraph.runs import checkpoint, files, strips
 from ammgraph.spec.schema import Data
 from ammgraph.terminal import command, overrides_of
 
@@ -172,6 +175,9 @@ def create(
     }
     try:
         files.make_folder(folder / CHECKPOINTS)  # before run.json: a run without it was copied without it
+        for name in (METRICS, EVALUATION, LOGGED):  # what another run has left
+            (folder / name).unlink(missing_ok=True)
+        strips.cut(folder, 0)
         for name, content in contents.items():
             files.write(folder / name, content)
     except OSError as error:
