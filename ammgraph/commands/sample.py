@@ -52,6 +52,7 @@ def run(options: Options) -> int:
     """0 where they are written."""
     from ammgraph.api.run import Run
     from ammgraph.commands.run_folders import one_run
+    from ammgraph.runs.outputs import refuse_input
 
     samples = Run(one_run(options.run_dir)).sample(
         options.component,
@@ -66,5 +67,9 @@ def run(options: Options) -> int:
         force=options.force,
         device=options.device,
     )
-    print(options.output or samples.save(force=options.force))
+    if options.output is None:
+        if options.examples is not None:
+            refuse_input(samples.default_path, options.examples)
+        samples.save(force=options.force)
+    print(options.output or samples.default_path)
     return 0

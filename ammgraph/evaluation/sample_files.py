@@ -64,13 +64,18 @@ class Samples:
         """What was drawn."""
         return "vector" if self.images.ndim == 2 else "image"
 
+    @property
+    def default_path(self) -> Path:
+        """Where it is written unless a path is given."""
+        return Path("samples.csv" if self.example == "vector" else "samples.png")
+
     def save(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
-        """Write what was drawn; see `sample_run`. The path: `samples.png` or `samples.csv` unless given.
+        """Write what was drawn; see `sample_run`. The path: `default_path` unless given.
 
         Raises:
             RunError: the file cannot be written, or is not to be replaced.
         """
-        output = Path(path) if path is not None else Path("samples.csv" if self.example == "vector" else "samples.png")
+        output = Path(path) if path is not None else self.default_path
         check_sample_output(output, self.example, force)
         write_samples(self, output)
         return output

@@ -298,3 +298,13 @@ def test_the_examples_are_not_written_over(run: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", x=PHOTOS[:2])
     with pytest.raises(RunError, match=r"mine\.npz"):
         sample_run(run, tmp_path / "mine.npz", CPU, force=True, asked=Asked("x2", "r", {}, tmp_path / "mine.npz"))
+
+
+def test_nor_by_the_command_without_an_output(run: Path, ammgraph, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PHOTOS[0]).save("samples.png")
+    before = Path("samples.png").read_bytes()
+    code, _, err = ammgraph("sample", run, "--examples", "samples.png", "--from", "r", "--force")
+    assert code == 1
+    assert "samples.png" in err
+    assert Path("samples.png").read_bytes() == before
