@@ -5,6 +5,7 @@ Written as arrays, `.npz`, or as a table, `.csv` or `.parquet`.
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -91,8 +92,10 @@ def encode_run(
             refuse_input(output, images)
         _check_output(output, force)
     loaded = load_model(folder, device)
-    examples, names = read_given(loaded, images, example_of(loaded.plan, variable))
-    encoding = with_classes(encode(loaded.model, loaded.plan, examples, names, variable), loaded)
+    example = example_of(loaded.plan, variable)
+    examples, names = read_given(loaded, images, example)
+    found = encode(loaded.model, loaded.plan, examples, names, variable)
+    encoding = with_classes(found, loaded, example.plan.readouts)
     if output is not None:
         write_encoding(encoding, output)
     return encoding
@@ -161,8 +164,10 @@ def _check_finite(values: dict[str, Array], names: tuple[str, ...], kind: str) -
             )
 
 
-def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
+def with_classes(encoding: Encoding, loaded: LoadedModel, readouts: Sequence[ReadoutPlan]) -> Encoding:
     """Categories by the names of their classes, where `evaluation.json` of the same weights knows these.
+
+    `readouts` say from where they were read.
 
     A supervised category is a class. A cluster has the class that most of its examples had, on validation images if
     there were some; "" if it had none.
@@ -175,7 +180,7 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
     if evaluation is None or (evaluation.plan, evaluation.step, evaluation.weights) != state:
         return encoding
     values, by = dict(encoding.values), dict(encoding.by)
-    for readout in loaded.plan.readouts:
+    for readout in readouts:
         for name, rule in ((readout.variable, "posterior"), (f"{readout.variable}_bayes", "bayes")):
             if name in encoding.values:
                 names, source = _class_names(evaluation, readout, rule, encoding.values[f"{name}_posterior"].shape[1])
@@ -187,7 +192,7 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
 
 def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: int) -> tuple[list[str], str]:
     """The class of each category, and how it was found."""
-    classes = evaluation.classes_of(readout.variable)
+    classes = evaluation.classes_of(readout.name)
     if not classes:
         return [], ""
     if readout.supervised:
@@ -195,7 +200,7 @@ def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: 
     fits = [
         result
         for result in evaluation.results
-        if (result.variable, result.rule, result.protocol) == (readout.variable, rule, "majority")
+        if (result.variable, result.rule, result.protocol) == (readout.name, rule, "majority")
         and len(result.assignment) == size
         and max(result.assignment) < len(classes)
         and result.fitted_on

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from test_loading import fingerprint
-from tiny import CPU, TINY
+from tiny import CPU, TINY, plan_of
 from tiny_runs import make_run
 from torch import Tensor
 
 from ammgraph import cli
 from ammgraph.api.run import Run
 from ammgraph.diagnostics import RunError
+from ammgraph.evaluation.conditional import chain_of, start_of
 from ammgraph.evaluation.sample import Asked, Samples, sample_run
 
 SPEC = Path(__file__).parents[1] / "tiny_translation.yaml"
@@ -292,6 +293,14 @@ def test_what_starts_from_data_needs_examples(run: Path, what: dict, message: st
 def test_what_is_refused(run: Path, what: dict, message: str) -> None:
     with pytest.raises(RunError, match=message):
         Run(run).sample(**{"count": 2, "examples": PHOTOS[:2], "device": "cpu", **what})
+
+
+def test_two_fields_of_a_record_are_no_one_example() -> None:
+    plan = plan_of(Path(__file__).parents[1] / "tiny_fields.yaml")
+    with pytest.raises(
+        RunError, match="`x2` of `p` depends on `x1` and `x2`, of several fields of a record, and `exam"
+    ):
+        chain_of(start_of(plan, "x2", "p"), {})
 
 
 def test_the_examples_are_not_written_over(run: Path, tmp_path: Path) -> None:
