@@ -187,7 +187,7 @@ def _drawn(
 def _told(chain: Chain, drawn: Mapping[str, Draw]) -> dict[str, Tensor]:
     """Of all draws, the last one first, what is no example."""
     told: dict[str, Tensor] = {}
-    for name in reversed(drawn):
+    for name in reversed(list(drawn)):
         for factor in _factors(chain.start.plan.draw(name), chain.needed[name]):
             for variable in set(factor.variables) & chain.needed[name]:
                 known = variable in chain.given.get(name, {})

@@ -219,8 +219,8 @@ def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tup
         RunError: no distribution draws such a variable so, or not the one of that name.
     """
     pairs = [(v.name, draw) for v in plan.variables if v.observed for draw in generating_draws(plan, v.name)]
-    there = any(wanted in (None, name) and source == draw.name for name, draw in pairs)
-    if source is not None and not there and (advice := _needs_examples(plan, wanted, source)):
+    known = any(wanted in (None, name) and source == draw.name for name, draw in pairs)
+    if source is not None and not known and (advice := _needs_examples(plan, wanted, source)):
         raise RunError(advice)
     if not pairs:
         what = f"no distribution draws {'a vector' if record_kind(plan) == 'vector' else 'an image'}"
