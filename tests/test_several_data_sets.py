@@ -328,7 +328,8 @@ def test_data_in_python_are_those_of_one_data_set(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--variable", "x3"], "`x3` cannot be sampled; expected `x1` or `x2`"),
-        (["--from", "q1"], "`q1` does not draw an image or a vector by networks from priors alone; expected `p`"),
+        (["--from", "q1"], "`q1` starts from data (`x1`): give them, `--examples FILE`"),
+        (["--variable", "x1", "--from", "q2"], "`q2` does not draw `x1` by networks from priors alone; expected `p`"),
         (["--set", "y2=1"], "`y2` cannot be given, expected `y1`"),
         (["--set", "y1=3"], "`y1` has 3 categories, from 0 to 2"),
         (["--set", "y1=1", "--component", "2"], "`y1` is given twice: component 2, and 1"),

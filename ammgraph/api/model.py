@@ -12,7 +12,8 @@ from torch import Tensor
 from ammgraph.data.given import read_examples
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted, nearest
-from ammgraph.evaluation.encode import check_shape, encode, example_of
+from ammgraph.evaluation.encode import encode
+from ammgraph.evaluation.examples import check_shape, example_of
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate, unit

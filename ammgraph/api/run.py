@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from torch import Tensor
+
 from ammgraph.api import watch
 from ammgraph.api.model import Model
 from ammgraph.api.steps import PathLike, resumed_training
@@ -178,30 +180,33 @@ class Run:
         variable: str | None = None,
         source: str | None = None,
         given: Mapping[str, int] = MappingProxyType({}),
+        examples: Any = None,
         seed: int = 0,
         output: PathLike | None = None,
         force: bool = False,
         device: str = "auto",
     ) -> Samples:
-        """Images or vectors from the synthesis side p, a row for each component; needs no data.
+        """Images or vectors from the synthesis side p, a row for each component; or given examples, a row for each.
 
         Args:
             component: only this one, from 0.
-            count: of each component, 10 unless given; with `interpolate` rows.
+            count: of each component or example, 10 unless given; with `interpolate` rows.
             interpolate: a row of so many on a straight line between two draws of z.
             variable: the observed variable; the first that priors and networks draw unless given.
             source: the distribution that draws it; the first that does unless given.
             given: categorical variable -> its category, from 0, in place of one that is drawn.
+            examples: what a distribution that starts from data reads, as `encode` takes it.
             seed: of the noise.
             output: a `.png`, `.csv`, `.parquet` or `.npz` to write them to; `Samples.save` does it later.
             force: whether a file that is there is replaced whatever it is.
             device: where the model runs.
 
         Raises:
-            RunError: no usable checkpoint, nothing to sample, no such component, or the file cannot be written.
+            RunError: no usable checkpoint, nothing to sample, no such component, the examples are not the model's, or
+                the file cannot be written.
         """
         where = run.choose_device(device)
-        asked = Asked(variable, source, given)
+        asked = Asked(variable, source, given, None if examples is None else _examples(examples))
         return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force, asked)
 
     def encode(
@@ -226,8 +231,8 @@ class Run:
         Raises:
             RunError: no usable checkpoint, the examples are not the model's, or the file cannot be written.
         """
-        examples = Path(images) if isinstance(images, str | os.PathLike) else read_examples(images)
-        return encode_run(self.folder, examples, _path(output), run.choose_device(device), force, variable)
+        where = run.choose_device(device)
+        return encode_run(self.folder, _examples(images), _path(output), where, force, variable)
 
     def report(
         self,
@@ -375,6 +380,10 @@ def _flat(line: dict[str, Any]) -> dict[str, Any]:
 
 def _given(data: Any) -> Given | None:
     return data if data is None or isinstance(data, Given) else read_given(data)
+
+
+def _examples(examples: Any) -> Path | Tensor:
+    return Path(examples) if isinstance(examples, str | os.PathLike) else read_examples(examples)
 
 
 def _path(path: PathLike | None) -> Path | None:

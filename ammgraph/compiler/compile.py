@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Literal
 
 from ammgraph.compiler.calls import check_calls, check_conditions, check_inputs
-from ammgraph.compiler.derive import plan_readouts, plan_reconstructions
+from ammgraph.compiler.derive import plan_further_readouts, plan_readouts, plan_reconstructions
 from ammgraph.compiler.draws import needed_by, plan_draw
 from ammgraph.compiler.effect import check_rows_learn, check_samples_differ, data_are_read, without_effect
 from ammgraph.compiler.enumeration import check_enumerations
@@ -92,7 +92,7 @@ def _plan(resolved: Resolved) -> Plan:
     games = tuple(plan_game(resolved, name, draws) for name in spec.games)
     terms = tuple(plan_term(resolved, name, draws) for name in spec.terms)
     epoch_source, epoch_batch = _epoch(spec, list(draws.values()))
-    return Plan(
+    plan = Plan(
         title=spec.title,
         variables=tuple(resolved.variables.values()),
         networks=tuple(resolved.networks.values()),
@@ -119,6 +119,7 @@ def _plan(resolved: Resolved) -> Plan:
         features=plan_features(resolved, draws),
         phases=plan_phases(resolved, draws),
     )
+    return replace(plan, further_readouts=plan_further_readouts(plan))
 
 
 def _epoch(spec: Spec, draws: Sequence[DrawPlan]) -> tuple[DataSource, int]:

@@ -1,10 +1,12 @@
 """What follows from a factorization for free: densities, the Bayes classifier of eq. 19, what a model can tell."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromBayes, FromData, FromNetwork, FromPrior
 from ammgraph.plan.networks import RowPlan, VariablePlan
-from ammgraph.plan.plan import BayesPlan, ReadoutPlan, ReconstructionPlan
+from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
+from ammgraph.plan.queries import data_sets_of
 from ammgraph.spec.notation import Input, Named, Zeros
 
 
@@ -55,6 +57,22 @@ def plan_readouts(
             continue
         readouts.append(ReadoutPlan(name, inferring[0].name, supervised, _bayes(name, draws, inferring[0])))
     return tuple(readouts)
+
+
+def plan_further_readouts(plan: Plan) -> tuple[ReadoutPlan, ...]:
+    """The same of each further data set: what the first distribution infers from its records alone."""
+
+    def of_each(readout: ReadoutPlan) -> Iterator[ReadoutPlan]:
+        known = [data_sets_of(plan, plan.draw(readout.draw), readout.variable)]
+        for draw in plan.draws:
+            if draw.produces(readout.variable) and _infers(draw, readout.variable):
+                of = data_sets_of(plan, draw, readout.variable)
+                if len(of) == 1 and of not in known:
+                    known.append(of)
+                    bayes = _bayes(readout.variable, plan.draws, draw)
+                    yield replace(readout, draw=draw.name, bayes=bayes, further=True)
+
+    return tuple(found for readout in plan.readouts for found in of_each(readout))
 
 
 def plan_reconstructions(

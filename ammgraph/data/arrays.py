@@ -23,7 +23,7 @@ from ammgraph.data.advice import (
 from ammgraph.data.labels import missing_word
 from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import UNKNOWN, Records, Split, checked_records
-from ammgraph.data.vectors import column_names, vectors_of
+from ammgraph.data.vectors import column_names, place_of, vectors_of
 from ammgraph.diagnostics import RunError, counted, nearest
 from ammgraph.spec.data_sets import ExampleKind
 
@@ -133,7 +133,7 @@ def _examples(path: Path, key: str, arrays: Mapping[str, Array]) -> torch.Tensor
             raise RunError(f"{path}: `{key}` has shape {shown(found.shape)}: {hint}")
         convert = partial(images_of, path, key, layout)
     if not isinstance(found, np.memmap) or not found.ndim or 0 in found.shape:
-        return convert(found, 0)
+        return convert(found)
     if found.flags.f_contiguous and not found.flags.c_contiguous:
         raise RunError(f"{path}: the examples of `{key}` do not lie one after another; store `{key}.copy(order='C')`")
     return OnDisk.of(found, convert)
@@ -200,8 +200,8 @@ def _positions(path: Path, key: str, labels: Mapping[str, Array], values: Array)
     return torch.from_numpy(np.where(known, np.searchsorted(values, found), UNKNOWN).astype(np.int64))
 
 
-def images_of(path: Path, key: str, layout: str | None, images: Array, first: int = 0) -> torch.Tensor:
-    """An array of images as (N, C, H, W), uint8 or float32 in [0, 1]; the `first` place is told where one is wrong.
+def images_of(path: Path, key: str, layout: str | None, images: Array, places: Array | None = None) -> torch.Tensor:
+    """An array of images as (N, C, H, W), uint8 or float32 in [0, 1]; their `places` are told where one is wrong.
 
     Raises:
         RunError: it is none.
@@ -221,11 +221,11 @@ def images_of(path: Path, key: str, layout: str | None, images: Array, first: in
                 f"{path}: `{key}` has shape {shown(images.shape)}, that of images, and numbers from {low:g} to "
                 f"{high:g}; {hint}, (N, D); of images expected uint8 in 0..255, or floats in [0, 1]"
             )
-    pixels = _pixels(path, key, images, first)
+    pixels = _pixels(path, key, images, places)
     return torch.from_numpy(np.ascontiguousarray(_channels_first(path, key, pixels, layout)))
 
 
-def _pixels(path: Path, key: str, images: Array, first: int) -> Array:
+def _pixels(path: Path, key: str, images: Array, places: Array | None) -> Array:
     """Images as uint8, or as float32 in [0, 1]."""
     if images.dtype == np.uint8:
         return images
@@ -236,7 +236,8 @@ def _pixels(path: Path, key: str, images: Array, first: int) -> Array:
         wrong = np.flatnonzero(~finite.reshape(len(images), -1).all(1))
         others = f", the first of {counted(len(wrong), 'such image')}" if len(wrong) > 1 else ""
         raise RunError(
-            f"{path}: `{key}[{first + wrong[0]}]` has pixels that are NaN or infinite{others}; leave these images out"
+            f"{path}: `{key}[{place_of(places, int(wrong[0]))}]` has pixels that are NaN or infinite{others}; leave "
+            "these images out"
         )
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:

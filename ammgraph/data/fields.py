@@ -4,11 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from ammgraph.data.on_disk import OnDisk
 from ammgraph.data.records import Records, Split
-from ammgraph.data.vectors import column_names, fit_scaling
+from ammgraph.data.vectors import column_names, fit_scaling, through
 from ammgraph.diagnostics import RunError, counted
 
 Read = Callable[[str, str], Records]  # of the names of an example and of a label; "" is what a record has by its type
@@ -71,11 +69,7 @@ def scale_others(kind: str, train: Split, source: str) -> Callable[[Split], Spli
     }
 
     def scaled(split: Split) -> Split:
-        vectors = {name: _through(split.others[name], scaling.apply) for name, scaling in scalings.items()}
+        vectors = {name: through(split.others[name], scaling.apply) for name, scaling in scalings.items()}
         return replace(split, others={**split.others, **vectors})
 
     return scaled
-
-
-def _through(values: Tensor | OnDisk, function: Callable[[Tensor], Tensor]) -> Tensor | OnDisk:
-    return values.through(function) if isinstance(values, OnDisk) else function(values)

@@ -66,7 +66,10 @@ def looked_at(records: Records, look: Look) -> Records:
 
     def seen(split: Split) -> Split:
         images = split.images
-        return replace(split, images=images.through(look.of) if isinstance(images, OnDisk) else look.of(images))
+        return replace(
+            split,
+            images=images.through(lambda taken, _: look.of(taken)) if isinstance(images, OnDisk) else look.of(images),
+        )
 
     return replace(records, train=seen(records.train), test=None if records.test is None else seen(records.test))
 

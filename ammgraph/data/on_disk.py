@@ -68,7 +68,7 @@ class OnDisk:
 
     Args:
         rows: of the file.
-        convert: what makes tensors (B, C, H, W) of some of them.
+        convert: what makes tensors (B, C, H, W) of some of them, and is told which rows of the file they are, (B,).
         example: the shape of an example, (C, H, W).
         dtype: of what is taken.
         positions: which rows of the file, in which order; None for all as they stand.
@@ -76,20 +76,25 @@ class OnDisk:
     """
 
     rows: Rows
-    convert: Callable[[Array], Tensor]
+    convert: Callable[[Array, Array], Tensor]
     example: tuple[int, ...]
     dtype: torch.dtype
     positions: Tensor | None = None
     device: torch.device | str = "cpu"
 
     @classmethod
-    def of(cls, array: np.memmap[Any, Any], convert: Callable[[Array, int], Tensor]) -> "OnDisk":
-        """All rows of a file, each converted once, to be checked; `convert` is told the place of the first of them."""
+    def of(cls, array: np.memmap[Any, Any], convert: Callable[[Array, Array], Tensor]) -> "OnDisk":
+        """All rows of a file, each converted once, to be checked."""
         rows = Rows(array)
-        first = convert(rows.take(slice(0, rows.at_once)), 0)
+
+        def converted(start: int) -> Tensor:
+            end = min(start + rows.at_once, len(rows))
+            return convert(rows.take(slice(start, end)), np.arange(start, end))
+
+        first = converted(0)
         for start in range(rows.at_once, len(rows), rows.at_once):
-            convert(rows.take(slice(start, start + rows.at_once)), start)
-        return cls(rows, lambda taken: convert(taken, 0), tuple(first.shape[1:]), first.dtype)
+            converted(start)
+        return cls(rows, convert, tuple(first.shape[1:]), first.dtype)
 
     def __len__(self) -> int:
         return len(self.rows) if self.positions is None else len(self.positions)
@@ -98,7 +103,10 @@ class OnDisk:
         """The examples at these positions, read now."""
         at = at.cpu() if isinstance(at, Tensor) else at
         places = self.positions[at] if self.positions is not None else at
-        return self.convert(self.rows.take(places.numpy() if isinstance(places, Tensor) else places)).to(self.device)
+        if isinstance(places, Tensor):
+            numbers = places.numpy()
+            return self.convert(self.rows.take(numbers), numbers).to(self.device)
+        return self.convert(self.rows.take(places), np.arange(*places.indices(len(self.rows)))).to(self.device)
 
     @property
     def shape(self) -> torch.Size:
@@ -114,12 +122,14 @@ class OnDisk:
         """The same examples, which go to a device as they are taken."""
         return replace(self, device=device)
 
-    def through(self, function: Callable[[Tensor], Tensor]) -> "OnDisk":
-        """The same examples, each of which a function changes as it is taken."""
+    def through(self, function: Callable[[Tensor, Array], Tensor]) -> "OnDisk":
+        """The same examples, each of which a function changes as it is taken; it is told their rows as `convert` is."""
         convert = self.convert
-        seen = function(torch.zeros((1, *self.example), dtype=self.dtype))
+        seen = function(torch.zeros((1, *self.example), dtype=self.dtype), np.zeros(1, np.int64))
         example = tuple(seen.shape[1:])
-        return replace(self, convert=lambda rows: function(convert(rows)), example=example, dtype=seen.dtype)
+        return replace(
+            self, convert=lambda rows, at: function(convert(rows, at), at), example=example, dtype=seen.dtype
+        )
 
 
 def blocks(examples: Tensor | OnDisk) -> Iterator[Tensor]:

@@ -39,8 +39,13 @@ class Scaling:
     shift: tuple[float, ...]
     scale: tuple[float, ...]
 
-    def apply(self, vectors: Tensor, source: str = "the vectors") -> Tensor:
-        """Vectors (N, D, 1, 1) as a model sees them, float32; `source` is where they are, as a message names it.
+    def apply(self, vectors: Tensor, source: str = "the vectors", places: Array | None = None) -> Tensor:
+        """Vectors (N, D, 1, 1) as a model sees them, float32.
+
+        Args:
+            vectors: in the units of the source.
+            source: where they are, as a message names it.
+            places: of them in a file, (N,), where they are some of it.
 
         Raises:
             RunError: a number is so far from those of training that single precision does not hold it.
@@ -50,8 +55,9 @@ class Scaling:
             record, column, *_ = wrong.nonzero()[0].tolist()
             found, after = vectors[record, column].item(), scaled[record, column].item()
             raise RunError(
-                f"{source}, record {record:,} counted from 0: column `{self.columns[column]}` is {found:g}, and as "
-                f"the training data are scaled {after:g}, beyond {LARGEST:.0e}; leave these records out"
+                f"{source}, record {place_of(places, record):,} counted from 0: column `{self.columns[column]}` is "
+                f"{found:g}, and as the training data are scaled {after:g}, beyond {LARGEST:.0e}; leave these records "
+                "out"
             )
         return scaled.float()
 
@@ -61,8 +67,14 @@ class Scaling:
 
     def scaled(self, split: Split, source: str) -> Split:
         """The same records as a model sees them; see `apply`."""
-        images, apply = split.images, partial(self.apply, source=source)
-        return replace(split, images=images.through(apply) if isinstance(images, OnDisk) else apply(images))
+        return replace(split, images=through(split.images, partial(self.apply, source=source)))
+
+
+def through(values: Tensor | OnDisk, apply: Callable[..., Tensor]) -> Tensor | OnDisk:
+    """Vectors as `Scaling.apply` gives them, those in a file as they are taken."""
+    if isinstance(values, OnDisk):
+        return values.through(lambda taken, places: apply(taken, places=places))
+    return apply(values)
 
 
 def fit_scaling(kind: str, columns: Sequence[str], vectors: Tensor | OnDisk, source: str = "the data") -> Scaling:
@@ -132,14 +144,14 @@ def column_names(size: int) -> tuple[str, ...]:
     return tuple(f"x_{place}" for place in range(size))
 
 
-def vectors_of(path: str, key: str, values: Array, first: int = 0) -> Tensor:
+def vectors_of(path: str, key: str, values: Array, places: Array | None = None) -> Tensor:
     """Numbers (N, D) as vectors (N, D, 1, 1), float64.
 
     Args:
         path: where they are.
         key: the name of the array, as a message has it.
         values: of any type and order of bytes.
-        first: the place of the first of them in the array.
+        places: of them in the array, (N,), where they are some of it.
 
     Raises:
         RunError: they are no numbers, or some are NaN, infinite or beyond what single precision holds.
@@ -150,8 +162,13 @@ def vectors_of(path: str, key: str, values: Array, first: int = 0) -> Tensor:
         advice = "store numbers: a column of words as columns of 0 and 1, one for each word, or leave it out"
         raise RunError(f"{path}: `{key}` is {values.dtype}, expected numbers; {advice}")
     numbers = values.astype(np.float64)  # of the machine's own order of bytes
-    check_range(numbers, column_names(numbers.shape[1]), lambda record: f"{path}: `{key}[{first + record}]`")
+    check_range(numbers, column_names(numbers.shape[1]), lambda record: f"{path}: `{key}[{place_of(places, record)}]`")
     return torch.from_numpy(numbers)[:, :, None, None]
+
+
+def place_of(places: Array | None, record: int) -> int:
+    """Where a record stands: at its own place, or at one of some `places`."""
+    return record if places is None else int(places[record])
 
 
 def check_range(values: Array, names: Sequence[str], where: Callable[[int], str]) -> None:

@@ -5,6 +5,7 @@ Written as arrays, `.npz`, or as a table, `.csv` or `.parquet`.
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,16 +15,13 @@ import scipy  # loads its own parts where they are used
 import torch
 from torch import Tensor
 
-from ammgraph.data.advice import other_layout
-from ammgraph.data.files import read_images, read_vectors
-from ammgraph.data.look import look_of
-from ammgraph.data.records import Split, shape_text
+from ammgraph.data.records import Split
 from ammgraph.data.table_files import needs_pyarrow
-from ammgraph.data.vectors import Scaling
-from ammgraph.diagnostics import RunError, alternatives, nearest
+from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.as_table import csv_text, table_columns
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
+from ammgraph.evaluation.examples import Example, check_shape, example_of, read_given
 from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.results import Evaluation
@@ -31,18 +29,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.queries import (
-    EXAMPLES,
-    data_set_of,
-    field_name,
-    fields_of,
-    from_example,
-    inferring_draw,
-    main_example,
-    names_of,
-    on_data_set,
-    record_kind,
-)
+from ammgraph.plan.queries import from_example, inferring_draw
 from ammgraph.runs.outputs import check_output, head_of, is_npz, is_parquet, npz, parquet, refuse_input, write_output
 from ammgraph.terminal import one_line
 
@@ -90,8 +77,7 @@ def encode_run(
 
     Args:
         folder: the run directory.
-        images: an image, a folder of images, or an `.npz` with an array `images`; see `read_images`. For a model of
-            vectors a table, or an `.npz`; see `read_vectors`. Or the examples as they are stored, see `Split`.
+        images: what `read_given` reads.
         output: where it is written, an `.npz`, a `.csv` or a `.parquet`; nothing is unless given.
         device: where the model runs.
         force: whether an output that is there is replaced whatever it is; else only one of the same columns.
@@ -107,70 +93,12 @@ def encode_run(
         _check_output(output, force)
     loaded = load_model(folder, device)
     example = example_of(loaded.plan, variable)
-    scaling, look, name = _scaling(loaded, example), look_of(example.plan.data), example.name
-    if isinstance(images, Tensor):
-        examples, names = look.of(images) if scaling is None else images, tuple(map(str, range(len(images))))
-    elif scaling is not None:
-        examples, names = read_vectors(images, scaling.columns, name)
-    else:
-        examples, names = read_images(images, look, name)
-    check_shape(example, examples, of_arrays=isinstance(images, Tensor) or images.suffix in (".npz", ".npy"))
-    examples = (
-        examples
-        if scaling is None
-        else scaling.apply(examples, "the vectors" if isinstance(images, Tensor) else str(images))
-    )
-    encoding = with_classes(encode(loaded.model, loaded.plan, examples, names, variable), loaded)
+    examples, names = read_given(loaded, images, example)
+    found = encode(loaded.model, loaded.plan, examples, names, variable)
+    encoding = with_classes(found, loaded, example.plan.readouts)
     if output is not None:
         write_encoding(encoding, output)
     return encoding
-
-
-@dataclass(frozen=True)
-class Example:
-    """What is encoded: an example of a data set.
-
-    Args:
-        plan: as it can be asked about that data set alone.
-        of: the name of the data set; "" of one without.
-        name: of the array or the columns that it is; "" of the one that a record has by its type.
-        kind: an `image` or a `vector`.
-    """
-
-    plan: Plan
-    of: str
-    name: str
-    kind: Literal["image", "vector"]
-
-
-def example_of(plan: Plan, variable: str | None = None) -> Example:
-    """The example that a variable takes from data; the first image or vector of the first data set unless given.
-
-    Raises:
-        RunError: the variable takes none.
-    """
-    if variable is None:
-        of = plan.data_names[0]
-        part = on_data_set(plan, of)
-        return Example(part, of, main_example(part), record_kind(part))
-    fields = {name: field for draw in plan.draws for name, field in fields_of(draw.factors).items()}
-    there = [found.name for found in plan.variables if fields.get(found.name) in EXAMPLES]
-    if variable not in there:
-        hint = nearest(variable, there)
-        expected = f"expected {alternatives(there)}" if there else "and neither does another"
-        raise RunError(f"`{variable}` takes no image or vector from data, {expected}{f'; {hint}' if hint else ''}")
-    of = data_set_of(plan, variable)
-    part = on_data_set(plan, of)
-    return Example(part, of, field_name(part, variable), "vector" if plan.variable(variable).vector else "image")
-
-
-def _scaling(loaded: LoadedModel, example: Example) -> Scaling | None:
-    """How vectors of the data were scaled; none of images."""
-    if example.kind == "image":
-        return None
-    if example.name != main_example(example.plan):
-        raise RunError(f"`{example.name}` has scales of its own, which a run does not keep; encode another variable")
-    return loaded.settings.scaling_of(example.of)
 
 
 @torch.no_grad()
@@ -236,8 +164,10 @@ def _check_finite(values: dict[str, Array], names: tuple[str, ...], kind: str) -
             )
 
 
-def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
+def with_classes(encoding: Encoding, loaded: LoadedModel, readouts: Sequence[ReadoutPlan]) -> Encoding:
     """Categories by the names of their classes, where `evaluation.json` of the same weights knows these.
+
+    `readouts` say from where they were read.
 
     A supervised category is a class. A cluster has the class that most of its examples had, on validation images if
     there were some; "" if it had none.
@@ -250,7 +180,7 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
     if evaluation is None or (evaluation.plan, evaluation.step, evaluation.weights) != state:
         return encoding
     values, by = dict(encoding.values), dict(encoding.by)
-    for readout in loaded.plan.readouts:
+    for readout in readouts:
         for name, rule in ((readout.variable, "posterior"), (f"{readout.variable}_bayes", "bayes")):
             if name in encoding.values:
                 names, source = _class_names(evaluation, readout, rule, encoding.values[f"{name}_posterior"].shape[1])
@@ -262,7 +192,7 @@ def with_classes(encoding: Encoding, loaded: LoadedModel) -> Encoding:
 
 def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: int) -> tuple[list[str], str]:
     """The class of each category, and how it was found."""
-    classes = evaluation.classes_of(readout.variable)
+    classes = evaluation.classes_of(readout.name)
     if not classes:
         return [], ""
     if readout.supervised:
@@ -270,7 +200,7 @@ def _class_names(evaluation: Evaluation, readout: ReadoutPlan, rule: str, size: 
     fits = [
         result
         for result in evaluation.results
-        if (result.variable, result.rule, result.protocol) == (readout.variable, rule, "majority")
+        if (result.variable, result.rule, result.protocol) == (readout.name, rule, "majority")
         and len(result.assignment) == size
         and max(result.assignment) < len(classes)
         and result.fitted_on
@@ -316,41 +246,6 @@ def _is_encoding(path: Path) -> bool:
     first, *others = line.decode("utf-8", errors="replace").split(",")
     known = (re.fullmatch(r"\w+_(\d+|class)", column) or f"{column}_posterior_0" in others for column in others)
     return first in ("image", "vector") and bool(end and others) and all(known)
-
-
-def check_shape(example: Example, pixels: Tensor, of_arrays: bool = False) -> None:
-    """The examples have the shape of every variable that they are bound to; `of_arrays`, not of files."""
-    found, plan = tuple(pixels.shape[1:]), example.plan
-    for draw in plan.draws:
-        names = names_of(draw.factors)
-        for name, field in fields_of(draw.factors).items():
-            if names.get(name, "") != example.name:
-                continue
-            expected = plan.variable(name).shape
-            if field == "vector" and expected != found:
-                raise RunError(_other_vectors(name, found, expected[0]))
-            if field in EXAMPLES and expected != found:
-                hint = other_layout("images", found, expected) if of_arrays else ""
-                raise RunError(
-                    f"the images are {shape_text(found)}, but `{name}` is {shape_text(expected)} (channels, "
-                    f"height, width); {hint or _conversion(found, expected)}"
-                )
-
-
-def _other_vectors(name: str, found: tuple[int, ...], size: int) -> str:
-    numbers = f"vectors of {found[0]}" if found[1:] == (1, 1) else f"images of {shape_text(found)}"
-    return f"the examples are {numbers}, but `{name}` is a vector of {size}; expected {size} numbers each, (N, {size})"
-
-
-def _conversion(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    channels, height, width = expected
-    if found[1:] == (1, 1) and (height, width) != (1, 1):
-        return f"expected images, (N, {', '.join(map(str, expected))}), and not vectors (N, D)"
-    if (height, width) == (1, 1):
-        return f'expected vectors, in an .npz as {channels} channels: (N, {channels}, 1, 1), with layout="NCHW"'
-    grey = "grey (mode L)" if channels == 1 else "RGB" if channels == 3 else ""
-    mode = f" {grey} images of" if grey and found[0] != channels else ""
-    return f"convert them to{mode} {height}x{width} pixels"
 
 
 def _latents(example: Example) -> dict[str, DrawPlan]:

@@ -154,7 +154,7 @@ def evaluate(model: Model, plan: Plan, split: Split) -> dict[str, Any]:
             if (readout.variable, rule) in answers.scores:
                 labels = labels_of(plan, readout.variable, split)
                 measures = _measures(answers.scores[readout.variable, rule], labels, readout.supervised)
-                result |= {str(Metric(readout.variable + prefix, what)): value for what, value in measures.items()}
+                result |= {str(Metric(readout.name + prefix, what)): value for what, value in measures.items()}
     errors = {str(Metric(name, "reconstruction_error")): errors.mean() for name, errors in answers.errors.items()}
     return result | {name: float(error) for name, error in errors.items()}
 

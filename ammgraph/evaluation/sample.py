@@ -3,26 +3,23 @@
 Images as a grid in a `.png`, vectors as a table in a `.csv` or a `.parquet`, both as arrays in an `.npz`.
 """
 
-import io
 import math
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ammgraph.data.records import machine_memory
-from ammgraph.data.table_files import needs_pyarrow
+from ammgraph.data.records import machine_memory, scale_images
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, alternatives, counted, nearest
-from ammgraph.evaluation.as_table import csv_text, table_columns
-from ammgraph.evaluation.loading import load_model
+from ammgraph.evaluation.conditional import Chain, chain_of, check_categories, sample_chain, start_of, starts_of
+from ammgraph.evaluation.examples import read_given, scaling_of
+from ammgraph.evaluation.loading import LoadedModel, load_model
 from ammgraph.evaluation.metrics import Array
+from ammgraph.evaluation.sample_files import Samples, check_sample_output, write_samples
 from ammgraph.evaluation.synthesis import generate, unit
 from ammgraph.nn.model import Model, sample_draw
 from ammgraph.nn.networks import Mode
@@ -40,16 +37,9 @@ from ammgraph.plan.queries import (
     prior_category,
     record_kind,
 )
-from ammgraph.runs.outputs import check_output, head_of, is_npz, is_parquet, npz, parquet, write_output
+from ammgraph.runs.outputs import refuse_input
 
 PER_COMPONENT = 10
-GAP = 2
-GREY = 128
-TILE = 28  # least pixels of the longer side of an image in a `.png`
-LETTERS, SMALLEST, MARGIN = 14, 6, 6  # pixels: the height of a row's number at most and least, the space beside it
-SOFTWARE = b"ammgraph sample"  # what a `.png` says it was written by
-TABLE = "sample"  # the first column of a table
-_TABLES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -60,54 +50,13 @@ class Asked:
         variable: an observed one; the first that priors and networks draw unless given.
         source: the distribution that draws it; the first that does unless given.
         given: categorical variable -> its category, from 0, in place of one that is drawn.
+        examples: what the distribution reads from data, as `read_given` takes it; then it is one that starts from data.
     """
 
     variable: str | None = None
     source: str | None = None
     given: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """N = rows * columns examples at most, row by row, with all that they were drawn from.
-
-    Args:
-        variable: the variable of images or vectors.
-        images: uint8 (N, C, H, W); vectors float64 (N, D), in the units of the data.
-        latents: variable -> real values (N, n), or the categories (N,) of a categorical one.
-        columns: of the grid.
-        by: the factorization that was sampled.
-        components: of each row; empty where the model has none.
-        names: of a vector's numbers.
-    """
-
-    variable: str
-    images: Array
-    latents: dict[str, Array]
-    columns: int
-    by: str
-    components: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-
-    @property
-    def example(self) -> Literal["image", "vector"]:
-        """What was drawn."""
-        return "vector" if self.images.ndim == 2 else "image"
-
-    def save(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
-        """Write what was drawn; see `sample_run`. The path: `samples.png` or `samples.csv` unless given.
-
-        Raises:
-            RunError: the file cannot be written, or is not to be replaced.
-        """
-        output = Path(path) if path is not None else Path("samples.csv" if self.example == "vector" else "samples.png")
-        _check_output(output, self.example, force)
-        write_samples(self, output)
-        return output
-
-    def _repr_png_(self) -> bytes | None:
-        """What a notebook shows of images that are grey or RGB."""
-        return _png(self) if self.example == "image" and self.images.shape[1] in (1, 3) else None
+    examples: Path | Tensor | None = None
 
 
 def sample_run(
@@ -140,16 +89,61 @@ def sample_run(
             replaced.
     """
     if output is not None:
-        _check_output(output, None, force)
+        if isinstance(asked.examples, Path):
+            refuse_input(output, asked.examples)
+        check_sample_output(output, None, force)
+    if asked.examples is not None and (component is not None or interpolate is not None):
+        name = "component" if component is not None else "interpolate"
+        hint = "give a category, `--set y=3`" if component is not None else "leave one of them out"
+        raise RunError(f"`{name}` is of samples from priors alone, and `examples` are given; {hint}")
     loaded = load_model(folder, device)
-    name, _ = generating(loaded.plan, asked.variable, asked.source)
+    plan = loaded.plan
+    start = None if asked.examples is None else start_of(plan, asked.variable, asked.source)
+    name = generating(plan, asked.variable, asked.source)[0] if start is None else start.variable
     if output is not None:
-        _check_output(output, "vector" if loaded.plan.variable(name).vector else "image", force)
-    scaling = loaded.settings.scaling_of(data_set_of(loaded.plan, name))
-    samples = draw_samples(loaded.model, loaded.plan, component, count, interpolate, seed, asked, scaling=scaling)
+        check_sample_output(output, "image" if plan.variable(name).kind == "image" else "vector", force)
+    if start is None or asked.examples is None:
+        scaling = loaded.settings.scaling_of(data_set_of(plan, name))
+        samples = draw_samples(loaded.model, plan, component, count, interpolate, seed, asked, scaling=scaling)
+    else:
+        chain = chain_of(start, asked.given)
+        samples = draw_given(loaded, chain, asked.examples, PER_COMPONENT if count is None else count, seed)
     if output is not None:
         write_samples(samples, output)
     return samples
+
+
+def draw_given(loaded: LoadedModel, chain: Chain, examples: Path | Tensor, count: int, seed: int) -> Samples:
+    """`count` samples given each example, a row each.
+
+    Raises:
+        RunError: the examples are not the model's, the machine has no memory for so many samples.
+    """
+    _check_least("count", count, 1)
+    plan, name = loaded.plan, chain.start.variable
+    values, names = read_given(loaded, examples, chain.example)
+    _check_memory(plan, name, chain.variables, count * len(values))
+    drawn = sample_chain(loaded.model, chain, values, count, seed)
+    scaling = loaded.settings.scaling_of(data_set_of(plan, name)) if plan.variable(name).vector else None
+    return Samples(
+        variable=name,
+        images=_examples(plan, name, drawn[name], scaling),
+        latents=_latents(plan, name, drawn),
+        columns=count,
+        by=chain.text,
+        names=() if scaling is None else scaling.columns,
+        examples=names,
+        originals=_originals(loaded, chain, values),
+    )
+
+
+def _originals(loaded: LoadedModel, chain: Chain, examples: Tensor) -> Array | None:
+    """The examples as a person has them, where they are of the kind and the shape of what is sampled."""
+    drawn, read = (loaded.plan.variable(name) for name in (chain.start.variable, chain.reads))
+    if (drawn.kind, drawn.vector, drawn.shape) != (read.kind, read.vector, read.shape):
+        return None
+    scaling = scaling_of(loaded, chain.example)
+    return _bytes(scale_images(examples, 0, 1)) if scaling is None else scaling.undo(examples).flatten(1).numpy()
 
 
 @torch.no_grad()
@@ -165,9 +159,8 @@ def draw_samples(
     scaling: Scaling | None = None,
 ) -> Samples:
     """The examples of `sample_run`, from a model; see there. `scaling` is how vectors of the variable were scaled."""
-    for name, value, least in (("count", count, 1), ("interpolate", interpolate, 2)):
-        if value is not None and value < least:
-            raise RunError(f"`{name}` is {value}, expected at least {least}")
+    _check_least("count", count, 1)
+    _check_least("interpolate", interpolate, 2)
     name, draw = generating(plan, asked.variable, asked.source)
     category = prior_category(plan, draw, name)
     given = checked_categories(plan, draw, name, asked.given)
@@ -175,7 +168,8 @@ def draw_samples(
         raise RunError(f"`{category}` is given twice: component {component}, and {given[category]}")
     rows = _rows(plan, category, given.get(category, component))
     each = count or (PER_COMPONENT if interpolate is None or len(rows) == 1 else 1)
-    _check_memory(plan, draw, each * len(rows) * (interpolate or 1))
+    everything = [variable for factor in draw.factors for variable in factor.variables]
+    _check_memory(plan, name, everything, each * len(rows) * (interpolate or 1))
     fixed = {variable: torch.full((each * len(rows),), value) for variable, value in given.items()}
     fixed |= {category: torch.tensor(rows).repeat_interleave(each)} if category else {}
     if interpolate is None:
@@ -184,16 +178,10 @@ def draw_samples(
     else:
         columns = interpolate
         drawn = _paths(model, plan, draw, name, fixed, each * len(rows), interpolate, seed)
-    if plan.variable(name).vector:
-        if scaling is not None and not _has_its_scales(plan, name):
-            raise RunError(f"`{name}` has scales of its own, which a run does not keep; sample another variable")
-        examples = (drawn[name].cpu().double() if scaling is None else scaling.undo(drawn[name])).flatten(1)
-    else:
-        examples = (unit(plan, name, drawn[name]) * 255).round().to(torch.uint8)
     return Samples(
         variable=name,
-        images=examples.cpu().numpy(),
-        latents={other: _plain(plan, other, values) for other, values in drawn.items() if other != name},
+        images=_examples(plan, name, drawn[name], scaling),
+        latents=_latents(plan, name, drawn),
         columns=columns,
         by=" ".join(factor.text for factor in draw.factors),
         components=tuple(np.repeat(rows, each * (interpolate or 1))[::columns].tolist()) if category else (),
@@ -201,86 +189,27 @@ def draw_samples(
     )
 
 
-def write_samples(samples: Samples, output: Path) -> None:
-    """Write a grid (`.png`), a table (`.csv`, `.parquet`) or arrays named by their variables (`.npz`).
-
-    Arrays of images are (N, C, H, W). In the grid every pixel of small images is a square of pixels, and a row has the
-    number of its component beside it.
-
-    Raises:
-        RunError: the file cannot be written, and what was there before is untouched; or the images are neither grey nor
-            RGB.
-    """
-    if output.suffix.lower() == ".npz":
-        arrays = {samples.variable: samples.images, **samples.latents}
-        arrays |= {"columns": np.array(samples.names)} if samples.names else {"layout": np.array("NCHW")}
-        write_output(output, npz(arrays, "sample"))
-    elif output.suffix.lower() in _TABLES:
-        places = [str(place) for place in range(len(samples.images))]
-        values, titles = {samples.variable: samples.images, **samples.latents}, {samples.variable: samples.names}
-        columns = table_columns(TABLE, places, values, titles)
-        is_csv = output.suffix.lower() == ".csv"
-        write_output(output, csv_text(columns).encode() if is_csv else parquet(columns, "sample"))
-    else:
-        write_output(output, _png(samples))
+def _check_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise RunError(f"`{name}` is {value}, expected at least {least}")
 
 
-def _check_output(output: Path, example: Literal["image", "vector"] | None, force: bool) -> None:
-    """The file is one that holds such examples, as far as these are known, and may be written."""
-    suffix = output.suffix.lower()
-    if suffix not in (".png", ".npz", *_TABLES):
-        raise RunError(
-            f"`{output}`: expected a name that ends in .png (a grid) or .npz (arrays), or .csv or .parquet for vectors"
-        )
-    if suffix == ".parquet":
-        needs_pyarrow(str(output))
-    if example is not None and suffix in (_TABLES if example == "image" else (".png",)):
-        held = "a table holds vectors; expected .png" if example == "image" else "a grid holds images; expected .csv"
-        raise RunError(f"`{output}`: {held} or .npz")
-    check_output(output, _is_sample, force)
+def _examples(plan: Plan, name: str, drawn: Tensor, scaling: Scaling | None) -> Array:
+    """What was sampled, as a person has it: bytes, or numbers in the units of the data."""
+    if plan.variable(name).kind == "image":
+        return _bytes(unit(plan, name, drawn))
+    if scaling is not None and not _has_its_scales(plan, name):
+        raise RunError(f"`{name}` has scales of its own, which a run does not keep; sample another variable")
+    return (drawn.cpu().double() if scaling is None else scaling.undo(drawn)).flatten(1).cpu().numpy()
 
 
-def _is_sample(path: Path) -> bool:
-    """Whether `sample` has written a file."""
-    if path.suffix.lower() == ".npz":
-        return is_npz(path, "sample")
-    if path.suffix.lower() == ".parquet":
-        return is_parquet(path, "sample")
-    if path.suffix.lower() == ".csv":
-        return re.match(rf"{TABLE}(_\d+)?,".encode(), head_of(path, len(TABLE) + 8)) is not None
-    return b"tEXtSoftware\0" + SOFTWARE in head_of(path, 4096)
+def _bytes(images: Tensor) -> Array:
+    """Images in [0, 1] as 0 to 255."""
+    return (images * 255).round().to(torch.uint8).cpu().numpy()
 
 
-def grid(images: Array, columns: int) -> Array:
-    """Images (N, C, H, W) side by side, row by row, two grey pixels apart: (C, height, width)."""
-    count, channels, height, width = images.shape
-    rows = -(-count // columns)
-    sheet = np.full((channels, rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), GREY, np.uint8)
-    for place, image in enumerate(images):
-        top, left = place // columns * (height + GAP), place % columns * (width + GAP)
-        sheet[:, top : top + height, left : left + width] = image
-    return sheet
-
-
-def enlarged(images: Array) -> Array:
-    """Images (N, C, H, W), each pixel a square of as few whole pixels as make the longer side at least `TILE`."""
-    factor = -(-TILE // max(images.shape[2:]))
-    return images.repeat(factor, axis=2).repeat(factor, axis=3)
-
-
-def numbered(sheet: Array, numbers: Sequence[int]) -> Array:
-    """A sheet (C, height, width) of rows of equal height, with the number of each in a white margin at its left."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    row = (sheet.shape[1] + GAP) / len(numbers)
-    font = ImageFont.load_default(max(SMALLEST, min(LETTERS, row - GAP)))
-    width = 2 * MARGIN + max(round(font.getlength(str(number))) for number in numbers)
-    margin = Image.new("L", (width, sheet.shape[1]), 255)
-    pen = ImageDraw.Draw(margin)
-    for place, number in enumerate(numbers):
-        pen.text((width - MARGIN, place * row + (row - GAP) / 2), str(number), fill=0, font=font, anchor="rm")
-    beside = np.broadcast_to(np.asarray(margin), (len(sheet), *np.asarray(margin).shape))
-    return np.concatenate([beside, sheet], axis=2)
+def _latents(plan: Plan, name: str, drawn: Mapping[str, Tensor]) -> dict[str, Array]:
+    return {other: _plain(plan, other, values) for other, values in drawn.items() if other != name}
 
 
 def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tuple[str, DrawPlan]:
@@ -290,13 +219,18 @@ def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tup
         RunError: no distribution draws such a variable so, or not the one of that name.
     """
     pairs = [(v.name, draw) for v in plan.variables if v.observed for draw in generating_draws(plan, v.name)]
+    known = any(wanted in (None, name) and source == draw.name for name, draw in pairs)
+    if source is not None and not known and (advice := _needs_examples(plan, wanted, source)):
+        raise RunError(advice)
     if not pairs:
-        what = "a vector" if record_kind(plan) == "vector" else "an image"
-        raise RunError(f"nothing to sample: no distribution draws {what} by networks from priors alone")
+        what = f"no distribution draws {'a vector' if record_kind(plan) == 'vector' else 'an image'}"
+        advice = _needs_examples(plan, wanted, None)
+        raise RunError("; ".join(filter(None, [f"nothing to sample: {what} by networks from priors alone", advice])))
     names = list(dict.fromkeys(name for name, _ in pairs))
     if wanted is not None and wanted not in names:
-        hint = nearest(wanted, names)
-        raise RunError(f"`{wanted}` cannot be sampled; expected {alternatives(names)}{f'; {hint}' if hint else ''}")
+        advice = nearest(wanted, names) or _needs_examples(plan, wanted, None)
+        expected = f"`{wanted}` cannot be sampled; expected {alternatives(names)}"
+        raise RunError("; ".join(filter(None, [expected, advice])))
     pairs = [(name, draw) for name, draw in pairs if wanted in (None, name)]
     found = next((pair for pair in pairs if source in (None, pair[1].name)), None)
     if found is None:
@@ -310,6 +244,16 @@ def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tup
     return found
 
 
+def _needs_examples(plan: Plan, wanted: str | None, source: str | None) -> str:
+    """That what is asked for starts from data, where it does."""
+    starts = (start for start in starts_of(plan) if wanted in (None, start.variable) and source in (None, start.source))
+    start = next(starts, None)
+    if start is None:
+        return ""
+    read = " and ".join(f"`{name}`" for name in start.reads)
+    return f"`{start.source}` starts from data ({read}): give them, `--examples FILE`"
+
+
 def checked_categories(plan: Plan, draw: DrawPlan, name: str, given: Mapping[str, int]) -> dict[str, int]:
     """Categories that a sample of a variable depends on, each one that there is.
 
@@ -317,16 +261,7 @@ def checked_categories(plan: Plan, draw: DrawPlan, name: str, given: Mapping[str
         RunError: which is none.
     """
     variables = [plan.variable(factor.variables[0]) for factor in ancestry(draw, name)]
-    sizes = {variable.name: variable.shape[0] for variable in variables if variable.kind == "categorical"}
-    for variable, value in given.items():
-        if variable not in sizes:
-            hint = nearest(variable, sizes)
-            there = alternatives(sizes) if sizes else f"none: `{name}` depends on no category"
-            raise RunError(f"`{variable}` cannot be given, expected {there}{f'; {hint}' if hint else ''}")
-        if not 0 <= value < sizes[variable]:
-            raise RunError(
-                f"`{variable}` has {sizes[variable]} categories, from 0 to {sizes[variable] - 1}, not {value}"
-            )
+    check_categories({v.name: v.shape[0] for v in variables if v.kind == "categorical"}, name, given)
     return dict(given)
 
 
@@ -377,13 +312,14 @@ def _paths(
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
-def _check_memory(plan: Plan, draw: DrawPlan, count: int) -> None:
+def _check_memory(plan: Plan, name: str, variables: Collection[str], count: int) -> None:
     """The machine has the memory for so many samples: each of every variable, as it is drawn and once more joined."""
-    each = 2 * 4 * sum(math.prod(plan.variable(name).shape) for factor in draw.factors for name in factor.variables)
+    each = 2 * 4 * sum(math.prod(plan.variable(variable).shape) for variable in variables)
     needed, there = count * each, machine_memory()
     if needed > there:
+        kind = "image" if plan.variable(name).kind == "image" else "vector"
         raise RunError(
-            f"{counted(count, record_kind(plan))} need about {bytes_text(needed)} of memory, and the machine has "
+            f"{counted(count, kind)} need about {bytes_text(needed)} of memory, and the machine has "
             f"{bytes_text(there)}; at most {there // each:,} can be asked for at once"
         )
 
@@ -391,20 +327,3 @@ def _check_memory(plan: Plan, draw: DrawPlan, count: int) -> None:
 def _plain(plan: Plan, name: str, values: Tensor) -> Array:
     flat = values.flatten(1).cpu()
     return (flat.argmax(1) if plan.variable(name).kind == "categorical" else flat).numpy()
-
-
-def _png(samples: Samples) -> bytes:
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    sheet = grid(enlarged(samples.images), samples.columns)
-    if samples.components:
-        sheet = numbered(sheet, samples.components)
-    if len(sheet) not in (1, 3):
-        raise RunError(f"a .png holds grey or RGB images, but `{samples.variable}` has {len(sheet)} channels; use .npz")
-    origin = PngInfo()
-    origin.add_text("Software", SOFTWARE.decode())
-    buffer = io.BytesIO()
-    image = Image.fromarray(sheet[0] if len(sheet) == 1 else sheet.transpose(1, 2, 0))
-    image.save(buffer, format="PNG", pnginfo=origin)
-    return buffer.getvalue()

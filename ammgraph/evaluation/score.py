@@ -118,7 +118,7 @@ def evaluate_loaded(
     of_data = {part.dataset.classes for part in loaded.parts}
     classes = of_data.pop() if len(of_data) == 1 else ()
     of_each = {
-        readout.variable: classes_of(part.plan, readout.variable, part.dataset.train, part.dataset.classes)
+        readout.name: classes_of(part.plan, readout.variable, part.dataset.train, part.dataset.classes)
         for part in loaded.parts
         for readout in part.plan.readouts
     }
@@ -226,7 +226,7 @@ def measure(model: Model, plan: Plan, split: str, examples: Split, validation: S
                     labels = labels_of(plan, readout.variable, apart)
                     if (labels >= 0).any():  # else there is nothing to fit an assignment on
                         fitted.append(_Scored.of("validation", fitting.scores[key], labels, False))
-                common = Common(readout.variable, rule, rule_text(plan, readout, rule), split, len(examples))
+                common = Common(readout.name, rule, rule_text(plan, readout, rule), split, len(examples))
                 category = _category(common, scored, fitted, answers.scores[key], readout.supervised)
                 found += _without_labels(plan, readout, category)
         found += _rules(plan, readout, split, answers) + measure_components(model, plan, readout, split, answers)
@@ -294,8 +294,9 @@ def _reasoned(loaded: LoadedRun, examples: Split, result: Result) -> Result:
     """A result that says so where it is void because there are no labels."""
     if result.void != metrics.VOID:
         return result
-    categories = {readout.variable for readout in loaded.plan.readouts}
-    labels = labels_of(loaded.plan, result.variable, examples) if result.variable in categories else examples.labels
+    categories = {readout.name: readout.variable for readout in loaded.plan.readouts}
+    category = categories.get(result.variable)
+    labels = examples.labels if category is None else labels_of(loaded.plan, category, examples)
     told = loaded.dataset.labelled and bool((labels >= 0).any())
     return replace(result, void=metrics.VOID.replace("image", examples.kind) if told else metrics.NO_LABELS)
 
@@ -324,7 +325,7 @@ def _rules(plan: Plan, readout: ReadoutPlan, split: str, answers: Answers) -> li
     if len(chosen) < 2:
         return []
     both = " against ".join(rule_text(plan, readout, rule) for rule in RULES.values())
-    common = Common(readout.variable, "", both, split, len(chosen[0]))
+    common = Common(readout.name, "", both, split, len(chosen[0]))
     return [common.result("rule_disagreement", metrics.classification_error(*chosen))]
 
 
@@ -373,12 +374,12 @@ def _baseline(
     size = loaded.plan.variable(readout.variable).shape[0]
     by = f"k-means on {_VALUES[examples.kind]}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
     if before is not None:
-        known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.variable)]
+        known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.name)]
         if known:
             return known
     some = examples.at(torch.from_numpy(_evenly(len(examples))))
     scored = _k_means(split, _numpy(some.points), labels_of(loaded.plan, readout.variable, some), size)
-    common = Common(readout.variable, "k-means", by, split, len(scored.labels))
+    common = Common(readout.name, "k-means", by, split, len(scored.labels))
     found = [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
     return _without_labels(loaded.plan, readout, found)
 

@@ -31,6 +31,7 @@ from ammgraph.plan.queries import (
     from_image_alone,
     generating_draw,
     inferring_draw,
+    on_data_set,
 )
 from ammgraph.spec.priors import CENTRE, NOISE
 
@@ -119,14 +120,12 @@ def askings(plan: Plan) -> list[Asking]:
     """Inference from an image alone, one function for each distribution; images from their latents."""
     wanted: dict[str, list[str]] = {}
     for variable in plan.variables:
-        readouts = [readout for readout in plan.readouts if readout.variable == variable.name]
-        draw = plan.draw(readouts[0].draw) if readouts else inferring_draw(plan, variable.name)
-        if (
-            not variable.observed
-            and draw is not None
-            and (_is_inferred(draw, variable.name) and from_image_alone(draw, variable.name))
-        ):
-            wanted.setdefault(draw.name, []).append(variable.name)
+        read = [plan.draw(readout.draw) for readout in plan.every_readout if readout.variable == variable.name]
+        latent = [inferring_draw(on_data_set(plan, of), variable.name) for of in plan.data_names]
+        for asked in read or map(plan.draw, dict.fromkeys(found.name for found in latent if found is not None)):
+            alone = _is_inferred(asked, variable.name) and from_image_alone(asked, variable.name)
+            if alone and not variable.observed:
+                wanted.setdefault(asked.name, []).append(variable.name)
     found = []
     for name, variables in wanted.items():
         draw = plan.draw(name)
@@ -141,11 +140,11 @@ def askings(plan: Plan) -> list[Asking]:
         verb = "infer" if len(wanted) == 1 else f"infer_{name}"
         found.append(Asking(verb, draw, given, steps, results, next(iter(scores), None)))
     for variable in plan.variables:
-        draw = generating_draw(plan, variable.name) if variable.observed else None
-        if draw is not None and draw.factor_of(variable.name).given:
-            factor = draw.factor_of(variable.name)
+        generating = generating_draw(plan, variable.name) if variable.observed else None
+        if generating is not None and generating.factor_of(variable.name).given:
+            factor = generating.factor_of(variable.name)
             steps = draw_steps(plan, [factor])
-            found.append(Asking(f"generate_{variable.name}", draw, factor.given, steps, (variable.name,)))
+            found.append(Asking(f"generate_{variable.name}", generating, factor.given, steps, (variable.name,)))
     return found
 
 

@@ -23,7 +23,19 @@ VERSION = 1
 
 # What only describes, follows from the rest, or may change between two parts of one run.
 DESCRIPTIVE: dict[type, frozenset[str]] = {
-    Plan: frozenset({"title", "epochs", "steps", "readouts", "reconstructions", "features", "published", "warnings"}),
+    Plan: frozenset(
+        {
+            "title",
+            "epochs",
+            "steps",
+            "readouts",
+            "further_readouts",
+            "reconstructions",
+            "features",
+            "published",
+            "warnings",
+        }
+    ),
     FactorPlan: frozenset({"text", "value"}),
     GamePlan: frozenset({"paths"}),
     LossPlan: frozenset({"paths"}),

@@ -33,6 +33,12 @@ class ReadoutPlan:
     draw: str  # the distribution that infers it from the data
     supervised: bool  # some distribution takes the variable's labels from the data
     bayes: BayesPlan | None
+    further: bool = False  # of another data set than the variable's first one
+
+    @property
+    def name(self) -> str:
+        """By which its numbers are told: `y`, or `q2.y` where it is read off the records of a further data set."""
+        return f"{self.draw}.{self.variable}" if self.further else self.variable
 
 
 @dataclass(frozen=True)
@@ -87,11 +93,17 @@ class Plan:
     features: FeaturePlan | None = None
     phases: tuple[PhasePlan, ...] = ()  # as they are written
     data_sets: tuple[tuple[str, Data], ...] = ()  # all of them, where they have names
+    further_readouts: tuple[ReadoutPlan, ...] = ()  # of the same variables, from records of further data sets
 
     @property
     def data_names(self) -> tuple[str, ...]:
         """The names of the data sets; "" is that of one without a name."""
         return tuple(name for name, _ in self.data_sets) or ("",)
+
+    @property
+    def every_readout(self) -> tuple[ReadoutPlan, ...]:
+        """Of every data set."""
+        return self.readouts + self.further_readouts
 
     def variable(self, name: str) -> VariablePlan:
         """The variable of that name."""

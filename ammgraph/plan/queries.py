@@ -68,7 +68,8 @@ def on_data_set(plan: Plan, name: str) -> Plan:
         plan,
         variables=tuple(variable for variable in plan.variables if variable.name not in foreign),
         draws=draws,
-        readouts=tuple(found for found in plan.readouts if of_it(found.draw, found.variable)),
+        readouts=tuple(found for found in plan.every_readout if of_it(found.draw, found.variable)),
+        further_readouts=(),
         reconstructions=tuple(
             found
             for found in plan.reconstructions

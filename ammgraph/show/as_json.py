@@ -83,7 +83,7 @@ def as_json(plan: Plan) -> Json:
         "games": [_game(plan, game) for game in plan.games],
         "terms": [_term(plan, term) for term in plan.terms],
         "turns": [_turn(turn) for turn in plan.turns],
-        "readouts": [_readout(readout) for readout in plan.readouts],
+        "readouts": [_readout(readout) for readout in plan.every_readout],
         "reconstructions": [_fields(found, "variable", "infer", "generate") for found in plan.reconstructions],
         "features": None if plan.features is None else {"row": plan.features.name, "draw": plan.features.draw},
         "training": {

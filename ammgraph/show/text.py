@@ -78,7 +78,7 @@ def distributions_text(plan: Plan) -> str:
         ]
         lines += ["  " + line for line in table(rows)]
         lines += [f"      {line}" for factor in draw.written for line in _means(factor)]
-    for readout in plan.readouts:
+    for readout in plan.every_readout:
         kind = "classification" if readout.supervised else "clustering"
         bayes = (
             ""

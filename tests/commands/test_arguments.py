@@ -19,7 +19,7 @@ WORDS = {
     "evaluate": "r --split train --quality --weights w --device cpu",
     "report": "r --output page.html --no-map --seed 2 --force",
     "compare": "r s --again --no-download",
-    "sample": "r --component 0 --count 2 --interpolate 3 --output grid.png",
+    "sample": "r --component 0 --count 2 --interpolate 3 --examples a.npz --output grid.png",
     "encode": "r images.npz --output codes.npz",
     "export": "r -o e --onnx",
     "specs": "--format json",

@@ -11,7 +11,7 @@ from ammgraph.diagnostics import RunError
 VALUES = np.random.default_rng(0).random((50, 3)).astype(np.float32)
 
 
-def as_tensors(rows: np.ndarray, first: int = 0) -> torch.Tensor:
+def as_tensors(rows: np.ndarray, places: np.ndarray | None = None) -> torch.Tensor:
     return torch.from_numpy(rows.astype(np.float64))[:, :, None, None]
 
 
@@ -36,7 +36,7 @@ def test_a_choice_of_a_choice_is_in_its_order(on_disk: OnDisk) -> None:
 
 
 def test_a_function_sees_what_is_taken(on_disk: OnDisk) -> None:
-    halved = on_disk.through(lambda values: (values / 2).float())
+    halved = on_disk.through(lambda values, _: (values / 2).float())
     assert halved.dtype == torch.float32
     assert torch.equal(halved.at(torch.arange(5))[:], (as_tensors(VALUES)[:5] / 2).float())
 
@@ -80,9 +80,19 @@ def test_the_rows_that_are_checked_know_their_place(tmp_path: Path) -> None:
     np.save(tmp_path / "long.npy", np.arange(2.0**21).reshape(-1, 2**10))
     seen = []
 
-    def convert(rows: np.ndarray, first: int) -> torch.Tensor:
-        seen.append((first, len(rows), rows[0, 0]))
+    def convert(rows: np.ndarray, places: np.ndarray) -> torch.Tensor:
+        seen.append((places[0], len(places), rows[0, 0]))
         return as_tensors(rows)
 
     OnDisk.of(np.load(tmp_path / "long.npy", mmap_mode="r"), convert)
     assert seen == [(0, 1024, 0), (1024, 1024, 2.0**20)]
+
+
+def test_rows_that_are_taken_know_their_place(on_disk: OnDisk) -> None:
+    told = on_disk.through(
+        lambda values, places: torch.cat([values[:, 0, 0, 0:1], torch.from_numpy(places)[:, None]], 1)
+    )
+    chosen = told.at(torch.tensor([40, 3, 7, 3]))
+    for found, expected in ((told[5:8], [5, 6, 7]), (chosen[:], [40, 3, 7, 3]), (chosen[torch.tensor([2])], [7])):
+        assert found[:, 1].tolist() == expected
+        assert found[:, 0].tolist() == VALUES[expected, 0].tolist()

@@ -141,3 +141,36 @@ def test_a_wrong_number_in_a_later_part_of_a_file_is_told_with_its_place(tmp_pat
     np.save(folder / "y_train.npy", np.zeros(3000, int))
     with pytest.raises(RunError, match=r"`x_train\[2500\]`: column `x_7` is NaN or infinite; leave"):
         read_npy(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e38])
+def test_a_number_that_is_none_is_told_with_its_row(value: float, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ammgraph.data.on_disk._BLOCK", 30)
+    values = VECTORS.copy()
+    values[27, 1] = value
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(RunError, match=r"x\.npy: `x(_train)?\[27\]`: column `x_1` is "):
+        read_npy(tmp_path / "x.npy")
+
+
+def test_a_number_that_was_changed_later_is_told_with_its_row_in_the_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", VECTORS)
+    data = load_data(Data(dataset="npy", path="x.npy", validation=5), tmp_path)
+    changed = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    changed[11, 2] = np.nan
+    changed.flush()
+    batch = torch.arange(len(data.train)).flip(0)  # which row 11 is of a batch is another number
+    with pytest.raises(RunError, match=r"`x_train\[11\]`: column `x_2` is NaN or infinite"):
+        [split.images[at] for split, at in ((data.train, batch), (data.validation, torch.arange(5)))]
+
+
+def test_a_number_far_from_those_of_training_is_told_with_its_row_in_the_file(tmp_path: Path) -> None:
+    test = np.zeros((9, 3))
+    test[6, 0] = 1e30
+    store(tmp_path, VECTORS * 1e-20)
+    np.save(tmp_path / "arrays" / "x_test.npy", test)
+    np.save(tmp_path / "arrays" / "y_test.npy", np.zeros(9, np.int64))
+    with pytest.raises(
+        RunError, match=r"record 6 counted from 0: column `x_0` is 1e\+30, and as the training data are"
+    ):
+        load_data(Data(dataset="npy", path="arrays"), tmp_path).test.images[torch.tensor([2, 8, 6])]

@@ -13,7 +13,8 @@ from tiny_runs import make_run
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation.loading import load_model
-from ammgraph.evaluation.sample import Asked, draw_samples, enlarged, grid, numbered, sample_run, write_samples
+from ammgraph.evaluation.sample import Asked, draw_samples, sample_run
+from ammgraph.evaluation.sample_files import enlarged, grid, numbered, write_samples
 from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 
