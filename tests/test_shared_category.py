@@ -15,6 +15,8 @@ from tiny_runs import lines_of
 from ammgraph import cli
 from ammgraph.api.run import Run
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.evaluation import results
+from ammgraph.evaluation.health import health_of_run
 from ammgraph.plan.identity import identity
 from ammgraph.plan.queries import on_data_set
 from ammgraph.runs.run import read_options
@@ -75,6 +77,15 @@ def test_each_is_scored_on_its_own_records(run: Path, posteriors: dict[str, np.n
             and result.get("fitted_on") == "test"
         ]
         assert errors == [pytest.approx(1 - majority / len(labels))]
+
+
+def test_health_looks_at_both(run: Path) -> None:
+    evaluation = results.read(run)
+    assert evaluation is not None
+    found = health_of_run(run, evaluation)
+    checked = [finding.measured for finding in found.findings]
+    for code, name in (("components of", "y"), ("components of", "q2.y"), ("in use of", "y"), ("in use of", "q2.y")):
+        assert [told for told in checked if f"{code} `{name}`" in told], (code, name)
 
 
 def test_looks_in_training_tell_them_apart(run: Path) -> None:

@@ -78,7 +78,7 @@ class Case:
     @property
     def clustered(self) -> tuple[ReadoutPlan, ...]:
         """The categories that no label supervises."""
-        return tuple(readout for readout in self.plan.readouts if not readout.supervised)
+        return tuple(readout for readout in self.plan.every_readout if not readout.supervised)
 
     def curve(self, name: Metric) -> list[float]:
         """What training has logged under a name, line after line."""
@@ -199,7 +199,7 @@ def _unused(case: Case) -> list[Finding]:
     """#{k: u_k < 0.1 / K} by q(y|x), of variables that no label supervises."""
     found = []
     for readout in case.clustered:
-        for result in case.of("component_use", variable=readout.variable, rule="posterior"):
+        for result in case.of("component_use", variable=readout.name, rule="posterior"):
             used = in_use(_numbers(result))
             without = [str(k) for k in range(len(used)) if not used[k]]
             measured = f"`{result.by}` uses {int(used.sum())} of {len(used)} components of `{result.variable}`"
@@ -210,7 +210,7 @@ def _unused(case: Case) -> list[Finding]:
                 )
             factor = case.plan.draw(readout.draw).factor_of(readout.variable)
             tries = changes.surer_categories(case.plan, factor)
-            least = max(int(used.sum()), case.classes(readout.variable))  # fewer than classes cannot tell them apart
+            least = max(int(used.sum()), case.classes(readout.name))  # fewer than classes cannot tell them apart
             tries += changes.fewer_categories(case.plan, readout.variable, least)
             found.append(Finding("unused-components", measured, bool(without), tries))
     return found
@@ -221,8 +221,8 @@ def _k_means(case: Case) -> list[Finding]:
     found = []
     for readout in case.clustered:
         size = case.plan.variable(readout.variable).shape[0]
-        protocol = first_protocol(size, case.classes(readout.variable))
-        wanted = {"variable": readout.variable, "protocol": protocol}
+        protocol = first_protocol(size, case.classes(readout.name))
+        wanted = {"variable": readout.name, "protocol": protocol}
         own = case.of("clustering_error", rule="posterior", **wanted)
         others = case.of("clustering_error", rule="k-means", part="baseline", **wanted)
         if not own or not others:
@@ -245,14 +245,14 @@ def _mixed(case: Case) -> list[Finding]:
     """
     found = []
     for readout in case.clustered:
-        wanted = {"variable": readout.variable, "rule": "posterior"}
+        wanted = {"variable": readout.name, "rule": "posterior"}
         for purity, use in zip(case.of("component_purity", **wanted), case.of("component_use", **wanted), strict=False):
             kept = [share for share, used in zip(_numbers(purity), in_use(_numbers(use)), strict=True) if used]
-            if case.classes(readout.variable) > len(_numbers(use)) or not kept:
+            if case.classes(readout.name) > len(_numbers(use)) or not kept:
                 continue
             pure = sum(share >= HALF for share in kept)
             measured = (
-                f"{pure} of {counted(len(kept), 'component')} in use of `{readout.variable}` hold mostly one class, by "
+                f"{pure} of {counted(len(kept), 'component')} in use of `{readout.name}` hold mostly one class, by "
                 f"`{purity.by}` on {purity.on}"
             )
             found.append(Finding("mixed-components", measured, pure < HALF * len(kept), changes.longer(case.plan)))
@@ -262,8 +262,8 @@ def _mixed(case: Case) -> list[Finding]:
 def _disagree(case: Case) -> list[Finding]:
     """(1/N) sum_i 1{argmax q(y|x_i) != argmax p(y|z_i)}."""
     found = []
-    for readout in case.plan.readouts:
-        for result in case.of("rule_disagreement", variable=readout.variable):
+    for readout in case.plan.every_readout:
+        for result in case.of("rule_disagreement", variable=readout.name):
             rules = " and ".join(f"`{rule}`" for rule in result.by.split(" against "))
             measured = f"{rules}, by eq. 19, choose different categories for {_percent(_number(result))} of {result.on}"
             evidence = readout.bayes.evidence if readout.bayes is not None else ()
