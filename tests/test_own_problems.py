@@ -21,6 +21,7 @@ from ammgraph.spec.load import load_spec
 
 SHORT = ("--set", "training.steps=2", "--log-every", "1")
 SIDES = ("--q", "q(x) q(z|x) q(y|z)", "--p", "p(y) p(z|y) p(x|z)")
+AMM = ("--q", "q(x) q(y|x) q(z|x,y)", "--p", "p(y) p(z|y) p(x|y,z)")
 
 ALICE = """
 extends: base.yaml
@@ -227,6 +228,19 @@ def test_pictures_of_64x64_from_a_folder() -> None:
     assert len(Path("codes.csv").read_text().splitlines()) == 1 + 4
 
 
+def test_embeddings_of_512_numbers_in_files_of_their_own() -> None:
+    random, folder = np.random.default_rng(0), Path("embeddings")
+    folder.mkdir()
+    for split, count in (("train", 400), ("test", 50)):
+        np.save(folder / f"x_{split}.npy", random.normal(size=(count, 512)).astype(np.float32))
+        np.save(folder / f"y_{split}.npy", np.arange(count) % 10)
+    sizes = ["--vector", "512", "--categorical", "y:10", "--data", "npy"]
+    assert cli.main(["new", "embeddings.yaml", *AMM, *sizes]) == 0
+    run = trained(Path("embeddings.yaml"), "run", "data.path=embeddings", "data.validation=0")
+    assert cli.main(["encode", str(run), str(folder / "x_test.npy"), "--output", "codes.csv"]) == 0
+    assert len(Path("codes.csv").read_text().splitlines()) == 1 + 50
+
+
 def test_a_frozen_encoder_of_an_earlier_run_stays_as_it_was() -> None:
     first = trained(Path("base.yaml"), "first")
     second = trained(FROZEN, "second")
@@ -238,10 +252,12 @@ def test_a_frozen_encoder_of_an_earlier_run_stays_as_it_was() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["breast_cancer", "iris"])
-def test_a_small_table_is_clustered_no_worse_than_by_k_means(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sides"), [("breast_cancer", SIDES), ("iris", SIDES), ("wine", AMM), ("breast_cancer", AMM)]
+)
+def test_a_small_table_is_clustered_no_worse_than_by_k_means(name: str, sides: tuple[str, ...]) -> None:
     """Mean of three seeds, one-to-one, as `ammgraph new` writes the spec."""
-    assert cli.main(["new", "table.yaml", *SIDES, "--data", name]) == 0
+    assert cli.main(["new", "table.yaml", *sides, "--data", name]) == 0
     errors: dict[str, list[float]] = {"posterior": [], "k-means": []}
     for seed in range(3):
         assert cli.main(["train", "table.yaml", "--seed", str(seed), "--run-dir", f"run{seed}"]) == 0
