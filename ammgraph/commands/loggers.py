@@ -1,7 +1,7 @@
-"""Where a run's metrics go beside `metrics.jsonl`: an entry of `LOGGERS` each, which `--log` names.
+"""Where a run's metrics and samples go beside its own files: an entry of `LOGGERS` each, which `--log` names.
 
 A run that goes on is written to the same run there. A logger that fails while a run trains is told of and given up:
-the run goes on, and `metrics.jsonl` has everything.
+the run goes on, and its own files have everything.
 """
 
 import json
@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ammgraph.diagnostics import RunError
-from ammgraph.folders import LOGGED, SPEC, TENSORBOARD, WANDB
+from ammgraph.folders import LOGGED, SAMPLES, SPEC, TENSORBOARD, WANDB
 from ammgraph.terminal import one_line, say
 
 NONE = "none"
@@ -38,11 +39,14 @@ class Logged:
 
 @dataclass(frozen=True)
 class Written:
-    """A logger at work: what takes the numbers of a step, what ends it, and what it knows the run by."""
+    """A logger at work: what takes the numbers of a step, what ends it, what it knows the run by, and what takes the
+    picture of a variable's samples at a step, a PNG.
+    """
 
     write: Callable[[Numbers, int], object]
     close: Callable[[], object]
     known_as: str = ""
+    show: Callable[[str, Path, int], object] = lambda *_: None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,14 @@ def _tensorboard(run: Logged) -> Written:
         for name, value in numbers.items():
             boards[0].add_scalar(name, value, step)
 
-    return Written(write, lambda: [board.close() for board in boards])
+    def show(name: str, picture: Path, step: int) -> None:
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(picture) as image:
+            boards[0].add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+
+    return Written(write, lambda: [board.close() for board in boards], show=show)
 
 
 def _mlflow(run: Logged) -> Written:
@@ -90,7 +101,10 @@ def _mlflow(run: Logged) -> Written:
         now = int(1000 * time.time())
         client.log_batch(known_as, [Metric(_plain(name), value, now, step) for name, value in numbers.items()])
 
-    return Written(write, lambda: client.set_terminated(known_as), known_as)
+    def show(_: str, picture: Path, step: int) -> None:
+        client.log_artifact(known_as, str(picture), SAMPLES)
+
+    return Written(write, lambda: client.set_terminated(known_as), known_as, show)
 
 
 def _wandb(run: Logged) -> Written:
@@ -110,7 +124,10 @@ def _wandb(run: Logged) -> Written:
     def write(numbers: Numbers, step: int) -> None:
         begun.log(numbers, step=step)
 
-    return Written(write, begun.finish, str(begun.id))
+    def show(name: str, picture: Path, step: int) -> None:
+        begun.log({name: wandb.Image(str(picture))}, step=step)
+
+    return Written(write, begun.finish, str(begun.id), show)
 
 
 LOGGERS: dict[str, Logger] = {
@@ -144,6 +161,8 @@ def logged(asked: str | None, run: Logged) -> Iterator[Callable[[dict[str, Any]]
         asked: as after `--log`; None is what the run was written to before, else TensorBoard where it is installed.
         run: what is written.
     """
+    from ammgraph.runs import strips
+
     before = _known(run.folder)
     names = _names(asked) if asked is not None else _names(",".join(before)) if before else [TENSORBOARD]
     with ExitStack() as stack:
@@ -156,9 +175,16 @@ def logged(asked: str | None, run: Logged) -> Iterator[Callable[[dict[str, Any]]
             _keep(run.folder, before, known)
 
         def write(line: dict[str, Any]) -> None:
-            numbers = _numbers(line)
+            numbers, step = _numbers(line), line["step"]
+            pictures = strips.at(run.folder, step) if "evaluation" in line else {}
+
+            def tell(found: Written) -> None:
+                found.write(numbers, step)
+                for variable, picture in pictures.items():
+                    found.show(f"{SAMPLES}/{variable}", picture, step)
+
             for name, found in list(written.items()):
-                if not _guarded(name, lambda found=found: found.write(numbers, line["step"])):  # type: ignore[misc]
+                if not _guarded(name, partial(tell, found)):
                     del written[name]
 
         yield write

@@ -48,6 +48,11 @@ def keep(folder: Path, step: int, strips: Mapping[str, Array]) -> None:
             raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def at(folder: Path, step: int) -> dict[str, Path]:
+    """The strip of each variable at a step, if any."""
+    return {path.name.rpartition("-step-")[0]: path for path, found in _there(folder) if found == step}
+
+
 def cut(folder: Path, step: int) -> None:
     """Forget the strips after a step: a run that resumes there writes them again.
 

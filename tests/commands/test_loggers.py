@@ -45,7 +45,7 @@ def of_mlflow(folder: Path) -> Numbers:
     (found,) = client.search_runs([experiment.experiment_id])  # what went on is the same run
     assert found.info.status == "FINISHED"
     assert (found.data.params["seed"], found.info.run_name) == ("0", "run")
-    assert [one.path for one in client.list_artifacts(found.info.run_id)] == ["spec.json"]
+    assert [one.path for one in client.list_artifacts(found.info.run_id)] == ["samples", "spec.json"]
     history = [client.get_metric_history(found.info.run_id, name) for name in found.data.metrics]
     return {(one.key, one.step): one.value for of_one in history for one in of_one}
 
@@ -62,7 +62,8 @@ def of_wandb(folder: Path) -> Numbers:
         if one.WhichOneof("record_type") == "history":
             items = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in one.history.item}
             step = items.get("_step", one.history.step.num)
-            found |= {(name, step): value for name, value in items.items() if not name.startswith("_")}
+            own = {name for name in items if not name.startswith(("_", "samples/"))}  # and what a picture is
+            found |= {(name, step): items[name] for name in own}
     return found
 
 
@@ -84,6 +85,37 @@ def records_of(content: bytes) -> Iterator[bytes]:
             found = b""
 
 
+def pictures_of_tensorboard(folder: Path) -> int:
+    from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
+
+    board = EventAccumulator(str(folder / "tensorboard"), size_guidance={IMAGES: 0})
+    board.Reload()
+    assert board.Tags()["images"] == ["samples/x"]
+    steps = [one.step for one in board.Images("samples/x")]
+    assert steps == [int(path.stem.rpartition("-")[2]) for path in sorted((folder / "samples").iterdir())]
+    return len(steps)
+
+
+def pictures_of_mlflow(folder: Path) -> int:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    (experiment,) = [one for one in client.search_experiments() if one.name == "tiny"]
+    (found,) = client.search_runs([experiment.experiment_id])
+    names = {Path(one.path).name for one in client.list_artifacts(found.info.run_id, "samples")}
+    assert names == {path.name for path in (folder / "samples").iterdir()}
+    return len(names)
+
+
+def pictures_of_wandb(folder: Path) -> int:
+    return len(list((folder / "wandb").glob("offline-run-*/files/media/images/samples/x_*.png")))
+
+
+PICTURES: dict[str, Callable[[Path], int]] = {
+    "tensorboard": pictures_of_tensorboard,
+    "mlflow": pictures_of_mlflow,
+    "wandb": pictures_of_wandb,
+}
 READERS: dict[str, Callable[[Path], Numbers]] = {
     "tensorboard": of_tensorboard,
     "mlflow": of_mlflow,
@@ -110,6 +142,7 @@ def test_a_logger_is_given_every_number_and_goes_on_with_the_run(
     assert code == 0
     assert "is not written" not in err
     assert READERS[name](Path("run")) == pytest.approx(numbers_of(Path("run")))
+    assert PICTURES[name](Path("run")) == len(list(Path("run/samples").iterdir())) > 1
 
 
 # ------------------------------------------------------------------------------------------------ the table
