@@ -16,10 +16,11 @@ from ammgraph import cli
 from ammgraph.api.run import Run
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.evaluation import results
+from ammgraph.evaluation.compare import compare_runs, rows, table
 from ammgraph.evaluation.health import health_of_run
 from ammgraph.plan.identity import identity
 from ammgraph.plan.queries import on_data_set
-from ammgraph.runs.run import read_options
+from ammgraph.runs.run import Place, read_options
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 
@@ -119,3 +120,11 @@ def test_the_page_the_export_and_a_comparison_have_both(run: Path, tmp_path: Pat
         [sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True, check=True
     )
     assert done.stdout == "['y', 'z']\n"
+
+
+def test_a_comparison_keeps_what_both_find_of_the_latent_that_they_share(run: Path) -> None:
+    (group,) = compare_runs([run], Place(torch.device("cpu")))
+    mismatch = [row.result for row in rows(group) if row.result.name == "latent_mismatch"]
+    assert len(mismatch) == 2
+    shown = {line[1]: line[2] for line in table([group]) if line[0].startswith("latent mismatch of z")}
+    assert shown == {f"{one.by}; {one.protocol}": results.number(one.value, one.unit) for one in mismatch}
