@@ -1,7 +1,9 @@
 """A category that is inferred from the records of two data sets is read off each, and told by its distribution."""
 
+import html
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +111,9 @@ def test_the_page_the_export_and_a_comparison_have_both(run: Path, tmp_path: Pat
     assert cli.main(["report", str(run), "--no-map", "--output", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "q2.y" in page
+    told = re.findall(r"clustering error of ([\w.]+) by p\(y\|z\)", html.unescape(page))
+    assert sorted(told) == ["q2.y", "y"]
+    assert re.findall(r"Predictions by p\(y\|z\)[^;]* test \w+ of (\w+);", html.unescape(page)) == ["faces", "sounds"]
     with np.load(tmp_path / "page.npz") as arrays:
         assert {"matrix_y_faces/counts", "matrix_y_sounds/counts"} <= set(arrays.files)
         assert arrays["matrix_y_sounds/counts"].sum() == len(SOUNDS["y_test"])
