@@ -27,7 +27,9 @@ def headline(plan: Plan, evaluation: Evaluation, split: str) -> list[tuple[str, 
             parts = (f"{words(result.name)}{of} by {result.by}", result.protocol, result.on)
             errors.append((result.shown, ", ".join(filter(None, parts))))
         elif result.name == "clustering_error" and chief:
-            compared.append((result.shown, f"k-means on the same images, {result.protocol}{of}"))
+            compared.append(
+                (result.shown, f"k-means on the same images{', beside that' if of else ''}{of}, {result.protocol}")
+            )
         elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
             others.append(
                 (result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {result.on}")
