@@ -1,7 +1,9 @@
 """A category that is inferred from the records of two data sets is read off each, and told by its distribution."""
 
+import html
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +18,11 @@ from ammgraph import cli
 from ammgraph.api.run import Run
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.evaluation import results
+from ammgraph.evaluation.compare import compare_runs, rows, table
 from ammgraph.evaluation.health import health_of_run
 from ammgraph.plan.identity import identity
 from ammgraph.plan.queries import on_data_set
-from ammgraph.runs.run import read_options
+from ammgraph.runs.run import Place, read_options
 from ammgraph.show.text import plan_text
 from ammgraph.spec.load import load_spec
 
@@ -108,6 +111,9 @@ def test_the_page_the_export_and_a_comparison_have_both(run: Path, tmp_path: Pat
     assert cli.main(["report", str(run), "--no-map", "--output", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "q2.y" in page
+    told = re.findall(r"clustering error of ([\w.]+) by p\(y\|z\)", html.unescape(page))
+    assert sorted(told) == ["q2.y", "y"]
+    assert re.findall(r"Predictions by p\(y\|z\)[^;]* test \w+ of (\w+);", html.unescape(page)) == ["faces", "sounds"]
     with np.load(tmp_path / "page.npz") as arrays:
         assert {"matrix_y_faces/counts", "matrix_y_sounds/counts"} <= set(arrays.files)
         assert arrays["matrix_y_sounds/counts"].sum() == len(SOUNDS["y_test"])
@@ -119,3 +125,11 @@ def test_the_page_the_export_and_a_comparison_have_both(run: Path, tmp_path: Pat
         [sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True, check=True
     )
     assert done.stdout == "['y', 'z']\n"
+
+
+def test_a_comparison_keeps_what_both_find_of_the_latent_that_they_share(run: Path) -> None:
+    (group,) = compare_runs([run], Place(torch.device("cpu")))
+    mismatch = [row.result for row in rows(group) if row.result.name == "latent_mismatch"]
+    assert len(mismatch) == 2
+    shown = {line[1]: line[2] for line in table([group]) if line[0].startswith("latent mismatch of z")}
+    assert shown == {f"{one.by}; {one.protocol}": results.number(one.value, one.unit) for one in mismatch}

@@ -30,7 +30,7 @@ from ammgraph.diagnostics import RunError, counted
 
 # --------------------------------------------------------------------------------------------------- folder
 
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LAYOUT = "expected CLASS/IMAGE.png, or train/CLASS/IMAGE.png and test/CLASS/IMAGE.png"
 
 
@@ -81,11 +81,11 @@ def _test_files(path: Path, classes: tuple[str, ...]) -> list[tuple[Path, str]]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = [entry for entry in entries(folder) if entry.suffix.lower() in _SUFFIXES]
+    files = [entry for entry in entries(folder) if entry.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         name = folder.name.lower()
         hint = f"; did you mean `{name}`?" if folder.name != name and name in ("train", "test") else ""
-        raise RunError(f"{folder} has no images ({', '.join(_SUFFIXES)}); {_LAYOUT}{hint}")
+        raise RunError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)}); {_LAYOUT}{hint}")
     return files
 
 
@@ -142,13 +142,13 @@ def read_images(path: Path, look: Look = PLAIN, name: str = "") -> tuple[torch.T
     if os.path.isdir(path):
         files = _all_images(path)
         if not files and not _arrays_in(path):
-            raise RunError(f"{path} has no images ({', '.join(_SUFFIXES)})")
+            raise RunError(f"{path} has no images ({', '.join(IMAGE_SUFFIXES)})")
         if files:
             images = _read_images([(file, "") for file in files], ("",), files[0], look).held()
             return images, tuple(file.relative_to(path).as_posix() for file in files)
     elif not os.path.exists(path):
         raise RunError(f"there is no {path}{name_beside(path)}")
-    elif path.suffix.lower() in _SUFFIXES:
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
         return _read_images([(path, "")], ("",), path, look).held(), (path.name,)
     keys = (*_names_of(name), *_IMAGE_KEYS)
     key, found, layout = _array_alone(path, keys, ("images", "images, a folder of images", "an image"))
@@ -159,7 +159,7 @@ def read_images(path: Path, look: Look = PLAIN, name: str = "") -> tuple[torch.T
 def _all_images(path: Path) -> list[Path]:
     """The image files of a folder, and of the folders in it."""
     folders = [path, *(entry for entry in entries(path) if os.path.isdir(entry))]
-    return [entry for folder in folders for entry in entries(folder) if entry.suffix.lower() in _SUFFIXES]
+    return [entry for folder in folders for entry in entries(folder) if entry.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def _arrays_in(path: Path) -> dict[str, Path]:

@@ -154,6 +154,15 @@ def rows(group: Group) -> tuple[Row, ...]:
     return tuple(found)
 
 
+def measured(group: Group) -> dict[tuple[str, ...], Row]:
+    """The rows by label and rule, as `measure_of` has them; what is alike in these, by what tells it apart."""
+    found = rows(group)
+    alike = Counter(measure_of(row.result) for row in found)
+    return {
+        _told_apart(row.result) if alike[measure_of(row.result)] > 1 else measure_of(row.result): row for row in found
+    }
+
+
 def faults(group: Group) -> dict[str, int]:
     """In how many of the group's runs *Health* names each code."""
     return dict(Counter(code for run in group.runs for code in run.faults or ()))
@@ -179,7 +188,7 @@ def as_json(groups: Sequence[Group]) -> dict[str, Any]:
 
 def table(groups: Sequence[Group]) -> list[list[str]]:
     """A head, and a row for each measure, a column for each group, mean +- standard deviation; then *Health*."""
-    columns = [{measure_of(row.result): row for row in rows(group)} for group in groups]
+    columns = [measured(group) for group in groups]
     names = list(dict.fromkeys(place for column in columns for place in column))
     found = [["", "", *(f"[{place}]" for place in range(1, len(groups) + 1))]]
     for name in names:
@@ -293,6 +302,12 @@ def measure_of(result: Result) -> tuple[str, ...]:
     rule = {"posterior": "posterior", "bayes": "Bayes rule, eq. 19"}.get(result.rule, result.rule)
     unit = "" if result.unit in ("", "fraction", "components") else f" ({result.unit})"
     return f"{result.label}{unit}", rule
+
+
+def _told_apart(result: Result) -> tuple[str, ...]:
+    """With the distributions themselves: two that infer z, each from its data set, have each a mismatch of it."""
+    label, _ = measure_of(result)
+    return label, "; ".join(filter(None, [result.by, result.protocol]))
 
 
 def _cell(row: Row) -> str:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 from ammgraph.data.table_files import no_formula
-from ammgraph.evaluation.compare import Group, Row, legend, measure_of, rows, spread_of, table
+from ammgraph.evaluation.compare import Group, Row, legend, measured, rows, spread_of, table
 from ammgraph.terminal import one_line
 
 HEAD = ("model", "measure", "variable", "rule", "by", "protocol", "split", "fitted_on", "images", "unit")
@@ -45,7 +45,7 @@ def _cell(value: object) -> object:
 
 def as_latex(groups: Sequence[Group]) -> str:
     """A row for each measure, a column for each group; it needs the package booktabs."""
-    columns = [{measure_of(row.result): row for row in rows(group)} for group in groups]
+    columns = [measured(group) for group in groups]
     body = []
     for measure in dict.fromkeys(measure for column in columns for measure in column):
         found = next(column[measure] for column in columns if measure in column)

@@ -78,11 +78,19 @@ class Chain:
 
 
 def starts_of(plan: Plan) -> tuple[Start, ...]:
-    """What can be sampled from an example: images and vectors, then reconstructions of them, then real latents."""
+    """What can be sampled from an example: what data have too, reconstructions, other images, real latents.
+
+    Other images are those of no data, as an example that a term has moved.
+    """
     found = [Start(draw.name, v.name, draw, plan) for v in plan.variables for draw in _from_data(plan, v.name)]
+    of_data = {
+        name for draw in plan.draws for f in draw.factors if isinstance(f.origin, FromData) for name in f.variables
+    }
     observed = [start for start in found if plan.variable(start.variable).observed]
+    first = [start for start in observed if start.variable in of_data]
+    images = [start for start in observed if start not in first]
     latents = [start for start in found if plan.variable(start.variable).kind == "real" and start not in observed]
-    return (*observed, *(_reconstruction(plan, item) for item in plan.reconstructions), *latents)
+    return (*first, *(_reconstruction(plan, item) for item in plan.reconstructions), *images, *latents)
 
 
 def start_of(plan: Plan, variable: str | None, source: str | None) -> Start:

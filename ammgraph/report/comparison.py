@@ -13,7 +13,7 @@ from ammgraph import __version__
 from ammgraph.diagnostics import counted
 from ammgraph.evaluation import compare
 from ammgraph.evaluation.chief import ASKED_FIRST
-from ammgraph.evaluation.compare import Group, faults, is_chief, legend, measure_of, rows, spread_of, unit_of
+from ammgraph.evaluation.compare import Group, faults, is_chief, legend, measure_of, measured, rows, spread_of, unit_of
 from ammgraph.evaluation.results import number
 from ammgraph.folders import REPORT
 from ammgraph.report.page import Table, is_page, rendered
@@ -111,7 +111,7 @@ def _seeds(group: Group) -> Table:
 
 def _table(group: Group) -> Table:
     """Every number that is one number."""
-    found = tuple((*measure_of(row.result), _cell(row), f"{len(row.known)}") for row in rows(group))
+    found = tuple((*names, _cell(row), f"{len(row.known)}") for names, row in measured(group).items())
     return Table(("Measure", "Rule", "Mean", "Runs"), found, right=(2, 3), kind="how")
 
 

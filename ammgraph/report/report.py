@@ -137,11 +137,15 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     name = scored_split(loaded.dataset, options.split)
     results = evaluation.of(name)
     shown = [(part, find_split(part.dataset, name)[1]) for part in loaded.parts]
-    views = [(view, split) for part, split in shown for view in _views(part, split, options.views)]
+    drawn = [
+        (view, f"{SPLITS[name]} {split.kind}s{f' of {part.of}' if part.of else ''}")
+        for part, split in shown
+        for view in _views(part, split, options.views)
+    ]
     records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
     strips = collect_strips(loaded.plan, loaded.folder, curves)
-    figures = (*(draw(view, f"{SPLITS[name]} {split.kind}s") for view, split in views), *map(draw, strips))
+    figures = (*(draw(view, images) for view, images in drawn), *map(draw, strips))
     training = draw_curves(curves)
     notes = loaded.spec.notes
     page = rendered(
@@ -168,7 +172,7 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
         arrays=options.arrays,
         files=(SPEC, METRICS),
     )
-    every = (*(view for view, _ in views), *strips)
+    every = (*(view for view, _ in drawn), *strips)
     data = (*map(data_of_view, every), *data_of_curves(curves))
     return Report(page, views_module.as_arrays(every) | curves_module.as_arrays(curves), (*figures, *training), data)
 

@@ -10,20 +10,26 @@ from ammgraph.spec.measures import words
 from ammgraph.spec.published import Published
 from ammgraph.start.listing import published_value
 
+ERRORS = ("clustering_error", "classification_error")
+
 
 def headline(plan: Plan, evaluation: Evaluation, split: str) -> list[tuple[str, str]]:
-    """The few numbers that one looks for first, each with what it is a number of."""
+    """The few numbers that one looks for first, each with what it is of: of several categories which one."""
     errors, compared, others = [], [], []
     results = evaluation.of(split)
     clustered = {result.variable for result in results if result.name == "clustering_error"}
+    decided = {result.variable for result in results if result.name in ERRORS}
     for result in results:
+        of = f" of {result.variable}" if len(decided) > 1 else ""
         first = result.protocol == evaluation.protocol_of(result.variable)
         chief = (first and result.fitted_on == split) or result.name == "classification_error"
-        if result.name in ("clustering_error", "classification_error") and chief and result.part == "model":
-            parts = (f"{words(result.name)} by {result.by}", result.protocol, result.on)
+        if result.name in ERRORS and chief and result.part == "model":
+            parts = (f"{words(result.name)}{of} by {result.by}", result.protocol, result.on)
             errors.append((result.shown, ", ".join(filter(None, parts))))
         elif result.name == "clustering_error" and chief:
-            compared.append((result.shown, f"k-means on the same images, {result.protocol}"))
+            compared.append(
+                (result.shown, f"k-means on the same images{', beside that' if of else ''}{of}, {result.protocol}")
+            )
         elif result.name == "components_in_use" and result.rule == "posterior" and result.variable in clustered:
             others.append(
                 (result.shown.split()[0], f"components in use by {result.by}, {result.protocol}; {result.on}")

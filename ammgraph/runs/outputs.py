@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ammgraph.data.files import IMAGE_SUFFIXES
 from ammgraph.diagnostics import RunError
 from ammgraph.runs import files
 
@@ -52,9 +53,13 @@ def refuse_input(path: Path, given: Path) -> None:
     """What a command reads it does not replace.
 
     Raises:
-        RunError: both are one file.
+        RunError: both are one file, or it is an image of the folder that is read.
     """
-    if os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
+    if not os.path.exists(path):
+        return
+    inside = given.rglob("*") if given.is_dir() else ()  # of class folders too
+    read = [given, *(entry for entry in inside if entry.suffix.lower() in IMAGE_SUFFIXES)]
+    if any(entry.exists() and entry.samefile(path) for entry in read):
         raise RunError(f"{path} is what is read, and is never replaced; name another with `--output`")
 
 

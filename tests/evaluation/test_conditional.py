@@ -223,6 +223,15 @@ def test_an_enumerated_category_is_drawn_with_its_probabilities(tmp_path: Path) 
 # ----------------------------------------------------------------------------------------------------- what is written
 
 
+def test_an_image_that_a_term_has_moved_is_drawn_where_it_is_asked_for() -> None:
+    plan = plan_of(
+        Path(__file__).parents[2] / "specs" / "amm_digits.yaml"
+    )  # r(x_again|x): mover.x_again stands beside p(x|z)
+    assert (start_of(plan, None, None).source, start_of(plan, None, None).variable) == ("p", "x")
+    assert start_of(plan, "x_again", None).source == "r"
+    assert start_of(plan, None, "r").variable == "x_again"
+
+
 def test_a_row_of_the_grid_begins_with_its_example(run: Path, photos: Path, tmp_path: Path) -> None:
     samples = asked(run, photos, variable="x2", source="r", output=tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as image:
@@ -307,6 +316,20 @@ def test_the_examples_are_not_written_over(run: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", x=PHOTOS[:2])
     with pytest.raises(RunError, match=r"mine\.npz"):
         sample_run(run, tmp_path / "mine.npz", CPU, force=True, asked=Asked("x2", "r", {}, tmp_path / "mine.npz"))
+
+
+def test_nor_is_an_image_of_their_folder(run: Path, photos: Path, tmp_path: Path) -> None:
+    before = (photos / "a.png").read_bytes()
+    (tmp_path / "link.png").symlink_to(photos / "a.png")
+    for output in (photos / "a.png", tmp_path / "link.png"):
+        with pytest.raises(RunError, match=r"is what is read, and is never replaced"):
+            sample_run(run, output, CPU, force=True, asked=Asked("x2", "r", {}, photos))
+    classes = tmp_path / "classes"
+    classes.mkdir()
+    photos.rename(classes / "one")
+    with pytest.raises(RunError, match=r"is what is read, and is never replaced"):
+        sample_run(run, classes / "one" / "a.png", CPU, force=True, asked=Asked("x2", "r", {}, classes))
+    assert (classes / "one" / "a.png").read_bytes() == before
 
 
 def test_nor_by_the_command_without_an_output(run: Path, ammgraph, tmp_path: Path, monkeypatch) -> None:
