@@ -77,7 +77,7 @@ def test_of_vectors_and_of_a_model_that_generates_nothing_there_are_none(path: P
 
 
 def test_a_run_keeps_what_its_weights_gave_at_each_look(whole: Path) -> None:
-    found = strips.read(whole, "x", SHAPE)
+    found = strips.read(whole, "x", SHAPE, 10**9)
     assert list(found) == [line["step"] for line in lines_of(whole) if "evaluation" in line] == SEEN
     loaded = load_model(whole, CPU)
     np.testing.assert_array_equal(found[22], draw_samples(loaded.model, loaded.plan, count=1).images)
@@ -120,7 +120,7 @@ def test_averaged_weights_are_shown_where_these_are_evaluated(ammgraph: Run) -> 
     loaded = load_model(Path("run"), CPU)
     assert loaded.weights == "ema"
     drawn = draw_samples(loaded.model, loaded.plan, count=1)
-    np.testing.assert_array_equal(strips.read(Path("run"), "x", SHAPE)[22], drawn.images)
+    np.testing.assert_array_equal(strips.read(Path("run"), "x", SHAPE, 10**9)[22], drawn.images)
 
 
 # ------------------------------------------------------------------------------------------------ the page
@@ -135,7 +135,7 @@ def test_the_page_has_a_row_for_each_look_and_its_pixels_as_a_table(taken: Path,
     assert [int(row["step"]) for row in rows] == [step for step in SEEN for _ in range(10)]
     assert [row["category"] for row in rows] == [row["column"] for row in rows] == [*map(str, range(10))] * 6
     pixels = np.array([[float(row[f"c0_y{y}_x{x}"]) for y in range(8) for x in range(8)] for row in rows])
-    images = np.concatenate([*strips.read(taken, "x", SHAPE).values()])
+    images = np.concatenate([*strips.read(taken, "x", SHAPE, 10**9).values()])
     np.testing.assert_allclose(pixels.reshape(images.shape), images / 255, rtol=1e-6)
     with np.load(taken / "report.npz") as arrays:
         np.testing.assert_allclose(arrays["strips_x/images"].reshape(images.shape), images / 255, rtol=1e-6)

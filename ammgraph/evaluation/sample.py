@@ -120,6 +120,7 @@ def draw_given(loaded: LoadedModel, chain: Chain, examples: Path | Tensor, count
         RunError: the examples are not the model's, the machine has no memory for so many samples.
     """
     _check_least("count", count, 1)
+    _check_least("seed", seed, 0)
     plan, name = loaded.plan, chain.start.variable
     values, names = read_given(loaded, examples, chain.example)
     _check_memory(plan, name, chain.variables, count * len(values))
@@ -160,6 +161,7 @@ def draw_samples(
 ) -> Samples:
     """The examples of `sample_run`, from a model; see there. `scaling` is how vectors of the variable were scaled."""
     _check_least("count", count, 1)
+    _check_least("seed", seed, 0)
     _check_least("interpolate", interpolate, 2)
     name, draw = generating(plan, asked.variable, asked.source)
     category = prior_category(plan, draw, name)
@@ -190,6 +192,8 @@ def draw_samples(
 
 
 def _check_least(name: str, value: int | None, least: int) -> None:
+    if not isinstance(value, int | None):
+        raise RunError(f"`{name}` is {value}, expected a whole number")
     if value is not None and value < least:
         raise RunError(f"`{name}` is {value}, expected at least {least}")
 

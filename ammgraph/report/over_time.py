@@ -28,12 +28,12 @@ class StripsView:
     images: Array  # (R, n, C, H, W), float32 in [0, 1]
 
 
-def collect_strips(plan: Plan, folder: Path, curves: Curves) -> tuple[StripsView, ...]:
-    """One for each variable of which a run has kept two strips."""
+def collect_strips(plan: Plan, folder: Path, curves: Curves, last: int) -> tuple[StripsView, ...]:
+    """One for each variable of which a run has kept two strips, up to its last step."""
     views = []
     for variable in plan.variables:
         draw = generating_draw(plan, variable.name)
-        found = strips.read(folder, variable.name, variable.shape) if draw is not None else {}
+        found = strips.read(folder, variable.name, variable.shape, last) if draw is not None else {}
         if draw is None or len(found) < 2:
             continue
         scale, unit = curves.unit(max(found))

@@ -144,7 +144,8 @@ def build_report(loaded: LoadedRun, evaluation: Evaluation, options: ReportOptio
     ]
     records = record.read(loaded.folder / METRICS)
     curves = collect_curves(loaded.plan, records)
-    strips = collect_strips(loaded.plan, loaded.folder, curves)
+    last = max([loaded.step, *(line["step"] for line in records)])
+    strips = collect_strips(loaded.plan, loaded.folder, curves, last)
     figures = (*(draw(view, images) for view, images in drawn), *map(draw, strips))
     training = draw_curves(curves)
     notes = loaded.spec.notes

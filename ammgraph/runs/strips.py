@@ -67,14 +67,15 @@ def cut(folder: Path, step: int) -> None:
             raise RunError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
-def read(folder: Path, variable: str, shape: tuple[int, ...]) -> dict[int, Array]:
-    """The strips of a variable whose images are of a shape (C, H, W), by their steps, in their order.
+def read(folder: Path, variable: str, shape: tuple[int, ...], last: int) -> dict[int, Array]:
+    """The strips of a variable whose images are of a shape (C, H, W), up to a last step, by their steps, in their order.
 
     A run that was made longer has kept more at its beginning: of its strips too the first one of each part is read.
     What is no strip of the variable is left out with a warning.
     """
     found, before = {}, None
-    paths = {step: path for path, step in _there(folder) if path.name.rpartition("-step-")[0] == variable}
+    there = [(path, step) for path, step in _there(folder) if step <= last]
+    paths = {step: path for path, step in there if path.name.rpartition("-step-")[0] == variable}
     for step in sorted(paths):
         if not _begins(before, step, max(paths)):
             continue

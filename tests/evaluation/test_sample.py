@@ -76,6 +76,8 @@ def test_interpolation_is_a_straight_line_of_z_with_one_y(loaded) -> None:
         ({"component": 10}, "there is no component 10: `y` has 10, from 0 to 9"),
         ({"component": -1}, "there is no component -1"),
         ({"count": 0}, "`count` is 0, expected at least 1"),
+        ({"count": 1.5}, "`count` is 1.5, expected a whole number"),
+        ({"seed": -1}, "`seed` is -1, expected at least 0"),
         ({"interpolate": 1}, "`interpolate` is 1, expected at least 2"),
         (
             {"count": 10**12},

@@ -32,7 +32,7 @@ def test_rows_say_when_they_were_as_the_axes_of_curves_do(
 ) -> None:
     for step in (300, 600, 1500):
         strips.keep(tmp_path, step, {"x": IMAGES})
-    (view,) = collect_strips(plan_of(TINY), tmp_path, curves)
+    (view,) = collect_strips(plan_of(TINY), tmp_path, curves, 10**9)
     (axes,) = draw(view).figure.axes
     assert (axes.get_ylabel(), labels(axes)) == (unit, ([*map(str, range(10))], times))
 
@@ -49,7 +49,7 @@ def test_without_categories_nothing_stands_above_a_column() -> None:
 def test_a_category_stands_in_the_middle_of_its_column(tmp_path: Path) -> None:
     for step in (1, 2):
         strips.keep(tmp_path, step, {"x": np.full_like(IMAGES, 255)})
-    (view,) = collect_strips(plan_of(TINY), tmp_path, Curves())
+    (view,) = collect_strips(plan_of(TINY), tmp_path, Curves(), 10**9)
     axes = draw(view).figure.axes[0]
     (mosaic,) = (np.asarray(image.get_array()) for image in axes.get_images())
     opaque = mosaic[0, :, 3] > 0
@@ -59,9 +59,9 @@ def test_a_category_stands_in_the_middle_of_its_column(tmp_path: Path) -> None:
 
 
 def test_of_fewer_than_two_looks_and_of_vectors_there_is_no_figure(tmp_path: Path) -> None:
-    assert collect_strips(plan_of(TINY), tmp_path, Curves()) == ()
+    assert collect_strips(plan_of(TINY), tmp_path, Curves(), 10**9) == ()
     strips.keep(tmp_path, 1, {"x": IMAGES})
-    assert collect_strips(plan_of(TINY), tmp_path, Curves()) == ()
+    assert collect_strips(plan_of(TINY), tmp_path, Curves(), 10**9) == ()
     strips.keep(tmp_path, 2, {"x": IMAGES})
-    assert len(collect_strips(plan_of(PHASES), tmp_path, Curves())) == 1
-    assert collect_strips(plan_of(FOLDER / "tiny_vectors.yaml"), tmp_path, Curves()) == ()
+    assert len(collect_strips(plan_of(PHASES), tmp_path, Curves(), 10**9)) == 1
+    assert collect_strips(plan_of(FOLDER / "tiny_vectors.yaml"), tmp_path, Curves(), 10**9) == ()

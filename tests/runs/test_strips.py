@@ -21,16 +21,16 @@ def looked_at(folder: Path, steps: list[int], last: int) -> list[int]:
     for step in steps:
         if strips.due(folder, step, last):
             strips.keep(folder, step, {"x": images(seed=step)})
-    return list(strips.read(folder, "x", (1, 5, 7)))
+    return list(strips.read(folder, "x", (1, 5, 7), last))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_a_strip_is_read_as_it_was_kept_of_each_variable(channels: int, tmp_path: Path) -> None:
     strips.keep(tmp_path, 30, {"x": images(channels), "x_2": images(3, seed=1)})
-    (found,) = strips.read(tmp_path, "x", (channels, 5, 7)).values()
+    (found,) = strips.read(tmp_path, "x", (channels, 5, 7), 10**9).values()
     np.testing.assert_array_equal(found, images(channels))
-    np.testing.assert_array_equal(strips.read(tmp_path, "x_2", (3, 5, 7))[30], images(3, seed=1))
-    assert strips.read(tmp_path, "z", (1, 5, 7)) == {}
+    np.testing.assert_array_equal(strips.read(tmp_path, "x_2", (3, 5, 7), 10**9)[30], images(3, seed=1))
+    assert strips.read(tmp_path, "z", (1, 5, 7), 10**9) == {}
 
 
 def test_of_a_long_run_the_first_look_and_the_first_of_each_tenth_are_kept(tmp_path: Path) -> None:
@@ -40,6 +40,12 @@ def test_of_a_long_run_the_first_look_and_the_first_of_each_tenth_are_kept(tmp_p
 
 def test_of_a_short_run_every_look_is_kept(tmp_path: Path) -> None:
     assert looked_at(tmp_path, [3, 6, 9, 10], 10) == [3, 6, 9, 10]
+
+
+def test_what_lies_beyond_the_run_is_not_read(tmp_path: Path) -> None:
+    looked_at(tmp_path, [4, 8, 12, 16], 16)
+    strips.keep(tmp_path, 999, {"x": images()})
+    assert list(strips.read(tmp_path, "x", (1, 5, 7), 16)) == [4, 8, 12, 16]
 
 
 def test_of_a_run_that_was_made_longer_as_few_are_read(tmp_path: Path) -> None:
@@ -61,7 +67,7 @@ def test_a_cut_forgets_what_comes_after_a_step_and_nothing_else(tmp_path: Path) 
     mine = tmp_path / "samples" / "mine-step-40.png"
     mine.touch()
     strips.cut(tmp_path, 20)
-    assert list(strips.read(tmp_path, "x", (1, 5, 7))) == [10, 20]
+    assert list(strips.read(tmp_path, "x", (1, 5, 7), 10**9)) == [10, 20]
     assert mine.exists()
 
 
@@ -74,7 +80,7 @@ def test_what_is_no_strip_of_the_model_is_left_out_with_a_warning(
     (folder / "x-step-000000020.png").write_bytes((folder / "x-step-000000030.png").read_bytes()[:-60])
     strips.keep(tmp_path, 30, {"x": images(channels=3)})
     with caplog.at_level(logging.WARNING):
-        assert list(strips.read(tmp_path, "x", (1, 5, 7))) == [40]
+        assert list(strips.read(tmp_path, "x", (1, 5, 7), 10**9)) == [40]
     assert [f"{folder}/x-step-0000000{step}.png is left out: " in caplog.text for step in (10, 20, 30)] == [True] * 3
     assert "x-step-000000030.png is left out: it holds no 10 images of 1x5x7" in caplog.text
 
