@@ -68,7 +68,7 @@ def cut(folder: Path, step: int) -> None:
 
 
 def read(folder: Path, variable: str, shape: tuple[int, ...], last: int) -> dict[int, Array]:
-    """The strips of a variable whose images are of a shape (C, H, W), up to a last step, by their steps, in their order.
+    """The strips of a variable whose images are of a shape (C, H, W), up to a last step, by their steps in order.
 
     A run that was made longer has kept more at its beginning: of its strips too the first one of each part is read.
     What is no strip of the variable is left out with a warning.
