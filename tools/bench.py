@@ -39,9 +39,10 @@ from ammgraph.data.dataset import Dataset
 from ammgraph.data.records import Split
 from ammgraph.nn.model import one_hot
 from ammgraph.plan import cost
-from ammgraph.plan.draws import FromData
+from ammgraph.plan.draws import FromData, FromNetwork, FromPrior
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.load import load_spec
+from ammgraph.spec.schema import Normal, Uniform
 from ammgraph.train.trainer import Trainer
 
 VARIANTS = (*plain.LOOPS, "pixyz", "planned", "planned-bfloat16", "planned-float64")
@@ -129,16 +130,31 @@ def loops_of(plan: Plan, spec: str) -> dict[str, Callable[[], Callable[[], None]
 
 
 def in_pixyz(plan: Plan) -> dict[str, Callable[[], Callable[[], None]]]:
-    """The step in pixyz, where it is installed and can say the model: games of the same variables, no penalties."""
-    variables = {draw.name: {name for factor in draw.factors for name in factor.variables} for draw in plan.draws}
-    differ = any(
-        variables[real] != variables[fake] for game in plan.games for _, real in game.real for _, fake in game.fake
-    )
-    if find_spec("pixyz") is None or differ or any(game.penalties for game in plan.games):
+    """The step in pixyz, where it is installed and can say the model."""
+    if find_spec("pixyz") is None or not sayable_in_pixyz(plan):
         return {}
     from in_pixyz import Step
 
     return {"pixyz": lambda: Step(plan, batches(plan))}
+
+
+def sayable_in_pixyz(plan: Plan) -> bool:
+    """Games of Jensen and Shannon without penalties; each of two draws of the same variables, whose priors are N(0, 1)
+    and uniform categories.
+    """
+    for game in plan.games:
+        drawn = [plan.draw(name) for side in (game.real, game.fake) for _, name in side]
+        variables = [{name for factor in draw.factors for name in factor.variables} for draw in drawn]
+        if game.objective != "jensen_shannon" or game.penalties or len(drawn) != 2 or variables[0] != variables[1]:
+            return False
+        for factor in (factor for draw in drawn for factor in draw.factors):
+            origin = factor.origin
+            prior = Uniform if plan.variable(factor.variables[0]).kind == "categorical" else Normal
+            if isinstance(origin, FromData | FromNetwork):
+                continue
+            if not isinstance(origin, FromPrior) or not isinstance(origin.prior, prior):
+                return False
+    return True
 
 
 def steps(

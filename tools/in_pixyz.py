@@ -1,8 +1,8 @@
-"""The step of a plan of one game in pixyz (`pip install pixyz==0.3.3`), as its documentation writes one.
+"""The step of a plan of games in pixyz (`pip install pixyz==0.3.3 ipython`), as its documentation writes one.
 
 Each network is a `Deterministic` distribution in `plain.py`'s modules, data an `EmpiricalDistribution`, priors pixyz's
 own; `AdversarialJensenShannon(q, p, d)` samples both sides once for its discriminator and once more for their step. It
-has no penalties.
+has no penalties, and no weights of games.
 """
 
 import torch
