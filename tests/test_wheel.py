@@ -1,18 +1,25 @@
 """What a user installs: the wheel, in an environment and a folder that hold nothing of the checkout."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from tiny import environment
 
 ROOT = Path(__file__).parent.parent
-BUILT = ("ammgraph", "specs", "pyproject.toml", "README.md", "LICENSE")
+PAGE = (ROOT / "ammgraph" / "docs" / "installed.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(?:sh|console)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+SHORT = ("--set", "training.epochs=null", "--set", "training.steps=2")
+BUILT = ("ammgraph", "specs", "pyproject.toml", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +69,23 @@ def test_an_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: 
     assert shipped == {line.partition(":")[0] for line in run("ammgraph", "specs").splitlines() if line[:1].isalpha()}
     assert run("ammgraph", "validate", "amm_digits").startswith(f"{Path(where).parent}{os.sep}specs")
     assert "condition-mismatch" in run("ammgraph", "explain", "condition-mismatch")
-    run("ammgraph", "train", "amm_digits", "--set", "training.epochs=null", "--set", "training.steps=2")
-    run("ammgraph", "report", "runs/amm_digits-1", "--no-map")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == []
+    for command in COMMANDS:
+        short = SHORT if command.startswith("ammgraph train") else ()
+        run(*shlex.split(command), *short)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ammgraph.schema.json", "mine.yaml", "own.yaml", "runs"]
+
+
+@pytest.mark.slow
+def test_what_pypi_shows_links_to_no_file_of_a_checkout(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+        shown = message_from_bytes(files.read(name))
+    assert shown["Description-Content-Type"] == "text/markdown"
+    assert shown.get_payload().strip() == PAGE.strip()
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert links
+    assert all(link.startswith("https://") for link in links)
 
 
 @pytest.mark.slow
