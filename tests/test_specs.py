@@ -23,6 +23,7 @@ OF_THE_PAPER = (
     *("samm_mnist", "samm_svhn", "samm_svhn_q1"),
 )
 EVERY = sorted(path.stem for path in SPECS.glob("*.yaml"))
+OF_RESULTS = sorted(str(path.relative_to(SPECS).with_suffix("")) for path in SPECS.glob("results/*/*.yaml"))
 
 
 def plan_of(name: str, *overrides: str) -> Plan:
@@ -33,7 +34,7 @@ def test_every_spec_of_the_paper_is_there() -> None:
     assert set(OF_THE_PAPER) <= set(EVERY)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EVERY + OF_RESULTS)
 def test_every_spec_compiles_without_a_warning(name: str) -> None:
     assert plan_of(name).warnings == ()
 
@@ -41,7 +42,7 @@ def test_every_spec_compiles_without_a_warning(name: str) -> None:
 # ------------------------------------------------------------------------------------------------ what stands in them
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EVERY + OF_RESULTS)
 def test_every_spec_opens_with_paper_published_number_command_and_readings(name: str) -> None:
     lines = (SPECS / f"{name}.yaml").read_text().splitlines()
     header = [line for line in lines[: lines.index("ammgraph: 1")] if line]
@@ -61,7 +62,7 @@ def test_every_published_number_of_a_spec_stands_in_its_header(name: str) -> Non
             assert number.source in header
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EVERY + OF_RESULTS)
 def test_every_spec_has_a_title_and_its_lines_fit_the_page(name: str) -> None:
     spec = load_spec(SPECS / f"{name}.yaml")
     assert spec.title
@@ -426,7 +427,7 @@ def loss_begins(loss: LossPlan) -> float:
     return next((float(epoch) for epoch in range(40) if loss.weight(epoch)), 0.0)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EVERY + OF_RESULTS)
 def test_one_turn_gives_finite_losses_and_moves_every_network(name: str) -> None:
     plan = plan_of(name, "training.batch_size=2")
     generator = torch.Generator().manual_seed(0)
