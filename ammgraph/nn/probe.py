@@ -10,6 +10,7 @@ from ammgraph.nn.enumeration import in_evaluation
 from ammgraph.nn.model import (
     Draw,
     Model,
+    Parts,
     critic_inputs,
     critic_logits,
     critic_parts,
@@ -21,6 +22,7 @@ from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, FromData, FromDraw
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import fields_of
+from ammgraph.plan.turns import PassPlan
 
 EXAMPLES = 2
 
@@ -33,9 +35,10 @@ def not_finite(plan: Plan, model: Model) -> str:
     """
     like = next(model.parameters())
     generator = torch.Generator(like.device).manual_seed(0)
-    sites = {site.name: replace(site, batch=EXAMPLES) for turn in plan.turns for site in turn.sites}
+    sites = {site.name: site for turn in plan.turns for site in turn.sites if not site.disturbs}
     noise = {
-        name: draw_noise(site, generator, like.device, like.dtype) for name, site in sites.items() if not site.disturbs
+        name: draw_noise(replace(site, batch=EXAMPLES), generator, like.device, like.dtype)
+        for name, site in sites.items()
     }
     draws: dict[str, Draw] = {}
     for draw in sorted(plan.draws, key=lambda draw: _reads_data(plan, draw)):
@@ -48,10 +51,19 @@ def not_finite(plan: Plan, model: Model) -> str:
         draws[draw.name] = drawn
     for scored in (found for turn in plan.turns for found in turn.passes_of("scored")):
         inputs, parts = critic_inputs(scored, draws), critic_parts(scored, draws)
+        for name, batch in _batches(scored, parts).items():  # those of all its draws
+            for site in (site for site in sites.values() if site.name.rpartition(".")[0] == name):
+                noise[site.name] = draw_noise(replace(site, batch=batch), generator, like.device, like.dtype)
         logits = critic_logits(model, scored, inputs, noise, Mode.EVAL, parts=parts)
         if not logits.isfinite().all():
             return f"`{scored.row}` of `{scored.evaluation.network}`"
     return ""
+
+
+def _batches(scored: PassPlan, parts: Parts) -> dict[str, int]:
+    """How many examples each row of a discriminator's pass has, by the first part of its noise's name."""
+    once, every = sum(parts.sizes), sum(parts.logits)
+    return {f"{scored.evaluation.name}/{row}": once if row in scored.shared else every for row in scored.rows}
 
 
 def _reads_data(plan: Plan, draw: DrawPlan) -> bool:
