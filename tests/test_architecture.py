@@ -154,6 +154,12 @@ def test_every_room_has_its_place_in_the_street() -> None:
     assert {room_of(path) for path in MODULES} - {"__init__"} <= set(ORDER)
 
 
+def test_every_room_is_a_package_that_says_what_it_holds() -> None:
+    rooms = {path.parent for path in MODULES} - {PACKAGE}
+    said = {room: (room / "__init__.py").read_text(encoding="utf-8") for room in rooms}
+    assert [room.name for room, text in said.items() if not text.startswith('"""')] == []
+
+
 def test_the_compiler_s_page_says_what_each_of_its_modules_decides() -> None:
     page = (PACKAGE / "compiler" / "README.md").read_text(encoding="utf-8")
     modules = {path.name for path in (PACKAGE / "compiler").glob("*.py")} - {"__init__.py", "compile.py"}
