@@ -32,7 +32,6 @@ class Recorder:
         self._names: list[tuple[str, int]] = []
         self._rows: list[Tensor] = []
         self._first_step = 0
-        self._loaded = False
 
     def add(self, step: int, values: Mapping[str, Tensor]) -> None:
         """Keep one step's values: a scalar or a vector for each name, the same names every step until a flush.
@@ -40,13 +39,12 @@ class Recorder:
         Raises:
             RunError: a checkpoint's rows are of other values.
         """
-        if self._loaded and self._names != [(name, value.numel()) for name, value in values.items()]:
-            raise RunError("the checkpoint holds other values to record than this run has; they cannot be averaged")
-        self._loaded = False
+        found = {name: value.numel() for name, value in values.items()}
         if not self._rows:
-            self._first_step = step
-            self._names = [(name, value.numel()) for name, value in values.items()]
-        self._rows.append(torch.cat([value.reshape(-1).float() for value in values.values()]))
+            self._first_step, self._names = step, list(found.items())
+        elif found != dict(self._names):
+            raise RunError("the checkpoint holds other values to record than this run has; they cannot be averaged")
+        self._rows.append(torch.cat([values[name].reshape(-1).float() for name, _ in self._names]))
 
     def check(self) -> None:
         """Raise where a value is not finite.
@@ -91,7 +89,7 @@ class Recorder:
 
     def clear(self) -> None:
         """Forget the steps that are not yet written: those to come may have other values."""
-        self._rows, self._loaded = [], False
+        self._rows = []
 
     def state_dict(self) -> dict[str, Any]:
         """The steps that are not yet written."""
@@ -118,7 +116,6 @@ class Recorder:
         self._names = [(name, size) for name, size in names]
         self._rows = list(rows.to(device))
         self._first_step = first_step
-        self._loaded = bool(self._rows)
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:

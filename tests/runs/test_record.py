@@ -26,6 +26,15 @@ def test_a_flush_gives_the_means_since_the_last_one() -> None:
     assert recorder.flush() == {"a": 7.0, "b": [0.0, 0.0, 0.0]}
 
 
+def test_values_are_told_by_their_names_in_whichever_order_a_step_gives_them() -> None:
+    recorder, resumed = Recorder(), Recorder()
+    recorder.add(1, {"encoder/gradient_norm": scalar(1.0), "decoder/gradient_norm": scalar(5.0)})
+    resumed.load_state_dict(recorder.state_dict(), torch.device("cpu"))
+    for each in (recorder, resumed):
+        each.add(2, {"decoder/gradient_norm": scalar(7.0), "encoder/gradient_norm": scalar(2.0)})
+        assert each.flush() == {"encoder/gradient_norm": 1.5, "decoder/gradient_norm": 6.0}
+
+
 def test_means_are_taken_in_double_precision() -> None:
     recorder = Recorder()
     for step, value in enumerate((2.0**24, 1.0, 1.0, 1.0)):  # in float32 2^24 + 1 is 2^24
