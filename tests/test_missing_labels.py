@@ -107,10 +107,22 @@ def test_where_no_scored_example_has_a_label_that_is_the_reason(unlabelled: str,
         arrays["y_train"] = (labels if unlabelled == "test" else none)[:-300]
         arrays["y_test"] = (labels if unlabelled == "train" else none)[-300:]
     np.savez(tmp_path / "digits.npz", **arrays)
-    found = [r for r in results(run_of(TINY, tmp_path)) if r["name"] in ("clustering_error", "nmi", "ari")]
+    run = run_of(TINY, tmp_path, "evaluation.features=encoder.h")
+    names = ("clustering_error", "nmi", "ari", "knn_error", "probe_error")
+    found = [r for r in results(run) if r["name"] in names]
+    assert {r["name"] for r in found} >= {"clustering_error", "nmi", "ari"}
     fits = {r.get("fitted_on", "") for r in found}
+    assert cli.main(["report", str(run), "--figures", str(tmp_path / "figures")]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
     if unlabelled == "train":
         assert all(r["value"] is not None for r in found)
         assert fits == {"", "test"}  # and not by validation examples without a label
+        assert (tmp_path / "figures" / "matrix_y.svg").exists()
+        assert ", of different classes" in page
+        assert "coloured by class" in page
     else:
         assert {(r["value"], r["void"]) for r in found} == {(None, "none of the examples has a label")}
+        assert not (tmp_path / "figures" / "matrix_y.svg").exists()
+        assert ", of different classes" not in page
+        assert "coloured by class" not in page
+        assert "Beside each: its class" not in page

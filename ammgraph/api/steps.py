@@ -214,7 +214,7 @@ def train(training: Training, report: Report | None, stop: Callable[[], bool], g
 def _glance(plan: Plan, dataset: Dataset) -> Split:
     """The validation examples, else some training examples."""
     train = askable(plan, "training", dataset.train)
-    return dataset.validation or train.at(torch.arange(min(GLANCE, len(train))))
+    return dataset.validation or train.some(GLANCE)
 
 
 def _keep_samples(training: Training, model: networks.Model) -> None:

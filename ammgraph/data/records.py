@@ -50,6 +50,10 @@ class Split:
         """The examples at these positions, in this order."""
         return self._each(lambda values: values.at(indices) if isinstance(values, OnDisk) else values[indices])
 
+    def some(self, most: int) -> "Split":
+        """At most so many examples, `evenly` from first to last: files are often in the order of their classes."""
+        return self.at(evenly(len(self), most))
+
     def part(self, start: int, end: int) -> "Split":
         """The examples from one position to another, in memory."""
         return self._each(lambda values: values[start:end])
@@ -103,6 +107,11 @@ class Records:
     source: str
     columns: tuple[str, ...] = ()
     labelled: bool = True
+
+
+def evenly(count: int, most: int) -> Tensor:
+    """At most so many positions of `count`, from the first to the last and as far from each other as they can be."""
+    return torch.linspace(0, count - 1, min(count, most), dtype=torch.float64).round().long()
 
 
 def scale_images(images: Tensor, low: float, high: float, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ammgraph.data.dataset import Dataset, fingerprints
-from ammgraph.data.records import Split
+from ammgraph.data.records import Split, evenly
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import metrics, results
 from ammgraph.evaluation.components import measure_components
@@ -377,7 +377,7 @@ def _baseline(
         known = [result for result in before.of(split) if (result.by, result.variable) == (by, readout.name)]
         if known:
             return known
-    some = examples.at(torch.from_numpy(_evenly(len(examples))))
+    some = examples.some(BASELINE)
     scored = _k_means(split, _numpy(some.points), labels_of(loaded.plan, readout.variable, some), size)
     common = Common(readout.name, "k-means", by, split, len(scored.labels))
     found = [replace(result, part="baseline") for result in _agreement(common, scored, [scored])]
@@ -399,20 +399,15 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
         known = features_of(loaded.model, loaded.plan, wanted, train), _numpy(train.labels)
         for name, measure in MEASURES.items():
             if measure.of == "features":
-                every = slice(None) if name == "knn_error" else _evenly(len(train))
+                every = slice(None) if name == "knn_error" else evenly(len(train), BASELINE).numpy()
                 some = tuple(part[every] for part in known)
                 by = f"by {counted(len(some[0]), 'training image')}"
                 common = Common(wanted.name, "", by, split, len(labels))
-                found.append(common.result(name, metrics.measured(name, *some, values, labels)))
-    chosen, size = _evenly(len(labels)), len(np.unique(labels))
+                found += _told_by([common.result(name, metrics.measured(name, *some, values, labels))], labels)
+    chosen, size = evenly(len(labels), BASELINE).numpy(), len(np.unique(labels))
     scored = _k_means(split, values[chosen], labels[chosen], size)
     by = f"k-means on {wanted.name}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
     return found + _agreement(Common(wanted.name, "k-means", by, split, len(chosen)), scored, [scored])
-
-
-def _evenly(count: int) -> Array:
-    """Positions of an even choice of at most as many examples as k-means sees."""
-    return np.linspace(0, count - 1, min(count, BASELINE)).round().astype(np.int64)
 
 
 def _k_means(split: str, points: Array, labels: Array, size: int) -> _Scored:

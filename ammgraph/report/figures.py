@@ -75,10 +75,10 @@ def _samples(view: SamplesView, images: str) -> Plate:
     caption = f"{view.variable} drawn from {view.draw}{given}: eval mode, fresh noise, no selection."
     if view.rule:
         how = "with that label" if view.rule == "label" else f"assigned by {view.rule}"
-        caption += f" Left: the first {images} {how}; the number is how many of {view.examples:,}."
+        caption += f" Left: some {images} {how}; the number is how many of {view.examples:,}."
         caption += of_more(view.categories, view.num_categories)
     elif view.assigned.size:
-        caption += f" Left: the first {images}."
+        caption += f" Left: some {images}."
     names, note = _row_names(view)
     caption += note
     both = bool(view.assigned.size)
@@ -134,8 +134,9 @@ def _interpolation(view: InterpolationView, images: str) -> Plate:
     _show(figure.subplots(), view.images, "", [], ends=True)
     words = {"linear": "moves on a straight line", "switch": "jumps at the middle"}
     paths = "; ".join(f"{name} {words[path]}" for name, path in view.paths)
+    unlike = ", of different classes" if view.classes else ""
     caption = (
-        f"The first and the last column are {images}, of different classes; between them is {view.variable} generated "
+        f"The first and the last column are {images}{unlike}; between them is {view.variable} generated "
         f"from latents on the way from one to the other, both ends included: {paths}."
     )
     alt = f"{counted(rows, 'row')} of images that change from one {images.removesuffix('s')} into another"
@@ -258,13 +259,14 @@ def _order_text(view: MatrixView, columns: Array) -> str:
 def _embedding(view: EmbeddingView, images: str) -> Plate:
     classes = labels(view.classes)
     marks = len(POINTS) * len(MARKERS)
-    named = len(view.classes) <= marks
-    ncols = legend_columns(classes.longest, min(10, len(view.classes)))
+    named = 0 < len(view.classes) <= marks
+    ncols = legend_columns(classes.longest, min(10, len(view.classes))) if named else 1
     figure = blank(WIDTH, WIDTH * 0.94 + (LINE * (-(-len(view.classes) // ncols) - 1) if named else 0))
     axes = figure.subplots()
     unknown = view.points[view.labels < 0]
     if len(unknown):
-        axes.scatter(unknown[:, 0], unknown[:, 1], s=4, color="#dddddd", linewidths=0, rasterized=True)
+        grey = "#dddddd" if view.classes else "#999999"
+        axes.scatter(unknown[:, 0], unknown[:, 1], s=4, color=grey, linewidths=0, rasterized=True)
     for index, name in enumerate(classes.texts):
         chosen = view.points[view.labels == index]
         colour, marker = told_apart(index, POINTS, MARKERS, 4)
@@ -286,9 +288,14 @@ def _embedding(view: EmbeddingView, images: str) -> Plate:
         else ""
     )
     caption = (
-        f"t-SNE of {view.variable} from {view.factor} in mean mode, for {len(view.points):,} random {images}, coloured "
-        f"by class (scikit-learn, PCA start, seed {view.seed}).{means}"
-        + (classes.note if named else f" Of {len(view.classes):,} classes those {marks} apart look alike.")
+        f"t-SNE of {view.variable} from {view.factor} in mean mode, for {len(view.points):,} random {images}"
+        f"{', coloured by class' if view.classes else ''} (scikit-learn, PCA start, seed {view.seed}).{means}"
+        + (
+            classes.note
+            if len(view.classes) <= marks
+            else f" Of {len(view.classes):,} classes those {marks} apart look alike."
+        )
     )
-    alt = f"Map of {counted(len(view.points), 'point')} in {counted(len(view.classes), 'colour')}"
+    colours = counted(max(1, len(view.classes)), "colour")
+    alt = f"Map of {counted(len(view.points), 'point')} in {colours}"
     return Plate(view.name, f"Map of {view.variable}", caption, alt, figure)

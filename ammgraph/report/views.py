@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.data.on_disk import OnDisk
-from ammgraph.data.records import Split
+from ammgraph.data.records import Split, evenly
 from ammgraph.evaluation.evaluate import (
     Answers,
     ask,
@@ -25,7 +25,7 @@ from ammgraph.evaluation.evaluate import (
     reconstruct,
     rule_text,
 )
-from ammgraph.evaluation.metrics import NO_CLASS, Array, cluster_table, told
+from ammgraph.evaluation.metrics import NO_CLASS, Array, cluster_table, labels_tell, told
 from ammgraph.evaluation.synthesis import (
     component_means,
     data_images,
@@ -114,6 +114,7 @@ class InterpolationView:
     name: str
     variable: str
     paths: tuple[tuple[str, str], ...]  # latent -> `linear` or `switch`
+    classes: bool  # whether the two images are of different classes
     images: Array  # (R, steps + 2, C, H, W)
 
 
@@ -198,7 +199,10 @@ def _matrices(
             values = scores.get((readout.variable, rule))
             if values is None:
                 continue
-            table = cluster_table(*told(values.argmax(1), labels), values.shape[1], len(names))
+            chosen, known = told(values.argmax(1), labels)
+            if not labels_tell(known):
+                continue
+            table = cluster_table(chosen, known, values.shape[1], len(names))
             counts = table.T if readout.supervised else table
             text = rule_text(plan, readout, rule)
             name = f"matrix_{readout.variable}{suffix}"
@@ -223,7 +227,7 @@ def _samples(
         rows = len(categories)
         fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
         images = generated(model, plan, draw, variable.name, fixed, rows * options.columns, options.seed)
-        positions = _chosen(members, categories, options.columns) if category else _first(split, rows, options.columns)
+        positions = _chosen(members, categories, options.columns) if category else _any(split, rows, options.columns)
         shown, examples = rule or not category, split.of("image", field_name(plan, variable.name))
         yield SamplesView(
             name=f"samples_{variable.name}",
@@ -274,17 +278,20 @@ def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, st
 
 
 def _chosen(members: Array, categories: Array, columns: int) -> Array:
-    """Positions of the first images of every row, in the order of the split; -1 where there are fewer. (R, n)."""
+    """Positions of images of every row, chosen `evenly`; -1 where there are fewer. (R, n)."""
     chosen = np.full((len(categories), columns), -1)
     for row, category in enumerate(categories):
-        found = np.flatnonzero(members == category)[:columns]
-        chosen[row, : len(found)] = found
+        found = np.flatnonzero(members == category)
+        some = found[evenly(len(found), columns).numpy()]
+        chosen[row, : len(some)] = some
     return chosen
 
 
-def _first(split: Split, rows: int, columns: int) -> Array:
-    positions = np.arange(rows * columns)
-    return np.where(positions < len(split), positions, -1).reshape(rows, columns)
+def _any(split: Split, rows: int, columns: int) -> Array:
+    """Positions for rows of no category, chosen `evenly`; -1 where there are fewer. (R, n)."""
+    chosen, some = np.full(rows * columns, -1), evenly(len(split), rows * columns).numpy()
+    chosen[: len(some)] = some
+    return chosen.reshape(rows, columns)
 
 
 def _at(images: Tensor | OnDisk, positions: Array) -> Array:
@@ -315,7 +322,7 @@ def _pairs(model: Model, plan: Plan, item: ReconstructionPlan, split: Split, opt
 def _interpolation(
     model: Model, plan: Plan, item: ReconstructionPlan, split: Split, options: ViewOptions
 ) -> InterpolationView:
-    first, last = _ends(split, options)
+    first, last, classes = _ends(split, options)
     images, paths = latent_path(model, plan, item, first, last, options.steps, options.category_path)
     name = field_name(plan, item.variable)
     ends = [data_images(end.of("image", name)[:])[:, None] for end in (first, last)]
@@ -323,21 +330,24 @@ def _interpolation(
         name=f"interpolation_{item.variable}",
         variable=item.variable,
         paths=paths,
+        classes=classes,
         images=_numpy(torch.cat([ends[0], images, ends[1]], dim=1)),
     )
 
 
-def _ends(split: Split, options: ViewOptions) -> tuple[Split, Split]:
-    """Random pairs of images of different classes, where there are two classes."""
+def _ends(split: Split, options: ViewOptions) -> tuple[Split, Split, bool]:
+    """Random pairs of images, of different classes where labels tell of two; and whether they do."""
+    tell = labels_tell(_numpy(split.told().labels))
+    split = split.told() if tell else split
     order = _positions(split, len(split), options.seed + 1)
-    labels = split.labels[order]
+    labels = split.labels[order] if tell else torch.arange(len(order))
     count = min(options.interpolations, len(order))
     first, last = [], []
     for place in range(count):
-        others = (labels != labels[place]).nonzero().squeeze(1).tolist() or [place]
+        others = (labels != labels[place]).nonzero().squeeze(1).tolist() or [place]  # one image alone is itself
         first.append(place)
         last.append(others[(place * 7) % len(others)])
-    return split.at(order[first]), split.at(order[last])
+    return split.at(order[first]), split.at(order[last]), tell
 
 
 def _embeddings(
@@ -352,6 +362,7 @@ def _embeddings(
     if options.embedded == 0 or len(split) < 5:
         return
     shown = split.at(_positions(split, options.embedded, options.seed))
+    tell = labels_tell(_numpy(split.told().labels))
     for variable in plan.variables:
         draw = inferring_draw(plan, variable.name) if variable.kind == "real" else None
         if draw is None:
@@ -369,8 +380,8 @@ def _embeddings(
             variable=variable.name,
             factor=draw.factor_of(variable.name).text,
             points=plane[: len(shown)],
-            labels=_numpy(shown.labels),
-            classes=classes,
+            labels=_numpy(shown.labels) if tell else np.full(len(shown), -1),
+            classes=classes if tell else (),
             means=plane[len(shown) :],
             category=category,
             seed=options.seed,

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ammgraph.data.dataset import class_frequencies, load_data
-from ammgraph.data.records import scale_images
+from ammgraph.data.records import Split, evenly, scale_images
 from ammgraph.diagnostics import RunError
 from ammgraph.spec.schema import Data, Labeled
 
@@ -220,3 +220,17 @@ def test_splits_move_between_devices():
     dataset = load_data(Data(dataset="digits"), None)
     moved = dataset.train.to("meta")
     assert moved.images.device.type == moved.labels.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "expected"),
+    [(10, 4, [0, 3, 6, 9]), (3, 5, [0, 1, 2]), (7, 7, list(range(7))), (5, 1, [0]), (0, 3, [])],
+)
+def test_some_examples_are_taken_from_the_first_to_the_last_evenly(count: int, most: int, expected: list[int]) -> None:
+    assert evenly(count, most).tolist() == expected
+
+
+def test_some_examples_of_a_file_in_the_order_of_its_classes_are_of_every_class() -> None:
+    labels = torch.arange(10).repeat_interleave(300)
+    split = Split(torch.zeros(3000, 1, 2, 2, dtype=torch.uint8), labels)
+    assert split.some(2000).labels.bincount().tolist() == [200] * 10
