@@ -332,3 +332,8 @@ def test_the_number_at_the_end_is_told_with_the_step_that_was_kept(ammgraph: Run
     step = checkpoint.load_newest(tmp_path / "kept" / "best")[0]
     assert out.splitlines()[0].endswith(f"on 1,600 training images, of the best state, step {step}")
     assert "trained 13 steps" in err
+    assert ammgraph("report", "kept", "--no-map")[0] == 0
+    words = " ".join(re.sub(r"<[^>]+>", " ", (tmp_path / "kept" / "report.html").read_text()).split())
+    assert re.search(r"Trained 13 steps, 0\.\d+ epochs", words)
+    assert f"Weights best, of step {step}" in words
+    assert "with the best weights" in words

@@ -24,7 +24,7 @@ from ammgraph.spec.measures import MEASURES
 from ammgraph.spec.merge import NOT_INHERITED
 
 MOST_PLACES = 6  # after the point
-PRECISION = "precision"
+PRECISION, KEEP = "precision", "evaluation.keep"
 MOST_SETTINGS, LONGEST_SETTING = 4, 40  # that are told of a column, and characters of a value
 
 
@@ -40,6 +40,16 @@ class ComparedRun:
     faults: tuple[str, ...] | None = None  # the codes that *Health* names; None where it has nothing to judge by
     settings: Mapping[str, str] = field(default_factory=dict)  # the precision, and all that the spec says, by its path
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what is evaluated is the best state, by `evaluation.keep`, of whichever step, and not the last."""
+        return self.settings.get(KEEP, "null") != "null"
+
+    @property
+    def trained(self) -> int:
+        """The steps of training that were behind what is evaluated, or among which it was chosen."""
+        return self.last_step if self.keeps else self.evaluation.step
+
     def alike(self, other: "ComparedRun") -> bool:
         """Whether both are trials of one experiment: equal plans, weights, steps and precisions, the same data.
 
@@ -51,7 +61,7 @@ class ComparedRun:
         known = [(one, two) for one, two in pairs if one is not None and two is not None]
         same_data = all(one == two for one, two in known) if known else mine.data == theirs.data
         precisions = (run.settings.get(PRECISION) for run in (self, other))
-        equal = (mine.plan, mine.weights, mine.step) == (theirs.plan, theirs.weights, theirs.step)
+        equal = (mine.plan, mine.weights, self.trained) == (theirs.plan, theirs.weights, other.trained)
         return same_data and equal and len(set(precisions)) == 1
 
 
@@ -343,7 +353,7 @@ def legend(groups: Sequence[Group], place: int) -> list[str]:
     seeds = ", ".join(str(evaluation.seed) for evaluation in evaluations)
     scored = sorted({_scored_on(e) for e in evaluations})
     runs = "1 run, seed" if len(group.runs) == 1 else f"{len(group.runs)} runs, seeds"
-    found = [f"[{place + 1}] {group.name}: {runs} {seeds}; step {evaluations[0].step:,}; {' and '.join(scored)}"]
+    found = [f"[{place + 1}] {group.name}: {runs} {seeds}; {_steps(group)}; {' and '.join(scored)}"]
     twins = [
         other
         for other, twin in enumerate(groups)
@@ -380,8 +390,15 @@ def warnings(group: Group) -> list[str]:
     return found + [
         f"{run.folder} was evaluated at step {run.evaluation.step:,} and is at step {run.last_step:,} now"
         for run in group.runs
-        if run.last_step > run.evaluation.step
+        if run.last_step > run.evaluation.step and not run.keeps
     ]
+
+
+def _steps(group: Group) -> str:
+    """Of which step its runs are."""
+    first = group.runs[0]
+    found = ", ".join(f"{run.evaluation.step:,}" for run in group.runs)
+    return f"best states of {first.last_step:,} steps: {found}" if first.keeps else f"step {first.evaluation.step:,}"
 
 
 def _weights(group: Group) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import torch
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation.loading import LoadedRun
-from ammgraph.folders import CHECKPOINTS, tried_folder
+from ammgraph.folders import BEST, CHECKPOINTS, tried_folder
 from ammgraph.report.curves import Record
 from ammgraph.report.sweep import measure_words
 from ammgraph.runs import checkpoint, record
@@ -41,8 +41,7 @@ def unfinished(loaded: LoadedRun) -> Unfinished | None:
     except RunError:
         return None
     last = stages_of(loaded.plan, feed)[-1].last
-    states = loaded.folder / CHECKPOINTS
-    step = loaded.step if loaded.state == states else checkpoint.newest_step(states)
+    step = trained(loaded)
     if not 0 < step < last:
         return None
     pruned, sweep = _pruned(loaded.folder), command("report", loaded.folder.parent)
@@ -80,9 +79,16 @@ def changes_of_shipped(loaded: LoadedRun) -> list[str]:
     return difference_text(changes, plan, loaded.plan) if changes else []
 
 
+def trained(loaded: LoadedRun) -> int:
+    """The steps of the run, of which the state that is shown may be an earlier one."""
+    states = loaded.folder / CHECKPOINTS
+    return loaded.step if loaded.state == states else checkpoint.newest_step(states)
+
+
 def weights(loaded: LoadedRun) -> str:
     """Which weights are shown."""
-    return "averaged" if loaded.weights == "ema" else "last"
+    averaged = "averaged" if loaded.weights == "ema" else ""
+    return f"best {averaged}".rstrip() if loaded.state.name == BEST else averaged or "last"
 
 
 def facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -95,11 +101,11 @@ def facts(loaded: LoadedRun, records: Sequence[Record]) -> list[tuple[str, str]]
     versions = [f"{name} {environment[name]}" for name in ("ammgraph", "torch", "python") if name in environment]
     return [
         ("Seed", str(settings.seed)),
-        ("Trained", f"{counted(loaded.step, 'step')}{epochs}"),
+        ("Trained", f"{counted(trained(loaded), 'step')}{epochs}"),
         ("Batch", ", ".join(dict.fromkeys(str(draw.batch_size) for draw in plan.draws))),
         ("Duration", _duration(records)),
         ("Precision", settings.precision),
-        ("Weights", weights(loaded)),
+        ("Weights", weights(loaded) + (f", of step {loaded.step:,}" if loaded.state.name == BEST else "")),
         ("Data", loaded.dataset.told),
         ("Device", device),
         ("Machine", str(environment.get("platform", ""))),

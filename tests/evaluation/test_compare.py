@@ -145,6 +145,24 @@ def test_runs_of_other_steps_or_another_precision_are_no_trials_of_one_experimen
     assert [line.partition("; step ")[2][0] for line in text if "; step " in line] == ["2", "5", "2", "2"]
 
 
+def test_best_states_of_whichever_step_are_trials_of_one_experiment(folders: list[Path], tmp_path: Path) -> None:
+    compare_runs(folders, HERE)
+    kept = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in (folders[0], folders[2])]
+    for folder, step in zip(kept, (1, 2), strict=True):
+        spec = json.loads((folder / "spec.json").read_text())
+        spec["evaluation"] = {"keep": "best reconstruction_error", "every_epochs": 0.025}
+        (folder / "spec.json").write_text(json.dumps(spec))
+        results.write(folder, replace(results.read(folder), step=step))
+        record.append(folder / "metrics.jsonl", {"step": 3, "epoch": 1.0})
+    (group,) = compare_runs(kept, HERE)
+    assert [run.folder for run in group.runs] == kept
+    assert compare.warnings(group) == []
+    text = "\n".join(lines((group,)))
+    assert "2 runs, seeds 0, 2; best states of 3 steps: 1, 2; " in text
+    record.append(kept[1] / "metrics.jsonl", {"step": 4, "epoch": 1.2})  # one that went on
+    assert len(compare_runs(kept, HERE)) == 2
+
+
 def test_runs_of_one_model_on_other_data_are_groups_of_their_own(folders: list[Path], tmp_path: Path) -> None:
     """By fingerprints where both runs have them, whatever the data are called; by their description where not."""
     compare_runs(folders, HERE, split="train")
