@@ -35,6 +35,7 @@ from ammgraph.runs.sweeps import State, Sweep, Tried, all_failed, best_of, ranke
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.terminal import command, one_line, print_lines, say
+from ammgraph.train import kept
 from ammgraph.train.ranks import ALONE, refuse_several
 
 TRIALS, MOST = 20, 10_000
@@ -231,8 +232,9 @@ def _finished(training: steps.Training, sweep: Sweep) -> Ended:
     loaded = load_run(training.folder, Place(training.trainer.device), training.dataset)
     score.evaluate_and_write(loaded, "validation", baseline=False)
     looks = [line for line in record.read(training.folder / METRICS) if line.get("evaluation")]
-    at = next((line for line in reversed(looks) if line["step"] == loaded.step), looks[-1])
-    value = at["evaluation"].get(sweep.metric)
+    keep = loaded.plan.evaluation.keep
+    at = None if keep is None else kept.best_of(keep, looks)
+    value = (at or looks[-1])["evaluation"].get(sweep.metric)
     return Ended("failed", reason=f"`{sweep.metric}` is void") if value is None else Ended("finished", float(value))
 
 

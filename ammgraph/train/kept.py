@@ -1,7 +1,7 @@
 """`evaluation.keep`: whether a look at the validation images found the best that a run has found."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,24 @@ from ammgraph.runs import record
 from ammgraph.spec.measures import MEASURES
 
 
-def is_best(keep: str | None, found: Mapping[str, Any], metrics: Path) -> bool:
-    """Whether no look before, by the lines of `metrics.jsonl`, found as good a value of the measure that is kept by."""
+def is_best(keep: str | None, look: Mapping[str, Any], metrics: Path) -> bool:
+    """Whether a look, a line of `metrics.jsonl` to be, is the best of those that this file has and itself."""
     if keep is None:
         return False
+    return best_of(keep, [*(line for line in record.read(metrics) if "evaluation" in line), look]) is look
+
+
+def best_of(keep: str, looks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The look with the best value: of several the first, and of those at one step, before and after a fit, the last."""
     name = keep.removeprefix("best ")
-    now = _mean(name, found)
-    before = [_mean(name, line["evaluation"]) for line in record.read(metrics) if "evaluation" in line]
     sign = -1 if MEASURES[name].better == "higher" else 1
-    return math.isfinite(now) and all(sign * now < sign * other for other in before if math.isfinite(other))
+    best, least = None, math.inf
+    for look in looks:
+        value = sign * _mean(name, look["evaluation"])
+        again = best is not None and value == least and look["step"] == best["step"]
+        if math.isfinite(value) and (value < least or again):
+            best, least = look, value
+    return best
 
 
 def _mean(name: str, found: Mapping[str, Any]) -> float:

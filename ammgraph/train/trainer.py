@@ -371,9 +371,10 @@ class _Loop:
         trainer.check()
         with memory.explained(trainer.plan, trainer.precision, f"evaluating step {trainer.step}"):
             found = self.evaluate(trainer.evaluated)
-        if kept.is_best(trainer.plan.evaluation.keep, found, self.path):
+        look = {"evaluation": found}
+        if kept.is_best(trainer.plan.evaluation.keep, self.line(look), self.path):
             checkpoint.save(self.path.parent / BEST, trainer.step, trainer.state_dict())
-        self._write({"evaluation": found})
+        self._write(look)
 
     def timed(self) -> dict[str, Any]:
         """The mean time of a step of this phase, in this session."""
