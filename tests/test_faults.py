@@ -259,11 +259,15 @@ def test_what_another_run_has_left_is_no_part_of_the_new_one(ammgraph: Run, tmp_
     assert not [name for name in left if (folder / name).exists() and "9999" in (folder / name).read_text()]
 
 
-def test_checkpoints_without_their_run_are_not_overwritten(ammgraph: Run, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("states", "force"), [("checkpoints", ()), ("best", ("--force",))])
+def test_checkpoints_without_their_run_are_not_overwritten(
+    ammgraph: Run, whole: Path, tmp_path: Path, states: str, force: tuple[str, ...]
+) -> None:
     folder = shutil.copytree(whole, tmp_path / "run")
     (folder / "run.json").unlink()
+    (folder / "checkpoints").rename(folder / states)
     before = files_of(folder)
-    code, out, err = ammgraph("train", TINY, "--run-dir", "run", *STEPS)
+    code, out, err = ammgraph("train", TINY, "--run-dir", "run", *STEPS, *force)
     assert (code, out, err) == (1, "", "error: run holds checkpoints of a run whose run.json is gone; name another\n")
     assert files_of(folder) == before
     assert ammgraph("train", "--resume", "run")[2] == "error: run is no run directory: it has no run.json\n"

@@ -159,10 +159,11 @@ def _more(options: SweepOptions, folder: Path) -> Path:
             "`--set`, `--vary`, `--metric`, `--seed`, `--run-dir` or `--no-prune`"
         )
     check_precision("sweep", sweep.options, options.precision)
-    if options.trials is not None and options.trials != sweep.trials:
-        if options.trials < sweep.trials:
-            raise RunError(f"the sweep has {sweep.trials} trials; `--trials` can only give it more")
+    if options.trials is not None:
         with alone_in(folder):
+            sweep = read_sweep(folder)
+            if options.trials < sweep.trials:
+                raise RunError(f"the sweep has {sweep.trials} trials; `--trials` can only give it more")
             files.write(folder / SWEEP, options_text(replace(sweep, trials=options.trials)))
     kept = _kept(options, sweep)
     read_data(compile_spec(load_spec(_spec_of(folder, sweep))), kept.data_dir, kept.download)

@@ -165,7 +165,7 @@ def create(
         raise RunError(
             f"{folder} holds a run already; go on with `{command('train', '--resume', folder)}`, or name another"
         )
-    if checkpoint.has_checkpoint(folder / CHECKPOINTS):
+    if any(checkpoint.has_checkpoint(folder / name) for name in (CHECKPOINTS, BEST)):
         raise RunError(f"{folder} holds checkpoints of a run whose {OPTIONS} is gone; name another")
     contents = {
         SPEC: spec_text(written),
