@@ -18,7 +18,7 @@ def is_best(keep: str | None, look: Mapping[str, Any], metrics: Path) -> bool:
 
 
 def best_of(keep: str, looks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The look with the best value: of several the first, and of those at one step, before and after a fit, the last."""
+    """The look with the best value: of several the first, of those at one step, before and after a fit, the last."""
     name = keep.removeprefix("best ")
     sign = -1 if MEASURES[name].better == "higher" else 1
     best, least = None, math.inf
