@@ -11,13 +11,14 @@ from ammgraph.api.steps import CHECKPOINT_SECONDS, LOG_EVERY, PathLike, new_trai
 from ammgraph.api.watch import Callbacks, State
 from ammgraph.data.given import read_given
 from ammgraph.plan.plan import Plan
+from ammgraph.plan.queries import counted_labels
 from ammgraph.runs import run
 from ammgraph.runs.data import read_data, refuse_given
 from ammgraph.runs.run import Place, Precision, RunOptions
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.source import printable
-from ammgraph.train.streams import counts_labels, initial_model
+from ammgraph.train.streams import initial_model
 from ammgraph.train.trainer import Report
 
 
@@ -34,7 +35,7 @@ def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, downlo
         RunError: the data are needed and not there.
     """
     folder = None if data_dir is None else Path(data_dir)
-    dataset = read_data(plan, folder, download) if counts_labels(plan) else None
+    dataset = read_data(plan, folder, download) if counted_labels(plan) else None
     return Model(plan, initial_model(plan, seed, dataset))
 
 

@@ -196,19 +196,26 @@ def split_text(name: str, words: Mapping[str, str] = MappingProxyType({})) -> st
     return words.get(split, split) + (f" (of data.{of})" if of else "")
 
 
-def class_frequencies(dataset: Dataset) -> Tensor:
+def class_frequencies(dataset: Dataset, label: str = "") -> Tensor:
     """p(y = k) = n_k / n over the n labelled examples: the `empirical` prior, float64, shape (classes,).
 
-    Of several data sets it is the one that has labelled examples.
+    Of several data sets it is the one that has labelled examples. Examples without this label count for nothing.
+
+    Args:
+        dataset: what is trained on.
+        label: the name of the label, where it is not a record's only one.
 
     Raises:
-        RunError: the spec declares no labelled subset.
+        RunError: the spec declares no labelled subset, or none of it has this label.
     """
     dataset = next((found for found in dataset.named.values() if len(found.labeled)), dataset)
     if not len(dataset.labeled):
         raise RunError("the prior `empirical` counts the labelled examples, but `data.labeled` is not declared; add it")
-    labels = dataset.train.labels[dataset.labeled]
-    return torch.bincount(labels, minlength=len(dataset.classes)).double() / len(labels)
+    labels = dataset.train.of("label", label)[dataset.labeled]
+    if not (known := labels >= 0).any():
+        raise RunError(f"the prior `empirical` counts the labelled examples, and none of them has a `{label}`")
+    classes = dataset.train.other_classes.get(label, dataset.classes)
+    return torch.bincount(labels[known], minlength=len(classes)).double() / int(known.sum())
 
 
 def fingerprint(split: Split) -> str:

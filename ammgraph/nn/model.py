@@ -108,13 +108,14 @@ class Draw:
         return (rows[raw(factor.origin.row)] if mean is None else evaluate_input(mean, rows)).flatten(1)
 
 
-def build(plan: Plan, generator: torch.Generator, frequencies: Tensor | None = None) -> Model:
+def build(plan: Plan, generator: torch.Generator, frequencies: Tensor | Mapping[str, Tensor] | None = None) -> Model:
     """The modules of a plan, on the CPU, initialised from `generator`.
 
     Args:
         plan: a compiled spec.
         generator: the stream of initialisation.
-        frequencies: class frequencies of the labelled examples, shape (classes,), for `empirical` priors.
+        frequencies: class frequencies of the labelled examples, shape (classes,), for `empirical` priors; by variable
+            where these count several labels.
     """
     model = Model(plan)
     for network in plan.networks:
@@ -123,7 +124,9 @@ def build(plan: Plan, generator: torch.Generator, frequencies: Tensor | None = N
     for draw in plan.draws:
         for factor in draw.factors:
             if isinstance(factor.origin, FromPrior):
-                constant = _constant(factor.origin, plan.variable(factor.variables[0]), frequencies, plan)
+                variable = plan.variable(factor.variables[0])
+                own = frequencies.get(variable.name) if isinstance(frequencies, Mapping) else frequencies
+                constant = _constant(factor.origin, variable, own, plan)
                 if constant is not None:
                     model.register_buffer(_key(factor.origin.site.name), constant)
     return model

@@ -112,6 +112,17 @@ def label_name(plan: Plan, variable: str) -> str | None:
     return None if others and variable not in others else ""
 
 
+def counted_labels(plan: Plan) -> dict[str, str]:
+    """Variables whose prior is `empirical` -> the label whose classes it counts, "" for the record's own."""
+    names = [
+        factor.variables[0]
+        for draw in plan.draws
+        for factor in draw.factors
+        if isinstance(factor.origin, FromPrior) and factor.origin.prior.kind.counts_labels
+    ]
+    return {name: label_name(plan, name) or "" for name in names}
+
+
 def record_fields(plan: Plan) -> tuple[tuple[str, str], ...]:
     """(kind, name) of all that is taken of a record, in the order of the variables; "" is the name of what has none."""
     factors = [factor for draw in plan.draws for factor in draw.factors]
@@ -121,6 +132,8 @@ def record_fields(plan: Plan) -> tuple[tuple[str, str], ...]:
         name = label_name(plan, readout.variable)
         if name is not None:
             found.setdefault(readout.variable, ("label", name))
+    for variable, name in counted_labels(plan).items():
+        found.setdefault(variable, ("label", name))
     order = [variable.name for variable in plan.variables if variable.name in found]
     return tuple(dict.fromkeys(found[name] for name in order))
 

@@ -17,9 +17,9 @@ from ammgraph.data.records import Split
 from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
-from ammgraph.plan.draws import DrawPlan, FromData, FromPrior
+from ammgraph.plan.draws import DrawPlan, FromData
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import EXAMPLES, examples_of, fields_of, names_of, on_data_set
+from ammgraph.plan.queries import EXAMPLES, counted_labels, examples_of, fields_of, names_of, on_data_set
 from ammgraph.plan.turns import TurnPlan
 from ammgraph.spec.data_sets import GIVEN
 from ammgraph.spec.sources import DataSource
@@ -206,20 +206,29 @@ class Noise:
             restore(generator, state[stream])
 
 
-def counts_labels(plan: Plan) -> bool:
-    """Some prior is `empirical`: its probabilities are the class frequencies of the labelled examples."""
-    return any(
-        isinstance(factor.origin, FromPrior) and factor.origin.prior.kind.counts_labels
-        for draw in plan.draws
-        for factor in draw.factors
-    )
-
-
 def initial_model(plan: Plan, seed: int, dataset: Dataset | None) -> Model:
-    """The model at step 0 of a run with that seed; the data set is read where the plan `counts_labels`."""
+    """The model at step 0 of a run with that seed; the data set is read where priors count labels.
+
+    Raises:
+        RunError: there are more classes than the variable has categories, or no labelled examples.
+    """
     generator = torch.Generator().manual_seed(stream_seed(seed, "initialization"))
-    frequencies = class_frequencies(dataset) if dataset is not None and counts_labels(plan) else None
+    frequencies = {} if dataset is None else _frequencies(plan, dataset)
     return build(plan, generator, frequencies)
+
+
+def _frequencies(plan: Plan, dataset: Dataset) -> dict[str, Tensor]:
+    """The class frequencies of every variable whose prior counts them: those of its own label."""
+    of = next((name for name, each in dataset.by_name.items() if len(each.labeled)), "")
+    labels = counted_labels(on_data_set(plan, of))
+    found = {name: class_frequencies(dataset, label) for name, label in labels.items()}
+    for name, counts in found.items():
+        if len(counts) > (size := plan.variable(name).shape[0]):
+            raise RunError(
+                f"`{name}` has {counted(size, 'category')}, and `p({name}): empirical` counts the labels of "
+                f"{counted(len(counts), 'class')}; it needs at least as many"
+            )
+    return found
 
 
 def _check_field(plan: Plan, dataset: Dataset, variable: str, kind: str, name: str) -> None:

@@ -234,3 +234,14 @@ def test_some_examples_of_a_file_in_the_order_of_its_classes_are_of_every_class(
     labels = torch.arange(10).repeat_interleave(300)
     split = Split(torch.zeros(3000, 1, 2, 2, dtype=torch.uint8), labels)
     assert split.some(2000).labels.bincount().tolist() == [200] * 10
+
+
+def test_each_label_has_frequencies_of_its_own(tmp_path):
+    digits, colours = np.repeat(np.arange(5), 4), np.array(["red", "green"] * 6 + ["blue"] * 8)
+    images = np.full((20, 2, 2), 200, np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=images, digit_train=digits, colour_train=colours)
+    fields = {"y": "digit", "c": "colour"}
+    data = Data(dataset="npz", path="a.npz", fields=fields, labeled=Labeled(count="all"))
+    dataset = load_data(data, tmp_path, fields=[("label", "digit"), ("label", "colour")])
+    assert class_frequencies(dataset, "digit").tolist() == pytest.approx([0.2] * 5)
+    assert class_frequencies(dataset, "colour").tolist() == pytest.approx([8 / 20, 6 / 20, 6 / 20])

@@ -1,8 +1,10 @@
 """Batches and noise: right, each from a stream of its own, or an error with advice."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import CPU, LABELED, TINY, data_of, differences, plan_of, trainer_of
@@ -12,7 +14,8 @@ from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.nn.model import build
 from ammgraph.plan.plan import Plan
-from ammgraph.train.streams import PURPOSES, Feed, Noise, counts_labels, initial_model, stream_seed
+from ammgraph.plan.queries import counted_labels
+from ammgraph.train.streams import PURPOSES, Feed, Noise, initial_model, stream_seed
 from ammgraph.train.trainer import Trainer
 
 
@@ -183,10 +186,22 @@ def test_batches_have_the_size_of_their_distribution() -> None:
 
 
 def test_the_empirical_prior_counts_the_labelled_examples() -> None:
-    assert counts_labels(plan_of(LABELED))
-    assert not counts_labels(plan_of(TINY))
+    assert counted_labels(plan_of(LABELED)) == {"y": ""}
+    assert counted_labels(plan_of(TINY)) == {}
     model = initial_model(plan_of(LABELED), 0, data_of(LABELED))
     assert model.constant("p_unlabeled/y").tolist() == pytest.approx([0.1] * 10)
+
+
+def test_an_empirical_prior_has_a_category_for_every_class(tmp_path: Path) -> None:
+    labels = np.arange(40) % 5
+    np.savez(tmp_path / "a.npz", x_train=np.full((40, 8, 8), 200, np.uint8), y_train=labels)
+    data = f"data={{dataset: npz, path: {tmp_path}/a.npz, labeled: {{count: 20, choice: balanced}}}}"
+    few, more = (("distributions.p.p(y)=empirical", data, f"constants.K={size}") for size in (4, 7))
+    message = "`y` has 4 categories, and `p(y): empirical` counts the labels of 5 classes; it needs at least as many"
+    with pytest.raises(RunError, match=re.escape(message)):
+        initial_model(plan_of(TINY, *few), 0, data_of(TINY, *few))
+    frequencies = initial_model(plan_of(TINY, *more), 0, data_of(TINY, *more)).constant("p/y").tolist()
+    assert frequencies == pytest.approx([0.2] * 5 + [0.0] * 2)
 
 
 # ------------------------------------------------------------------------------------------------ errors
