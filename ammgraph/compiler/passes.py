@@ -96,7 +96,8 @@ def _taken(
 ) -> Iterator[tuple[str, str]]:
     """Evaluations at samples that another draw has drawn, and that draw's own evaluation at them.
 
-    Both have the same values where no dropout and no noise is each one's own.
+    Both have the same values where no dropout and no noise is each one's own. A row that is asked for is computed; one
+    of a variable whose sample the draw has from elsewhere is not that sample.
     """
     by_name = {draw.name: draw for draw in draws}
     for one in needed:
@@ -104,6 +105,9 @@ def _taken(
         if evaluation.over or one.scores[0].draw not in by_name:
             continue
         bound = dict(evaluation.bindings)
+        sampled = {name for factor in by_name[one.scores[0].draw].factors if factor.needed for name in factor.variables}
+        if any(bound.get(row) in sampled for row in one.whole):
+            continue
         read = {name for row in one.rows for name in network.row(row).reads}
         origins = {name: by_name[one.scores[0].draw].factor_of(bound[name]).origin for name in read if name in bound}
         taken = {name: origin for name, origin in origins.items() if isinstance(origin, FromDraw)}

@@ -62,8 +62,8 @@ NETWORKS = ("encoder", "components", "decoder", "classifier")
 class World:
     """The model of one term, and the same by hand: its networks at one batch and one set of noise."""
 
-    def __init__(self, term: str) -> None:
-        self.plan = compile_spec(load_text(SPEC % term))
+    def __init__(self, term: str, *options: str) -> None:
+        self.plan = compile_spec(load_text(SPEC % term, overrides=options))
         generator = torch.Generator().manual_seed(3)
         self.model = build(self.plan, generator).double()
         (self.turn,) = self.plan.turns
@@ -230,6 +230,30 @@ def test_a_term_has_the_value_and_the_gradients_of_its_formula(term: str) -> Non
         found = torch.autograd.grad(total, parameters, retain_graph=True, materialize_grads=True)
         for own, gradient in zip(outcome.gradients[name], found, strict=True):
             assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
+
+
+def agrees(world: World, expected: Tensor) -> None:
+    """The value of the term, and every gradient of it and of the rest."""
+    outcome, total = world.take(), 0.7 * expected + world.rest()
+    assert outcome.values["term/value"].item() == pytest.approx(expected.item(), abs=1e-10)
+    for name in NETWORKS:
+        parameters = list(world.model.network(name).parameters())
+        found = torch.autograd.grad(total, parameters, retain_graph=True, materialize_grads=True)
+        for own, gradient in zip(outcome.gradients[name], found, strict=True):
+            assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
+
+
+def test_a_row_of_a_variable_is_computed_where_the_draw_has_another_sample_of_it() -> None:
+    world = World("E[r] l2(encoder.y, y) + E[p] log p(z|y)", "distributions.r={r(x): q.x, r(y): p.y}")
+    assert world.turn.taken == ()
+    agrees(world, squared(world.y - world.y_p).mean() + world.p_of_z(world.y_p).log_prob(world.z_p).sum(1).mean())
+
+
+def test_what_is_scored_at_another_sample_of_its_variable_is_taken_as_drawn() -> None:
+    world = World("-E[r] log q(y|x) + E[p] log p(z|y)", "distributions.r={r(x): q.x, r(y): p.y}")
+    assert world.turn.taken == (("r/encoder", "q/encoder"),)
+    scored = -(world.y_p * world.q_of_y().logits).sum(1).mean()
+    agrees(world, scored + world.p_of_z(world.y_p).log_prob(world.z_p).sum(1).mean())
 
 
 def test_what_a_network_reads_of_itself_is_no_loss() -> None:
