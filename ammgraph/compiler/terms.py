@@ -198,19 +198,21 @@ def _over(score: ScorePlan, variable: str) -> ScorePlan:
 
 def _factor_score(resolved: Resolved, factor: Declared, use: FactorUse, draw: str) -> ScorePlan:
     """What a factor of a prior or a network needs at a draw's samples."""
-    name = _canonical(factor, use)
+    name, rebound = _canonical(factor, use), dict(use.given)
     reference = factor.reference
     if reference is None:
         prior = prior_origin(resolved, factor)
+        prior = replace(prior, given=rebound.get(prior.given, prior.given))
         density = Density(cast(DensityKind, kind_of(resolved, factor)))
-        reads = tuple(v for _, v in use.given)
-        return ScorePlan(name, draw if use.given else "", reads=reads, density=density, prior=prior)
-    rebound = dict(use.given)
+        return ScorePlan(name, draw if rebound else "", reads=(*rebound.values(),), density=density, prior=prior)
     call = resolved.call(factor.draw, reference)
-    moved = [(local, rebound[v]) for local, v in call.reads.items() if rebound.get(v, v) != v]
-    kept = [(local, v) for local, v in reference.bindings if local not in dict(moved)]
-    reference = Reference(reference.owner, reference.name, (*kept, *moved))
+    wanted = {local: rebound.get(v, v) for local, v in call.reads.items()}
     evaluation, given = _evaluation(resolved, draw, reference)
+    moved = {local: v for local, v in wanted.items() if dict(evaluation.bindings).get(local) != v}
+    if moved:
+        kept = [(local, v) for local, v in reference.bindings if local not in moved]
+        reference = Reference(reference.owner, reference.name, (*kept, *moved.items()))
+        evaluation, given = _evaluation(resolved, draw, reference)
     density = _density(resolved, factor, call.reference)
     rows, raw = _scored_rows(resolved, reference, density, given)
     reads = _reads(resolved, evaluation, rows, given)

@@ -232,11 +232,11 @@ def test_a_term_has_the_value_and_the_gradients_of_its_formula(term: str) -> Non
             assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
 
 
-def agrees(world: World, expected: Tensor) -> None:
-    """The value of the term, and every gradient of it and of the rest."""
+def agrees(world: World, expected: Tensor, *more: str) -> None:
+    """The value of the term, and every gradient of it and of the rest; `more` networks than usual."""
     outcome, total = world.take(), 0.7 * expected + world.rest()
     assert outcome.values["term/value"].item() == pytest.approx(expected.item(), abs=1e-10)
-    for name in NETWORKS:
+    for name in (*NETWORKS, *more):
         parameters = list(world.model.network(name).parameters())
         found = torch.autograd.grad(total, parameters, retain_graph=True, materialize_grads=True)
         for own, gradient in zip(outcome.gradients[name], found, strict=True):
@@ -254,6 +254,43 @@ def test_what_is_scored_at_another_sample_of_its_variable_is_taken_as_drawn() ->
     assert world.turn.taken == (("r/encoder", "q/encoder"),)
     scored = -(world.y_p * world.q_of_y().logits).sum(1).mean()
     agrees(world, scored + world.p_of_z(world.y_p).log_prob(world.z_p).sum(1).mean())
+
+
+SECOND = "variables.y2={type: categorical, size: 3}"
+
+
+@pytest.mark.parametrize("also", ["", ", r(y): uniform"])
+def test_a_mixture_is_scored_at_the_category_that_stands_for_its_own(also: str) -> None:
+    means = [[0.5, -1.0], [2.0, 0.3], [-0.7, 1.5]]
+    world = World(
+        "E[r] KL(q(z|x) || m(z|y=y2))",
+        SECOND,
+        f"distributions.r={{r(x): q.x, r(y2): uniform{also}}}",
+        f"distributions.m={{m(z|y): {{mixture: {{means: {means}, scale: 0.5}}}}}}",
+    )
+    chosen = torch.tensor(means).double()[(world.noise["r/y2"] * 3).long()]
+    agrees(world, kl_divergence(world.qz, Normal(chosen, torch.tensor(0.5).double())).sum(1).mean())
+
+
+@pytest.mark.parametrize("also", ["", ", s(y): uniform, s(z): normal"])
+def test_a_factor_that_draws_under_other_names_is_scored_at_these(also: str) -> None:
+    """The network `both` reads its own y, which is y2 of e: at samples of s it is y2 too, whether s has a y or none."""
+    world = World(
+        "-E[s] log e(z2|w,y2) - E[s] log e(y2|w)",
+        SECOND,
+        "variables.z2={type: real, size: 2}",
+        "networks.both={layers: {h: {input: x, op: linear, channels: 4, activation: tanh}, "
+        "y: {input: h, op: linear, channels: 3, activation: softmax}, z_mu: {input: h | y, op: linear, channels: 2}, "
+        "z_sigma: {input: h, op: linear, channels: 2, activation: expn}, z: {input: z_mu + z_sigma}}}",
+        'distributions.e={"e(y2|w)": both(x=w).y, "e(z2|w,y2)": both(x=w).z}',
+        f"distributions.s={{s(w): q.w, s(y2): uniform, s(z2): normal{also}}}",
+    )
+    y, z = F.one_hot((world.noise["s/y2"] * 3).long(), 3).double(), world.noise["s/z2"].flatten(1)
+    h = world.linear("both", "h", world.w).tanh()
+    scale = (world.linear("both", "z_sigma", h) / 2).exp()
+    given = Normal(world.linear("both", "z_mu", torch.cat([h, y], 1)), scale)
+    category = Categorical(logits=world.linear("both", "y", h))
+    agrees(world, -(given.log_prob(z).sum(1) + (y * category.logits).sum(1)).mean(), "both")
 
 
 def test_what_a_network_reads_of_itself_is_no_loss() -> None:
