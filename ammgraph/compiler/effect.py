@@ -244,7 +244,7 @@ def _drawing(plan: Plan, draws: Sequence[str]) -> set[str]:
             if isinstance(origin, FromNetwork):
                 found.add(origin.evaluation.network)
             elif isinstance(origin, FromBayes):
-                found |= {part.network for part in origin.score.computed}
+                found |= {*origin.score.networks}
             elif isinstance(origin, FromDraw) and origin.draw not in seen:
                 waiting.append(origin.draw)
                 seen.add(origin.draw)

@@ -171,9 +171,7 @@ def gradient_paths(
 
 def _networks_of(origin: FromNetwork | FromBayes) -> tuple[str, ...]:
     """The networks that draw a variable, or give the densities by which its values are weighed."""
-    if isinstance(origin, FromNetwork):
-        return (origin.evaluation.network,)
-    return tuple(dict.fromkeys(part.network for part in origin.score.computed if part.network))
+    return (origin.evaluation.network,) if isinstance(origin, FromNetwork) else origin.score.networks
 
 
 def plan_game(resolved: Resolved, name: str, draws: Mapping[str, DrawPlan]) -> GamePlan:

@@ -121,8 +121,7 @@ def learns_from(resolved: Resolved, use: Use, draws: Mapping[str, DrawPlan]) -> 
     if use.of.stopped:
         names = _sampled(use)
     elif score is not None:
-        networks = [part.network for part in score.computed if part.network]
-        paths = {name: (score.name,) for name in networks if resolved.networks[name].learns}
+        paths = {name: (score.name,) for name in score.networks if resolved.networks[name].learns}
     for network, samples in gradient_paths(resolved, [(use.draw, name) for name in names], draws).items():
         paths[network] = (*paths.get(network, ()), *samples)
     return paths

@@ -145,6 +145,11 @@ class ScorePlan:
         """Those that a network or a prior gives: itself, or its parts."""
         return tuple(score for _, score in self.parts) or (self,)
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks by which it is computed; a prior has none."""
+        return tuple(dict.fromkeys(part.network for part in self.computed if part.network))
+
 
 @dataclass(frozen=True)
 class FromBayes:

@@ -132,6 +132,19 @@ def test_a_game_that_nobody_plays_against_its_discriminator_is_told() -> None:
     assert warnings_of(again.replace("{trainable: false}", "{trainable: true}")) == []
 
 
+def test_the_networks_of_a_posterior_play_and_its_priors_do_not() -> None:
+    text = """
+        networks: {encoder: {%s, layers: {a: null, y: null}}, components: {%s}, decoder: {%s}}
+        distributions:
+          q: {q(x): data, q(z|x): encoder.z, "q(y|x,z)": {bayes: p}}
+          p: {p(y): uniform, p(z|y): components.z, "p(x|y,z)": decoder.x}
+        """
+    learns, still = "trainable: true", "trainable: false"
+    assert warnings_of(text % (learns, learns, learns)) == []
+    assert warnings_of(text % (still, still, learns)) == []
+    assert warnings_of(text % (still, still, still)) == ["uneven-game: nobody plays `joint` against `critic`"]
+
+
 def test_two_games_that_ask_one_discriminator_for_opposite_answers_are_told() -> None:
     opposite = "games: {more: {match: [p, q], discriminator: critic.d, objective: %s, trains: %s}}"
     told = ["uneven-game: `more` asks `critic.d` for the opposite of what `joint` does"]
