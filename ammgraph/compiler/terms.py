@@ -296,7 +296,7 @@ def _leaf(resolved: Resolved, use: Use, over: str) -> Scored | Value:
     if isinstance(use.of, ValueUse):
         return Value(str(use.of.name), use.draw, use.of.stopped, over)
     assert score is not None
-    return Scored(score.name, score.draw, use.of.stopped, over)
+    return Scored(score.name, score.draw, use.of.stopped, over if score.draw else "")  # one without conditions is one
 
 
 def _moved(leaf: Scored, move: Move) -> Vat:

@@ -69,6 +69,9 @@ distributions:
     r(y|x): classifier.y
     r(z|x): encoder.z
     r(w|x): encoder.w
+  n:
+    n(y): [0.25, 0.125, 0.625]
+    n(z): normal(0.5, 2)
   p:
     p(w): normal
     p(y): weights.y
@@ -80,7 +83,7 @@ terms:
   rest:
     minimize: -E[q] log d(x|y,z) + E[q] KL(q(z|x) || p(z|y,w)) + E[q] KL(q(y|z,w) || p(y)) - E[c] log c(y|x)
   sampled:
-    minimize: -E[r] log p(z|y,w) + E[r] KL(r(y|x) || q(y|z,w)) + E[q] KL(q(w|x) || p(w))
+    minimize: -E[r] log p(z|y,w) + E[r] KL(r(y|x) || q(y|z,w)) + E[q] KL(q(w|x) || p(w)) - E[q] log n(z)
 training:
   batch_size: {B}
   steps: 10
@@ -176,6 +179,10 @@ def posterior_to_prior(world: Hand) -> Tensor:
     return kl_divergence(world.posterior("q"), world.p_of_y()).mean()
 
 
+def n() -> Normal:
+    return Normal(torch.full((2,), 0.5).double(), torch.full((2,), 2.0).double())
+
+
 def pooled(given: Categorical) -> Categorical:
     return Categorical(probs=given.probs.mean(0))
 
@@ -186,7 +193,8 @@ def sampled(world: Hand) -> Tensor:
     noisy = torch.softmax(c.logits + world.noise["r/classifier/y.gumbel"].flatten(1), 1)
     y = F.one_hot(noisy.argmax(1), K).double() + noisy - noisy.detach()
     scored = -world.p_of_z(y, w).log_prob(z).sum(1) + kl_divergence(c, world.posterior("r"))
-    return scored.mean() + kl_divergence(world.latent("q", "w")[0], Normal(0.0, 1.0)).sum(1).mean()
+    prior = n().log_prob(world.latent("q", "z")[1]).sum(1).mean()
+    return scored.mean() + kl_divergence(world.latent("q", "w")[0], Normal(0.0, 1.0)).sum(1).mean() - prior
 
 
 TERMS: dict[str, Callable[[Hand], Tensor]] = {
@@ -196,6 +204,16 @@ TERMS: dict[str, Callable[[Hand], Tensor]] = {
     "E[q] log q(y|z,w)": lambda w: -w.posterior("q").entropy().mean(),
     "-E[q] H(q(y|z,w))": lambda w: -w.posterior("q").entropy().mean(),
     "-E[q] log p(y)": lambda w: -(w.posterior("q").probs * w.p_of_y().logits).sum(1).mean(),
+    "-E[q] log n(y)": lambda w: -(w.posterior("q").probs * torch.tensor([0.25, 0.125, 0.625]).double().log()).sum(1).mean(),
+    "E[q] log n(y) - E[c] log n(y)": lambda w: (
+        ((w.posterior("q").probs - w.c("c").probs) * torch.tensor([0.25, 0.125, 0.625]).double().log()).sum(1).mean()
+    ),
+    "E[q] KL(p(z|y,w) || n(z))": lambda w: w.over(
+        w.posterior("q"), lambda y: kl_divergence(w.p_of_z(y, w.latent("q", "w")[1]), n()).sum(1)
+    ),
+    "E[q] H(p(z|y,w))": lambda w: w.over(
+        w.posterior("q"), lambda y: w.p_of_z(y, w.latent("q", "w")[1]).entropy().sum(1)
+    ),
     "E[q] l2(components.h)": lambda w: w.over(
         w.posterior("q"), lambda y: w.linear("components", "h", y).tanh().square().sum(1)
     ),
