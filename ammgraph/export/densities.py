@@ -90,8 +90,11 @@ class Densities:
             return list(parameters)
         if not score.over:
             return [f"each({parameter}, {self._every.size(over)})" for parameter in parameters]
-        alone = score.evaluation is not None and self._every.is_alone(score.evaluation.name)
         like = f"{self._every.samples(score.draw, over)}[{text(over)}]"
+        if score.prior is not None:  # a mixture: each value has its mean, and all one scale
+            mean, scale = parameters
+            return [mean, f"repeated({scale}, {like})"]
+        alone = score.evaluation is not None and self._every.is_alone(score.evaluation.name)
         return [f"repeated({parameter}, {like})" if alone else parameter for parameter in parameters]
 
     def mean(self, argument: str) -> str:

@@ -322,7 +322,9 @@ VARIANTS = {
         "games.pairs={match: [l, c], discriminator: critic.d, objective: least_squares}",
         "networks.weights=null", "networks.components=null", "distributions.p={'p(y)': empirical, "
         "'p(z|y)': {mixture: {means: {normal: 2}, scale: 0.5}}, 'p(x|z)': decoder.x}",
-        "terms.more.minimize=E[q] log q(y|z) - E[q] log p(z|y) + H(E[q] q(y|z)) - E[c] log c(y|x)"),
+        "terms.more.minimize=E[q] log q(y|z) - E[q] log p(z|y) + H(E[q] q(y|z)) - E[c] log c(y|x)",
+        "terms.spread.minimize=E[q] H(p(z|y)) - 0.5 * E[q] log p(y) + 2 * E[c] log n(y)",
+        "distributions.n={n(y): uniform}"),
     "networks that are not trained": (TINY, "networks.decoder.trainable=false", "networks.encoder.trainable=false",
         "networks.encoder.layers.h.batchnorm=true"),
     "what does not depend on the value": (ENUMERATED, "networks.critic.layers.hx={input: x, channels: 16, width: 8, "
@@ -344,6 +346,16 @@ VARIANTS = {
         "activation: cholesky}", "networks.encoder.layers.z_sigma={input: h, op: linear, channels: 4, "
         "activation: cholesky}",
         "terms.more.minimize=E[q] log q(z|x) - E[q] log p(z|y) - E[q] H(q(z|x)) + E[q] H(p(z|y))"),
+    "names that stand for others": (TERMS, "variables.y2={type: categorical, size: 10}",
+        "variables.z2={type: real, size: 4}", "variables.x2={type: image, shape: [1, 8, 8]}",
+        "networks.both={layers: {h: {input: x, op: linear, channels: 8, activation: tanh}, "
+        "y: {input: h, channels: 10, width: 1, activation: softmax}, z_mu: {input: h | y, channels: 4, width: 1}, "
+        "z_sigma: {input: h, channels: 4, width: 1, activation: expn}, z: {input: z_mu + z_sigma}}}",
+        "distributions.r={r(x): q.x, r(y): p.y, r(y2): uniform}", "distributions.s={s(x2): q.x, s(y2): uniform, "
+        "s(z2): normal}", "distributions.m={m(z|y): {mixture: {means: {normal: 2}, scale: 0.5}}}",
+        'distributions.e={"e(y2|x2)": both(x=x2).y, "e(z2|x2,y2)": both(x=x2).z}',
+        "terms.row.minimize=E[r] l2(encoder.y, y)", "terms.at.minimize=E[r] KL(q(z|x) || m(z|y=y2))",
+        "terms.names.minimize=-E[s] log e(z2|x2,y2) - E[s] log e(y2|x2)"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip
