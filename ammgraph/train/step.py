@@ -162,7 +162,7 @@ def _play(now: Now, owner: str, turn: _Found) -> None:
     losses = {loss.name: loss for loss in now.turn.losses if loss.owner in now.turn.games and loss.passes <= here}
     due = {name for name, loss in losses.items() if now.step % loss.every == 0}
     sloped = any(losses[name].sloped for name in due)  # then of all passes: the slopes serve the other losses too
-    passes = [_pass(now, found, turn, sloped) for found in scored]
+    passes = [_pass(now, found, turn, sloped and not found.shared) for found in scored]  # no penalty takes shared rows
     games = [game for game in map(now.plan.game, now.turn.games) if game.discriminator.owner == owner]
     supports = _supports(games, draws)
     weights = {support: found.detach().requires_grad_() for support, found in supports.items()}

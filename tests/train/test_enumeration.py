@@ -301,6 +301,8 @@ training:
 class Played(Hand):
     """A game between labelled pairs, generated ones, and images with every class that a classifier may give them."""
 
+    game = "pairs"  # whose masks the critic takes
+
     def __init__(self, objective: str, norm: bool, penalty: str = "") -> None:
         super().__init__(
             GAME.replace("OBJECTIVE", objective).replace("NORM", str(norm).lower()).replace("PENALTY", penalty)
@@ -336,7 +338,7 @@ class Played(Hand):
 
     def critic(self, x: Tensor, y: Tensor) -> Tensor:
         """Logits of the whole batch at once."""
-        h = torch.cat([self.linear("critic", "h", x), y], 1) * self.noise["pairs/critic/h1.mask"].flatten(1) / 0.75
+        h = torch.cat([self.linear("critic", "h", x), y], 1) * self.noise[f"{self.game}/critic/h1.mask"].flatten(1) / 0.75
         row = self.model.network("critic").row("h1")
         h = self.linear("critic", "h1", h)
         if self.norm:
@@ -407,6 +409,36 @@ def test_a_penalty_weighs_every_class_by_its_probability(kind: str) -> None:
     found = torch.autograd.grad(total, list(world.model.network("critic").parameters()), materialize_grads=True)
     for own, gradient in zip(outcome.gradients["critic"], found, strict=True):
         assert torch.allclose(own, gradient, rtol=0, atol=1e-10)
+
+
+def test_a_game_without_a_penalty_beside_one_with_reads_an_image_once() -> None:
+    """Each has a pass of its own, as the discriminator has batch norm: slopes are of one of them alone."""
+    more = "more: {match: [l, 1/2 p + 1/2 c], discriminator: critic.d, objective: jensen_shannon, weight: 0.5"
+    world = Played("jensen_shannon", True, f", r1_penalty: {{gamma: 2}}}}\n  {more}")
+    pairs, other = world.turn.passes_of("scored")
+    assert (pairs.shared, other.shared) == ((), ("h",))
+    outcome = world.take()
+    x, y = (torch.cat(parts).detach().requires_grad_() for parts in zip(*world.pairs(), strict=True))
+    slopes = torch.autograd.grad(world.critic(x, y).sum(), [x, y], create_graph=True)
+    penalty = torch.cat(slopes, 1).square().sum(1)[:B].mean()
+    real, fake, beside_real, beside_fake = COSTS["jensen_shannon"]
+    against, beside = [], []
+    for world.game in ("pairs", "more"):
+        against.append(world.sides(real, fake, constant=True))
+        beside.append(world.sides(beside_real, beside_fake, constant=False))
+    assert outcome.values["more/discriminator"].item() == pytest.approx(against[1].item(), abs=1e-10)
+    labels = -(world.label * world.classes("l").logits).sum(1).mean()
+    sides = 0.7 * beside[0] + 0.5 * beside[1]
+    losses = {
+        "critic": 0.7 * (against[0] + penalty) + 0.5 * against[1],
+        "generator": sides,
+        "classifier": sides + 0.3 * labels,
+    }
+    for name, loss in losses.items():
+        parameters = list(world.model.network(name).parameters())
+        found = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+        for own, gradient in zip(outcome.gradients[name], found, strict=True):
+            assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
 
 
 def test_batch_norm_counts_every_image_with_every_class_alike_whatever_their_probabilities() -> None:
