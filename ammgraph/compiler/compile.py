@@ -19,6 +19,7 @@ from ammgraph.compiler.lint import check_settings, check_unused, lint
 from ammgraph.compiler.origins import check_origins
 from ammgraph.compiler.phases import check_fits, plan_phases
 from ammgraph.compiler.resolved import Resolved
+from ammgraph.compiler.standing import check_types, warn_of_ranges
 from ammgraph.compiler.statistics import check_statistics
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
 from ammgraph.compiler.term_rules import check_objectives, check_terms, term_warnings
@@ -37,7 +38,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_calls, check_inputs, check_names),
     (check_shapes, check_variable_rows, check_conditions),
     (check_enumerations,),
-    (check_objectives, check_games, check_terms),
+    (check_objectives, check_games, check_terms, check_types),
     (check_unused, check_learners),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (
@@ -73,7 +74,7 @@ def compile_spec(spec: Spec, *, passed: Collection[str] = ()) -> Plan:
     plan = _plan(resolved)
     for steps in STEPS:
         _stop_if(spec, chain.from_iterable(rule(spec, plan) for rule in steps))
-    warnings = chain(*(rule(spec, plan) for rule in WARNINGS), term_warnings(resolved, plan))
+    warnings = chain(*(rule(spec, plan) for rule in WARNINGS), term_warnings(resolved, plan), warn_of_ranges(resolved))
     plan = replace(plan, warnings=tuple(warnings))
     _stop_if(spec, check_memory(spec, plan))
     return plan

@@ -177,16 +177,28 @@ class Resolved:
         return [call for call in self.calls if call.reference.owner == network]
 
     @cached_property
-    def inputs(self) -> dict[str, dict[str, Shape]]:
-        """The shapes of the names that each network reads from outside: those of the variables they stand for."""
-        shapes: dict[str, dict[str, Shape]] = {}
+    def outside(self) -> dict[str, dict[str, str]]:
+        """What each name that a network reads from outside stands for: in its first call, or by its name."""
+        found: dict[str, dict[str, str]] = {}
         for name, table in self.tables.items():
-            own = shapes.setdefault(name, {})
+            own = found.setdefault(name, {})
             for bound in [*(call.bound for call in self.calls_of(name)), {local: local for local in table.free}]:
                 for local in table.free:
                     if bound.get(local) in self.variables:
-                        own.setdefault(local, self.variables[bound[local]].shape)
-        return shapes
+                        own.setdefault(local, bound[local])
+        return found
+
+    def elsewhere(self, network: str, local: str) -> str:
+        """The variable that a name of a network stands for unless a call says otherwise; a row's own name."""
+        return self.outside[network].get(local, local)
+
+    @cached_property
+    def inputs(self) -> dict[str, dict[str, Shape]]:
+        """The shapes of the names that each network reads from outside: those of the variables they stand for."""
+        return {
+            name: {local: self.variables[variable].shape for local, variable in own.items()}
+            for name, own in self.outside.items()
+        }
 
     @cached_property
     def inferred(self) -> dict[str, Inferred]:

@@ -15,6 +15,7 @@ from ammgraph.spec.load import load_text
 from ammgraph.train.step import Outcome, take_turn
 
 B, K = 5, 3
+PRIOR = torch.tensor([0.25, 0.125, 0.625]).double()
 NETWORKS = """
 networks:
   encoder:
@@ -204,10 +205,8 @@ TERMS: dict[str, Callable[[Hand], Tensor]] = {
     "E[q] log q(y|z,w)": lambda w: -w.posterior("q").entropy().mean(),
     "-E[q] H(q(y|z,w))": lambda w: -w.posterior("q").entropy().mean(),
     "-E[q] log p(y)": lambda w: -(w.posterior("q").probs * w.p_of_y().logits).sum(1).mean(),
-    "-E[q] log n(y)": lambda w: -(w.posterior("q").probs * torch.tensor([0.25, 0.125, 0.625]).double().log()).sum(1).mean(),
-    "E[q] log n(y) - E[c] log n(y)": lambda w: (
-        ((w.posterior("q").probs - w.c("c").probs) * torch.tensor([0.25, 0.125, 0.625]).double().log()).sum(1).mean()
-    ),
+    "-E[q] log n(y)": lambda w: -(w.posterior("q").probs * PRIOR.log()).sum(1).mean(),
+    "E[q] log n(y) - E[c] log n(y)": lambda w: ((w.posterior("q").probs - w.c("c").probs) * PRIOR.log()).sum(1).mean(),
     "E[q] KL(p(z|y,w) || n(z))": lambda w: w.over(
         w.posterior("q"), lambda y: kl_divergence(w.p_of_z(y, w.latent("q", "w")[1]), n()).sum(1)
     ),
@@ -338,7 +337,8 @@ class Played(Hand):
 
     def critic(self, x: Tensor, y: Tensor) -> Tensor:
         """Logits of the whole batch at once."""
-        h = torch.cat([self.linear("critic", "h", x), y], 1) * self.noise[f"{self.game}/critic/h1.mask"].flatten(1) / 0.75
+        mask = self.noise[f"{self.game}/critic/h1.mask"].flatten(1)
+        h = torch.cat([self.linear("critic", "h", x), y], 1) * mask / 0.75
         row = self.model.network("critic").row("h1")
         h = self.linear("critic", "h1", h)
         if self.norm:
