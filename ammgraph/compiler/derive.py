@@ -36,6 +36,18 @@ def density_of(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) ->
     return Density("implicit" if _reads_noise([name], rows, stops - {name}) else "deterministic")
 
 
+def noise_below(name: str, rows: Mapping[str, RowPlan], stops: frozenset[str]) -> frozenset[str]:
+    """The rows of noise, `expn` or `cholesky`, that a row is made of, given the samples in `stops`."""
+    seen: set[str] = set()
+    open_names = [name]
+    while open_names:
+        found = open_names.pop()
+        if found in rows and found not in seen and (found == name or found not in stops):
+            seen.add(found)
+            open_names += rows[found].reads
+    return frozenset(found for found in seen if _is_noise(Named(found), rows))
+
+
 def plan_readouts(
     draws: Sequence[DrawPlan], variables: Mapping[str, VariablePlan], named: Collection[str]
 ) -> tuple[ReadoutPlan, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ammgraph.compiler.resolved import Declared, Resolved
-from ammgraph.compiler.terms import blanket_factors, kind_of
+from ammgraph.compiler.terms import blanket_factors, kind_of, sharing_noise
 from ammgraph.diagnostics import Diagnostic, Note
 from ammgraph.formulas.functions import FUNCTIONALS
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS
@@ -90,12 +90,15 @@ def _has_posterior(resolved: Resolved, factor: Declared, draw: str) -> Iterator[
         return
     for part in parts:
         kind = kind_of(resolved, part)
-        if len(part.factor.variables) > 1 or kind not in FUNCTIONALS["log"].kinds:
+        shared = sharing_noise(resolved, part)
+        if len(part.factor.variables) > 1 or kind not in FUNCTIONALS["log"].kinds or shared is not None:
             yield Diagnostic(
                 "no-density",
                 f"Bayes' rule needs the density of `{part.factor}`, which has none",
                 span,
-                found=f"`{part.factor}: {part.source}`",
+                found=f"`{part.factor}: {part.source}`"
+                if shared is None
+                else f"noise `{shared[0]}` of `{shared[1].factor}`",
                 expected="normal, categorical and Bernoulli factors: `a + expn(b)`, `softmax`, `sigmoid`, priors",
                 notes=(Note(f"`{part.factor}` stands here", resolved.spec.source.key(*part.path)),),
             )

@@ -16,6 +16,7 @@ from ammgraph.compiler.terms import (
     plan_score,
     reads_enumerated,
     shape_of,
+    sharing_noise,
     uses_of,
     wanted_by,
 )
@@ -131,6 +132,8 @@ def _factor_fits(resolved: Resolved, use: Use, of: FactorUse, span: Span) -> Ite
         )
     elif kind not in FUNCTIONALS["log"].kinds:
         yield _without_density(factor, kind, span)
+    elif (shared := sharing_noise(resolved, factor)) is not None:
+        yield _of_shared_noise(resolved, factor, *shared, span)
     elif kind not in (("categorical",) if use.pooled or not use.draw else FUNCTIONALS[use.function].kinds):
         yield _without_closed_form(use, kind, span)
 
@@ -158,6 +161,17 @@ def _without_density(factor: Declared, kind: str, span: Span) -> Diagnostic:
     hint = f"`l2({factor.factor.variables[0]}, {factor.source})` compares values" if kind == "deterministic" else ""
     expected = "a normal, categorical or Bernoulli factor: `a + expn(b)`, `softmax`, `sigmoid`"
     return Diagnostic("no-density", f"`{factor.factor}` has no density: {reason}", span, expected=expected, hint=hint)
+
+
+def _of_shared_noise(resolved: Resolved, factor: Declared, row: str, other: Declared, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "no-density",
+        f"`{factor.factor}` has no density of its own: it shares noise with `{other.factor}`",
+        span,
+        found=f"row `{row}` of both",
+        expected="noise of its own for each, or a row that reads the other's sample, which is then a condition",
+        notes=(Note(f"`{other.factor}` stands here", resolved.spec.source.key(*other.path)),),
+    )
 
 
 def _value_fits(resolved: Resolved, use: Use, of: ValueUse, span: Span) -> Iterator[Diagnostic]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
-from ammgraph.compiler.derive import density_of
+from ammgraph.compiler.derive import density_of, noise_below
 from ammgraph.compiler.games import gradient_paths, support_of
 from ammgraph.compiler.origins import prior_origin
 from ammgraph.compiler.resolved import Declared, Resolved
@@ -85,6 +85,24 @@ def kind_of(resolved: Resolved, factor: Declared) -> str:
         return _density(resolved, factor, reference).kind if reference.owner in resolved.networks else "a sample"
     assert isinstance(source, Prior)
     return source.density
+
+
+def sharing_noise(resolved: Resolved, factor: Declared) -> tuple[str, Declared] | None:
+    """A row of noise and another factor that is made of it too: the product of the two is no joint density."""
+    own = _noise(resolved, factor)
+    others = [other for other in resolved.declared[factor.draw] if other != factor] if own else []
+    shared = ((own & _noise(resolved, other), other) for other in others)
+    return next(((min(row for _, row in both), other) for both, other in shared if both), None)
+
+
+def _noise(resolved: Resolved, factor: Declared) -> frozenset[tuple[str, str]]:
+    """(call, row) of all noise by which a factor's sample is drawn, given its conditions."""
+    reference = factor.reference
+    if reference is None or reference.owner not in resolved.networks:
+        return frozenset()
+    rows = {row.name: row for row in resolved.networks[reference.owner].rows}
+    stops = frozenset(resolved.call(factor.draw, reference).bound) - {reference.name}
+    return frozenset((reference.call, row) for row in noise_below(reference.name, rows, stops))
 
 
 def is_conditional(resolved: Resolved, draw: str) -> bool:

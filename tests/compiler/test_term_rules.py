@@ -1,7 +1,7 @@
 """What is legal in terms and probably not meant is told, and what is meant is not."""
 
 import pytest
-from small_specs import plan_of
+from small_specs import plan_of, problems_of
 
 CLASSIFIER = """
 networks:
@@ -22,6 +22,49 @@ def warnings_of(term: str, *overrides: str, more: str = "") -> list[str]:
     """What is told of a term, as `code: message`."""
     text = f"{CLASSIFIER}  one: {{minimize: '{term}'{more}}}\n"
     return [f"{warning.code}: {warning.message}" for warning in plan_of(text, *overrides).warnings]
+
+
+SECOND = """
+variables: {w: {type: real, size: 4}}
+networks:
+  encoder: {layers: {w_mu: {input: WHAT, channels: 4, width: 1}, w: {input: w_mu + NOISE}}}
+distributions:
+  q: {q(x): data, q(y|x): encoder.y, q(z|x): encoder.z, "FACTOR": encoder.w}
+  m: {m(w): normal}
+terms: {one: {minimize: "E[q] KL(FACTOR || m(w)) - E[q] log q(z|x)"}}
+"""
+
+
+def test_noise_serves_one_factor_or_none_has_a_density() -> None:
+    own = "w_sigma}, w_sigma: {input: h, channels: 4, width: 1, activation: expn"
+    text = SECOND.replace("WHAT", "h").replace("FACTOR", "q(w|x)")
+    plan_of(text.replace("NOISE", own))
+    found = problems_of(text.replace("NOISE", "z_sigma"))
+    assert [(problem.code, problem.found) for problem in found] == [("no-density", "row `z_sigma` of both")] * 2
+    through = SECOND.replace("WHAT", "h | z").replace("FACTOR", "q(w|x,z)")  # z's noise through z, which is given
+    plan_of(through.replace("NOISE", own))
+
+
+def test_bayes_rule_takes_no_density_of_factors_that_share_their_noise() -> None:
+    text = """
+        variables: {w: {type: real, size: 4}}
+        networks:
+          encoder: {layers: {a: null, y: null, w: {input: h, channels: 4, width: 1}}}
+          components: {layers: {w: {input: z_mu + NOISE}, w_sigma: {input: zeros(4), activation: expn}}}
+          critic: null
+        distributions:
+          q: {q(x): data, q(z|x): encoder.z, q(w|x): encoder.w, "q(y|z,w)": {bayes: p}}
+          p: {p(y): uniform, p(z|y): components.z, p(w|y): components.w}
+          d: {"d(x|y,z)": decoder.x}
+        games: {joint: null}
+        terms: {one: {minimize: "-E[q] log d(x|y,z)"}}
+        """
+    plan_of(text.replace("NOISE", "w_sigma"))
+    found = problems_of(text.replace("NOISE", "z_sigma"))
+    assert [(problem.message, problem.found) for problem in found] == [
+        ("Bayes' rule needs the density of `p(z|y)`, which has none", "noise `z_sigma` of `p(w|y)`"),
+        ("Bayes' rule needs the density of `p(w|y)`, which has none", "noise `z_sigma` of `p(z|y)`"),
+    ]
 
 
 @pytest.mark.parametrize(
