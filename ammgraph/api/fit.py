@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from ammgraph.api import watch
+from ammgraph.api import arguments, watch
 from ammgraph.api.model import Model
 from ammgraph.api.run import Run
 from ammgraph.api.steps import CHECKPOINT_SECONDS, LOG_EVERY, PathLike, new_training
@@ -32,8 +32,9 @@ def build(plan: Plan, seed: int = 0, *, data_dir: PathLike | None = None, downlo
         download: whether absent files of data sets with a name may be fetched.
 
     Raises:
-        RunError: the data are needed and not there.
+        RunError: the data are needed and not there, or the seed is none.
     """
+    seed = arguments.whole("seed", seed)
     folder = None if data_dir is None else Path(data_dir)
     dataset = read_data(plan, folder, download) if counted_labels(plan) else None
     return Model(plan, initial_model(plan, seed, dataset))
@@ -79,9 +80,13 @@ def fit(
         stop: asked after every step; where it gives True the run is saved and left there.
 
     Raises:
-        RunError: the data are not there or not the model's, the folder holds a run, a value is not finite.
+        RunError: an argument is none, the data are not there or not the model's, the folder holds a run, a value is not
+            finite.
         SpecError: the spec is wrong.
     """
+    seed, log_every = arguments.whole("seed", seed), arguments.whole("log_every", log_every, 1)
+    checkpoint_seconds = arguments.seconds("checkpoint_seconds", checkpoint_seconds)
+    precision = cast(Precision, arguments.word("precision", precision, get_args(Precision)))
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     name = printable(Path(spec.source.value().file).stem)
     given = None if data is None else read_given(data)

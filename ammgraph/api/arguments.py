@@ -1,0 +1,58 @@
+"""Arguments of calls from Python: each is what its place takes, or is refused before anything is done.
+
+Whole numbers of numpy and torch are whole numbers; texts, truth values and numbers with a fraction are none.
+"""
+
+from collections.abc import Sequence
+from numbers import Real
+from operator import index
+from typing import Any
+
+from ammgraph.diagnostics import RunError, alternatives, nearest
+
+ENDLESS = 1e9  # seconds; what a run's record takes is less
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A whole number, at least so much and less than 2^63.
+
+    Raises:
+        RunError: it is none.
+    """
+    try:
+        number = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise RunError(f"`{name}` is {_told(value)}, expected a whole number")
+    if not least <= number < 2**63:
+        raise RunError(f"`{name}` is {number}, expected {f'at least {least}' if number < least else 'less than 2^63'}")
+    return number
+
+
+def seconds(name: str, value: Any) -> float:
+    """A number of seconds.
+
+    Raises:
+        RunError: it is none, below 0 or so many that they never come.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < ENDLESS:
+        raise RunError(f"`{name}` is {_told(value)}, expected a number of seconds, at least 0 and less than 1e9")
+    return float(value)
+
+
+def word(name: str, value: Any, known: Sequence[str]) -> str:
+    """One of some words.
+
+    Raises:
+        RunError: it is none of them.
+    """
+    if value not in known:
+        hint = nearest(value, known) if isinstance(value, str) else ""
+        raise RunError(f"`{name}` is {_told(value)}, expected {alternatives(known)}{f'; {hint}' if hint else ''}")
+    return str(value)
+
+
+def _told(value: Any) -> str:
+    """A value on a line."""
+    return " ".join(repr(value).split())[:60]
