@@ -59,7 +59,8 @@ def fit(
 ) -> Run:
     """Train a spec from its first step to its last in a new run directory.
 
-    An interrupt saves after the step at hand, then raises `KeyboardInterrupt`; `Run.resume` goes on.
+    An interrupt saves after the step at hand, then raises `KeyboardInterrupt`, after the last step too; `Run.resume`
+    goes on.
 
     Args:
         spec: a spec, or what `load_spec` takes.

@@ -62,7 +62,7 @@ def train(training: Training, callbacks: Callbacks) -> None:
     """Train to the end of the plan, or until `stop`; signals reach the main thread alone.
 
     Raises:
-        KeyboardInterrupt: a signal came; the run is saved.
+        KeyboardInterrupt: a signal came, be it in the last step; the run is saved.
     """
     state, in_main = State(training), threading.current_thread() is threading.main_thread()
 
@@ -81,7 +81,8 @@ def train(training: Training, callbacks: Callbacks) -> None:
             return (callbacks.stop is not None and callbacks.stop(state)) or bool(stopped)
 
         finished = steps.train(training, report, stop)
-    if stopped and not finished:
+    if stopped:
+        run, step = f"ammgraph.Run({str(training.folder)!r})", f"{training.trainer.step:,}"
         raise KeyboardInterrupt(
-            f"saved at step {training.trainer.step:,}; go on with ammgraph.Run({str(training.folder)!r}).resume()"
+            f"trained to its end, step {step}: {run}" if finished else f"saved at step {step}; go on with {run}.resume()"
         )

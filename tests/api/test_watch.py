@@ -1,10 +1,12 @@
 """Callbacks of a training: when they are called, with what, and that they change no bit."""
 
+import signal
 from pathlib import Path
 
+import pytest
 import torch
 from tiny import TINY, differences
-from tiny_runs import state_of
+from tiny_runs import lines_of, state_of
 
 import ammgraph
 
@@ -50,3 +52,26 @@ def test_asking_the_model_changes_no_bit(tmp_path: Path) -> None:
     straight = ammgraph.fit(TINY, run_dir=tmp_path / "b")
     assert differences(state_of(watched.folder), state_of(straight.folder)) == []
     assert not torch.equal(found[0], found[-1])
+
+
+@pytest.mark.parametrize("when", ["after_step", "after_evaluation"])
+def test_an_interrupt_of_the_last_step_reaches_the_caller_of_a_run_that_is_whole(when: str, tmp_path: Path) -> None:
+    def interrupt(state: ammgraph.api.watch.State, *_: object) -> None:
+        if state.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    spec = ammgraph.load_spec(TINY, ["training.steps=3"])
+    with pytest.raises(KeyboardInterrupt, match="trained to its end, step 3: ammgraph.Run"):
+        ammgraph.fit(spec, run_dir=tmp_path / "a", **{when: interrupt})  # type: ignore[arg-type]
+    straight = ammgraph.fit(spec, run_dir=tmp_path / "b")
+    assert differences(state_of(tmp_path / "a"), state_of(straight.folder)) == []
+    assert lines_of(tmp_path / "a") == lines_of(straight.folder)
+
+
+def test_an_interrupt_before_the_end_says_how_to_go_on(tmp_path: Path) -> None:
+    def interrupt(state: ammgraph.api.watch.State) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=r"saved at step 1; go on with ammgraph.Run\(.*\).resume\(\)"):
+        ammgraph.fit(TINY, run_dir=tmp_path / "a", after_step=interrupt)
+    assert state_of(tmp_path / "a")["step"] == 1
