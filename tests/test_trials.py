@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tiny import FOLDER, TINY, differences
 from tiny_runs import Run, at_step, files_of, lines_of, make_run, state_of
 
 from ammgraph import cli
-from ammgraph.commands import trials
+from ammgraph.commands import loggers, trials
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.diagnostics import RunError
 from ammgraph.runs import run
@@ -93,6 +94,28 @@ def test_a_stopped_second_trial_goes_on_and_the_first_stays_as_it_is(
         trial, whole = folder / f"seed-{seed}", Path(f"whole-{seed}")
         assert differences(state_of(trial), state_of(whole)) == []
         assert lines_of(trial) == lines_of(whole)
+
+
+def test_a_trial_that_begins_later_is_written_where_those_before_it_are(
+    ammgraph: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, lambda: signal.raise_signal(signal.SIGINT))
+        assert ammgraph("train", TINY, "--trials", 3, "--run-dir", "t", "--log", "none", *SHORT)[0] == 130
+    assert not Path("t/seed-2").exists()
+    assert ammgraph("train", "--resume", "t")[0] == 0
+    for seed in range(3):
+        assert json.loads(Path(f"t/seed-{seed}/logged.json").read_text()) == {"none": ""}
+
+
+def test_a_logger_that_is_not_there_is_told_before_a_folder_of_trials_is_made(
+    ammgraph: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(loggers.LOGGERS, "wandb", replace(loggers.LOGGERS["wandb"], module="not_there_at_all"))
+    code, out, err = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", "--log", "wandb", *SHORT)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: `--log wandb` needs wandb: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_between_two_steps_of_training_says_how_to_go_on(

@@ -13,6 +13,7 @@ import torch
 
 from ammgraph.api.steps import STOPPING, self_contained, stop_signals
 from ammgraph.commands.arguments import spelled
+from ammgraph.commands.loggers import check_loggers
 from ammgraph.commands.session import check_precision, new_settings, train_trial
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.compiler.compile import compile_spec
@@ -39,7 +40,7 @@ from ammgraph.train.ranks import refuse_several
 from ammgraph.train.trainer import Trainer
 
 MOST = 10_000
-# What stands in `trials.json`, so that a trial that begins after `--resume` is trained as those before it.
+# What a trial that begins after `--resume` is asked for as those before it, which have `--log` too.
 KEPT = ("precision", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
 
@@ -57,6 +58,7 @@ def train_trials(options: TrainOptions) -> int:
         SpecError: the spec is wrong.
     """
     refuse_several("trials are trained by one process each, side by side with `--device cuda:0,cuda:1`")
+    check_loggers(options.log)
     devices = options.device.split(",")
     chosen = [choose_device(name) for name in devices]
     folder, trials = _begun(options, options.resume) if options.resume else _begin(options, str(options.spec))
@@ -101,7 +103,7 @@ def _begin(options: TrainOptions, source: str) -> tuple[Path, Trials]:
     directory = Path(settings.data_dir) if settings.data_dir else None
     dataset = read_data(plan, directory, options.download)
     Trainer(plan, dataset, settings.seed, torch.device("cpu"), settings.precision)  # raises what each trial would
-    trials = Trials(tuple(seeds), settings, options.force)
+    trials = Trials(tuple(seeds), settings, options.force, options.log)
     folder = named or new_folder(Path("runs"), settings.name)
     path = _spec_of(folder, trials)
     try:
@@ -232,7 +234,8 @@ def _trial(options: TrainOptions, folder: Path, trials: Trials, seed: int) -> Tr
     device = "" if options.device == "auto" else f" --device {options.device}"
     known_as = f"{trials.options.command} --seed {seed}{device}"
     spec = str(_spec_of(folder, trials))
-    return replace(one, spec=spec, run_dir=run, seed=seed, force=trials.force, known_as=known_as)
+    begins = replace(one, log=one.log or trials.log, force=trials.force)
+    return replace(begins, spec=spec, run_dir=run, seed=seed, known_as=known_as)
 
 
 def _spec_of(folder: Path, trials: Trials) -> Path:

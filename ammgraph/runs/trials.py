@@ -20,6 +20,7 @@ class Trials:
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...]
     options: RunOptions
     force: bool = False  # the folders of trials may hold other files
+    log: str | None = None  # where the metrics of each are written too
 
 
 @dataclass(frozen=True)
