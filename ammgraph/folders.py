@@ -16,6 +16,7 @@ SAMPLES = "samples"  # of the same noise, at looks in training
 TENSORBOARD = "tensorboard"  # where it is installed
 WANDB = "wandb"  # what Weights & Biases keeps of it, where it was asked for
 LOGGED = "logged.json"  # which loggers a run writes to beside its metrics, and its name there
+DIVERGED = "diverged.txt"  # where training has diverged, and what to do; gone when the run goes on
 LOCK = "lock"  # held by the process that trains
 EVALUATION = "evaluation.json"  # what was found at the end, or later
 REPORT = "report.html"

@@ -22,6 +22,7 @@ from ammgraph.commands import loggers, trials
 from ammgraph.commands.train_options import TrainOptions
 from ammgraph.diagnostics import RunError
 from ammgraph.runs import run
+from ammgraph.runs.states import NotFinite
 
 BAD = FOLDER / "bad_specs" / "duplicate_key.yaml"
 SHORT = ("--set", "training.steps=3")
@@ -147,6 +148,56 @@ def test_a_trial_that_fails_keeps_no_other_from_being_trained(ammgraph: Run, mon
     assert "seeds 0, 1; step 3" in out
 
 
+DIVERGES = "training.optimizers.default.learning_rate=1e30"
+LOWER = "training.optimizers.default.learning_rate=1e+29"
+
+
+@pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
+def test_trials_that_have_diverged_are_told_what_to_lower_and_not_to_go_on(
+    devices: str, ammgraph: Run, tmp_path: Path
+) -> None:
+    words = ("train", TINY, "--trials", 2, "--run-dir", "t", "--device", devices, "--set", DIVERGES)
+    code, out, err = ammgraph(*words)
+    assert (code, out) == (1, "")
+    assert "go on" not in err
+    told = f"begin a new run with lower learning rates, as by `--set '{LOWER}' (now 1e+30)`"
+    assert err.endswith(f"\nseeds 0, 1: training has diverged: {told}\n")
+    for verb in ("report", "compare"):
+        code, out, err = ammgraph(verb, "t")
+        assert (code, out) == (1, "")
+        assert LOWER in err
+        assert "go on" not in err
+        assert "--resume" not in err
+
+
+def test_a_trial_that_has_diverged_keeps_no_table_of_the_others_from_being_printed(
+    ammgraph: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge() -> None:
+        raise NotFinite("`h` is not finite at step 2")
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, diverge)
+        code, out, err = ammgraph("train", TINY, "--trials", 3, "--run-dir", "t", *SHORT)
+    assert code == 1
+    assert "\n[1] tiny: 2 runs, seeds 1, 2; step 3; " in out
+    assert "mean +- standard deviation of the sample (n - 1)" in out
+    advice = "training has diverged: begin a new run with lower learning rates, as by "
+    assert err.splitlines()[-1].startswith(f"seed 0: {advice}")
+    told = f"`h` is not finite at step 2; {advice}"
+    code, out, err = ammgraph("compare", "t")
+    assert code == 0
+    assert f"passed over seed-0 of t: {told}" in err
+    assert "was stopped" not in err
+    assert ammgraph("compare", "t/seed-0")[2].startswith(f"error: no usable checkpoint in t/seed-0/checkpoints: {told}")
+    assert ammgraph("compare", "t/seed-0", "t/seed-1")[2].startswith(
+        f"passed over: t/seed-0 has no checkpoint yet: {told}"
+    )
+    code, out, err = ammgraph("train", "--resume", "t")  # it was no fault of the numbers
+    assert (code, "diverged" in err) == (0, False)
+    assert not Path("t/seed-0/diverged.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -185,7 +236,7 @@ def test_a_billion_trials_are_refused_at_once(ammgraph: Run, tmp_path: Path) -> 
 def begun(ammgraph: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two trials of which none was trained yet."""
     with monkeypatch.context() as patch:
-        patch.setattr(trials, "_one_after_another", lambda *_: 143)
+        patch.setattr(trials, "_one_after_another", lambda *_: trials.Ended(stopped=143))
         assert ammgraph("train", TINY, "--trials", 2, "--run-dir", "begun")[0] == 143
     return Path("begun")
 

@@ -84,5 +84,7 @@ def train(training: Training, callbacks: Callbacks) -> None:
     if stopped:
         run, step = f"ammgraph.Run({str(training.folder)!r})", f"{training.trainer.step:,}"
         raise KeyboardInterrupt(
-            f"trained to its end, step {step}: {run}" if finished else f"saved at step {step}; go on with {run}.resume()"
+            f"trained to its end, step {step}: {run}"
+            if finished
+            else f"saved at step {step}; go on with {run}.resume()"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from ammgraph.diagnostics import RunError, SpecError, counted
 from ammgraph.evaluation import results
 from ammgraph.folders import SPEC
+from ammgraph.runs import divergence
 from ammgraph.runs.run import read_options
 from ammgraph.runs.sweeps import best_run, is_sweep, tried_runs
 from ammgraph.runs.trials import has_results, is_trials, runs_of
@@ -26,13 +27,13 @@ def one_run(folder: Path) -> Path:
     if not is_trials(folder):
         return folder
     found = runs_of(folder)
-    count = len(found.begun) + len(found.waiting)
+    count = len({*found.begun, *found.waiting, *found.diverged})
     say(one_line(f"{folder} holds {counted(count, 'trial')}: this is of {found.begun[0]}; name another for its own"))
     return found.begun[0]
 
 
 def all_trials(folder: Path) -> tuple[Path, ...]:
-    """The trials of a folder of trials that have something to show; which have not is told.
+    """The trials of a folder of trials that have something to show; which have not, or have diverged, is told.
 
     Raises:
         RunError: none has.
@@ -44,6 +45,9 @@ def all_trials(folder: Path) -> tuple[Path, ...]:
         again = command("train", "--resume", folder)
         stopped = f"{were} stopped before the first checkpoint; go on with `{again}`"
         say(one_line(f"passed over {names} of {folder}: {stopped}"))
+    for run, told in found.diverged.items():
+        shown = "shown at its last good checkpoint" if run in found.begun else "passed over"
+        say(one_line(f"{shown} {run.name} of {folder}: {told}"))
     return found.begun
 
 
@@ -94,4 +98,4 @@ def _why_not(folder: Path) -> str:
         read_options(folder)
     except RunError as error:
         return str(error)
-    return f"{folder} has no checkpoint yet: it was stopped before the first one"
+    return f"{folder} has no checkpoint yet: {divergence.told(folder) or 'it was stopped before the first one'}"

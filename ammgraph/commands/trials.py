@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import compare
 from ammgraph.folders import LOCK, OPTIONS, SPECS, TRIALS, trial_folder, trial_log
-from ammgraph.runs import files
+from ammgraph.runs import divergence, files
 from ammgraph.runs.data import read_data
 from ammgraph.runs.run import (
     Place,
@@ -33,11 +33,11 @@ from ammgraph.runs.run import (
     refuse_foreign,
     spec_text,
 )
-from ammgraph.runs.trials import Trials, is_trials, read_trials
+from ammgraph.runs.trials import Trials, has_results, is_trials, read_trials
 from ammgraph.spec.load import load_spec
 from ammgraph.terminal import command, print_lines, say
 from ammgraph.train.ranks import refuse_several
-from ammgraph.train.trainer import Trainer
+from ammgraph.train.trainer import Trainer, diverged
 
 MOST = 10_000
 # What a trial that begins after `--resume` is asked for as those before it, which have `--log` too.
@@ -45,10 +45,18 @@ KEPT = ("precision", "log_every", "checkpoint_seconds")
 POLL_SECONDS = 0.1
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What has come of trials: the seeds of those that have failed, and the exit code where they were stopped."""
+
+    failed: tuple[int, ...] = ()
+    stopped: int = 0
+
+
 def train_trials(options: TrainOptions) -> int:
     """Train every seed, going on where each one stands, then print mean and standard deviation over them.
 
-    A trial that fails is reported and does not keep the others from being trained.
+    A trial that fails is reported, and keeps the others neither from being trained nor from being told of together.
 
     Returns:
         0 when all have come to their end; 1 where one has failed; 129, 130 or 143 where they were stopped.
@@ -66,17 +74,27 @@ def train_trials(options: TrainOptions) -> int:
     train = _one_after_another if len(devices) == 1 else _side_by_side
     with locked(folder):
         try:
-            code = train(options, folder, trials)
+            ended = train(options, folder, trials)
         except KeyboardInterrupt:
-            code = 128 + signal.SIGINT
-        if code:
-            again = command("train", *spelled(TrainOptions(resume=folder, device=options.device)))
-            say(f"go on with all trials by\n  {again}")
-            return code
-        folders = [trial_folder(folder, seed) for seed in trials.seeds]
-        groups = compare.compare_runs(folders, Place(chosen[0], options.data_dir, options.download))
-    print_lines([*compare.lines(groups), f"Next: {command('report', folder)}"])
-    return 0
+            ended = Ended(stopped=128 + signal.SIGINT)
+        whole = [trial_folder(folder, seed) for seed in trials.seeds if seed not in ended.failed]
+        whole = [run for run in whole if has_results(run)]
+        if whole and not ended.stopped:
+            groups = compare.compare_runs(whole, Place(chosen[0], options.data_dir, options.download))
+            print_lines([*compare.lines(groups), f"Next: {command('report', folder)}"])
+    _advise(options, folder, trials, ended)
+    return ended.stopped or (1 if ended.failed else 0)
+
+
+def _advise(options: TrainOptions, folder: Path, trials: Trials, ended: Ended) -> None:
+    """What to do about trials that have not come to their end; one that has diverged would do so again."""
+    seeds = [seed for seed in ended.failed if divergence.told(trial_folder(folder, seed))]
+    if seeds:
+        plan = compile_spec(load_spec(_spec_of(folder, trials)))
+        say(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {diverged(plan)}")
+    if ended.stopped or len(seeds) < len(ended.failed):
+        again = command("train", *spelled(TrainOptions(resume=folder, device=options.device)))
+        say(f"go on with all trials by\n  {again}")
 
 
 def _kept(options: TrainOptions, begun: RunOptions) -> TrainOptions:
@@ -140,22 +158,22 @@ def _begun(options: TrainOptions, folder: Path) -> tuple[Path, Trials]:
     return folder, trials
 
 
-def _one_after_another(options: TrainOptions, folder: Path, trials: Trials) -> int:
-    failed = 0
+def _one_after_another(options: TrainOptions, folder: Path, trials: Trials) -> Ended:
+    failed: tuple[int, ...] = ()
     for place, seed in enumerate(trials.seeds):
         say(f"trial {place + 1} of {len(trials.seeds)}, seed {seed}")
         try:
             code = train_trial(_trial(options, folder, trials, seed))
         except RunError as error:
-            failed = 1
+            failed = (*failed, seed)
             say(f"error: seed {seed}: {error}")
             continue
         if code:
-            return code
-    return failed
+            return Ended(failed, code)
+    return Ended(failed)
 
 
-def _side_by_side(options: TrainOptions, folder: Path, trials: Trials) -> int:
+def _side_by_side(options: TrainOptions, folder: Path, trials: Trials) -> Ended:
     """A process for each trial, as many at once as there are devices; what each prints goes to `seed-N.log`.
 
     A signal to this process is passed on to them, once, so that they save; they stand in sessions of their own, so
@@ -187,9 +205,8 @@ def _side_by_side(options: TrainOptions, folder: Path, trials: Trials) -> int:
             _signal([process for process, _ in running.values()], signal.SIGTERM)
             for process, _ in running.values():
                 process.wait()
-    if stopped and (waiting or any(codes.values())):
-        return 128 + stopped[0]
-    return 1 if any(codes.values()) else 0
+    failed = tuple(seed for seed in trials.seeds if codes.get(seed))
+    return Ended(failed, 128 + stopped[0] if stopped and (waiting or failed) else 0)
 
 
 def _start(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

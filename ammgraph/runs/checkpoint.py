@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ammgraph.diagnostics import RunError
-from ammgraph.runs import files, states
+from ammgraph.runs import divergence, files, states
 
 KEPT = 2
 
@@ -64,7 +64,7 @@ def load_newest(folder: Path) -> tuple[int, dict[str, Any], list[str]]:
         if state is not None:
             return step, state, passed_over
         passed_over.append(f"{path.name} {problem}")
-    reason = "; ".join(passed_over) or "there is none"
+    reason = "; ".join(passed_over) or divergence.told(folder.parent) or "there is none"
     raise RunError(f"no usable checkpoint in {folder}: {reason}")
 
 

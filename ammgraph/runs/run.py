@@ -24,6 +24,7 @@ from ammgraph.folders import (
     ANY_TRIAL,
     BEST,
     CHECKPOINTS,
+    DIVERGED,
     ENVIRONMENT,
     EVALUATION,
     LOCK,
@@ -175,7 +176,7 @@ def create(
     }
     try:
         files.make_folder(folder / CHECKPOINTS)  # before run.json: a run without it was copied without it
-        for name in (METRICS, EVALUATION, LOGGED):  # what another run has left
+        for name in (METRICS, EVALUATION, LOGGED, DIVERGED):  # what another run has left
             (folder / name).unlink(missing_ok=True)
         strips.cut(folder, 0)
         for name, content in contents.items():

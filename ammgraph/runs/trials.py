@@ -1,5 +1,6 @@
 """A folder of trials: what all of them are trained with, and which of them have something to show."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ from pydantic import Field
 
 from ammgraph.diagnostics import RunError
 from ammgraph.folders import CHECKPOINTS, OPTIONS, TRIALS, trial_folder
-from ammgraph.runs import checkpoint, files
+from ammgraph.runs import checkpoint, divergence, files
 from ammgraph.runs.run import RunOptions
 from ammgraph.terminal import command
 
@@ -29,6 +30,7 @@ class TrialRuns:
 
     begun: tuple[Path, ...]  # with a checkpoint
     waiting: tuple[Path, ...]  # stopped before their first one, or not begun
+    diverged: Mapping[Path, str]  # with a checkpoint or without; where, and what to do
 
 
 def is_trials(folder: Path) -> bool:
@@ -55,16 +57,18 @@ def has_results(folder: Path) -> bool:
 
 
 def runs_of(folder: Path) -> TrialRuns:
-    """The trials of a folder.
+    """The trials of a folder, in the order of their seeds.
 
     Raises:
         RunError: `trials.json` is damaged, or no trial has anything to show yet.
     """
     runs = [trial_folder(folder, seed) for seed in read_trials(folder).seeds]
-    found = TrialRuns(
-        tuple(run for run in runs if has_results(run)), tuple(run for run in runs if not has_results(run))
-    )
-    if not found.begun:
+    diverged = {run: told for run in runs if (told := divergence.told(run))}
+    begun = tuple(run for run in runs if has_results(run))
+    waiting = tuple(run for run in runs if run not in begun and run not in diverged)
+    if not begun and waiting:
         again = command("train", "--resume", folder)
         raise RunError(f"{folder} holds trials, of which none has anything to show yet; `{again}` trains them")
-    return found
+    if not begun:
+        raise RunError(f"{folder} holds trials, of which none has anything to show: {diverged[runs[0]]}")
+    return TrialRuns(begun, waiting, diverged)

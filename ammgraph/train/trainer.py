@@ -20,7 +20,7 @@ from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import ancestry
 from ammgraph.plan.turns import FitPlan
-from ammgraph.runs import checkpoint, record
+from ammgraph.runs import checkpoint, divergence, record
 from ammgraph.runs.states import NotFinite, all_finite, mismatch, same_text
 from ammgraph.train import kept, memory
 from ammgraph.train.act import Act, Moment, use_arithmetic
@@ -306,6 +306,7 @@ def fit(
     loop = _Loop(trainer, folder, evaluate, report, log_every)
     first = trainer.step + 1
     checkpoints = folder / CHECKPOINTS
+    divergence.forget(folder)
     saved = time.monotonic()
     while trainer.step < trainer.last_step:
         try:
@@ -321,6 +322,8 @@ def fit(
             saved_before = checkpoint.has_checkpoint(checkpoints)
             kept = "the last good checkpoint is untouched" if saved_before else "no checkpoint was written yet"
             advice = f"; {diverged(trainer.plan)}" if isinstance(error, NotFinite) else ""
+            if advice:
+                divergence.keep(folder, f"{error}{advice}")
             raise RunError(f"{error}; {kept}{advice}") from error
         if stopped and trainer.step < trainer.last_step:
             return False
