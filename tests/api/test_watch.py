@@ -61,7 +61,7 @@ def test_an_interrupt_of_the_last_step_reaches_the_caller_of_a_run_that_is_whole
             signal.raise_signal(signal.SIGINT)
 
     spec = ammgraph.load_spec(TINY, ["training.steps=3"])
-    with pytest.raises(KeyboardInterrupt, match="trained to its end, step 3: ammgraph.Run"):
+    with pytest.raises(KeyboardInterrupt, match=r"trained to its end, step 3: ammgraph\.Run"):
         ammgraph.fit(spec, run_dir=tmp_path / "a", **{when: interrupt})  # type: ignore[arg-type]
     straight = ammgraph.fit(spec, run_dir=tmp_path / "b")
     assert differences(state_of(tmp_path / "a"), state_of(straight.folder)) == []
