@@ -13,12 +13,14 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import ClassifierTags, Tags, TransformerTags, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ammgraph.api.fit import fit
 from ammgraph.api.model import Model
 from ammgraph.api.steps import PathLike
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.data.labels import missing_word
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
@@ -37,8 +39,8 @@ class Estimator(TransformerMixin, BaseEstimator):
     """A model of X by a spec, in the manner of scikit-learn.
 
     X are vectors (N, D) in their own units, or images, (N, H, W), (N, C, H, W) or each as one row (N, C H W), uint8 or
-    floats in [0, 1]. Where the spec's category is supervised, y are classes, -1 for no label, and the estimator is a
-    classifier; else y serves for nothing but `score`, and it is a clusterer.
+    floats in [0, 1]. Where the spec's category is supervised, y are classes, -1 or "" for no label, and the estimator
+    is a classifier; else y serves for nothing but `score`, and it is a clusterer.
 
     Args:
         spec: a spec, or what `load_spec` takes; its `data` says how vectors are scaled and how many are labelled.
@@ -170,10 +172,23 @@ class Estimator(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier" if self._is_classifier else "clusterer"
-        tags.classifier_tags = ClassifierTags() if self._is_classifier else None
+        classifier = self._is_classifier if "model_" in vars(self) else self._would_classify()
+        tags.estimator_type = "classifier" if classifier else "clusterer"
+        tags.classifier_tags = ClassifierTags() if classifier else None
+        tags.target_tags.required = classifier
         tags.transformer_tags = TransformerTags(preserves_dtype=[])
         return tags
+
+    def _would_classify(self) -> bool:
+        """Whether its spec's category is supervised; what is wrong with a spec is told by `fit`."""
+        try:
+            plan = compile_spec(self._loaded())
+        except Exception:  # a spec may be anything until it is fitted
+            return False
+        return bool(plan.readouts) and plan.readouts[0].supervised
+
+    def _loaded(self) -> Spec:
+        return load_spec(self.spec.written if isinstance(self.spec, Spec) else self.spec, self.overrides)
 
     def _checked(self, X: Any, reset: bool) -> Array:
         images = isinstance(getattr(X, "dtype", None), np.dtype) and X.dtype == np.uint8
@@ -183,8 +198,7 @@ class Estimator(TransformerMixin, BaseEstimator):
 
     def _spec(self, shape: tuple[int, ...]) -> Spec:
         """The spec for so many examples of so many numbers, all of which are trained on."""
-        source = self.spec.written if isinstance(self.spec, Spec) else self.spec
-        spec = load_spec(source, self.overrides)
+        spec = self._loaded()
         refuse_given(spec)
         spec = spec.given()
         own = ["data.validation=0"]
@@ -200,12 +214,11 @@ class Estimator(TransformerMixin, BaseEstimator):
             return None
         if y is None:
             raise ValueError(f"requires y to be passed, but the target y is None: `{readout.variable}` is supervised")
-        labels = np.asarray(y)
-        if labels.shape != (count,):
-            raise ValueError(f"y has shape {labels.shape}, expected ({count},)")
-        known = labels != UNLABELLED
-        self.classes_ = np.unique(labels[known])
-        return np.where(known, np.searchsorted(self.classes_, labels), UNLABELLED)
+        known, labels = _known(y, count)
+        self.classes_ = np.unique(labels)
+        places = np.full(count, UNLABELLED)
+        places[known] = np.searchsorted(self.classes_, labels)
+        return places
 
     def _inferred(self, X: Any) -> dict[str, torch.Tensor]:
         check_is_fitted(self, "model_")
@@ -217,6 +230,29 @@ def _readout(plan: Plan) -> ReadoutPlan:
     if not plan.readouts:
         raise RunError("this model has no category that is inferred from an example: it has no readout")
     return plan.readouts[0]
+
+
+def _known(y: Any, count: int) -> tuple[Array, Array]:
+    """Which of so many labels are one, (N,), and these.
+
+    Raises:
+        ValueError: they are not so many, one is NaN or a word for a missing one, or they are no classes of one kind.
+    """
+    labels = np.asarray(y, dtype=None if hasattr(y, "dtype") else object)  # of a list each stays what it is
+    if labels.shape != (count,):
+        raise ValueError(f"y has shape {labels.shape}, expected ({count},)")
+    found = labels.tolist()
+    if missing := missing_word([str(label) for label in found]):
+        place, word = missing
+        raise ValueError(f'y[{place}] is `{word}`, a missing label, expected -1 in its place or, among texts, ""')
+    known = np.array([label not in ("", UNLABELLED) for label in found])
+    classes = [label for label, is_one in zip(found, known, strict=True) if is_one]
+    if len({isinstance(label, str) for label in classes}) > 1:
+        raise ValueError("y has texts and numbers, expected classes of one kind, and -1 where there is no label")
+    values = np.array(classes) if labels.dtype == object else labels[known]
+    if len(values):
+        check_classification_targets(values)
+    return known, values
 
 
 def _shaped(plan: Plan, X: Array) -> Array:

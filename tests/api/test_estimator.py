@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone, is_classifier, is_clusterer
 from sklearn.datasets import load_digits, load_iris
+from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -95,6 +97,45 @@ def test_minus_one_is_no_label() -> None:
     model = ammgraph.Estimator(spec, random_state=1, device="cpu").fit(DIGITS / 16, y)
     assert list(model.classes_) == list(range(7))  # of ten categories
     np.testing.assert_allclose(model.predict_proba(DIGITS / 16).sum(1), 1)
+
+
+@pytest.mark.parametrize("missing", [-1, ""])
+def test_among_texts_too_there_may_be_none(missing: object) -> None:
+    y = [f"digit {label}" for label in DIGIT_LABELS]
+    y[200:] = [missing] * (len(y) - 200)  # type: ignore[list-item]
+    spec = ammgraph.load_spec(LABELED, ["training.steps=2", "data.labeled={count: all}"])
+    for labels in (y, np.array(y, dtype=object)):
+        model = ammgraph.Estimator(spec, random_state=1, device="cpu").fit(DIGITS / 16, labels)
+        assert list(model.classes_) == [f"digit {label}" for label in range(10)]
+        assert set(model.predict(DIGITS / 16)) <= set(model.classes_)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            np.where(DIGIT_LABELS == 3, np.nan, DIGIT_LABELS),
+            r"^y\[3\] is `nan`, a missing label, expected -1 in its place",
+        ),
+        (["nan" if label == 3 else f"{label}" for label in DIGIT_LABELS], r"^y\[3\] is `nan`, a missing label"),
+        ([None if label == 3 else label for label in DIGIT_LABELS], r"^y\[3\] is `None`, a missing label"),
+        (pd.Series(DIGIT_LABELS).replace(3, pd.NA), r"^y\[3\] is `<NA>`, a missing label"),
+        ([*["a"] * 9, *DIGIT_LABELS[9:]], "^y has texts and numbers, expected classes of one kind"),
+        (DIGIT_LABELS + 0.5, "continuous"),
+    ],
+)
+def test_what_is_no_label_is_refused_and_becomes_no_class(labels: object, said: str) -> None:
+    spec = ammgraph.load_spec(LABELED, ["training.steps=2", "data.labeled={count: all}", "constants.K=12"])
+    with pytest.raises(ValueError, match=said):
+        ammgraph.Estimator(spec, random_state=1, device="cpu").fit(DIGITS / 16, labels)
+
+
+def test_the_spec_says_before_it_is_fitted_what_it_is(tmp_path: Path) -> None:
+    assert is_classifier(ammgraph.Estimator(LABELED))
+    assert isinstance(check_cv(2, DIGIT_LABELS, classifier=is_classifier(ammgraph.Estimator(LABELED))), StratifiedKFold)
+    assert is_clusterer(ammgraph.Estimator(TABLE))
+    for wrong in (tmp_path / "absent.yaml", {"ammgraph": 1}, None):
+        assert not is_classifier(ammgraph.Estimator(wrong))  # type: ignore[arg-type]
 
 
 def test_the_run_may_be_kept(tmp_path: Path) -> None:
