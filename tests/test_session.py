@@ -81,6 +81,18 @@ def test_a_runs_spec_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch:
         assert steps.self_contained(spec, settings.data_dir)["data"]["path"] == written
 
 
+def test_a_runs_spec_finds_what_its_networks_begin_as_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = load_spec(TINY, ["networks.encoder.from=runs/a/trunk"])
+    for data_dir in (None, "/data"):
+        found = steps.self_contained(spec, data_dir)
+        assert found["networks"]["encoder"]["from"] == str(tmp_path / "runs" / "a" / "trunk")
+        del found["networks"]["encoder"]["from"]
+        assert found["networks"] == load_spec(TINY).written["networks"]
+
+
 def test_a_new_run_has_the_documented_defaults() -> None:
     settings = session.new_settings(asked("specs/a.yaml"), "specs/a.yaml")
     assert (settings.name, settings.seed, settings.precision) == ("a", 0, "float32")

@@ -109,6 +109,22 @@ def test_a_trial_that_begins_later_is_written_where_those_before_it_are(
         assert json.loads(Path(f"t/seed-{seed}/logged.json").read_text()) == {"none": ""}
 
 
+def test_trials_begin_as_an_earlier_run_from_any_folder(
+    ammgraph: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert ammgraph("train", TINY, "--run-dir", "earlier", *SHORT)[0] == 0
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
+        words = ("train", TINY, "--trials", 2, "--run-dir", "t", "--set", "networks.encoder.from=earlier", *SHORT)
+        assert ammgraph(*words)[0] == 130
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = ammgraph("train", "--resume", "../t")
+    assert code == 0, err
+    starts = json.loads(Path("../t/seed-1/run.json").read_text())["starts"]
+    assert starts["encoder"]["run"] == str(tmp_path / "earlier")
+
+
 def test_a_logger_that_is_not_there_is_told_before_a_folder_of_trials_is_made(
     ammgraph: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

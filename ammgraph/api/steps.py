@@ -232,16 +232,22 @@ def _looked_at(model: networks.Model, glances: Sequence[tuple[Plan, Split]]) -> 
 
 
 def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:
-    """The resolved spec; a run must find its data from any folder."""
+    """The resolved spec; from any folder a run must find its data and, to begin, the earlier runs that it begins as."""
     written = dict(spec.written)
+    starts = {name: {"from": _absolute(network.start)} for name, network in spec.networks.items() if network.start}
+    written["networks"] = {name: {**table, **starts.get(name, {})} for name, table in written["networks"].items()}
     if not data_dir:
-        paths = {name: str(Path(d.path).expanduser().absolute()) for name, d in spec.data_sets.items() if d.path}
+        paths = {name: _absolute(d.path) for name, d in spec.data_sets.items() if d.path}
         if "" in paths:
             written["data"] = {**written["data"], "path": paths[""]}
         else:
             own = written["data"].items()
             written["data"] = {name: {**data, "path": paths[name]} if name in paths else data for name, data in own}
     return written
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _is_absolute(path: str) -> bool:
