@@ -8,13 +8,16 @@ from numbers import Real
 from operator import index
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ammgraph.diagnostics import RunError, alternatives, nearest
 
 ENDLESS = 1e9  # seconds; what a run's record takes is less
 
 
-def whole(name: str, value: Any, least: int = 0) -> int:
-    """A whole number, at least so much and less than 2^63.
+def whole(name: str, value: Any, least: int | None = 0) -> int:
+    """A whole number, at least so much, if that is said, and less than 2^63.
 
     Raises:
         RunError: it is none.
@@ -25,9 +28,35 @@ def whole(name: str, value: Any, least: int = 0) -> int:
         number = None
     if number is None:
         raise RunError(f"`{name}` is {_told(value)}, expected a whole number")
-    if not least <= number < 2**63:
-        raise RunError(f"`{name}` is {number}, expected {f'at least {least}' if number < least else 'less than 2^63'}")
+    if least is not None and number < least:
+        raise RunError(f"`{name}` is {number}, expected at least {least}")
+    if number >= 2**63:
+        raise RunError(f"`{name}` is {number}, expected less than 2^63")
     return number
+
+
+def maybe_whole(name: str, value: Any, least: int | None = 0) -> int | None:
+    """The same, or None.
+
+    Raises:
+        RunError: it is neither.
+    """
+    return None if value is None else whole(name, value, least)
+
+
+def wholes(name: str, value: Any) -> Tensor:
+    """A whole number, or an array of them, int64.
+
+    Raises:
+        RunError: it is neither.
+    """
+    try:
+        found = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is None or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise RunError(f"`{name}` is {_told(value)}, expected {'a whole number' if _alone(value) else 'whole numbers'}")
+    return found.to(torch.int64)
 
 
 def seconds(name: str, value: Any) -> float:
@@ -51,6 +80,10 @@ def word(name: str, value: Any, known: Sequence[str]) -> str:
         hint = nearest(value, known) if isinstance(value, str) else ""
         raise RunError(f"`{name}` is {_told(value)}, expected {alternatives(known)}{f'; {hint}' if hint else ''}")
     return str(value)
+
+
+def _alone(value: Any) -> bool:
+    return isinstance(value, str) or not hasattr(value, "__len__")
 
 
 def _told(value: Any) -> str:

@@ -16,6 +16,7 @@ from sklearn.utils import ClassifierTags, Tags, TransformerTags, check_random_st
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ammgraph.api import arguments
 from ammgraph.api.fit import fit
 from ammgraph.api.model import Model
 from ammgraph.api.steps import PathLike
@@ -136,8 +137,7 @@ class Estimator(TransformerMixin, BaseEstimator):
         Images come as (n_samples, C, H, W) in [0, 1], vectors in the units of X.
         """
         check_is_fitted(self, "model_")
-        if n_samples < 1:
-            raise RunError(f"`n_samples` is {n_samples}, expected at least 1")
+        n_samples = arguments.whole("n_samples", n_samples, 1)
         model, plan = self.model_, self.model_.plan
         name, draw = generating(plan, None)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from ammgraph.api import arguments
 from ammgraph.data.given import read_examples
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, counted, nearest
@@ -81,10 +82,9 @@ class Model(networks.Model):
             Images (n, C, H, W) in [0, 1], or vectors (n, D) in the units of the data, float64.
 
         Raises:
-            RunError: nothing can be sampled, or there is no such variable or category.
+            RunError: nothing can be sampled, an argument is none, or there is no such variable or category.
         """
-        if n < 1:
-            raise RunError(f"`n` is {n}, expected at least 1")
+        n, seed = arguments.whole("n", n, 1), arguments.maybe_whole("seed", seed)
         name, draw = generating(self.plan, None)
         known = {
             factor.variables[0]: self.plan.variable(factor.variables[0]).shape[0]
@@ -114,7 +114,7 @@ def _categories(name: str, value: int | Sequence[int] | Tensor, n: int, known: M
         hint = nearest(name, known)
         names = " or ".join(f"`{other}`" for other in known) or "none: this model draws no category"
         raise RunError(f"`{name}` cannot be given, expected {names}{f'; {hint}' if hint else ''}")
-    categories = torch.as_tensor(value, dtype=torch.int64)
+    categories = arguments.wholes(name, value)
     if categories.ndim == 0:
         categories = categories.expand(n)
     if categories.shape != (n,):

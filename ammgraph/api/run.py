@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ammgraph.api import watch
+from ammgraph.api import arguments, watch
 from ammgraph.api.model import Model
 from ammgraph.api.steps import PathLike, resumed_training
 from ammgraph.api.watch import Callbacks, State
@@ -202,10 +202,16 @@ class Run:
             device: where the model runs.
 
         Raises:
-            RunError: no usable checkpoint, nothing to sample, no such component, the examples are not the model's, or
-                the file cannot be written.
+            RunError: no usable checkpoint, nothing to sample, an argument is none, no such component, the examples are
+                not the model's, or the file cannot be written.
         """
-        where = run.choose_device(device)
+        where, seed = run.choose_device(device), arguments.whole("seed", seed)
+        component = arguments.maybe_whole("component", component, None)
+        count, interpolate = (
+            arguments.maybe_whole("count", count, 1),
+            arguments.maybe_whole("interpolate", interpolate, 2),
+        )
+        given = {name: arguments.whole(name, value, None) for name, value in given.items()}
         asked = Asked(variable, source, given, None if examples is None else _examples(examples))
         return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force, asked)
 
@@ -271,7 +277,7 @@ class Run:
         from ammgraph.report.report import report_options, report_run  # loads matplotlib
 
         place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
-        shown = report_options(split, tsne, seed, _path(figures))
+        shown = report_options(split, tsne, arguments.whole("seed", seed), _path(figures))
         return report_run(self.folder, place, options=shown, output=_path(output), force=force)
 
     def export(self, output: PathLike | None = None, *, onnx: bool = False) -> tuple[Path, ...]:

@@ -58,11 +58,25 @@ def test_without_a_seed_torch_decides(run: ammgraph.Run) -> None:
         ({"y": [1, 2]}, "`y` has shape .2,., expected one category, or 3: one a sample"),
         ({"Y": 1}, "`Y` cannot be given, expected `y`; did you mean `y`"),
         ({"z": 1}, "`z` cannot be given, expected `y`"),
+        ({"y": 2.7}, "^`y` is 2.7, expected a whole number$"),
+        ({"y": "1"}, "^`y` is '1', expected a whole number$"),
+        ({"y": True}, "^`y` is True, expected a whole number$"),
+        ({"y": None}, "^`y` is None, expected a whole number$"),
+        ({"y": [1, 2.5, 3]}, r"^`y` is \[1, 2.5, 3\], expected whole numbers$"),
+        ({"y": np.array([1.0, 2.0, 3.0])}, "^`y` is array.*, expected whole numbers$"),
+        ({"seed": 1.5}, "^`seed` is 1.5, expected a whole number$"),
     ],
 )
 def test_it_refuses_categories_that_there_are_not(run: ammgraph.Run, given: dict[str, object], said: str) -> None:
     with pytest.raises(ammgraph.RunError, match=said):
         run.model("cpu").generate(3, **given)
+
+
+def test_whole_numbers_of_numpy_are_categories(run: ammgraph.Run) -> None:
+    model = run.model("cpu")
+    expected = model.generate(2, y=[3, 4], seed=7)
+    for y in (np.array([3, 4], np.uint8), [np.int64(3), np.int64(4)], torch.tensor([3, 4], dtype=torch.int32)):
+        assert torch.equal(model.generate(np.int64(2), y=y, seed=np.int64(7)), expected)
 
 
 def test_it_says_its_layers_and_their_sizes() -> None:

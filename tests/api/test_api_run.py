@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -61,6 +62,33 @@ def test_samples_are_those_of_the_command_and_nothing_is_written_unasked(
     assert Path("samples.png").read_bytes() == Path("b.png").read_bytes() == samples._repr_png_()
     with pytest.raises(ammgraph.RunError, match=r"expected a name that ends in \.png"):
         samples.save("a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"given": {"y": 1.5}}, "`y` is 1.5, expected a whole number"),
+        ({"given": {"y": "1"}}, "`y` is '1', expected a whole number"),
+        ({"given": {"y": 10}}, "`y` has 10 categories, from 0 to 9, not 10"),
+        ({"seed": None}, "`seed` is None, expected a whole number"),
+        ({"seed": 2**63}, "`seed` is 9223372036854775808, expected less than 2^63"),
+        ({"component": "3"}, "`component` is '3', expected a whole number"),
+        ({"count": True}, "`count` is True, expected a whole number"),
+        ({"interpolate": 2.5}, "`interpolate` is 2.5, expected a whole number"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused_before_anything_is_drawn(
+    asked: dict[str, Any], said: str, run: ammgraph.Run
+) -> None:
+    with pytest.raises(ammgraph.RunError) as raised:
+        run.sample(device="cpu", **asked)
+    assert str(raised.value) == said
+
+
+def test_whole_numbers_of_numpy_are_taken(run: ammgraph.Run) -> None:
+    expected = run.sample(count=2, seed=7, given={"y": 3}, device="cpu")
+    found = run.sample(count=np.int64(2), seed=np.int64(7), given={"y": np.int64(3)}, device="cpu")
+    assert np.array_equal(expected.images, found.images)
 
 
 def test_codes_are_those_of_the_command(run: ammgraph.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
