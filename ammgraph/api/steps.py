@@ -282,7 +282,9 @@ def _trainer(spec: Spec, settings: RunOptions, place: Place, ranks: Ranks) -> tu
     part = shard(plan, ranks.size)
     check_memory(part, place.device, settings.precision)
     with ranks.first_on_each_machine():
-        dataset = read_data(plan, place.data_dir, place.download, given=place.given)
+        # A run that goes on has learned from vectors as they were scaled when it began.
+        known = settings.scaling_of
+        dataset = read_data(plan, place.data_dir, place.download, given=place.given, scaling_of=known)
     for name, one in dataset.by_name.items():
         check_evaluation_memory(on_data_set(plan, name), len(one.scored()[1]), len(one.validation or ()))
     if ranks.size > 1:
