@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
+KEYS = ("x_train", "y_train", "x_test", "y_test", "layout")
 
 
 def keys_of(path: Path, there: Collection[str], otherwise: str = "") -> list[str]:
@@ -53,7 +53,7 @@ def keys_of(path: Path, there: Collection[str], otherwise: str = "") -> list[str
     for key in needed:
         if key not in there:
             raise RunError(_missing_key(path, key, there, otherwise))
-    warn_of_near(path, there, [key for key in _KEYS if key not in there], needed)
+    warn_of_near(path, there, [key for key in KEYS if key not in there], needed)
     return [*needed, "layout"] if "layout" in there else needed
 
 
@@ -66,7 +66,7 @@ def warn_of_near(path: Path, there: Collection[str], known: Collection[str], rea
 
 def _missing_key(path: Path, key: str, found: Collection[str], otherwise: str) -> str:
     names = ", ".join(found) or "nothing"
-    others = [name for name in found if name not in _KEYS]
+    others = [name for name in found if name not in KEYS]
     hint = renamed(key, others) or otherwise
     if not hint and others and key == "y_train":
         unread = " and ".join(f"`{name}`" for name in others)

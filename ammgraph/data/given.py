@@ -1,6 +1,6 @@
 """Data given in Python: arrays, tensors and `torch.utils.data.Dataset`s come in, records go out, as of an `.npz`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from ammgraph.data.advice import objects_advice
-from ammgraph.data.arrays import Array, keys_of, records_of
+from ammgraph.data.arrays import KEYS, Array, keys_of, records_of
 from ammgraph.data.records import Records
 from ammgraph.diagnostics import RunError, counted
 
@@ -45,7 +45,9 @@ def read_given(data: Any) -> Given:
         _check_parts(len(parts), "the tuple has")
         data = dict(zip(("x_train", "y_train"), parts, strict=False))
     arrays = {key: _array(key, values) for key, values in data.items() if values is not None}
-    arrays = {key: arrays[key] for key in keys_of(SOURCE, list(map(str, arrays)))}
+    read = keys_of(SOURCE, list(map(str, arrays)))
+    _check_read([key for key in arrays if key not in KEYS])
+    arrays = {key: arrays[key] for key in read}
     if "layout" not in arrays and any(isinstance(values, Tensor) for values in data.values()):
         arrays["layout"] = np.array("NCHW")  # as torch has images
     shapes = ", ".join(f"{key} {array.shape} {array.dtype}" for key, array in arrays.items() if key != "layout")
@@ -84,6 +86,17 @@ def _check_parts(count: int, what: str) -> None:
         raise RunError(
             f"{SOURCE}: {what} {counted(count, 'part')}, expected (x, y), or x alone; a test split has names, as in "
             "`{'x_train': x, 'y_train': y, 'x_test': ..., 'y_test': ...}`"
+        )
+
+
+def _check_read(unread: Sequence[str]) -> None:
+    """Unlike a file, which may hold more, a mapping is handed over to be read."""
+    if unread:
+        names = " and ".join(f"`{key}`" for key in unread)
+        are = "is no array that is read" if len(unread) == 1 else "are no arrays that are read"
+        raise RunError(
+            f"{SOURCE}: {names} {are}, expected some of {', '.join(KEYS)}; validation examples are some of x_train, as "
+            "many as `data.validation` says"
         )
 
 

@@ -65,6 +65,8 @@ def test_texts_are_classes_also_as_objects() -> None:
         ((np.array([[np.nan, 1.0]]),), "column `x_0` is NaN or infinite"),
         ((np.array([["a", "b"]]),), "expected numbers"),
         ({"y_train": Y}, "no array `x_train`; found y_train"),
+        ({"x_train": IMAGES, "y_train": Y, "x_valid": IMAGES}, "`x_valid` is no array that is read, expected some of"),
+        ({"x_train": IMAGES, "y_train": Y, "x_tset": IMAGES, 3: Y}, "`x_tset` and `3` are no arrays that are read"),
         (np.zeros(3), "has shape"),
         (TensorDataset(torch.zeros(0, 1, 8, 8)), "the data set is empty"),
         ([[0.5, 2.0], [0.5]], "`x_train` is no array: setting an array element with a sequence"),
