@@ -126,6 +126,7 @@ def test_what_cannot_train_says_why(arguments: tuple[object, ...], message: str,
     [
         (("--seed", "5"), "error: a run keeps its directory and its seed (2); `--resume` takes neither"),
         (("--run-dir", "other"), "error: a run keeps its directory and its seed (2); `--resume` takes neither"),
+        (("--allow-outside",), "error: `--resume` goes on with a spec that has no `extends` any more; it takes no "),
         (("--set", "constants.K=12"), "are of another plan"),
         (("--set", "data.seed=1"), "are of another "),
     ],
@@ -302,10 +303,12 @@ def test_a_dry_run_makes_up_data_that_are_not_at_hand(ammgraph: Run, tmp_path: P
 
 
 def test_a_dry_run_takes_a_spec_alone(ammgraph: Run, finished: Path) -> None:
-    for words in (("--resume", finished), (TINY, "--trials", "2"), (TINY, "--run-dir", "r")):
+    of_a_run = (("--run-dir", "r"), ("--log", "none"), ("--log-every", 5), ("--checkpoint-seconds", 0))
+    for words in (("--resume", finished), (TINY, "--trials", "2"), *((TINY, *words) for words in of_a_run)):
         code, out, err = ammgraph("train", *words, "--dry-run")
         assert (code, out) == (1, "")
-        assert "`--dry-run` tries a spec and keeps nothing; it takes no `--" in err
+        named = next(word for word in words if str(word).startswith("--"))
+        assert err == f"error: `--dry-run` tries a spec and keeps nothing; it takes no `{named}`\n"
 
 
 def test_a_dry_run_of_what_cannot_learn_is_exit_code_1(ammgraph: Run) -> None:

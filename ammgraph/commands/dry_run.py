@@ -48,8 +48,8 @@ class DryRun:
 def dry_run(options: TrainOptions) -> int:
     """`ammgraph train --dry-run`: 0 where every network would learn, else 1."""
     refuse_several("`--dry-run` takes one process")
-    given = {"--resume": options.resume, "--trials": options.trials, "--run-dir": options.run_dir}
-    wrong = next((name for name, value in given.items() if value), None)
+    kept = ("resume", "trials", "run_dir", "log", "log_every", "checkpoint_seconds")
+    wrong = next((f"--{name.replace('_', '-')}" for name in kept if getattr(options, name) is not None), None)
     if wrong is not None:
         raise RunError(f"`--dry-run` tries a spec and keeps nothing; it takes no `{wrong}`")
     spec = load_spec(str(options.spec), options.set, allow_outside=options.allow_outside)

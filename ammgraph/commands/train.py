@@ -14,6 +14,8 @@ def run(options: Options) -> int:
 
     if options.force and not options.run_dir:
         raise RunError("`--force` serves `--run-dir`, which is not given: it lets a run begin among other files")
+    if options.resume and options.allow_outside:
+        raise RunError("`--resume` goes on with a spec that has no `extends` any more; it takes no `--allow-outside`")
     if options.dry_run:
         return dry_run(options)
     if options.trials or (options.resume and is_trials(options.resume)):

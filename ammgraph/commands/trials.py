@@ -245,7 +245,9 @@ def _trial(options: TrainOptions, folder: Path, trials: Trials, seed: int) -> Tr
     run = trial_folder(folder, seed)
     if run.is_symlink():
         raise RunError(f"{run} is a link, and nothing is written through links: remove it")
-    one = replace(options, spec=None, resume=None, set=(), trials=None, seed=None, run_dir=None, force=False)
+    one = replace(
+        options, spec=None, resume=None, set=(), allow_outside=False, trials=None, seed=None, run_dir=None, force=False
+    )
     if (run / OPTIONS).exists():
         return replace(one, resume=run)
     device = "" if options.device == "auto" else f" --device {options.device}"
