@@ -50,12 +50,19 @@ class Run:
     given in Python are given again by `data`, as to `fit`; what `fit` returned remembers them.
     """
 
-    folder: Path
+    _absolute: Path
+    _named: Path = field(compare=False)
     _given: Given | None = field(compare=False)
 
     def __init__(self, folder: PathLike, *, data: Any = None) -> None:
-        object.__setattr__(self, "folder", Path(folder))
+        object.__setattr__(self, "_absolute", Path(folder).absolute())
+        object.__setattr__(self, "_named", Path(folder))
         object.__setattr__(self, "_given", _given(data))
+
+    @property
+    def folder(self) -> Path:
+        """The run directory, as it was named; where the current folder is another one since, its absolute path."""
+        return self._named if self._named.absolute() == self._absolute else self._absolute
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

@@ -36,6 +36,17 @@ def test_a_run_is_its_folder() -> None:
     assert repr(ammgraph.Run("a/b")) == "Run('a/b')"
 
 
+def test_a_run_is_found_from_any_folder(run: ammgraph.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.folder.parent)
+    there = ammgraph.Run("run")
+    assert there.folder == Path("run")
+    assert there == run
+    monkeypatch.chdir(tmp_path)
+    assert there.folder == run.folder
+    assert there.spec.training.steps == 3
+    assert there == run != ammgraph.Run("run")
+
+
 def test_samples_are_those_of_the_command_and_nothing_is_written_unasked(
     run: ammgraph.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
