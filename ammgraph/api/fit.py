@@ -59,8 +59,8 @@ def fit(
 ) -> Run:
     """Train a spec from its first step to its last in a new run directory.
 
-    An interrupt saves after the step at hand, then raises `KeyboardInterrupt`, after the last step too; `Run.resume`
-    goes on.
+    An interrupt saves after the step at hand, then raises `KeyboardInterrupt`, after the last step too; so does an
+    exception of a callback, which then goes on. `Run.resume` goes on with the run.
 
     Args:
         spec: a spec, or what `load_spec` takes.

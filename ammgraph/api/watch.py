@@ -1,8 +1,8 @@
 """Training that calls back: after every step, after every evaluation, and to ask whether it should stop."""
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ammgraph.api import steps
 from ammgraph.api.model import Model
 from ammgraph.api.steps import Training
+from ammgraph.diagnostics import RunError
 from ammgraph.train.trainer import Report
 
 
@@ -61,30 +62,59 @@ class Callbacks:
 def train(training: Training, callbacks: Callbacks) -> None:
     """Train to the end of the plan, or until `stop`; signals reach the main thread alone.
 
+    An exception of a callback goes on once the step at hand is evaluated, if that is due, and saved.
+
     Raises:
         KeyboardInterrupt: a signal came, be it in the last step; the run is saved.
     """
-    state, in_main = State(training), threading.current_thread() is threading.main_thread()
+    guard, in_main = _Guard(), threading.current_thread() is threading.main_thread()
+    state = State(training)
 
     def report(line: dict[str, Any]) -> None:
-        if callbacks.report is not None:
-            callbacks.report(line)
-        if callbacks.after_evaluation is not None and "evaluation" in line:
-            callbacks.after_evaluation(state, line["evaluation"])
+        guard.call(callbacks.report, line)
+        if "evaluation" in line:
+            guard.call(callbacks.after_evaluation, state, line["evaluation"])
 
     with ExitStack() as stack:
         stopped = stack.enter_context(steps.stop_signals()) if in_main else []
 
         def stop() -> bool:
-            if callbacks.after_step is not None:
-                callbacks.after_step(state)
-            return (callbacks.stop is not None and callbacks.stop(state)) or bool(stopped)
+            guard.call(callbacks.after_step, state)
+            return bool(guard.call(callbacks.stop, state)) or guard.failed is not None or bool(stopped)
 
-        finished = steps.train(training, report, stop)
+        with guard.raised():
+            finished = steps.train(training, report, stop)
     if stopped:
-        run, step = f"ammgraph.Run({str(training.folder)!r})", f"{training.trainer.step:,}"
+        run, step = f"ammgraph.Run({str(training.folder)!r})", f"step {training.trainer.step:,}"
         raise KeyboardInterrupt(
-            f"trained to its end, step {step}: {run}"
-            if finished
-            else f"saved at step {step}; go on with {run}.resume()"
+            f"trained to its end, {step}: {run}" if finished else f"saved at {step}; go on with {run}.resume()"
         )
+
+
+class _Guard:
+    """The first exception of a callback, after which none is called any more."""
+
+    def __init__(self) -> None:
+        self.failed: Exception | None = None
+
+    def call(self, callback: Callable[..., object] | None, *arguments: object) -> object:
+        """What a callback gives; None where there is none, or it or one before it has failed."""
+        if callback is None or self.failed is not None:
+            return None
+        try:
+            return callback(*arguments)
+        except Exception as error:  # whatever it is, it is the caller's, who gets it after the run is saved
+            self.failed = error
+            return None
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Let the exception go on at the end; what kept the run from being saved is said beside it."""
+        try:
+            yield
+        except RunError as error:
+            if self.failed is None:
+                raise
+            self.failed.add_note(str(error))
+        if self.failed is not None:
+            raise self.failed

@@ -1,6 +1,7 @@
 """Callbacks of a training: when they are called, with what, and that they change no bit."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tiny import TINY, differences
 from tiny_runs import lines_of, state_of
 
 import ammgraph
+from ammgraph.runs import checkpoint
 
 
 def test_they_are_called_after_every_step_and_evaluation(tmp_path: Path) -> None:
@@ -75,3 +77,52 @@ def test_an_interrupt_before_the_end_says_how_to_go_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt, match=r"saved at step 1; go on with ammgraph.Run\(.*\).resume\(\)"):
         ammgraph.fit(TINY, run_dir=tmp_path / "a", after_step=interrupt)
     assert state_of(tmp_path / "a")["step"] == 1
+
+
+class Mine(Exception):
+    """What only the caller knows, as Optuna's `TrialPruned`."""
+
+
+def raising_at(step: int, told: list[int]) -> Callable[..., None]:
+    def callback(state: ammgraph.api.watch.State, *_: object) -> None:
+        told.append(state.step)
+        if state.step == step:
+            raise Mine(f"at {step}")
+
+    return callback
+
+
+@pytest.mark.parametrize("when", ["after_step", "after_evaluation", "stop"])
+@pytest.mark.parametrize("step", [2, 3])
+def test_an_exception_of_a_callback_goes_on_after_the_run_is_saved(when: str, step: int, tmp_path: Path) -> None:
+    spec = ammgraph.load_spec(TINY, ["training.steps=3", "evaluation.every_epochs=0.05"])  # looks at steps 2 and 3
+    told: list[int] = []
+    with pytest.raises(Mine, match=f"^at {step}$"):
+        ammgraph.fit(spec, run_dir=tmp_path / "a", **{when: raising_at(step, told)})  # type: ignore[arg-type]
+    assert told[-1] == step
+    assert state_of(tmp_path / "a")["step"] == step
+    resumed, straight = ammgraph.Run(tmp_path / "a").resume(), ammgraph.fit(spec, run_dir=tmp_path / "b")
+    assert differences(state_of(resumed.folder), state_of(straight.folder)) == []
+    assert lines_of(resumed.folder) == lines_of(straight.folder)
+
+
+def test_an_exception_of_a_report_keeps_no_look_of_its_step_from_being_written(tmp_path: Path) -> None:
+    def report(line: dict[str, object]) -> None:
+        raise Mine(f"at {line['step']}")
+
+    spec = ammgraph.load_spec(TINY, ["training.steps=3"])
+    with pytest.raises(Mine, match=r"^at 3$"):
+        ammgraph.fit(spec, run_dir=tmp_path / "a", report=report)
+    assert lines_of(tmp_path / "a") == lines_of(ammgraph.fit(spec, run_dir=tmp_path / "b").folder)
+
+
+def test_what_keeps_a_run_from_being_saved_is_said_beside_the_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ammgraph.RunError("the disk is full")
+
+    monkeypatch.setattr(checkpoint, "save", refuse)
+    with pytest.raises(Mine) as raised:
+        ammgraph.fit(TINY, run_dir=tmp_path / "a", after_step=raising_at(1, []))
+    assert raised.value.__notes__ == ["the disk is full; no checkpoint was written yet"]
