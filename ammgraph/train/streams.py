@@ -219,7 +219,7 @@ def initial_model(plan: Plan, seed: int, dataset: Dataset | None) -> Model:
 
 def _frequencies(plan: Plan, dataset: Dataset) -> dict[str, Tensor]:
     """The class frequencies of every variable whose prior counts them: those of its own label."""
-    of = next((name for name, each in dataset.by_name.items() if len(each.labeled)), "")
+    of = next((name for name, each in dataset.by_name.items() if len(each.labeled)), plan.data_names[0])
     labels = counted_labels(on_data_set(plan, of))
     found = {name: class_frequencies(dataset, label) for name, label in labels.items()}
     for name, counts in found.items():
