@@ -12,7 +12,7 @@ from ammgraph.evaluation.loading import LoadedRun
 from ammgraph.folders import BEST, CHECKPOINTS, tried_folder
 from ammgraph.report.curves import Record
 from ammgraph.report.sweep import measure_words
-from ammgraph.runs import checkpoint, record
+from ammgraph.runs import checkpoint, divergence, record
 from ammgraph.runs.run import read_environment
 from ammgraph.runs.sweeps import Sweep, Tried, is_sweep, read_sweep, read_tried
 from ammgraph.show.difference import difference_text, differences
@@ -32,6 +32,7 @@ class Unfinished:
     resume: str  # the command that goes on
     pruned: str = ""  # that a sweep has pruned it, by which measure
     sweep: str = ""  # the command that shows that sweep
+    diverged: str = ""  # that it has diverged after that step, and what to lower
 
 
 def unfinished(loaded: LoadedRun) -> Unfinished | None:
@@ -45,7 +46,14 @@ def unfinished(loaded: LoadedRun) -> Unfinished | None:
     if not 0 < step < last:
         return None
     pruned, sweep = _pruned(loaded.folder), command("report", loaded.folder.parent)
-    return Unfinished(step, last, command("train", "--resume", loaded.folder), pruned, sweep if pruned else "")
+    return Unfinished(
+        step,
+        last,
+        resume=command("train", "--resume", loaded.folder),
+        pruned=pruned,
+        sweep=sweep if pruned else "",
+        diverged=divergence.told(loaded.folder),
+    )
 
 
 def _pruned(folder: Path) -> str:

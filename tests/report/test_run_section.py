@@ -11,7 +11,7 @@ from tiny_runs import Run, make_run
 from ammgraph.evaluation.loading import load_run
 from ammgraph.folders import tried_folder
 from ammgraph.report.run_section import changes_of_shipped, unfinished
-from ammgraph.runs import files
+from ammgraph.runs import divergence, files
 from ammgraph.runs.run import RunOptions, options_text
 from ammgraph.runs.sweeps import Sweep, Tried, write_tried
 from ammgraph.spec.shipped import shipped_specs
@@ -67,6 +67,11 @@ def test_the_page_tells_both(tmp_path: Path, ammgraph: Run) -> None:
     assert f"<p>Step 3 of 85: not finished. <code>ammgraph train --resume {folder}</code> goes on.</p>" in head
     assert "<details><summary>What differs from amm_digits as it ships</summary>" in rest
     assert "~ training: epochs 100 -&gt; 5\n" in rest
+    divergence.keep(folder, "the loss is nan at step 4; lower `training.optimizers.default.learning_rate`")
+    assert ammgraph("report", folder, "--no-map")[0] == 0
+    head = (folder / "report.html").read_text().partition("</header>")[0]
+    assert "Step 3 of 85: the loss is nan at step 4; lower `training.optimizers.default.learning_rate`." in head
+    assert "goes on" not in head
 
 
 def test_beside_the_title_stands_what_was_set(tmp_path: Path, ammgraph: Run) -> None:
