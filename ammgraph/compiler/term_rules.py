@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from ammgraph.compiler.finite import is_finite
 from ammgraph.compiler.games import needed_variables
 from ammgraph.compiler.moves import is_moved, place_of
 from ammgraph.compiler.resolved import Declared, Resolved
+from ammgraph.compiler.support import is_finite, is_within
 from ammgraph.compiler.terms import (
     Use,
     factor_of,
@@ -284,6 +284,7 @@ def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
         if FUNCTIONALS[_of(item).function].of_batch:
             yield from _batch_fits(resolved, _of(item), own[0])
         yield from is_finite(resolved, _of(item), own)
+        yield from is_within(resolved, _of(item), own)
         if len(own) < 2:
             continue
         shapes = [shape_of(resolved, use) for use in own]

@@ -17,7 +17,7 @@ def infinite_terms(plan: Plan, frequencies: Frequencies) -> Iterator[tuple[str, 
     """(term, variable) of each that takes the log of a frequency 0 at a category which may have more.
 
     Args:
-        plan: the compiled spec, of which `compiler.finite` has refused what it says by itself.
+        plan: the compiled spec, of which `compiler.support` has refused what it says by itself.
         frequencies: by variable, those of the classes of the labelled examples, which its `empirical` prior is.
     """
     for term in plan.terms:
