@@ -247,6 +247,11 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
             "`joint` stands twice in `games`",
         ),
         (
+            "training:\n  steps: null\n  phases: [{steps: 5}, {steps: 5, schedule: "
+            "[{update: [critic, encoder, components, decoder], games: [joint, joint]}]}]",
+            "`joint` stands twice in `games`",
+        ),
+        (
             "training: {batch_size: {default: 4, q: 4, p: 4}}",
             "nothing takes the `default` of `batch_size`",
         ),
