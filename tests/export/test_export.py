@@ -342,7 +342,7 @@ VARIANTS = {
     "categories of probability 0": (ENUMERATED, "networks.weights=null",
         "distributions.p={'p(y)': [0.5, 0.3, 0.2, 0, 0, 0, 0, 0, 0, 0], 'p(z|y)': components.z, 'p(x|z)': decoder.x}",
         "distributions.m={'m(y)': [0.5, 0.5, 0, 0, 0, 0, 0, 0, 0, 0]}",
-        "terms.more.minimize=E[q] H(q(y|z)) + E[q] log q(y|z) + KL(m(y) || p(y)) + KL(m(y) || E[c] c(y|x))"),
+        "terms.more.minimize=E[q] H(q(y|z)) - E[q] log p(y) + KL(m(y) || p(y)) + KL(m(y) || E[c] c(y|x))"),
     "networks that are not trained": (TINY, "networks.decoder.trainable=false", "networks.encoder.trainable=false",
         "networks.encoder.layers.h.batchnorm=true"),
     "what does not depend on the value": (ENUMERATED, "networks.critic.layers.hx={input: x, channels: 16, width: 8, "
