@@ -74,7 +74,7 @@ def keys_table() -> str:
 
 def activations_table() -> str:
     """The activations with their formulas: of an element, then of a vector or random."""
-    ordered = sorted(ACTIVATIONS.items(), key=lambda item: not item[1].elementwise)
+    ordered = sorted(ACTIVATIONS.items(), key=lambda item: item[1].of != "element" or item[1].noise is not None)
     rows = [
         f"| `{name}{'' if kind.parameter is None else f' {kind.parameter.symbol}'}` | {kind.meaning} |"
         for name, kind in ordered

@@ -98,10 +98,12 @@ def without_effect(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
 
 
 def is_zero(spec: Spec, schedule: Schedule) -> bool:
-    """Whether a number that may change is 0 all through the training; of N steps none comes after epoch N."""
+    """Whether a number that may change is 0 all through the training: before N epochs, or N steps, are over."""
     training = spec.training
     end = training.most_epochs if schedule.by == "epochs" else float(training.known_steps or "inf")
-    return not any(value for time, value in schedule.points if time <= end) and schedule.at(end, end) == 0
+    before = [value for time, value in schedule.points if time < end]
+    towards = [value for time, value in schedule.points if time >= end][:1]
+    return not any((*before, *towards))
 
 
 def _origins(draw: str, game: GamePlan, plan: Plan) -> tuple[tuple[str, str], ...]:

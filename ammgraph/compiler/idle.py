@@ -153,8 +153,9 @@ def _repeated(spec: Spec) -> Iterator[Diagnostic]:
         (("games", name, "trains"), game.trains) for name, game in spec.games.items()
     ]
     lists += [(("terms", name, "trains"), term.trains) for name, term in spec.terms.items()]
-    for index, turn in enumerate(spec.training.schedule or ()):
-        lists += [(("training", "schedule", index, key), getattr(turn, key)) for key in ("games", "terms")]
+    for path, phase in spec.training.stages:
+        for index, turn in enumerate(phase.schedule or ()):
+            lists += [((*path, "schedule", index, key), getattr(turn, key)) for key in ("games", "terms")]
     for path, names in lists:
         for place, name in enumerate(names or ()):
             if name in (names or ())[:place]:

@@ -7,7 +7,7 @@ from ammgraph.compiler.resolved import Declared, Resolved
 from ammgraph.compiler.terms import bayes_score, plan_score, uses_of
 from ammgraph.diagnostics import Diagnostic, did_you_mean
 from ammgraph.layers.activations import CATEGORICAL_ACTIVATIONS, ranges_text
-from ammgraph.plan.draws import FromNetwork, FromPrior
+from ammgraph.plan.draws import FactorPlan, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Named, number_text
@@ -140,7 +140,7 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 continue
             seen.add(place)
             bounds = _bounds(row, network, dict(factor.origin.evaluation.bindings), plan)
-            if variable.kind == "image" and bounds != variable.range:
+            if variable.kind == "image" and bounds != variable.range and _is_bounded_elsewhere(factor, plan):
                 yield Diagnostic(
                     "support-mismatch",
                     f"row `{row.name}` has not the range of `{variable.name}`: a discriminator sees that at once",
@@ -157,6 +157,19 @@ def lint(spec: Spec, plan: Plan) -> Iterator[Diagnostic]:
                 )
             elif variable.kind == "real" and factor.density.kind == "normal":
                 yield from _bounded_prior(spec, variable.name, place, plan)
+
+
+def _is_bounded_elsewhere(factor: FactorPlan, plan: Plan) -> bool:
+    """Whether what else draws the variable lies between bounds, or nothing else does and its own row is not normal."""
+    (variable,) = factor.variables
+    others = [f for draw in plan.draws for f in draw.factors if variable in f.variables and f.text != factor.text]
+    return not _is_unbounded(factor) if not others else not all(map(_is_unbounded, others))
+
+
+def _is_unbounded(factor: FactorPlan) -> bool:
+    if isinstance(factor.origin, FromPrior):
+        return not factor.origin.prior.kind.bounded
+    return factor.density.kind == "normal"
 
 
 def _bounds(row: RowPlan, network: NetworkPlan, bindings: Mapping[str, str], plan: Plan) -> tuple[float, float] | None:

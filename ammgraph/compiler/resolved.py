@@ -12,6 +12,7 @@ from ammgraph.plan.networks import NetworkPlan, VariablePlan
 from ammgraph.spec.notation import Factor, Reference, parse_factor
 from ammgraph.spec.schema import ImageVariable, Spec
 from ammgraph.spec.sources import BayesRule, DataSource, Enumeration, Source
+from ammgraph.spec.terms import rows_of
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,11 @@ class Resolved:
     @cached_property
     def inferred(self) -> dict[str, Inferred]:
         """Every network's rows with their shapes."""
+        named = [row for term in self.spec.terms.values() for row in rows_of(term.minimize)]
+        read = [(row.owner, row.name) for row in [*(call.reference for call in self.calls), *named]]
         return {
             name: infer_rows(
-                self.spec, table, self.inputs[name], frozenset(call.reference.name for call in self.calls_of(name))
+                self.spec, table, self.inputs[name], frozenset(row for owner, row in read if owner == name)
             )
             for name, table in self.tables.items()
         }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ammgraph.compiler.biases import needs_bias
 from ammgraph.compiler.order import in_order
 from ammgraph.diagnostics import Diagnostic, Problems, counted
 from ammgraph.layers.initializers import INITIALIZERS
@@ -107,7 +108,6 @@ def _infer_row(
         return found
     in_shape, inner, out_shape = found
     does = None if operation is None else OPERATIONS[operation].weights
-    bias = does is not None and (_needs_bias(table, name, outputs) if row.bias is None else row.bias)
     own = row.initializer
     common = spec.training.initializer
     plan = RowPlan(
@@ -120,7 +120,7 @@ def _infer_row(
         width=row.width or 1,
         stride=row.stride or 1,
         padding=row.padding or 0,
-        bias=bias,
+        bias=does is not None and bool(row.bias),
         dropout=row.dropout or 0.0,
         batchnorm=bool(row.batchnorm),
         activation=row.activation,
@@ -136,6 +136,8 @@ def _infer_row(
         heads=row.heads or 1,
         choose="" if row.choose is None else row.choose.name,
     )
+    if does is not None and row.bias is None:
+        plan = replace(plan, bias=plan.shaped or needs_bias(table.rows, name, outputs))
     if (standing := _weights_of_length_zero(spec, path, plan)) is not None:
         return standing
     return _counted(plan)
@@ -426,21 +428,3 @@ def _uneven_norm(spec: Spec, path: tuple[str, ...], row: Row, inner: Shape) -> D
             expected="more positions, or fewer groups, as in `layer`",
         )
     return None
-
-
-def _needs_bias(table: Table, name: str, outputs: frozenset[str]) -> bool:
-    """A constant before such a norm is subtracted again: no bias where nothing else reads the row (R7)."""
-    row = table.rows[name]
-    if _removes_constants(row):
-        return False
-    readers = [other for other in table.rows.values() if any(atom.name == name for atom in other.names)]
-    plain = row.activation is None and row.pool is None and row.upsample is None and name not in outputs
-    normalised = [
-        _removes_constants(reader) and reader.width is None and reader.op is None and not reader.dropout
-        for reader in readers
-    ]
-    return not (plain and readers and all(normalised))
-
-
-def _removes_constants(row: Row) -> bool:
-    return bool(row.batchnorm) or (row.norm is not None and row.norm.kind.removes_constants)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from ammgraph.compiler.games import needed_variables
 from ammgraph.compiler.moves import is_moved, place_of
 from ammgraph.compiler.resolved import Declared, Resolved
+from ammgraph.compiler.support import is_finite, is_within
 from ammgraph.compiler.terms import (
     Use,
     factor_of,
@@ -27,7 +28,6 @@ from ammgraph.plan.draws import FromBayes, FromDraw, FromNetwork
 from ammgraph.plan.networks import shape_text
 from ammgraph.plan.plan import Plan
 from ammgraph.spec.notation import Factor, Reference
-from ammgraph.spec.priors import Probabilities
 from ammgraph.spec.sources import BayesRule
 from ammgraph.spec.terms import Expected, FactorUse, Of, Term, ValueUse
 
@@ -283,9 +283,10 @@ def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
     for _, item, own in items_of(resolved, term):
         if FUNCTIONALS[_of(item).function].of_batch:
             yield from _batch_fits(resolved, _of(item), own[0])
+        yield from is_finite(resolved, _of(item), own)
+        yield from is_within(resolved, _of(item), own)
         if len(own) < 2:
             continue
-        yield from _is_finite(resolved, _of(item), own)
         shapes = [shape_of(resolved, use) for use in own]
         kinds = ["" if (f := _declared(resolved, use)) is None else kind_of(resolved, f) for use in own]
         if shapes[0] != shapes[1] or kinds[0] != kinds[1]:
@@ -301,26 +302,6 @@ def _pairs_fit(resolved: Resolved, term: str) -> Iterator[Diagnostic]:
                 found=" and ".join(names),
                 expected=f"two of one {what}",
             )
-
-
-def _is_finite(resolved: Resolved, function: Of, uses: Sequence[Use]) -> Iterator[Diagnostic]:
-    """No divergence from a distribution that gives a category probability 0, of one that may give it more."""
-    first, second = (_declared(resolved, use) for use in uses)
-    sources = [None if factor is None else factor.source for factor in (first, second)]
-    other = sources[1]
-    if function.function != "KL" or not isinstance(other, Probabilities) or all(other.values):
-        return
-    own = sources[0].values if isinstance(sources[0], Probabilities) else (1.0,) * len(other.values)
-    if any(p > 0 and not r for p, r in zip(own, other.values, strict=False)):
-        assert second is not None
-        yield Diagnostic(
-            "impossible-term",
-            f"`{function}` is infinite: `{second.factor}` gives a category probability 0",
-            place_of(resolved, uses[1].term, uses[1].of),
-            found=f"`{second.factor}: {other}`",
-            expected="probabilities above 0",
-            notes=(Note(f"`{second.factor}` stands here", resolved.spec.source.key(*second.path)),),
-        )
 
 
 def _batch_fits(resolved: Resolved, function: Of, use: Use) -> Iterator[Diagnostic]:

@@ -118,8 +118,23 @@ class Densities:
         if score.density.mean is None:
             return [self._row(score, f"{score.row}.raw")]
         mean = self._input(score.density.mean, score)
-        log_variance = score.density.log_variance
-        return [mean, *([self._row(score, f"{log_variance}.raw")] if log_variance else [])]
+        if not score.density.log_variance:
+            return [mean]
+        spread = self._row(score, f"{score.density.log_variance}.raw")
+        if self._is_shared(score, score.density.mean):
+            zero = not score.density.mean.names
+            mean = f"torch.zeros_like({spread})" if zero else f"{_whole(mean)}.expand_as({spread})"
+        return [mean, spread]
+
+    def _is_shared(self, score: ScorePlan, mean: Input) -> bool:
+        """Whether all positions of an image have one mean."""
+        assert score.evaluation is not None
+        assert score.density is not None
+        network, variables = self._plan.network(score.network), dict(score.evaluation.bindings)
+        rows = {row.name: row.out_shape for row in network.rows}
+        shapes = [rows[n.name] if n.name in rows else self._plan.variable(variables[n.name]).shape for n in mean.names]
+        alone = all(shape[1:] == (1, 1) for shape in shapes)
+        return alone and rows[score.density.log_variance][1:] != (1, 1)
 
     def _row(self, score: ScorePlan, name: str) -> str:
         return self._every.result(score, name, self._result)
@@ -156,7 +171,7 @@ class Densities:
         location, scale = origin.prior.place
 
         def constant(value: float) -> str:
-            return f"constant({self._like(score.draw)}, {origin.site.shape[0]}, {number(value)})"
+            return f"constant({self._like(score.draw)}, {origin.site.shape}, {number(value)})"
 
         if isinstance(location, Number):
             mean = constant(location.value)
@@ -168,4 +183,9 @@ class Densities:
 
 def _stopped(code: str) -> str:
     """The same as a constant."""
-    return f"({code}).detach()" if " " in re.sub(r"\(.*\)|\[.*\]", "", code) else f"{code}.detach()"
+    return f"{_whole(code)}.detach()"
+
+
+def _whole(code: str) -> str:
+    """The same, of which a method can be called."""
+    return f"({code})" if " " in re.sub(r"\(.*\)|\[.*\]", "", code) else code

@@ -195,9 +195,9 @@ def by_cosine(now: float, points: Sequence[tuple[float, float]]) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * (now - start) / (end - start))) / 2
 
 
-def constant(like: Tensor, size: int, value: float) -> Tensor:
-    """A number for each of so many dimensions, 1 x size x 1 x 1."""
-    return like.new_full((1, size, 1, 1), value)
+def constant(like: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
+    """A number for each dimension of one example."""
+    return like.new_full((1, *shape), value)
 
 
 def in_characters(images: Tensor, low: float, high: float) -> str:

@@ -95,7 +95,7 @@ def _every(scope: Scope, draw: str, over: str) -> list[str]:
 
 def _turn(scope: Scope, name: str) -> list[str]:
     turn = scope.turn
-    changing = {weight.by for loss in turn.losses for weight in loss.weights if not _is_constant(weight)}
+    changing = {weight.by for loss in turn.losses for weight in loss.weights if weight.changes}
     parameters = ["self", *(f"{scope.samples(draw)}: dict[str, Tensor]" for draw in turn.draws), "noise: Noise"]
     parameters += ["epoch: float = 0.0"] if "epochs" in changing else []
     parameters += ["step: int = 0"] if "steps" in changing else []
@@ -240,10 +240,10 @@ def _loss(scope: Scope, loss: LossPlan) -> list[str]:
     """`losses["joint/discriminator"] = ...`, on one line if it fits, else summand by summand."""
     spoken = _densities(scope, loss)
     python = spelling(scope.leaf if loss.owner in scope.turn.games else spoken.leaf, spoken.mean, spoken.functional)
-    changing = [_scheduled(weight) for weight in loss.weights if not _is_constant(weight)]
+    changing = [_scheduled(weight) for weight in loss.weights if weight.changes]
     value = loss.value
     for weight in loss.weights:
-        value = times(weight.at(0), value) if _is_constant(weight) else value
+        value = value if weight.changes else times(weight.ends, value)
     target = f"{INDENT}losses[{text(loss.name)}] = "
     whole = written(value, python, PRODUCT if changing else 0)
     line = target + "".join(changing) + whole
@@ -290,7 +290,3 @@ def _scheduled(schedule: Schedule) -> str:
     points = ", ".join(f"({number(time)}, {number(value)})" for time, value in schedule.points)
     helper, now = "by_cosine" if schedule.cosine else "scheduled", "epoch" if schedule.by == "epochs" else "step"
     return f"{helper}({now}, [{points}]) * "
-
-
-def _is_constant(schedule: Schedule) -> bool:
-    return not schedule.changes

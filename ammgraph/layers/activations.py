@@ -47,11 +47,6 @@ class ActivationKind:
     square: bool = False  # it is of images as high as wide
     triangle: bool = False  # it takes the n (n + 1) / 2 numbers of a triangular matrix, and gives n
 
-    @property
-    def elementwise(self) -> bool:
-        """Whether it is a plain function of every element."""
-        return self.of == "element" and self.noise is None
-
 
 _GUMBEL = Noise("gumbel", "gumbel")
 

@@ -11,7 +11,7 @@ from ammgraph.nn.distributions import Distribution
 from ammgraph.nn.functions import normal_log
 from ammgraph.nn.model import Model, Tensors, given_means, one_hot
 from ammgraph.nn.networks import Mode, evaluate_input, raw
-from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior, Origin, ScorePlan
+from ammgraph.plan.draws import Density, DrawPlan, FactorPlan, FromNetwork, FromPrior, Origin, ScorePlan
 from ammgraph.plan.evaluation_cost import COMPONENTS
 from ammgraph.plan.plan import BayesPlan, Plan
 
@@ -30,9 +30,7 @@ def factor_distribution(model: Model, score: ScorePlan, values: Tensors, samples
     if score.prior is not None:
         return _prior_distribution(model, score.prior, samples)
     if density.kind == "normal":
-        assert density.mean is not None
-        mean = evaluate_input(density.mean, values).flatten(1)
-        return Distribution("normal", _float(mean), _float(values[raw(density.log_variance)].flatten(1)))
+        return Distribution("normal", *map(_float, _mean_and_spread(density, values)))
     first = values[raw(score.row)] if density.mean is None else evaluate_input(density.mean, values)
     return Distribution(density.kind, _float(first.flatten(1)))
 
@@ -43,10 +41,18 @@ def _prior_distribution(model: Model, origin: FromPrior, samples: Tensors) -> Di
         return Distribution("categorical", torch.log(model.constant(origin.site.name).to(like.dtype))[None])
     location, scale = place
     if isinstance(location, Number):
-        mean = like.new_full((1, origin.site.shape[0]), location.value)
+        mean = like.new_full((1, math.prod(origin.site.shape)), location.value)
     else:
         mean = given_means(model, origin, samples, like.dtype)
     return Distribution("normal", mean, torch.full_like(mean, 2 * math.log(scale)))
+
+
+def _mean_and_spread(density: Density, values: Tensors) -> tuple[Tensor, Tensor]:
+    """The parameters of a normal row, each number of which has a mean, also where all positions share one."""
+    assert density.mean is not None
+    mean, spread = evaluate_input(density.mean, values), values[raw(density.log_variance)]
+    whole = mean if density.full else mean.expand(-1, *spread.shape[1:])
+    return whole.flatten(1), spread.flatten(1)
 
 
 def _float(value: Tensor) -> Tensor:
@@ -65,10 +71,8 @@ def factor_parameters(
         found = _prior_distribution(model, origin, given)
         assert found.second is not None
         return found.first, found.second
-    assert factor.density.mean is not None
-    values = _rows_below(model, origin, given, batch)
-    mean = evaluate_input(factor.density.mean, values).flatten(1)
-    return mean, values[raw(factor.density.log_variance)].flatten(1).expand(len(mean), -1)
+    mean, spread = _mean_and_spread(factor.density, _rows_below(model, origin, given, batch))
+    return mean, spread.expand(len(mean), -1)
 
 
 def _rows_below(model: Model, origin: Origin, given: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:

@@ -250,20 +250,26 @@ def log_softmax(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits.flatten(1), dim=1)
 
 
+def weighted(probabilities: Tensor, x: Tensor) -> Tensor:
+    """sum_k p_k x_k, (B,), of probabilities (B, K) and numbers (B, K) or (B K,); 0 log 0 = 0."""
+    x = x.view(-1, probabilities.shape[1])
+    return (probabilities * x.masked_fill((probabilities == 0) & ~torch.isfinite(x), 0)).sum(1)
+
+
 def categorical_log(logits: Tensor, x: Tensor) -> Tensor:
     """sum_k x_k log p_k, x one-hot."""
-    return (x.flatten(1) * log_softmax(logits)).sum(1)
+    return weighted(x.flatten(1), log_softmax(logits))
 
 
 def categorical_entropy(logits: Tensor) -> Tensor:
     """-sum_k p_k log p_k."""
-    return -(log_softmax(logits).exp() * log_softmax(logits)).sum(1)
+    return -weighted(log_softmax(logits).exp(), log_softmax(logits))
 
 
 def categorical_divergence(logits: Tensor, other: Tensor) -> Tensor:
     """KL(p || r) = sum_k p_k (log p_k - log r_k)."""
     log_p = log_softmax(logits)
-    return (log_p.exp() * (log_p - log_softmax(other))).sum(1)
+    return weighted(log_p.exp(), log_p - log_softmax(other))
 
 
 def bernoulli_log(logits: Tensor, x: Tensor) -> Tensor:
@@ -296,11 +302,6 @@ def repeated_parts(x: Tensor, sizes: Sequence[int], times: Sequence[int]) -> Ten
     """Parts of the batch, of these sizes, each example of a part so often as is said."""
     pairs = zip(x.split(list(sizes)), times, strict=True)
     return torch.cat([each(part, count) for part, count in pairs])
-
-
-def weighted(probabilities: Tensor, x: Tensor) -> Tensor:
-    """sum_k p_k x_k, (B,), of probabilities (B, K) and numbers (B K,)."""
-    return (probabilities * x.view_as(probabilities)).sum(1)
 
 
 def distance_1(x: Tensor, y: Tensor | float = 0.0) -> Tensor:

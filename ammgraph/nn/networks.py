@@ -309,7 +309,7 @@ def _folded(plan: NetworkPlan) -> dict[str, str]:
         found = readers.get(row.name, [])
         leaky = row.activation is not None and row.activation.name == "leaky_relu" and not row.resized
         reader = found[0] if leaky and len(found) == 1 else None
-        if reader and reader.dropout and not reader.noise and reader.op and len(reader.input.names) == 1:
+        if reader and reader.dropout and not reader.noise and reader.op and reader.input.single:
             folded[row.name] = reader.name
     return folded
 

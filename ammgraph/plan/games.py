@@ -23,8 +23,7 @@ def penalty_value(game: GamePlan, penalty: PenaltyPlan, sides: Sides | None = No
 
 def weighed(weight: Schedule, value: Expression) -> tuple[bool, Expression]:
     """Whether a weight changes and stands before a formula; and the formula, a constant weight multiplied into it."""
-    varies = len(weight.points) > 1
-    return varies, value if varies else times(weight.ends, value)
+    return weight.changes, value if weight.changes else times(weight.ends, value)
 
 
 def shares(game: GamePlan, evaluations: Mapping[SideName, str] | None = None) -> Sides:

@@ -244,4 +244,4 @@ def schedule_text(schedule: Schedule) -> str:
     values = [value for _, value in schedule.points]
     first, most, last = values[0], max(values), values[-1]
     course = [first, *([most] if most > max(first, last) else []), last]
-    return f"{first:g}" if len(values) == 1 else " .. ".join(f"{value:g}" for value in course)
+    return f"{first:g}" if not schedule.changes else " .. ".join(f"{value:g}" for value in course)

@@ -153,7 +153,8 @@ def _losses(turn: TurnPlan, objective: ObjectivePlan) -> list[str]:
 def _times(weight: Schedule, term: str) -> str:
     """A term with its weight."""
     written_term = rf"\mathcal{{T}}_{{{_word(term)}}}"
-    return written_term if str(weight) == "1" else rf"{_factor_of(weight)} \, {written_term}"
+    factor = _factor_of(weight)
+    return rf"{factor} \, {written_term}" if factor else written_term
 
 
 def formula(game: GamePlan, expression: Expression) -> str:
@@ -243,13 +244,15 @@ def _penalty(game: GamePlan, penalty: PenaltyPlan) -> str:
 
 
 def _weighted(weight: Schedule, terms: Sequence[str]) -> str:
-    total = " + ".join(terms)
-    return total if str(weight) == "1" else rf"{_factor_of(weight)} \left({total}\right)"
+    total, factor = " + ".join(terms), _factor_of(weight)
+    return rf"{factor} \left({total}\right)" if factor else total
 
 
 def _factor_of(weight: Schedule) -> str:
-    """A constant weight as its number, one that changes with the epoch t as a function."""
-    return "w(t)" if len(weight.points) > 1 else _number(weight.points[0][1])
+    """A constant weight as its number, nothing where that is 1; one that changes with the epoch t as a function."""
+    if weight.changes:
+        return "w(t)"
+    return "" if weight.ends == 1 else _number(weight.ends)
 
 
 def _expectation(weight: float, draw: str, inner: str) -> str:

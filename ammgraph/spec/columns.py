@@ -13,7 +13,7 @@ from ammgraph.spec.notation import LARGEST_COUNT, Named, number_text, parse_name
 from ammgraph.spec.values import (
     ARITHMETIC,
     ARITHMETIC_SCHEMA,
-    IDENTIFIER_PATTERN,
+    NAME_PATTERN,
     describe,
     entries_of,
     in_notation,
@@ -222,7 +222,7 @@ _NORM_SCHEMA = text_schema(
 )
 
 ActivationText = Annotated[InstanceOf[Activation], BeforeValidator(_activation), _ACTIVATION_SCHEMA]
-NameText = Annotated[InstanceOf[Named], BeforeValidator(_name), text_schema(IDENTIFIER_PATTERN)]
+NameText = Annotated[InstanceOf[Named], BeforeValidator(_name), text_schema(NAME_PATTERN)]
 NormText = Annotated[InstanceOf[Norm], BeforeValidator(_norm), _NORM_SCHEMA]
 PoolText = Annotated[InstanceOf[Pool], BeforeValidator(_pool), _POOL_SCHEMA]
 AtLeastOne = Annotated[int | tuple[int, int], _sides(1), _sides_schema(1)]

@@ -187,6 +187,12 @@ def _data(word: str, data_sets: Sequence[str]) -> DataSource | None:
     raise problem("unknown-data-set", message, expected=alternatives(there), hint=hint, end=len(word))
 
 
+def _with_spaces() -> JsonSchemaValue:
+    """Words as the notation takes them: spaces mean nothing."""
+    words = "|".join(word.replace(".", r"\s*\.\s*") for word in SOURCE_WORDS)
+    return {"type": "string", "pattern": rf"^\s*(?:{words})\s*$", "description": "What a word draws."}
+
+
 def _with_numbers() -> list[JsonSchemaValue]:
     """`uniform(-1, 1)`: the words that take numbers, by how many."""
     words: dict[int, list[str]] = {}
@@ -206,6 +212,7 @@ class _SourceSchema:
         return {
             "anyOf": [
                 {"enum": list(SOURCE_MEANINGS), "enumDescriptions": list(SOURCE_MEANINGS.values())},
+                _with_spaces(),
                 *_with_numbers(),
                 {
                     "type": "string",

@@ -170,6 +170,13 @@ def factors_of(term: Term) -> Iterator[FactorUse]:
             yield found
 
 
+def rows_of(term: Term) -> Iterator[Reference]:
+    """Every row of a network that a term names."""
+    for found in (argument for _, item in term.parts for argument in _arguments_of(item)):
+        if isinstance(found, ValueUse) and isinstance(found.name, Reference):
+            yield found.name
+
+
 def _arguments_of(item: Expected | Of) -> Iterator[FactorUse | ValueUse]:
     function = item.of if isinstance(item, Expected) else item
     assert isinstance(function, Of), "an item is a function, or a mean of one"

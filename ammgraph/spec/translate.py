@@ -15,6 +15,8 @@ from ammgraph.spec.said import hint_of_objective, hint_of_section
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
 
+_KINDS = ("type", "name")  # keys that say of which kind a variable or an optimizer is
+
 
 def diagnostics_of(error: ValidationError, data: object, source: SourceMap) -> list[Diagnostic]:
     """The diagnostics of a validation that failed on `data`."""
@@ -59,9 +61,22 @@ def _of_problem(line: Mapping[str, Any], path: Path, source: SourceMap) -> Diagn
         near = nearest(context["name"], context["valid"])
         listed = "" if context.get("expected") else did_you_mean(context["name"], context["valid"])
         hint = near or hint or listed
+    if code == "unknown-key":
+        hint = "; ".join(filter(None, (_inherited(path, source), hint)))
     message = context["message"].replace("{place}", called(path))
     found = context.get("found", describe(line["input"]) if code == "wrong-type" else "")
     return Diagnostic(code, message, span, found, context.get("expected", ""), hint)
+
+
+def _inherited(path: Path, source: SourceMap) -> str:
+    """How a key is taken away that an extended spec wrote for another kind than the one written later beside it."""
+    files = [file for file in source.texts if file != OVERRIDES]
+    order = {OVERRIDES: -1} | {file: place for place, file in enumerate(files)}  # from the last written to the first
+    kinds = [span.file for key, span in source.keys.items() if key[:-1] == path[:-1] and key[-1] in _KINDS]
+    if not kinds or order[kinds[0]] >= order[source.key(*path).file]:
+        return ""
+    written = f"`--set {'.'.join(map(str, path))}=null`" if kinds[0] == OVERRIDES else f"`{path[-1]}: null`"
+    return f"it is inherited, and {written} takes it away"
 
 
 def called(path: Path) -> str:

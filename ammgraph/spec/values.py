@@ -147,6 +147,7 @@ REFERENCE_PATTERN = rf"^\s*{_NAME}\s*(?:\({_BINDING}(?:,{_BINDING})*\))?\s*\.\s*
 FACTOR_PATTERN = rf"^\s*{_NAME}\s*\({_NAMES}(?:\|{_NAMES})?\)\s*$"
 DATA_PATTERN = rf"^\s*data\s*\.\s*(?!(?:un)?labeled\b){_NAME}\s*(?:\.\s*(?:un)?labeled\s*)?$"  # by its name
 IDENTIFIER_PATTERN = f"^{_NAME}$"
+NAME_PATTERN = rf"^\s*{_NAME}\s*$"  # where spaces mean nothing
 ARITHMETIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{ARITHMETIC}$"}
 
 

@@ -17,7 +17,7 @@ from ammgraph.nn.densities import Distribution
 from ammgraph.nn.enumeration import (
     with_probabilities,
 )
-from ammgraph.nn.functions import weighted
+from ammgraph.nn.functions import categorical_entropy, weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
 from ammgraph.nn.networks import Mode
@@ -331,9 +331,8 @@ def _uses(plan: DrawPlan, draw: Draw) -> dict[str, Tensor]:
         if not (drawn and factor.density.kind == "categorical"):
             continue
         logits = draw.logits(factor).detach().float()
-        log_probabilities = torch.log_softmax(logits, dim=1)
         chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
         place = f"{plan.name}.{factor.variables[0]}"
         values[str(Metric(place, USE))] = chosen.mean(0)
-        values[str(Metric(place, ENTROPY))] = -(log_probabilities.exp() * log_probabilities).sum(1).mean()
+        values[str(Metric(place, ENTROPY))] = categorical_entropy(logits).mean()
     return values

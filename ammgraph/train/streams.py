@@ -18,6 +18,7 @@ from ammgraph.data.sampler import Sampler, restore
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.nn.model import Model, build, draw_noise, record_tensors
 from ammgraph.plan.draws import DrawPlan, FromData
+from ammgraph.plan.finite import infinite_terms
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import EXAMPLES, counted_labels, examples_of, fields_of, names_of, on_data_set
 from ammgraph.plan.turns import TurnPlan
@@ -82,6 +83,7 @@ class Feed:
             place = "cpu" if self.reads_files else device
             self._samplers[f"{draw.name}/{index}"] = Sampler(positions, draw.batch_size, stream, place)
         check_shapes(plan, dataset)
+        _check_frequencies(plan, dataset)
 
     @property
     def reads_files(self) -> bool:
@@ -229,6 +231,15 @@ def _frequencies(plan: Plan, dataset: Dataset) -> dict[str, Tensor]:
                 f"{counted(len(counts), 'class')}; it needs at least as many"
             )
     return found
+
+
+def _check_frequencies(plan: Plan, dataset: Dataset) -> None:
+    frequencies = {name: counts.tolist() for name, counts in _frequencies(plan, dataset).items()}
+    for term, variable in infinite_terms(plan, frequencies):
+        raise RunError(
+            f"term `{term}` is infinite: the prior `empirical` of `{variable}` gives probability 0 to a category, of "
+            "which there is no labelled example; write `uniform`, or probabilities above 0, in its place"
+        )
 
 
 def _check_field(plan: Plan, dataset: Dataset, variable: str, kind: str, name: str) -> None:

@@ -248,6 +248,35 @@ def test_what_is_chosen_from_images_of_one_range_has_it(other: str, warned: bool
     assert [warning.code for warning in plan_of(text).warnings] == ["support-mismatch"] * warned
 
 
+@pytest.mark.parametrize(
+    ("row", "prior", "warned"),
+    [
+        ("{input: m + s}", "normal", 0),
+        ("{input: m}", "normal", 0),
+        ("{input: m + s}", "uniform(-1, 1)", 1),
+        ("{input: m, activation: tanh}", "uniform(-1, 1)", 0),
+    ],
+)
+def test_an_image_beside_a_prior_without_bounds_needs_none(row: str, prior: str, warned: int) -> None:
+    text = f"""
+        variables: {{n: {{type: image, shape: [1, 8, 8], range: [-1, 1]}}}}
+        networks:
+          noise:
+            layers:
+              m: {{input: x, channels: 1, width: 3, padding: 1}}
+              s: {{input: x, channels: 1, width: 3, padding: 1, activation: expn}}
+              n: {row}
+          other: {{layers: {{d: {{input: n, op: linear, channels: 1}}}}}}
+        distributions:
+          r: {{r(x): q.x, r(n|x): noise.n}}
+          s: {{s(n): "{prior}"}}
+        games: {{noise: {{match: [r, s], discriminator: other.d, objective: jensen_shannon}}}}
+        """
+    if "s}" not in row:
+        text = text.replace("              s: {input: x, channels: 1, width: 3, padding: 1, activation: expn}\n", "")
+    assert [warning.code for warning in plan_of(text).warnings] == ["support-mismatch"] * warned
+
+
 # ------------------------------------------------------------------------------------------------ all problems at once
 
 

@@ -113,6 +113,27 @@ def test_what_begins_to_weigh_after_the_end_is_told() -> None:
     assert warnings_of(MORE % "r1_penalty: {gamma: 1, every: 19}", "training.steps=20") == []
 
 
+@pytest.mark.parametrize(
+    ("weight", "zero"),
+    [
+        ("[[0, 0], [10, 0], [10, 1]]", True),
+        ("[[10, 0], [10, 1]]", True),
+        ("[[0, 0], [10, 1]]", False),  # it rises all the time
+        ("[[0, 0], [9, 0], [9, 1]]", False),
+        ("[[20, 1]]", False),  # constant before
+        ("{points: [[0, 0], [100, 0], [100, 1]], by: steps}", True),
+        ("{points: [[0, 0], [99, 0], [99, 1]], by: steps}", False),
+    ],
+)
+def test_what_begins_to_weigh_when_all_is_over_is_told(weight: str, zero: bool) -> None:
+    length = ("training.steps=100",) if "steps" in weight else ("training.steps=null", "training.epochs=10")
+    told = ["no-effect: the weight of `more` is 0 all through the training"] if zero else []
+    plan = plan_of(MORE % f"weight: {weight}", *length)
+    assert [f"{warning.code}: {warning.message}" for warning in plan.warnings] == told
+    found = plan.game("more").weight
+    assert any(found.at(step / 10, step) for step in range(100)) is not zero  # 10 steps an epoch
+
+
 def test_sides_weigh_one_each() -> None:
     sides = "distributions: {p_2: p}\ngames: {joint: {match: [q, %s], discriminator: critic.d, objective: hinge}}"
     assert warnings_of(sides % "1/4 p + 1/2 p_2") == ["uneven-game: the weights of `0.25 p + 0.5 p_2` do not sum to 1"]
@@ -223,6 +244,11 @@ def test_what_a_prior_draws_and_nothing_reads_is_told() -> None:
         ),
         (
             "training: {schedule: [{update: [critic, encoder, components, decoder], games: [joint, joint]}]}",
+            "`joint` stands twice in `games`",
+        ),
+        (
+            "training:\n  steps: null\n  phases: [{steps: 5}, {steps: 5, schedule: "
+            "[{update: [critic, encoder, components, decoder], games: [joint, joint]}]}]",
             "`joint` stands twice in `games`",
         ),
         (

@@ -11,7 +11,7 @@ from small_specs import network_of, plan_of, problem_of, problems_of
 from torch import nn
 
 from ammgraph.layers.operations import Kernel, conv_size, conv_transpose_size
-from ammgraph.nn.networks import Network
+from ammgraph.nn.networks import Mode, Network
 from ammgraph.plan.networks import NetworkPlan, RowPlan
 
 WIDTHS, STRIDES, PADDINGS, SIZES = range(1, 6), range(1, 4), range(3), range(1, 10)
@@ -314,6 +314,8 @@ def test_noise_before_batch_norm_leaves_a_constant_to_be_subtracted() -> None:
         "{input: r, op: linear, channels: 2, batchnorm: true}",
         "{input: r, dropout: 0.2, batchnorm: true}",  # a mask makes a constant uneven
         "{input: r, op: max, channels: 1, batchnorm: true}",  # the largest depends on what is added to each
+        "{input: r * a, batchnorm: true}",  # a constant times what differs is none
+        "{input: a + a * r, batchnorm: true}",
     ],
 )
 def test_a_layer_with_another_reader_keeps_its_bias(reader: str) -> None:
@@ -353,6 +355,80 @@ def test_a_drawn_row_keeps_its_bias_though_its_reader_in_the_table_normalises() 
         """
     )
     assert plan.network("encoder").row("z").bias
+
+
+def test_what_is_chosen_by_example_keeps_its_bias() -> None:
+    assert has_bias("""
+        r: {input: z, channels: 20, width: 1}
+        a: {input: r, choose: y, batchnorm: true}
+        d: {input: a, op: linear, channels: 1}""")
+
+
+def test_what_another_norm_divides_by_example_keeps_its_bias() -> None:
+    assert has_bias("""
+        r: {input: x, channels: 2, width: 3, norm: layer}
+        a: {input: r, batchnorm: true}
+        d: {input: a, op: linear, channels: 1}""")
+
+
+@pytest.mark.parametrize(
+    ("shape", "norm", "kept"),
+    [
+        ("[2, 4, 4]", "batchnorm: true", True),
+        ("[2, 4, 4]", "norm: instance", True),
+        ("[2, 1, 1]", "batchnorm: true", False),
+    ],
+)
+def test_a_norm_subtracts_one_mean_by_channel_and_not_the_bias_of_each_number(
+    shape: str, norm: str, kept: bool
+) -> None:
+    rows = f"""
+        r: {{input: x, op: linear, shape: {shape}, {norm}}}
+        d: {{input: r, op: linear, channels: 1}}"""
+    assert has_bias(rows) == kept
+    behind = f"""
+        r: {{input: x, op: linear, shape: {shape}}}
+        a: {{input: r, {norm}}}
+        d: {{input: a, op: linear, channels: 1}}"""
+    assert has_bias(behind) == kept
+
+
+def test_a_row_that_a_term_names_keeps_its_bias() -> None:
+    layers = "networks: {decoder: {layers: {v: {input: h, channels: 6, width: 1}, n: {input: v, batchnorm: true}}}}"
+    layers = layers.replace("}}}}", "}, x: {input: n}}}}")
+    assert not plan_of(layers).network("decoder").row("v").bias
+    assert plan_of(f"{layers}\nterms: {{small: {{minimize: 'E[p] l2(decoder.v)'}}}}").network("decoder").row("v").bias
+
+
+@pytest.mark.parametrize(
+    ("rows", "removed"),
+    [
+        ("r: {input: x, channels: 2, width: 8, batchnorm: true}", True),
+        ("r: {input: x, channels: 2, width: 8}\na: {input: r + z2 | z2, batchnorm: true}", True),
+        ("r: {input: x, channels: 2, width: 8}\na: {input: r * z2, batchnorm: true}", False),
+        ("r: {input: x, channels: 20, width: 8}\na: {input: r, choose: y, batchnorm: true}", False),
+        ("r: {input: x, op: linear, shape: [2, 4, 4], batchnorm: true}", False),
+    ],
+)
+def test_a_bias_is_left_out_exactly_where_it_changes_nothing(rows: str, removed: bool) -> None:
+    """By the numbers: the same network with a bias other than 0, and with that bias 0."""
+    last = rows.splitlines()[-1].partition(":")[0]
+    written = "z2: {input: z, channels: 2, width: 1}\n" + rows + f"\nd: {{input: {last} | z2, op: linear, channels: 1}}"
+    assert has_bias(written) is not removed
+    model = Network(network_of(written.replace("r: {", "r: {bias: true, ")), 0.1, 1e-5).double()
+    generator = torch.Generator().manual_seed(0)
+    model.initialize(generator)
+    x, z = torch.rand(6, 1, 8, 8, generator=generator).double(), torch.randn(6, 4, 1, 1, generator=generator).double()
+    y = torch.eye(10, dtype=torch.float64)[:6, :, None, None]
+    found = []
+    for factor in (0.0, 1.0):
+        bias = model.row("r").bias
+        assert bias is not None
+        bias.data = factor * torch.linspace(-1, 2, len(bias), dtype=torch.float64)
+        values = {"x": x, "y": y, "z": z}
+        model.compute([row.name for row in model.plan.rows], values, 6, {}, "", Mode.FROZEN)
+        found.append(values[last])
+    assert torch.allclose(*found, rtol=0, atol=1e-10) is removed
 
 
 def test_a_written_bias_decides() -> None:

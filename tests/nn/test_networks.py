@@ -528,6 +528,27 @@ def test_noise_between_a_leaky_relu_and_dropout_keeps_them_apart() -> None:
     assert close(compute(network, x, {"e/g.noise": eps, "e/g.mask": mask})["g"], expected)
 
 
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        ("h * zeros(3)", torch.zeros_like),
+        ("h + zeros(3)", lambda h: h),
+        ("h | zeros(2)", lambda h: torch.cat([h, h.new_zeros(6, 2, 4, 4)], 1)),
+        ("zeros(1) | h", lambda h: torch.cat([h.new_zeros(6, 1, 4, 4), h], 1)),
+        ("h * h", torch.square),
+    ],
+)
+def test_dropout_of_a_leaky_relu_among_other_things_is_of_the_whole_input(
+    read: str, value: Callable[[Tensor], Tensor]
+) -> None:
+    network = encoder(FOLDED[0], f"g: {{input: {read}, channels: 2, width: 2, dropout: 0.2}}")
+    x = normal(6, 2, 4, 4)
+    whole = value(F.leaky_relu(F.conv2d(x, row(network, "h").weight, row(network, "h").bias), 0.3))
+    mask = normal(*whole.shape, seed=3) > -0.5
+    expected = F.conv2d(whole * mask / 0.8, row(network, "g").weight, row(network, "g").bias)
+    assert close(compute(network, x, {"e/g.mask": mask})["g"], expected)
+
+
 def test_noise_keeps_numbers_in_half_in_half() -> None:
     network, x = encoder("h: {input: x, noise: 0.5}").bfloat16(), normal(6, 2, 4, 4).bfloat16()
     assert compute(network, x, {"e/h.noise": torch.ones(6, 2, 4, 4)})["h"].dtype == torch.bfloat16

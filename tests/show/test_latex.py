@@ -11,9 +11,11 @@ from matplotlib.mathtext import MathTextParser
 from plain_objectives import OBJECTIVES, discriminator_loss, generator_loss
 from tiny import LABELED, TERMS, TINY, plan_of
 
+from ammgraph.plan.games import penalty_value
 from ammgraph.plan.turns import GamePlan
 from ammgraph.show import latex as module
 from ammgraph.show.latex import latex
+from ammgraph.show.text import weighted_text
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 # What mathtext calls by another name.
@@ -113,6 +115,19 @@ def test_weights_that_change_with_time_are_functions_of_it() -> None:
     )
     assert r"= w(t) \left(" in loss
     assert r"+ \lambda(t) \, \mathbb{E}" in loss
+
+
+@pytest.mark.parametrize("value", ["1", "0.5"])
+def test_breakpoints_of_one_value_are_that_number(value: str) -> None:
+    games = (
+        "games.joint={match: [q, p], discriminator: critic.p, objective: hinge, weight: %s, r1_penalty: {gamma: %s}}"
+    )
+    as_number, as_points = (plan_of(TINY, games % (w, w)) for w in (value, f"[[0, {value}], [5, {value}]]"))
+    assert latex(as_points) == latex(as_number)
+    assert "(t)" not in latex(as_points)
+    (penalty,), (other,) = (plan.game("joint").penalties for plan in (as_number, as_points))
+    texts = [weighted_text(p.weight, penalty_value(as_number.game("joint"), p)) for p in (penalty, other)]
+    assert texts[0] == texts[1]
 
 
 def test_a_value_function_stands_where_there_is_one() -> None:

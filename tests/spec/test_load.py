@@ -206,3 +206,24 @@ def test_a_mistake_in_a_mapping_has_a_place(monkeypatch: pytest.MonkeyPatch) -> 
         load_spec({"ammgraph": 1, "extends": "tiny.yaml", "training": {"optimizers": {"default": {"name": "adamm"}}}})
     with pytest.raises(TypeError, match="a spec holds mappings, lists, texts and numbers, not set"):
         load_spec({"ammgraph": {1}})
+
+
+def test_what_is_inherited_for_another_kind_is_taken_away_as_its_hint_says() -> None:
+    child = (
+        f"ammgraph: 1\nextends: {BASE.name}\nvariables: {{x: {{type: real, size: 64%s}}}}\n"
+        "training: {optimizers: {default: {name: sgd%s}}}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        load_text(child % ("", ""), str(BASE.with_name("child.yaml")))
+    hints = [problem.hint.partition(";")[0] for problem in caught.value.diagnostics]
+    assert hints == [f"it is inherited, and `{key}: null` takes it away" for key in ("shape", "range", "betas")]
+    load_text(child % (", shape: null, range: null", ", betas: null"), str(BASE.with_name("child.yaml")))
+
+
+def test_and_what_set_finds_is_taken_away_by_another_set() -> None:
+    kind, key = "training.optimizers.default.name=sgd", "training.optimizers.default.betas=null"
+    with pytest.raises(SpecError) as caught:
+        load_text(TEXT, overrides=(kind,))
+    (problem,) = caught.value.diagnostics
+    assert problem.hint.startswith(f"it is inherited, and `--set {key}` takes it away; valid here: ")
+    load_text(TEXT, overrides=(kind, key))

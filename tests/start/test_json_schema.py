@@ -210,10 +210,26 @@ def test_the_schema_refuses_nothing_that_the_compiler_takes(path: PLACES) -> Non
         assert accepts(odd) or not loads(odd), value
 
 
+@pytest.mark.parametrize(
+    "value", [" uniform ", "normal ", " empirical", " data ", "data . labeled", " uniform ( 0 , 1 ) ", " encoder . z "]
+)
+def test_spaces_around_what_draws_a_factor_mean_nothing_to_both(value: str) -> None:
+    odd = replaced(RIGHT, ("distributions", "p", "p(y)"), value)
+    assert loads(odd)
+    assert accepts(odd)
+
+
+def test_spaces_around_what_chooses_mean_nothing_to_both() -> None:
+    odd = replaced(RIGHT, ("networks", "critic", "layers", "e", "choose"), " y ")
+    assert loads(odd)
+    assert accepts(odd)
+
+
 SAID_BY_THE_SCHEMA = {"unknown-key", "missing-key", "wrong-type", "unknown-value", "out-of-range", "bad-name"}
 # Wrong specs that a schema takes: what is wrong is a relation between sections, or shows in arithmetic or merging.
 NOT_EXPRESSIBLE = {
     "measured_beyond_its_unit",
+    "inherited_for_another_kind",  # a key of the spec that is extended
     "average_that_is_not_kept",  # `evaluation.weights` against `training.ema`
     "data_path_missing",  # in a spec that extends, the path may be inherited
     "game_of_unknown_players",  # a weight of 0 within a text

@@ -253,6 +253,21 @@ def test_a_term_is_the_sum_over_the_values_weighed_by_their_probabilities(term: 
             assert torch.allclose(own, gradient, rtol=0, atol=1e-10), name
 
 
+def test_a_value_of_probability_0_takes_no_part_in_a_posterior() -> None:
+    rare = "[0.25, 0.75, 0]"
+    text = SPEC.replace("p(y): weights.y", f"p(y): {rare}").replace("E[r] KL(r(y|x) || q(y|z,w))", "E[r] log c(y|x)")
+    rows = text[text.index("  weights:\n") : text.index("  decoder:\n")]
+    world = Hand(text.replace(rows, "") % "E[q] KL(q(y|z,w) || p(y)) - E[q] H(q(y|z,w)) + E[q] log q(y|z,w)")
+    outcome, prior = world.take(), torch.tensor([0.25, 0.75], dtype=torch.float64)
+    (z, _), (w, _) = world.latent("q", "z")[::-1], world.latent("q", "w")[::-1]
+    logs = [world.p_of_z(world.y(k), w).log_prob(z).sum(1) for k in (0, 1)]
+    posterior = Categorical(logits=torch.stack(logs, 1) + prior.log())
+    expected = kl_divergence(posterior, Categorical(probs=prior)).mean() - 2 * posterior.entropy().mean()
+    assert outcome.values["term/value"].item() == pytest.approx(expected.item(), abs=1e-7)  # a prior is in float32
+    assert outcome.values["q.y/entropy"].item() == pytest.approx(posterior.entropy().mean().item(), abs=1e-6)
+    assert all(gradient.isfinite().all() for found in outcome.gradients.values() for gradient in found)
+
+
 # ------------------------------------------------------------------------------------------------ games
 
 GAME = f"""

@@ -207,6 +207,31 @@ def test_an_empirical_prior_has_a_category_for_every_class(tmp_path: Path) -> No
 # ------------------------------------------------------------------------------------------------ errors
 
 
+COUNTED = ("data.labeled={count: 100, choice: random}", "distributions.p.p(y)=empirical", "constants.K=12")
+
+
+@pytest.mark.parametrize(
+    ("term", "infinite"),
+    [
+        ("E[q] KL(q(y|x) || p(y))", True),
+        ("-E[q] log p(y)", True),
+        ("-E[p] log p(y) + KL(p(y) || E[q] q(y|x))", False),
+    ],
+)
+def test_the_log_of_a_class_that_no_label_has_is_an_error_with_advice(term: str, infinite: bool) -> None:
+    given = (*COUNTED, f"terms.more={{minimize: '{term}'}}")
+    if not infinite:
+        feed_of(TINY, *given)
+        return
+    with pytest.raises(RunError) as error:
+        feed_of(TINY, *given)
+    assert str(error.value) == (
+        "term `more` is infinite: the prior `empirical` of `y` gives probability 0 to a category, of which there is "
+        "no labelled example; write `uniform`, or probabilities above 0, in its place"
+    )
+    feed_of(TINY, *given, "distributions.p.p(y)=uniform", "data.labeled=null")
+
+
 def test_a_batch_that_is_larger_than_the_data_is_an_error_with_advice() -> None:
     with pytest.raises(RunError) as error:
         feed_of(TINY, "training.batch_size=1601")
