@@ -21,6 +21,7 @@ from ammgraph.compiler.phases import check_fits, plan_phases
 from ammgraph.compiler.resolved import Resolved
 from ammgraph.compiler.standing import check_types, warn_of_ranges
 from ammgraph.compiler.statistics import check_statistics
+from ammgraph.compiler.support import check_posteriors
 from ammgraph.compiler.tables import check_names, check_shapes, check_tables, check_variable_rows
 from ammgraph.compiler.term_rules import check_objectives, check_terms, term_warnings
 from ammgraph.compiler.terms import plan_term
@@ -38,7 +39,7 @@ NAMES: tuple[tuple[Callable[[Resolved], Iterable[Diagnostic]], ...], ...] = (
     (check_calls, check_inputs, check_names),
     (check_shapes, check_variable_rows, check_conditions),
     (check_enumerations,),
-    (check_objectives, check_games, check_terms, check_types),
+    (check_objectives, check_games, check_terms, check_posteriors, check_types),
     (check_unused, check_learners),
 )
 STEPS: tuple[tuple[Callable[[Spec, Plan], Iterable[Diagnostic]], ...], ...] = (

@@ -80,12 +80,26 @@ def _possible(resolved: Resolved, factor: Declared) -> tuple[bool, ...]:
     return (not isinstance(deciding.source, DataSource),) * size
 
 
+def check_posteriors(resolved: Resolved) -> Iterator[Diagnostic]:
+    """So it is where a distribution has a posterior of its own, whether or not a term names it."""
+    for draw, factors in resolved.written.items():
+        drawn = {name for factor in factors for name in factor.factor.variables}
+        for factor in factors:
+            if isinstance(factor.source, BayesRule):
+                span = resolved.spec.source.value(*factor.path, "bayes")
+                for found in blanket_factors(resolved, factor.source.distribution, *factor.factor.variables):
+                    if drawn.issuperset(found.factor.variables):
+                        yield from _lies_in_unit(resolved, found, draw, span)
+
+
 def is_within(resolved: Resolved, function: Of, uses: Sequence[Use]) -> Iterator[Diagnostic]:
     """What a Bernoulli density is taken of lies in [0, 1]: elsewhere it is none, and its log is not bounded."""
     for use in uses:
         factor = factor_of(resolved, use.of) if isinstance(use.of, FactorUse) else None
         if factor is None or not use.draw:
             continue
+        if isinstance(factor.source, BayesRule) and use.draw == factor.draw:
+            continue  # `check_posteriors` tells it
         if isinstance(factor.source, BayesRule):
             (variable,) = factor.factor.variables
             scored = blanket_factors(resolved, factor.source.distribution, variable)

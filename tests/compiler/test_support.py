@@ -123,3 +123,20 @@ def test_rows_that_are_known_to_give_others_are_refused() -> None:
     plan_of(text % "sigmoid")
     (problem,) = problems_of(text % "tanh")
     assert (problem.found, problem.expected.partition(",")[0]) == ("`encoder.v` ends in `tanh`", "a row with `sigmoid`")
+
+
+@pytest.mark.parametrize(("image", "refused"), [("[0, 1]", False), ("[-1, 1]", True)])
+def test_a_posterior_by_a_bernoulli_density_is_of_such_numbers_though_no_term_names_it(
+    image: str, refused: bool
+) -> None:
+    text = f"""
+        variables: {{x: {{range: {image}}}}}
+        networks: {{encoder: {{layers: {{y: null, a: null}}}}}}
+        distributions:
+          q: {{q(x): data, q(z|x): encoder.z, "q(y|x,z)": {{bayes: p}}}}
+        """
+    if not refused:
+        plan_of(text)
+        return
+    (problem,) = problems_of(text)
+    assert problem.message == "`p(x|y,z)` is Bernoulli, of numbers in [0, 1], and `x` of `q` has others"
