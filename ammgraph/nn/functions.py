@@ -253,7 +253,8 @@ def log_softmax(logits: Tensor) -> Tensor:
 def weighted(probabilities: Tensor, x: Tensor) -> Tensor:
     """sum_k p_k x_k, (B,), of probabilities (B, K) and numbers (B, K) or (B K,); 0 log 0 = 0."""
     x = x.view(-1, probabilities.shape[1])
-    return (probabilities * x.masked_fill((probabilities == 0) & ~torch.isfinite(x), 0)).sum(1)
+    never = (probabilities == 0) & ~torch.isfinite(x)
+    return (probabilities * x.masked_fill(never, 0)).sum(1)
 
 
 def categorical_log(logits: Tensor, x: Tensor) -> Tensor:
