@@ -112,17 +112,22 @@ def test_where_no_scored_example_has_a_label_that_is_the_reason(unlabelled: str,
     found = [r for r in results(run) if r["name"] in names]
     assert {r["name"] for r in found} >= {"clustering_error", "nmi", "ari"}
     fits = {r.get("fitted_on", "") for r in found}
-    assert cli.main(["report", str(run), "--figures", str(tmp_path / "figures")]) == 0
-    page = (run / "report.html").read_text(encoding="utf-8")
     if unlabelled == "train":
         assert all(r["value"] is not None for r in found)
         assert fits == {"", "test"}  # and not by validation examples without a label
-        assert (tmp_path / "figures" / "matrix_y.svg").exists()
-        assert ", of different classes" in page
-        assert "coloured by class" in page
     else:
         assert {(r["value"], r["void"]) for r in found} == {(None, "none of the examples has a label")}
-        assert not (tmp_path / "figures" / "matrix_y.svg").exists()
-        assert ", of different classes" not in page
-        assert "coloured by class" not in page
-        assert "Beside each: its class" not in page
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_figures_tell_of_classes_where_there_are_some(labels: bool, tmp_path: Path) -> None:
+    images, targets = DIGITS.images.astype(np.uint8) * 15, DIGITS.target
+    known = {"y_train": targets[:-300], "y_test": targets[-300:]} if labels else {}
+    np.savez(tmp_path / "digits.npz", x_train=images[:-300], x_test=images[-300:], **known)
+    run = run_of(TINY, tmp_path)
+    assert cli.main(["report", str(run), "--figures", str(tmp_path / "figures")]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert (tmp_path / "figures" / "matrix_y.svg").exists() == labels
+    for words in (", of different classes", "coloured by class"):
+        assert (words in page) == labels
+    assert labels or "Beside each: its class" not in page
