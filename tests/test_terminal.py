@@ -147,7 +147,11 @@ def test_classes_whose_names_are_not_utf_8_are_trained_reported_and_encoded(ammg
             pixels = generator.integers(0, 256, (8, 8), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{number}.png")
     own = ("--set", "data={dataset: folder, path: data}", "--set", "training.steps=1", "--run-dir", "run")
-    for arguments in (("train", TINY, *own), ("report", "run", "--no-map"), ("encode", "run", "data", "--output", "codes.csv")):
+    for arguments in (
+        ("train", TINY, *own),
+        ("report", "run", "--no-map"),
+        ("encode", "run", "data", "--output", "codes.csv"),
+    ):
         code, out, err = ammgraph(*arguments)
         assert (code, "Traceback" in out + err) == (0, False), err
     assert "caf\\udce9/0.png" in Path("codes.csv").read_text(encoding="utf-8")

@@ -378,6 +378,9 @@ def test_labels_alone_as_a_command(
     monkeypatch.setattr(sys, "argv", ["supervised.py", str(TINY)])
     with pytest.raises(SystemExit, match="no categorical variable is inferred and has labels"):
         supervised.main()
+    monkeypatch.setattr(sys, "argv", ["supervised.py", str(ROOT / "specs" / "ali_ssl_mnist.yaml")])
+    with pytest.raises(SystemExit, match=re.escape("`s(y|x,z)` reads z, which labels do not train")):
+        supervised.main()
 
 
 @pytest.mark.parametrize("spec", ["samm_mnist_smooth", "triple_gan_mnist", "sgan_mnist", "bad_gan_mnist", "vat_mnist"])

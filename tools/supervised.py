@@ -44,6 +44,9 @@ def main() -> None:
     readout = next((readout for readout in plan.readouts if readout.supervised), None)
     if readout is None:
         raise SystemExit(f"{options.spec}: no categorical variable is inferred and has labels; expected a SAMM")
+    factor = plan.draw(readout.draw).factor_of(readout.variable)
+    if drawn := [name for name in factor.given if not plan.variable(name).range]:
+        raise SystemExit(f"{options.spec}: `{factor.text}` reads {' and '.join(drawn)}, which labels do not train")
     dataset = load_data(plan.data, options.data_dir)
     if not len(dataset.labeled):
         raise SystemExit(f"{options.spec}: no labelled examples; expected `labeled: {{count: N}}` in `data`")
