@@ -95,7 +95,7 @@ class _Guard:
     """The first exception of a callback, after which none is called any more."""
 
     def __init__(self) -> None:
-        self.failed: Exception | None = None
+        self.failed: BaseException | None = None
 
     def call(self, callback: Callable[..., object] | None, *arguments: object) -> object:
         """What a callback gives; None where there is none, or it or one before it has failed."""
@@ -103,7 +103,7 @@ class _Guard:
             return None
         try:
             return callback(*arguments)
-        except Exception as error:  # whatever it is, it is the caller's, who gets it after the run is saved
+        except BaseException as error:  # whatever it is, it is the caller's, who gets it after the run is saved
             self.failed = error
             return None
 

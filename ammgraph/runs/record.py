@@ -62,7 +62,8 @@ class Recorder:
         for name, size in self._names:
             if column < size:
                 value = float(table[row, int(bad[0][1])])
-                raise NotFinite(f"{_sentence(name)} is {value} at step {self._first_step + row}")
+                step = self._first_step + row
+                raise NotFinite(f"{_sentence(name)} is {value} at step {step}", at_once=step == 1)
             column -= size
 
     @property

@@ -13,7 +13,11 @@ NEVER_NEGATIVE = ("exp_avg_sq", "square_avg", "step", "running_variance")
 
 
 class NotFinite(RunError):
-    """Training has come to a number that is none."""
+    """Training has come to a number that is none; `at_once` where that is in the first step."""
+
+    def __init__(self, message: str, at_once: bool = False) -> None:
+        super().__init__(message)
+        self.at_once = at_once
 
 
 def mismatch(found: Any, expected: Any, place: str = "") -> str:

@@ -321,7 +321,7 @@ def fit(
         except RunError as error:
             saved_before = checkpoint.has_checkpoint(checkpoints)
             kept = "the last good checkpoint is untouched" if saved_before else "no checkpoint was written yet"
-            advice = f"; {diverged(trainer.plan)}" if isinstance(error, NotFinite) else ""
+            advice = f"; {diverged(trainer.plan, error.at_once)}" if isinstance(error, NotFinite) else ""
             if advice:
                 divergence.keep(folder, f"{error}{advice}")
             raise RunError(f"{error}; {kept}{advice}") from error
@@ -422,6 +422,11 @@ def dtype_of(precision: str) -> torch.dtype:
     return torch.float64 if precision == "float64" else torch.float32
 
 
-def diverged(plan: Plan) -> str:
-    """What to do where numbers have left the range of numbers."""
+def diverged(plan: Plan, at_once: bool = False) -> str:
+    """What to do where numbers have left the range of numbers: `at_once`, or by what training has changed."""
+    if at_once and len(plan.turns) == 1:
+        return (
+            "no weight has changed yet, so that no learning rate is to blame: begin a new run with smaller weights of "
+            "losses and penalties, or of networks, by `training.initializer`"
+        )
     return f"training has diverged: begin a new run with lower learning rates, as by `{slowest(plan, 0.1)}`"

@@ -83,22 +83,24 @@ class Mine(Exception):
     """What only the caller knows, as Optuna's `TrialPruned`."""
 
 
-def raising_at(step: int, told: list[int]) -> Callable[..., None]:
+def raising_at(step: int, told: list[int], kind: type[BaseException] = Mine) -> Callable[..., None]:
     def callback(state: ammgraph.api.watch.State, *_: object) -> None:
         told.append(state.step)
         if state.step == step:
-            raise Mine(f"at {step}")
+            raise kind(f"at {step}")
 
     return callback
 
 
 @pytest.mark.parametrize("when", ["after_step", "after_evaluation", "stop"])
-@pytest.mark.parametrize("step", [2, 3])
-def test_an_exception_of_a_callback_goes_on_after_the_run_is_saved(when: str, step: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "kind"), [(2, Mine), (3, Mine), (2, KeyboardInterrupt), (3, SystemExit)])
+def test_an_exception_of_a_callback_goes_on_after_the_run_is_saved(
+    when: str, step: int, kind: type[BaseException], tmp_path: Path
+) -> None:
     spec = ammgraph.load_spec(TINY, ["training.steps=3", "evaluation.every_epochs=0.05"])  # looks at steps 2 and 3
     told: list[int] = []
-    with pytest.raises(Mine, match=f"^at {step}$"):
-        ammgraph.fit(spec, run_dir=tmp_path / "a", **{when: raising_at(step, told)})  # type: ignore[arg-type]
+    with pytest.raises(kind, match=f"^at {step}$"):
+        ammgraph.fit(spec, run_dir=tmp_path / "a", **{when: raising_at(step, told, kind)})  # type: ignore[arg-type]
     assert told[-1] == step
     assert state_of(tmp_path / "a")["step"] == step
     resumed, straight = ammgraph.Run(tmp_path / "a").resume(), ammgraph.fit(spec, run_dir=tmp_path / "b")

@@ -445,6 +445,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_good_checkpoint(tm
     assert record.read(tmp_path / "metrics.jsonl") == []
 
 
+def test_what_is_not_finite_before_a_weight_has_changed_is_no_fault_of_a_rate(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as error:
+        fit(trainer_of(TINY, "training.initializer={weights: {normal: 1e20}}"), tmp_path)
+    assert "at step 1; no checkpoint was written yet; no weight has changed yet" in str(error.value)
+    assert "by `training.initializer`" in str(error.value)
+    assert "learning_rate" not in str(error.value)
+
+
 def test_a_gradient_that_is_not_finite_is_named_by_its_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     it = trainer_of(TINY)
 
