@@ -186,6 +186,14 @@ def test_trials_that_have_diverged_are_told_what_to_lower_and_not_to_go_on(
         assert "--resume" not in err
 
 
+def test_trials_whose_first_step_is_no_number_are_not_told_to_lower_a_rate(ammgraph: Run) -> None:
+    huge = "training.initializer={weights: {normal: 1e20}}"
+    code, _, err = ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", "--set", huge)
+    assert code == 1
+    assert "\nseeds 0, 1: no weight has changed yet, so that no learning rate is to blame: " in err
+    assert "lower learning rates" not in err
+
+
 def test_a_trial_that_has_diverged_keeps_no_table_of_the_others_from_being_printed(
     ammgraph: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

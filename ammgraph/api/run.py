@@ -214,10 +214,8 @@ class Run:
         """
         where, seed = run.choose_device(device), arguments.whole("seed", seed)
         component = arguments.maybe_whole("component", component, None)
-        count, interpolate = (
-            arguments.maybe_whole("count", count, 1),
-            arguments.maybe_whole("interpolate", interpolate, 2),
-        )
+        count = arguments.maybe_whole("count", count, 1)
+        interpolate = arguments.maybe_whole("interpolate", interpolate, 2)
         given = {name: arguments.whole(name, value, None) for name, value in given.items()}
         asked = Asked(variable, source, given, None if examples is None else _examples(examples))
         return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force, asked)

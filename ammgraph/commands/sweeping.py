@@ -35,7 +35,7 @@ from ammgraph.runs.sweeps import State, Sweep, Tried, all_failed, best_of, ranke
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.terminal import command, one_line, print_lines, say
-from ammgraph.train import kept
+from ammgraph.train.kept import best_look
 from ammgraph.train.ranks import ALONE, refuse_several
 
 TRIALS, MOST = 20, 10_000
@@ -234,7 +234,7 @@ def _finished(training: steps.Training, sweep: Sweep) -> Ended:
     score.evaluate_and_write(loaded, "validation", baseline=False)
     looks = [line for line in record.read(training.folder / METRICS) if line.get("evaluation")]
     keep = loaded.plan.evaluation.keep
-    at = None if keep is None else kept.best_of(keep, looks)
+    at = None if keep is None else best_look(keep, looks)
     value = (at or looks[-1])["evaluation"].get(sweep.metric)
     return Ended("failed", reason=f"`{sweep.metric}` is void") if value is None else Ended("finished", float(value))
 

@@ -37,7 +37,7 @@ from ammgraph.runs.trials import Trials, has_results, is_trials, read_trials
 from ammgraph.spec.load import load_spec
 from ammgraph.terminal import command, print_lines, say
 from ammgraph.train.ranks import refuse_several
-from ammgraph.train.trainer import Trainer, diverged
+from ammgraph.train.trainer import Trainer
 
 MOST = 10_000
 # What a trial that begins after `--resume` is asked for as those before it, which have `--log` too.
@@ -82,17 +82,18 @@ def train_trials(options: TrainOptions) -> int:
         if whole and not ended.stopped:
             groups = compare.compare_runs(whole, Place(chosen[0], options.data_dir, options.download))
             print_lines([*compare.lines(groups), f"Next: {command('report', folder)}"])
-    _advise(options, folder, trials, ended)
+    _advise(options, folder, ended)
     return ended.stopped or (1 if ended.failed else 0)
 
 
-def _advise(options: TrainOptions, folder: Path, trials: Trials, ended: Ended) -> None:
+def _advise(options: TrainOptions, folder: Path, ended: Ended) -> None:
     """What to do about trials that have not come to their end; one that has diverged would do so again."""
-    seeds = [seed for seed in ended.failed if divergence.told(trial_folder(folder, seed))]
-    if seeds:
-        plan = compile_spec(load_spec(_spec_of(folder, trials)))
-        say(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {diverged(plan)}")
-    if ended.stopped or len(seeds) < len(ended.failed):
+    diverged = {seed: told for seed in ended.failed if (told := divergence.told(trial_folder(folder, seed)))}
+    what_to_do = {seed: told.partition("; ")[2] for seed, told in diverged.items()}
+    for advice in dict.fromkeys(what_to_do.values()):
+        seeds = [str(seed) for seed, own in what_to_do.items() if own == advice]
+        say(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: {advice}")
+    if ended.stopped or len(diverged) < len(ended.failed):
         again = command("train", *spelled(TrainOptions(resume=folder, device=options.device)))
         say(f"go on with all trials by\n  {again}")
 

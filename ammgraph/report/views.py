@@ -227,7 +227,11 @@ def _samples(
         rows = len(categories)
         fixed = {category: torch.from_numpy(categories).repeat_interleave(options.columns)} if category else {}
         images = generated(model, plan, draw, variable.name, fixed, rows * options.columns, options.seed)
-        positions = _chosen(members, categories, options.columns) if category else _any(split, rows, options.columns)
+        positions = (
+            _chosen(members, categories, options.columns)
+            if category
+            else _some(np.arange(len(split)), rows * options.columns).reshape(rows, options.columns)
+        )
         shown, examples = rule or not category, split.of("image", field_name(plan, variable.name))
         yield SamplesView(
             name=f"samples_{variable.name}",
@@ -279,19 +283,13 @@ def _members(plan: Plan, category: str, split: Split, scores: dict[tuple[str, st
 
 def _chosen(members: Array, categories: Array, columns: int) -> Array:
     """Positions of images of every row, chosen `evenly`; -1 where there are fewer. (R, n)."""
-    chosen = np.full((len(categories), columns), -1)
-    for row, category in enumerate(categories):
-        found = np.flatnonzero(members == category)
-        some = found[evenly(len(found), columns).numpy()]
-        chosen[row, : len(some)] = some
-    return chosen
+    return np.stack([_some(np.flatnonzero(members == category), columns) for category in categories])
 
 
-def _any(split: Split, rows: int, columns: int) -> Array:
-    """Positions for rows of no category, chosen `evenly`; -1 where there are fewer. (R, n)."""
-    chosen, some = np.full(rows * columns, -1), evenly(len(split), rows * columns).numpy()
-    chosen[: len(some)] = some
-    return chosen.reshape(rows, columns)
+def _some(positions: Array, count: int) -> Array:
+    """So many of the positions, chosen `evenly`, and -1 in the place of those that there are not. (n,)."""
+    chosen = positions[evenly(len(positions), count).numpy()]
+    return np.pad(chosen, (0, count - len(chosen)), constant_values=-1)
 
 
 def _at(images: Tensor | OnDisk, positions: Array) -> Array:

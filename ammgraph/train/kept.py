@@ -14,10 +14,10 @@ def is_best(keep: str | None, look: Mapping[str, Any], metrics: Path) -> bool:
     """Whether a look, a line of `metrics.jsonl` to be, is the best of those that this file has and itself."""
     if keep is None:
         return False
-    return best_of(keep, [*(line for line in record.read(metrics) if "evaluation" in line), look]) is look
+    return best_look(keep, [*(line for line in record.read(metrics) if "evaluation" in line), look]) is look
 
 
-def best_of(keep: str, looks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def best_look(keep: str, looks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The look with the best value: of several the first, of those at one step, before and after a fit, the last."""
     name = keep.removeprefix("best ")
     sign = -1 if MEASURES[name].better == "higher" else 1

@@ -11,7 +11,7 @@ from tiny_runs import make_run
 
 from ammgraph.evaluation.loading import load_model
 from ammgraph.runs import checkpoint, record
-from ammgraph.train.kept import best_of
+from ammgraph.train.kept import best_look
 from ammgraph.train.trainer import Trainer, fit
 
 KEEP = ("evaluation.keep=best reconstruction_error", "evaluation.every_epochs=1/20")  # a look every 2 steps
@@ -62,12 +62,12 @@ def look(step: int, **values: float | None) -> dict[str, Any]:
 def test_of_the_looks_before_and_after_a_fit_that_are_alike_the_later_is_the_best() -> None:
     keep = "best reconstruction_error"
     looks = [look(10, x=0.4), look(20, x=0.3), look(30, x=0.3), look(30, x=0.3), look(40, x=0.31)]
-    assert best_of(keep, looks) is looks[1]
-    assert best_of(keep, looks[2:]) is looks[3]
-    assert best_of(keep, [look(30, x=0.3), look(30, x=0.4)])["evaluation"] == {"x/reconstruction_error": 0.3}
-    assert best_of(keep, [look(1, x=None), look(2, x=float("nan"))]) is None
+    assert best_look(keep, looks) is looks[1]
+    assert best_look(keep, looks[2:]) is looks[3]
+    assert best_look(keep, [look(30, x=0.3), look(30, x=0.4)])["evaluation"] == {"x/reconstruction_error": 0.3}
+    assert best_look(keep, [look(1, x=None), look(2, x=float("nan"))]) is None
     means = [look(1, x=0.1, v=0.9), look(2, x=0.4, v=0.4)]  # of several variables the mean
-    assert best_of(keep, means) is means[1]
+    assert best_look(keep, means) is means[1]
 
 
 def test_without_the_key_nothing_is_kept(tmp_path: Path) -> None:
