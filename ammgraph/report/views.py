@@ -392,7 +392,9 @@ def _t_sne(values: Array, seed: int) -> Array:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(values) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(values))
+    # Half of scikit-learn's iterations: the second half moves no point to other neighbours.
+    made = TSNE(perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
+    return np.asarray(made.fit_transform(values))
 
 
 # --------------------------------------------------------------------------------------------------- arrays
