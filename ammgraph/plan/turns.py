@@ -227,6 +227,22 @@ class TurnPlan:
             for name in objective.losses
         )
 
+    def shares(self, objective: ObjectivePlan) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Which of its networks minimise which of its losses, those with the same ones together.
+
+        A game's loss through samples does not train the networks through whose passes it is taken.
+        """
+        passed = {found.evaluation.name: found.evaluation.network for found in self.passes}
+        shares: dict[tuple[str, ...], list[str]] = {}
+        for network in objective.networks:
+            losses = tuple(
+                loss.name
+                for loss in map(self.loss, objective.losses)
+                if network in dict(loss.paths) or network not in {passed[name] for name in loss.passes}
+            )
+            shares.setdefault(losses, []).append(network)
+        return tuple((tuple(networks), losses) for losses, networks in shares.items())
+
     @property
     def minimised(self) -> tuple[tuple[LossPlan, str], ...]:
         """Every loss with every network that minimises it."""
