@@ -123,20 +123,18 @@ def generator_loss(game: GamePlan) -> str:
 def players(turn: TurnPlan) -> list[str]:
     """Which parameters minimise which sum of losses in one turn: each network once, those with one sum together."""
     sums: dict[str, list[str]] = {}
-    for objective in turn.objectives:
-        for networks, losses in turn.shares(objective):
-            for network in networks:
-                sums.setdefault(network, []).extend(_losses(turn, objective, losses))
+    for objective in turn.shares:
+        for network in objective.networks:
+            sums.setdefault(network, []).extend(_losses(turn, objective))
     together: dict[tuple[str, ...], list[str]] = {}
-    for network, written_losses in sums.items():
-        together.setdefault(tuple(written_losses), []).append(network)
+    for network, losses in sums.items():
+        together.setdefault(tuple(losses), []).append(network)
     return [_minimum(networks, losses) for losses, networks in together.items()]
 
 
 def player(turn: TurnPlan, objective: ObjectivePlan) -> str:
     """Which parameters minimise which sum of losses, by one gradient."""
-    shares = turn.shares(objective)
-    return r", \quad ".join(_minimum(networks, _losses(turn, objective, losses)) for networks, losses in shares)
+    return _minimum(objective.networks, _losses(turn, objective))
 
 
 def _minimum(networks: Sequence[str], losses: Sequence[str]) -> str:
@@ -144,10 +142,10 @@ def _minimum(networks: Sequence[str], losses: Sequence[str]) -> str:
     return rf"\min_{{{parameters}}} \; {' + '.join(losses)}"
 
 
-def _losses(turn: TurnPlan, objective: ObjectivePlan, names: Sequence[str]) -> list[str]:
-    """Some losses of an objective; a discriminator's has its penalties in it."""
+def _losses(turn: TurnPlan, objective: ObjectivePlan) -> list[str]:
+    """The losses of an objective; a discriminator's has its penalties in it."""
     letter = "D" if objective.through == "passes" else "G"
-    owners = dict.fromkeys(turn.loss(name).owner for name in names)
+    owners = dict.fromkeys(turn.loss(name).owner for name in objective.losses)
     losses = [rf"\mathcal{{L}}^{{{letter}}}_{{{_word(name)}}}" for name in owners if name not in turn.terms]
     return losses + [_times(turn.loss(f"{name}/value").weights[0], name) for name in owners if name in turn.terms]
 

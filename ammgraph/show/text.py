@@ -347,10 +347,8 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for loss in turn.losses:
         if loss.every > 1:
             rows.append(("loss", loss.name, f"taken {often_text(loss.every)}"))
-    for objective in turn.objectives:
-        rows += [
-            ("gradient", ", ".join(networks), f"of {' + '.join(losses)}") for networks, losses in turn.shares(objective)
-        ]
+    for objective in turn.shares:
+        rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.losses)}"))
     masks = sum(site.kind == "mask" for site in turn.sites)
     moves = sum(site.stream == "perturbation" for site in turn.sites)
     added = sum(site.disturbs and site.kind == "normal" for site in turn.sites) - moves

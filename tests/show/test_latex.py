@@ -14,6 +14,7 @@ from tiny import LABELED, TERMS, TINY, plan_of
 from ammgraph.plan.games import penalty_value
 from ammgraph.plan.turns import GamePlan
 from ammgraph.show import latex as module
+from ammgraph.show.as_json import as_json
 from ammgraph.show.latex import latex
 from ammgraph.show.text import step_text, weighted_text
 
@@ -79,6 +80,8 @@ def test_a_discriminator_that_terms_train_does_not_minimise_what_its_game_asks_o
     of_critic = [line[line.index("of") :] for line in lines if "critic" in " ".join(line[: line.index("of")])]
     assert not any("joint/generator" in line for line in of_critic)
     assert ["of", "fake/value"] in of_critic
+    (told,) = as_json(plan)["turns"]
+    assert all("joint/generator" not in part["losses"] for part in told["objectives"] if "critic" in part["networks"])
 
 
 def test_constants_moved_samples_floors_and_batches_have_formulas_of_their_own() -> None:
