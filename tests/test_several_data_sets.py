@@ -37,6 +37,7 @@ from ammgraph.train.streams import Feed
 from ammgraph.train.trainer import Trainer
 
 SPEC = Path(__file__).parent / "tiny_two_data_sets.yaml"
+CYCLE = Path(__file__).parent / "tiny_cycle.yaml"
 RANDOM = np.random.default_rng(0)
 FACES = {"x_train": RANDOM.integers(0, 256, (70, 4, 4), np.uint8), "y_train": np.arange(70) % 3}
 FACES |= {"x_test": RANDOM.integers(0, 256, (20, 4, 4), np.uint8), "y_test": np.arange(20) % 3}
@@ -175,6 +176,15 @@ def test_a_label_of_one_data_set_that_a_prior_draws_for_the_other_is_known_to_bo
     assert {variable.name for variable in sounds.variables} == {"x2", "y1", "y2", "z"}
 
 
+def test_an_example_that_is_rebuilt_through_another_data_sets_keeps_what_rebuilds_it() -> None:
+    plan = compile_spec(load_spec(CYCLE))
+    photos, drawings = on_data_set(plan, "photos"), on_data_set(plan, "drawings")
+    assert [(found.variable, found.infer, found.generate) for found in photos.reconstructions] == [("x1", "q", "p")]
+    assert [(found.variable, found.infer, found.generate) for found in drawings.reconstructions] == [("x2", "p", "q")]
+    assert [factor.text for factor in photos.draw("p").factors] == ["p(x1|x2)"]  # and no drawing of the data
+    assert [generating_draw(part, name) for part in (photos, drawings) for name in ("x1", "x2")] == [None] * 4
+
+
 # ----------------------------------------------------------------------------------------------------- what is done
 
 
@@ -260,6 +270,28 @@ def test_a_report_has_the_figures_of_every_data_set(run: Path, folder: Path) -> 
         names = set(arrays.files)
     assert {"matrix_y1_faces/counts", "matrix_y2_sounds/counts", "pairs_x1_faces/originals"} <= names
     assert "20 test images, 15 test vectors" in (run / "report.html").read_text()
+
+
+def test_a_cycle_through_another_data_set_is_trained_evaluated_and_shown(tmp_path: Path) -> None:
+    images = {name: RANDOM.integers(0, 256, (30, 4, 4), np.uint8) for name in ("photos", "drawings")}
+    for name, pixels in images.items():
+        np.savez(tmp_path / f"{name}.npz", x_train=pixels)
+    found, options = tmp_path / "run", ["--data-dir", str(tmp_path)]
+    assert cli.main(["train", str(CYCLE), *options, "--run-dir", str(found), "--log", "none"]) == 0
+    state = {name: value.double() for name, value in Run(found).model("cpu").state_dict().items()}
+    told = {
+        result["variable"]: result["value"]
+        for result in json.loads((found / "evaluation.json").read_text())["results"]
+        if result["name"] == "reconstruction_error"
+    }
+    for name, there, back in (("x1", "to_drawing.x2", "to_photo.x1"), ("x2", "to_photo.x1", "to_drawing.x2")):
+        x = torch.from_numpy(images["photos" if name == "x1" else "drawings"]).flatten(1).double() / 255
+        moved = torch.sigmoid(dense(state, *there.split("."), x))
+        rebuilt = torch.sigmoid(dense(state, *back.split("."), moved))
+        assert told[name] == pytest.approx(((x - rebuilt) ** 2).mean().item(), rel=1e-5)
+    assert cli.main(["report", str(found), "--no-map", *options]) == 0
+    with np.load(found / "report.npz") as arrays:
+        assert {"pairs_x1_photos/originals", "pairs_x2_drawings/originals"} <= set(arrays.files)
 
 
 def test_a_variable_is_sampled_by_its_name_given_a_category(run: Path, tmp_path: Path) -> None:

@@ -164,9 +164,25 @@ def _bayes(variable: str, draws: Sequence[DrawPlan], infer: DrawPlan) -> BayesPl
             and _is_evidence(factor)
             and all(map(infer.produces, factor.variables + factor.given))
         ]
+        while told := [name for name in evidence if _is_told_more(draw, variable, name, evidence)]:
+            evidence = [name for name in evidence if name not in told]
         if evidence:
             return BayesPlan(variable, draw.name, tuple(evidence))
     return None
+
+
+def _is_told_more(draw: DrawPlan, variable: str, name: str, evidence: Sequence[str]) -> bool:
+    """Whether a condition of the evidence says something of the variable itself, which its density leaves out.
+
+    So p(a|x,y,z) is none where p(x|y,z) is: p(y|a,x,z) is more than p(y) p(a|x,y,z).
+    """
+
+    def depends(other: str) -> bool:
+        if other == variable or other in evidence or not draw.produces(other):
+            return False
+        return any(one == variable or depends(one) for one in draw.factor_of(other).given)
+
+    return any(map(depends, draw.factor_of(name).given))
 
 
 def _is_prior(factor: FactorPlan) -> bool:

@@ -14,6 +14,7 @@ from typing import get_args
 
 from ammgraph.compiler.compile import PARTIAL, compile_spec
 from ammgraph.diagnostics import Diagnostic, SpecError, nearest
+from ammgraph.layers.activations import ACTIVATIONS
 from ammgraph.spec.data import names_of
 from ammgraph.spec.load import load_tree
 from ammgraph.spec.schema import Variable
@@ -89,6 +90,14 @@ def every_problem(error: SpecError) -> SpecError:
         except Exception:  # of a spec that nobody wrote; what is wrong with the one that was written is told
             break
     return SpecError(found, texts)
+
+
+def _activation_meant(written: object) -> str:
+    """The activation whose name is written, or is nearest, with a number that it may have."""
+    word = str(written).strip().partition(" ")[0]
+    name = next((known for known in ACTIVATIONS if nearest(word, ACTIVATIONS) == nearest(known, [known])), "")
+    parameter = ACTIVATIONS[name].parameter if name else None
+    return name if parameter is None else f"{name} {parameter.example:g}"
 
 
 @dataclass
@@ -182,7 +191,9 @@ class _Mended:
         unit, column = path[:4], str(path[4]) if len(path) > 4 else ""
         self.names |= set() if problem.code in _OF_VALUES and column in _LEFT_OUT else {str(path[1])}
         if column in _LEFT_OUT and path[:5] not in self.places:
-            return self._removed(tree, path[:5])
+            written = _at(tree, path[:5])
+            meant = _activation_meant(plain(written)) if column == "activation" and written is not None else ""
+            return self._written(tree, path[:5], meant) if meant else self._removed(tree, path[:5])
         row = {name: plain(entry.value) for name, entry in _entries(tree, unit).items() if name != column}
         read, activation = row.get("input"), row.get("activation", "none")
         variable = _at(tree, ("variables", str(unit[3])))

@@ -129,7 +129,9 @@ def _data(spec: Spec, plan: Plan, of: str) -> Iterator[Diagnostic]:
     read = {variable for origin in drawn for variable, _ in origin.fields}
     whole = str(DataSource("all", of))
     for name in data.fields:
-        scored = name in data.named_fields and any(readout.variable == name for readout in plan.readouts)
+        another_label = any(kind == "label" and other != name for origin in drawn for other, kind in origin.fields)
+        tells = name in data.named_fields or another_label  # else it is scored by the record's label anyway
+        scored = tells and any(readout.variable == name for readout in plan.readouts)
         if name not in read and not scored:
             message = f"`{name}` takes no field of a record: no factor of it is drawn by `{whole}`"
             yield _idle(message, spec.source.key(*path, "fields", name))

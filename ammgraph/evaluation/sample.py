@@ -99,7 +99,7 @@ def sample_run(
     loaded = load_model(folder, device)
     plan = loaded.plan
     start = None if asked.examples is None else start_of(plan, asked.variable, asked.source)
-    name = generating(plan, asked.variable, asked.source)[0] if start is None else start.variable
+    name = generating(plan, asked.variable, asked.source, asked.given)[0] if start is None else start.variable
     if output is not None:
         check_sample_output(output, "image" if plan.variable(name).kind == "image" else "vector", force)
     if start is None or asked.examples is None:
@@ -163,7 +163,7 @@ def draw_samples(
     _check_least("count", count, 1)
     _check_least("seed", seed, 0)
     _check_least("interpolate", interpolate, 2)
-    name, draw = generating(plan, asked.variable, asked.source)
+    name, draw = generating(plan, asked.variable, asked.source, asked.given)
     category = prior_category(plan, draw, name)
     given = checked_categories(plan, draw, name, asked.given)
     if component is not None and category in given:
@@ -216,13 +216,18 @@ def _latents(plan: Plan, name: str, drawn: Mapping[str, Tensor]) -> dict[str, Ar
     return {other: _plain(plan, other, values) for other, values in drawn.items() if other != name}
 
 
-def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tuple[str, DrawPlan]:
+def generating(
+    plan: Plan, wanted: str | None, source: str | None = None, given: Collection[str] = ()
+) -> tuple[str, DrawPlan]:
     """The variable of images or vectors to sample, and the distribution that draws it from priors alone.
+
+    Where no prior draws them, categories may be given; a distribution that needs none goes first.
 
     Raises:
         RunError: no distribution draws such a variable so, or not the one of that name.
     """
-    pairs = [(v.name, draw) for v in plan.variables if v.observed for draw in generating_draws(plan, v.name)]
+    observed = [variable.name for variable in plan.variables if variable.observed]
+    pairs = [(name, draw) for known in ((), given) for name in observed for draw in generating_draws(plan, name, known)]
     known = any(wanted in (None, name) and source == draw.name for name, draw in pairs)
     if source is not None and not known and (advice := _needs_examples(plan, wanted, source)):
         raise RunError(advice)
@@ -249,12 +254,15 @@ def generating(plan: Plan, wanted: str | None, source: str | None = None) -> tup
 
 
 def _needs_examples(plan: Plan, wanted: str | None, source: str | None) -> str:
-    """That what is asked for starts from data, where it does."""
+    """That what is asked for starts from data, where it does: of labels that they are given one by one."""
     starts = (start for start in starts_of(plan) if wanted in (None, start.variable) and source in (None, start.source))
     start = next(starts, None)
     if start is None:
         return ""
     read = " and ".join(f"`{name}`" for name in start.reads)
+    if all(plan.variable(name).kind == "categorical" for name in start.reads):
+        options = " ".join(f"--set {name}=K" for name in start.reads)
+        return f"`{start.source}` starts from labels ({read}): give a category, `{options}`"
     return f"`{start.source}` starts from data ({read}): give them, `--examples FILE`"
 
 

@@ -48,7 +48,7 @@ def generate(
     like = next(model.parameters())
     device, dtype = like.device, like.dtype
     generator = torch.Generator(device).manual_seed(seed)
-    factors = ancestry(draw, variable)
+    factors = ancestry(draw, variable, given=fixed)
     names = frozenset(name for factor in factors for name in factor.variables)
     parts: list[dict[str, Tensor]] = []
     for start in range(0, count, BATCH):

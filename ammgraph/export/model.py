@@ -116,6 +116,17 @@ def extra_sites(plan: Plan) -> list[Site]:
     return [site for site in sampling_sites(plan, factors, draw.batch_size) if site.name not in known]
 
 
+def _decoding_draw(plan: Plan, variable: str) -> DrawPlan | None:
+    """What draws the variable from others: from priors alone, else, of an example of the data, from whatever it is."""
+    example = any(
+        isinstance(factor.origin, FromData) and variable in factor.variables
+        for draw in plan.draws
+        for factor in draw.factors
+    )
+    decoders = (draw for draw in plan.draws if example and drawn_by_network(draw, variable))
+    return generating_draw(plan, variable) or next(decoders, None)
+
+
 def askings(plan: Plan) -> list[Asking]:
     """Inference from an image alone, one function for each distribution; images from their latents."""
     wanted: dict[str, list[str]] = {}
@@ -140,7 +151,7 @@ def askings(plan: Plan) -> list[Asking]:
         verb = "infer" if len(wanted) == 1 else f"infer_{name}"
         found.append(Asking(verb, draw, given, steps, results, next(iter(scores), None)))
     for variable in plan.variables:
-        generating = generating_draw(plan, variable.name) if variable.observed else None
+        generating = _decoding_draw(plan, variable.name) if variable.observed else None
         if generating is not None and generating.factor_of(variable.name).given:
             factor = generating.factor_of(variable.name)
             steps = draw_steps(plan, [factor])
@@ -266,7 +277,8 @@ def _asking_code(code: _Code, asking: Asking) -> list[str]:
     sentence = " and ".join(dict.fromkeys(what[kind] for kind in sorted(kinds, reverse=True)))
     shapes = ", ".join(f"{name} (B, {plan.variable(name).shape[0]})" for name in asking.results)
     if kinds == {"image"}:
-        shapes = "vectors (B, n) in, an image out"
+        read = {"an image" if plan.variable(name).kind == "image" else "vectors (B, n)" for name in asking.given}
+        shapes = f"{' and '.join(sorted(read, reverse=True))} in, an image out"
     lines += docstring(f"The {sentence} of {said}: {shapes}. For `model.eval()`.", _INDENT)
     lines.append(f"{_INDENT}noise: Noise = {{}}")
     for name in asking.given:

@@ -56,7 +56,7 @@ def model_source(
     body += ["", "", *model_code(plan, model, names, losses_code(*spoken), posterior_code(*spoken))]
     units = [line for of, scaling in scalings.items() for line in (*_units_code(scaling, of), "", "")]
     end = [*_noise_code(plan), "", "", *units, *_LOAD, "", "", *_main(plan, scalings)]
-    used = _helpers("\n".join([*body, *end]))
+    used = _helpers("\n".join([*body, *end, "draw_noise()"]))  # which whoever calls `losses` needs
     head = _head(plan, title, origin)
     return "\n".join([*head, *_imports("\n".join([*used, *body, *end])), *used, *body, "", "", *end]) + "\n"
 

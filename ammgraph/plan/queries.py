@@ -1,19 +1,19 @@
 """Questions about a plan: what a sample depends on, what is taken from the data, what generates and what infers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Literal
 
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromData, FromDraw, FromNetwork, FromPrior
-from ammgraph.plan.plan import Plan
+from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.turns import PassPlan
 
 
-def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
+def ancestry(draw: DrawPlan, *variables: str, given: Collection[str] = ()) -> tuple[FactorPlan, ...]:
     """The factors that samples of the variables depend on, their own included, in the order of sampling.
 
-    A factor that takes another distribution's sample stands for itself: what it takes is not followed. Empty where a
-    condition is never drawn.
+    A factor that takes another distribution's sample stands for itself: what it takes is not followed, and so does one
+    whose sample is given. Empty where a condition is never drawn.
     """
     needed, open_names = set(), list(variables)
     while open_names:
@@ -22,7 +22,7 @@ def ancestry(draw: DrawPlan, *variables: str) -> tuple[FactorPlan, ...]:
             return ()
         if name not in needed:
             needed.add(name)
-            open_names += draw.factor_of(name).given
+            open_names += () if name in given else draw.factor_of(name).given
     return tuple(factor for factor in draw.factors if needed & set(factor.variables))
 
 
@@ -57,28 +57,39 @@ def on_data_set(plan: Plan, name: str) -> Plan:
     def of_it(draw: str, *variables: str) -> bool:
         return data_sets_of(plan, plan.draw(draw), *variables) == alone
 
+    reconstructions = tuple(
+        found for found in plan.reconstructions if of_it(found.infer, found.variable, *_decoded_from(plan, found))
+    )
+    decoders = {(found.generate, found.variable) for found in reconstructions}
+    latents = {name for found in reconstructions for name in _decoded_from(plan, found)}
+
+    def kept(draw: DrawPlan, factor: FactorPlan) -> bool:
+        decodes = any((draw.name, name) in decoders for name in factor.variables)
+        return decodes or data_sets_of(plan, draw, *factor.variables) <= alone
+
     draws = tuple(
-        replace(draw, factors=tuple(f for f in draw.factors if data_sets_of(plan, draw, *f.variables) <= alone))
-        for draw in plan.draws
+        replace(draw, factors=tuple(factor for factor in draw.factors if kept(draw, factor))) for draw in plan.draws
     )
     every, own = (fields_of(factor for draw in of for factor in draw.factors) for of in (plan.draws, draws))
     drawn = {name for draw in draws for factor in draw.factors for name in factor.variables}
-    foreign = {name for name, kind in every.items() if name not in own and (kind in EXAMPLES or name not in drawn)}
+    others = {name for name, kind in every.items() if name not in own and (kind in EXAMPLES or name not in drawn)}
+    foreign = others - latents
     return replace(
         plan,
         variables=tuple(variable for variable in plan.variables if variable.name not in foreign),
         draws=draws,
         readouts=tuple(found for found in plan.every_readout if of_it(found.draw, found.variable)),
         further_readouts=(),
-        reconstructions=tuple(
-            found
-            for found in plan.reconstructions
-            if of_it(found.infer, found.variable, *plan.draw(found.generate).factor_of(found.variable).given)
-        ),
+        reconstructions=reconstructions,
         features=plan.features if plan.features and of_it(plan.features.draw, *plan.features.reads) else None,
         data=dict(plan.data_sets)[name],
         data_sets=(),
     )
+
+
+def _decoded_from(plan: Plan, item: ReconstructionPlan) -> tuple[str, ...]:
+    """What the generating distribution draws the example from."""
+    return plan.draw(item.generate).factor_of(item.variable).given
 
 
 def fields_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
@@ -171,14 +182,14 @@ def drawn_by_network(draw: DrawPlan, variable: str) -> bool:
     return draw.produces(variable) and isinstance(draw.factor_of(variable).origin, FromNetwork)
 
 
-def generating_draws(plan: Plan, variable: str) -> tuple[DrawPlan, ...]:
-    """The distributions that draw the variable by a network from priors alone."""
-    return tuple(
-        draw
-        for draw in plan.draws
-        if drawn_by_network(draw, variable)
-        and all(isinstance(factor.origin, FromPrior | FromNetwork) for factor in ancestry(draw, variable))
-    )
+def generating_draws(plan: Plan, variable: str, given: Collection[str] = ()) -> tuple[DrawPlan, ...]:
+    """The distributions that draw the variable by a network from priors, and from what is given, alone."""
+
+    def alone(factor: FactorPlan) -> bool:
+        return isinstance(factor.origin, FromPrior | FromNetwork) or set(factor.variables) <= set(given)
+
+    found = [(draw, ancestry(draw, variable, given=given)) for draw in plan.draws if drawn_by_network(draw, variable)]
+    return tuple(draw for draw, factors in found if factors and all(map(alone, factors)))
 
 
 def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:

@@ -1,7 +1,7 @@
 """The plan of turns: games, terms, the losses that both become, and in which passes they are taken."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -226,6 +226,26 @@ class TurnPlan:
             for objective in (one, other)
             for name in objective.losses
         )
+
+    @cached_property
+    def shares(self) -> tuple[ObjectivePlan, ...]:
+        """The objectives as they are minimised: the networks of one that minimise the same of its losses together.
+
+        A game's loss through samples does not train the networks through whose passes it is taken.
+        """
+        passed = {found.evaluation.name: found.evaluation.network for found in self.passes}
+        found: list[ObjectivePlan] = []
+        for objective in self.objectives:
+            shares: dict[tuple[str, ...], list[str]] = {}
+            for network in objective.networks:
+                losses = tuple(
+                    loss.name
+                    for loss in map(self.loss, objective.losses)
+                    if network in dict(loss.paths) or network not in {passed[name] for name in loss.passes}
+                )
+                shares.setdefault(losses, []).append(network)
+            found += [replace(objective, losses=losses, networks=tuple(own)) for losses, own in shares.items()]
+        return tuple(found)
 
     @property
     def minimised(self) -> tuple[tuple[LossPlan, str], ...]:

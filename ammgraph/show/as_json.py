@@ -233,7 +233,7 @@ def _turn(turn: TurnPlan) -> Json:
         "losses": [_loss(loss) for loss in turn.losses],
         "objectives": [
             {**_fields(objective, "through", "losses", "networks"), "latex": latex.player(turn, objective)}
-            for objective in turn.objectives
+            for objective in turn.shares
         ],
         "noise": [_site(site) for site in turn.sites],
     }

@@ -138,7 +138,7 @@ def _flow(plan: Plan, turn: TurnPlan, title: str) -> Flow:
         edges.append((draws[name], len(boxes)))
         passes[name] = len(boxes)
         boxes.append(Box("ask", f"as drawn in {name}", (" ".join(rows),)))
-    for objective in turn.objectives:
+    for objective in turn.shares:
         minimised = [turn.loss(name) for name in objective.losses]
         edges += [(passes[name], len(boxes)) for loss in minimised for name in _read(plan, turn, loss)]
         losses.append((objective, len(boxes)))

@@ -123,7 +123,7 @@ def generator_loss(game: GamePlan) -> str:
 def players(turn: TurnPlan) -> list[str]:
     """Which parameters minimise which sum of losses in one turn: each network once, those with one sum together."""
     sums: dict[str, list[str]] = {}
-    for objective in turn.objectives:
+    for objective in turn.shares:
         for network in objective.networks:
             sums.setdefault(network, []).extend(_losses(turn, objective))
     together: dict[tuple[str, ...], list[str]] = {}

@@ -347,7 +347,7 @@ def _turn_lines(plan: Plan, turn: TurnPlan) -> list[str]:
     for loss in turn.losses:
         if loss.every > 1:
             rows.append(("loss", loss.name, f"taken {often_text(loss.every)}"))
-    for objective in turn.objectives:
+    for objective in turn.shares:
         rows.append(("gradient", ", ".join(objective.networks), f"of {' + '.join(objective.losses)}"))
     masks = sum(site.kind == "mask" for site in turn.sites)
     moves = sum(site.stream == "perturbation" for site in turn.sites)

@@ -166,6 +166,45 @@ def test_evidence_whose_other_conditions_are_not_inferred_is_none() -> None:
     assert plan_of(text).readouts[0].bayes is None
 
 
+AUXILIARY = """
+variables: {w: {type: real, size: 3}}
+networks:
+  critic: {layers: {h: {input: hx | y | z | w, channels: 23}}}
+  top: {layers: {m: {input: x, op: linear, channels: 3}, s: {input: zeros(3), activation: expn}, w: {input: m + s}}}
+  low:
+    layers:
+      h: {input: READ, op: linear, channels: 16}
+      m: {input: h | y, channels: 3, width: 1}
+      s: {input: zeros(3), activation: expn}
+      w: {input: m + s}
+distributions:
+  q:
+    q(x): data
+    q(y|x): encoder.y
+    q(z|x): encoder.z
+    q(w|x): top.w
+  p:
+    p(y): uniform
+    p(z|y): components.z
+    p(x|y,z): decoder.x
+    p(w|READ,y): low.w
+"""
+
+
+@pytest.mark.parametrize(("read", "evidence"), [("x", ("z",)), ("z", ("z", "w"))])
+def test_evidence_given_what_depends_on_the_category_itself_is_none(read: str, evidence: tuple[str, ...]) -> None:
+    """p(y|w,x) is p(y) p(x|y) p(w|x,y) over its sum, and p(x|y) is not known; p(y|z,w) is p(y) p(z|y) p(w|z,y)."""
+    text = AUXILIARY.replace("READ", read)
+    assert plan_of(text).readouts[0].bayes == BayesPlan("y", "p", evidence)
+
+
+def test_a_condition_that_nothing_draws_says_nothing_of_the_category() -> None:
+    terms = '{codes: {minimize: "E[q] KL(q(z|x) || p(z|y,w)) + E[q] KL(q(w|z) || n(w)) - E[q] log p(x|y,z)"}}'
+    text = HIERARCHY.replace("  critic: {layers: {h: {input: hx | y | z | w, channels: 23}}}\n", "  critic: null\n")
+    text = text.replace("    p(w): normal\n", "") + f"  n: {{n(w): normal}}\ngames: {{joint: null}}\nterms: {terms}\n"
+    assert plan_of(text).readouts[0].bayes == BayesPlan("y", "p", ("z",))
+
+
 # ------------------------------------------------------------------------------------------------ readouts
 
 

@@ -314,6 +314,28 @@ def test_averages_and_labels_that_serve_are_no_warning() -> None:
     assert warnings_of(labels % "'p(x|y,z)': decoder.x") == []
 
 
+def test_a_field_by_which_a_category_is_scored_is_no_warning() -> None:
+    """The label is y's, so that c is scored by it only where the spec says so."""
+    text = """
+        data: {labeled: {count: all}, fields: {c: label}}
+        variables: {c: {type: categorical, size: 3}}
+        networks:
+          encoder: {layers: {a: {input: h | y, channels: 3, width: 1}, c: {input: a, activation: softmax}, y: null}}
+          critic: {layers: {h: {input: hx | y | z | c, channels: 23}}}
+        distributions:
+          q:
+            q(x,y): data.labeled
+            q(c|x,y): encoder.c
+            q(z|x): encoder.z
+          p:
+            p(y): uniform
+            p(c): uniform
+            p(z|y): components.z
+            p(x|y,z): decoder.x
+        """
+    assert warnings_of(text) == []
+
+
 def test_what_says_what_holds_anyway_is_no_warning() -> None:
     text = """
         data: {validation: 0}

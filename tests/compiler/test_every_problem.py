@@ -129,6 +129,18 @@ def test_of_two_mistakes_neither_hides_the_other(pair: tuple[str, str]) -> None:
     assert codes.total() == 2 + ("l={" in "".join(pair))
 
 
+@pytest.mark.parametrize("activation", ["gumbel_straight_through", "gumbel_straight_through 0", "sofmax", "softmax 2"])
+def test_what_a_row_is_stays_what_it_is_where_its_activation_is_written_wrong(activation: str) -> None:
+    """A categorical factor has a density whatever the number: no term of it is refused for that."""
+    text = f"""
+        ammgraph: 1
+        extends: _base.yaml
+        networks: {{encoder: {{layers: {{y: {{activation: {activation}}}}}}}}}
+        terms: {{sure: {{minimize: "E[q] H(q(y|x))"}}}}
+        """
+    assert [line for line, _ in told(text)] == [3]
+
+
 def test_the_command_tells_them_all(ammgraph: Any, tmp_path: Path) -> None:
     base = (BAD / "_base.yaml").read_text(encoding="utf-8")
     (tmp_path / "_base.yaml").write_text(base, encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from test_loading import fingerprint
-from tiny import CPU, TINY
+from tiny import CPU, TINY, plan_of
 from tiny_runs import make_run
 
 from ammgraph.compiler.compile import compile_spec
@@ -19,6 +19,7 @@ from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 
 SPECS = Path(__file__).parents[2] / "specs"
+PARTS = ("weight", "bias")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,73 @@ def test_a_model_without_components_gives_one_block() -> None:
     assert draw_samples(model, plan, interpolate=3, count=2).images.shape == (6, 1, 28, 28)
     with pytest.raises(RunError, match="this model has no components"):
         draw_samples(model, plan, component=0)
+
+
+LABELS_ON_BOTH_SIDES = (
+    "data.labeled={count: all}",
+    "networks.encoder.layers.y=null",
+    "networks.decoder.layers.h.batchnorm=false",
+    "distributions.q={'q(x,y)': data.labeled, q(z|x): encoder.z}",
+    "distributions.p={p(y): q.y, p(z|y): components.z, 'p(x|y,z)': decoder.x}",
+)
+
+
+def test_an_image_of_a_label_of_the_data_is_sampled_given_that_label() -> None:
+    plan = plan_of(TINY, *LABELS_ON_BOTH_SIDES)
+    model = build(plan, torch.Generator().manual_seed(0))
+    samples = draw_samples(model, plan, count=30, asked=Asked(given={"y": 3}))
+    assert samples.latents["y"].tolist() == [3] * 30
+    weights = {name.removeprefix("network_"): value for name, value in model.state_dict().items()}
+    (h_weight, h_bias), (x_weight, x_bias), (mean, shift) = (
+        [next(v for n, v in weights.items() if network in n and n.endswith(f"{row}.{part}")) for part in PARTS]
+        for network, row in (("decoder", "h"), ("decoder", "x"), ("components", "z_mu"))
+    )
+    y, z = torch.eye(10)[[3] * 30], torch.from_numpy(samples.latents["z"])
+    hidden = torch.nn.functional.leaky_relu(torch.cat([y, z], 1) @ h_weight.flatten(1).T + h_bias, 0.2)
+    images = torch.sigmoid(torch.einsum("bi,iohw->bohw", hidden, x_weight) + x_bias[:, None, None])
+    assert np.abs(samples.images - images.numpy() * 255).max() <= 0.51
+    noise = z - y @ mean.flatten(1).T - shift  # N(0, 1): 120 numbers
+    assert abs(noise.mean()) < 0.3
+    assert 0.8 < noise.std() < 1.2
+
+
+def test_a_label_that_must_be_given_is_told_with_the_option_that_gives_it() -> None:
+    plan = plan_of(TINY, *LABELS_ON_BOTH_SIDES)
+    model = build(plan, torch.Generator().manual_seed(0))
+    with pytest.raises(RunError, match=r"`p` starts from labels \(`y`\): give a category, `--set y=K`$"):
+        draw_samples(model, plan)
+    with pytest.raises(RunError, match="`y` has 10 categories, from 0 to 9, not 12"):
+        draw_samples(model, plan, asked=Asked(given={"y": 12}))
+
+
+def test_a_label_that_is_given_does_not_choose_the_distribution() -> None:
+    """`r` comes first and needs a label, `p` needs none: without `--from` it is `p`, whatever is given."""
+    plan = plan_of(
+        TINY,
+        "data.labeled={count: all}",
+        "distributions.a={'a(x,y)': data.labeled}",
+        "distributions.r={r(y): a.y, r(z): normal, 'r(x|y,z)': decoder.x}",
+        "games.more={match: [a, r], discriminator: critic2.p, objective: hinge}",
+        "networks.critic2={layers: {p: {input: x, op: linear, channels: 1}}}",
+    )
+    model = build(plan, torch.Generator().manual_seed(0))
+    given = {"y": 3}
+    assert draw_samples(model, plan, asked=Asked(given=given)).by == "p(y) p(z|y) p(x|y,z)"
+    assert draw_samples(model, plan, asked=Asked(source="r", given=given)).by == "r(y) r(z) r(x|y,z)"
+
+
+def test_a_factor_that_is_scored_and_never_drawn_draws_no_samples() -> None:
+    plan = plan_of(
+        TINY,
+        "networks.other={layers: {x: {input: z, op: conv_transpose, channels: 1, width: 8, activation: sigmoid}}}",
+        "distributions={a: {a(x|z): other.x}, q: {q(x): data, q(y|x): encoder.y, q(z|x): encoder.z}, "
+        "p: {p(y): uniform, p(z|y): components.z, 'p(x|y,z)': decoder.x}}",
+        "terms.other={minimize: '-E[q] log a(x|z)'}",
+    )
+    model = build(plan, torch.Generator().manual_seed(0))
+    assert draw_samples(model, plan, count=1).by == "p(y) p(z|y) p(x|y,z)"
+    with pytest.raises(RunError, match=r"`a` starts from data \(`x`\): give them, `--examples FILE`"):
+        draw_samples(model, plan, asked=Asked(source="a"))
 
 
 def test_images_of_three_channels_are_written_in_colour(tmp_path: Path) -> None:

@@ -374,6 +374,9 @@ VARIANTS = {
         'distributions.e={"e(y2|x2)": both(x=x2).y, "e(z2|x2,y2)": both(x=x2).z}',
         "terms.row.minimize=E[r] l2(encoder.y, y)", "terms.at.minimize=E[r] KL(q(z|x) || m(z|y=y2))",
         "terms.names.minimize=-E[s] log e(z2|x2,y2) - E[s] log e(y2|x2)"),
+    "an image of a label that both sides have": (TINY, "data.labeled={count: all}",
+        "networks.encoder.layers.y=null", "distributions.q={'q(x,y)': data.labeled, q(z|x): encoder.z}",
+        "distributions.p={p(y): q.y, p(z|y): components.z, 'p(x|y,z)': decoder.x}"),
     "batch norm of rows that are drawn": (TERMS, "networks.encoder.layers.z_mu.batchnorm=true",
         "networks.encoder.layers.h.batchnorm=true", "networks.classifier.layers.h.batchnorm=true"),
 }  # fmt: skip

@@ -14,8 +14,9 @@ from tiny import LABELED, TERMS, TINY, plan_of
 from ammgraph.plan.games import penalty_value
 from ammgraph.plan.turns import GamePlan
 from ammgraph.show import latex as module
+from ammgraph.show.as_json import as_json
 from ammgraph.show.latex import latex
-from ammgraph.show.text import weighted_text
+from ammgraph.show.text import step_text, weighted_text
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 # What mathtext calls by another name.
@@ -59,6 +60,28 @@ def test_a_network_that_two_gradients_train_minimises_one_sum() -> None:
         rf"\min_{{\theta_{{\mathrm{{critic}}}}}} \; \mathcal{{L}}^{{D}}_{{g}} + {terms}",
         rf"\min_{{\theta_{{\mathrm{{generator}}}}}} \; \mathcal{{L}}^{{G}}_{{g}} + {terms}",
     ]
+
+
+def test_a_discriminator_that_terms_train_does_not_minimise_what_its_game_asks_of_the_others() -> None:
+    """Odena et al. 2017: the classifier lies on D's trunk, and all learn in one turn."""
+    plan = plan_of(
+        TINY,
+        "distributions.c={c(y|x): critic.y}",
+        "networks.critic.layers.a={input: hx, channels: K, width: 1}",
+        "networks.critic.layers.y={input: a, activation: softmax}",
+        "terms.fake={minimize: '-E[p] log c(y|x)'}",
+    )
+    (turn,) = plan.turns
+    assert {network for network, _ in turn.loss("joint/generator").paths}.isdisjoint({"critic"})
+    said = [line for line in formulas(latex(plan)) if line.startswith(r"\min")]
+    losses = {line.partition(r" \; ")[2] for line in said if "critic" in line}
+    assert losses == {r"\mathcal{L}^{D}_{\mathrm{joint}} + \mathcal{T}_{\mathrm{fake}}"}
+    lines = [line.split() for line in step_text(plan).splitlines() if line.split()[:1] == ["gradient"]]
+    of_critic = [line[line.index("of") :] for line in lines if "critic" in " ".join(line[: line.index("of")])]
+    assert not any("joint/generator" in line for line in of_critic)
+    assert ["of", "fake/value"] in of_critic
+    (told,) = as_json(plan)["turns"]
+    assert all("joint/generator" not in part["losses"] for part in told["objectives"] if "critic" in part["networks"])
 
 
 def test_constants_moved_samples_floors_and_batches_have_formulas_of_their_own() -> None:
