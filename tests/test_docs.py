@@ -23,6 +23,7 @@ from language_tables import (
 )
 
 from ammgraph.commands.explain import FAULTS_PAGE, explanations
+from ammgraph.compiler.compile import compile_spec
 from ammgraph.diagnostics import CODES, WARNINGS
 from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_text
@@ -98,6 +99,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_each_loss_that_has_no_name_is_a_term_of_the_example_below() -> None:
+    page = (DOCS / "language.md").read_text("utf-8")
+    section = page.partition("**Losses that have no name here.**")[2].partition("\n### ")[0]
+    losses = re.findall(r"^\| `(.*?)` \|", section, flags=re.MULTILINE)
+    example = section.partition("```yaml\n")[2].partition("```")[0]
+    assert len(losses) == 3
+    assert losses[0] in example
+    for loss in losses:
+        text = f"extends: base.yaml\n{example.replace(losses[0], loss)}"
+        assert compile_spec(load_text(text, file=str(DOCS / "example.yaml"))).warnings == ()
 
 
 def test_the_base_spec_is_shown_whole() -> None:

@@ -106,6 +106,27 @@ FUNCTIONALS: dict[str, FunctionalKind] = {
         "sum of (a - b)^2 over elements; of a^2 alone",
         least=1,
     ),
+    "sum": FunctionalKind(
+        "total", "sum({})", r"\mathbf{{1}}^{{\top}} {}", "sum", "sum of a over elements", shown=1, least=1
+    ),
+    "exp": FunctionalKind(
+        "total_exp",
+        "exp({})",
+        r"\mathbf{{1}}^{{\top}} \exp\left({}\right)",
+        "exponential",
+        "sum of e^a over elements",
+        shown=1,
+        least=1,
+    ),
+    "softplus": FunctionalKind(
+        "total_softplus",
+        "softplus({})",
+        r"\mathbf{{1}}^{{\top}} \zeta\left({}\right)",
+        "softplus",
+        "sum of log(1 + e^a) over elements",
+        shown=1,
+        least=1,
+    ),
     "vat": FunctionalKind(
         "vat",
         "vat({})",

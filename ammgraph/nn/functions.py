@@ -315,6 +315,21 @@ def distance_2(x: Tensor, y: Tensor | float = 0.0) -> Tensor:
     return (x - y).flatten(1).square().sum(1)
 
 
+def total(x: Tensor) -> Tensor:
+    """Sum x."""
+    return x.flatten(1).sum(1)
+
+
+def total_exp(x: Tensor) -> Tensor:
+    """Sum exp x."""
+    return x.flatten(1).exp().sum(1)
+
+
+def total_softplus(x: Tensor) -> Tensor:
+    """Sum log(1 + exp x)."""
+    return F.softplus(x.flatten(1)).sum(1)
+
+
 def at_least(x: Tensor, n: float) -> Tensor:
     """max(x, n), without a gradient where x is not above n."""
     return torch.where(x > n, x, n)

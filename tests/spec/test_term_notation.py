@@ -38,7 +38,7 @@ def functions(factor: st.SearchStrategy, value: st.SearchStrategy) -> st.SearchS
 inner = (
     functions(factors, values)
     | st.builds(Of, st.just("log"), st.tuples(factors))
-    | st.builds(Of, st.sampled_from(["l1", "l2"]), st.tuples(values))
+    | st.builds(Of, st.sampled_from(["l1", "l2", "sum", "exp", "softplus"]), st.tuples(values))
     | st.builds(Of, st.just("vat"), st.tuples(factors.filter(lambda factor: not factor.stopped)), moves)
 )
 inner |= st.builds(lambda of, least: replace(of, least=least), inner, st.integers(-9, 9).map(Fraction))

@@ -1,5 +1,6 @@
 """Terms against formulas written by hand with torch.distributions: values and every gradient, in float64."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -197,6 +198,16 @@ TERMS: dict[str, Callable[[World], Tensor]] = {
     "E[q] l2(y, encoder.y)": lambda w: 0 * w.y.sum(),
     "l2(E[q] encoder.h, E[p] encoder.h)": lambda w: (w.h.mean(0) - w.encoded(w.x_p).mean(0)).square().sum(),
     "l1(E[q] x, E[p] x)": lambda w: (w.x.mean(0) - w.x_p.mean(0)).abs().sum(),
+    "E[q] sum(encoder.h) - 1/2 * E[p] sum(stop encoder.h)": lambda w: (
+        w.h.sum(1).mean() - w.encoded(w.x_p).detach().sum(1).mean() / 2
+    ),
+    "E[q] exp(encoder.h) - 3 * exp(E[p] encoder.h)": lambda w: (
+        (math.e**w.h).sum(1).mean() - 3 * (math.e ** w.encoded(w.x_p).mean(0)).sum()
+    ),
+    "E[p] softplus(encoder.z_mu)": lambda w: (
+        (1 + math.e ** w.q_of_z(w.encoded(w.x_p)).mean).log().flatten(1).sum(1).mean()
+    ),
+    "E[q] max(sum(encoder.z_mu), 1)": lambda w: floored(w.qz.mean.flatten(1).sum(1), 1.0).mean(),
     "max(E[q] KL(q(z|x) || n(z)), 0.1)": lambda w: kl_divergence(w.qz, n()).sum(1).mean(),
     "max(E[q] KL(q(z|x) || n(z)), 100)": lambda w: 100 + 0 * w.h.sum(),
     "2 * E[q] max(H(c(y|x)), 0.5)": lambda w: 2 * floored(w.c(w.x, "q/classifier").entropy(), 0.5).mean(),
