@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import ALTERNATING, CPU, EMA, LABELED, TERMS, TINY, data_of, plan_of
+from tiny import ALTERNATING, CPU, EMA, ENUMERATED, LABELED, TERMS, TINY, data_of, plan_of
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
@@ -29,6 +29,7 @@ KINDS = {
     "batch norm under penalties": (TINY, (CRITIC_NORM, ROTH)),
     "terms and no game": (TERMS, ("terms.classes.minimize=-E[p] log c(y|x)",)),
     "batch norm of each process": (TINY, (OWN, EMA)),
+    "batch norm at every value of a category": (ENUMERATED, ()),
 }
 
 
