@@ -71,6 +71,7 @@ def whole_batch_norm(
     running_variance: Tensor | None,
     gain: Tensor,
     shift: Tensor,
+    *,
     training: bool,
     momentum: float,
     eps: float,
