@@ -28,6 +28,7 @@ from ammgraph.diagnostics import CODES, WARNINGS
 from ammgraph.spec.faults import FAULTS
 from ammgraph.spec.load import load_text
 from ammgraph.spec.measures import MEASURES
+from ammgraph.spec.names import RESERVED
 from ammgraph.spec.source import parse, plain
 from ammgraph.start.listing import listed, listing_markdown
 
@@ -111,6 +112,12 @@ def test_each_loss_that_has_no_name_is_a_term_of_the_example_below() -> None:
     for loss in losses:
         text = f"extends: base.yaml\n{example.replace(losses[0], loss)}"
         assert compile_spec(load_text(text, file=str(DOCS / "example.yaml"))).warnings == ()
+
+
+def test_the_words_that_name_nothing_are_told() -> None:
+    page = (DOCS / "diagnostics.md").read_text("utf-8")
+    told = page.partition("These words are\n")[2].partition(".\n")[0]
+    assert re.findall(r"`(\w+)`", told) == list(RESERVED)
 
 
 def test_the_base_spec_is_shown_whole() -> None:

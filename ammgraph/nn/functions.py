@@ -137,10 +137,14 @@ def expn(log_variance: Tensor, eps: Tensor | None) -> Tensor:
 
 def cholesky(x: Tensor, eps: Tensor | None) -> Tensor:
     """A eps, eps ~ N(0, 1), A of x: noise of covariance A A'; 0 without eps."""
-    a = triangle(x.flatten(1))
+    # In 32 bits or more, as the density has it: far from a rounded A e, A^-1 of what is left is large.
+    a = triangle(x.flatten(1).to(torch.promote_types(x.dtype, torch.float32)))
     if eps is None:
         return a.new_zeros(len(x), a.shape[1], 1, 1)
-    return (a @ eps.flatten(1).to(a.dtype)[:, :, None])[..., None]
+    eps = eps.flatten(1).to(a.dtype)
+    if torch.is_autocast_enabled(a.device.type):  # which rounds products of matrices
+        return (a * eps[:, None]).sum(2)[:, :, None, None]
+    return (a @ eps[:, :, None])[..., None]
 
 
 def triangle(x: Tensor) -> Tensor:

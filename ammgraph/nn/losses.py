@@ -59,13 +59,15 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
     match expression:
         case Number(number):
             return number
-        case Logit() | Slope() | Scored() | Value() | Vat() | Support() | Square(Slope()):
+        case Logit() | Slope() | Scored() | Vat() | Support() | Square(Slope()):
             return leaves[expression]
+        case Value():
+            return _in_single(_tensor(leaves[expression]))
         case Weighted(support, argument):
             return weighted(_tensor(leaves[support]), _tensor(_value(argument, leaves)))
         case Pooled(_, argument):
-            found = leaves[argument]
-            return found.pooled() if isinstance(found, Distribution) else found.mean(0, keepdim=True)
+            found = _value(argument, leaves)
+            return found.pooled() if isinstance(found, Distribution) else _tensor(found).mean(0, keepdim=True)
         case Functional(name, arguments):
             measured = _measured(FUNCTIONALS[name].torch, [_value(argument, leaves) for argument in arguments])
             return measured.sum() if all(map(_is_one, arguments)) else measured
@@ -92,6 +94,11 @@ def _value(expression: Expression, leaves: Leaves) -> _Value:
                 more = _number(_value(term.argument if isinstance(term, Minus) else term, leaves))
                 total = total - more if less else total + more
             return total
+
+
+def _in_single(found: Tensor) -> Tensor:
+    """In 32 bits or more: of means that differ by little, 8 bits would keep little of the difference."""
+    return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
 def _is_one(argument: Expression) -> bool:

@@ -94,6 +94,7 @@ class _Running:
     prefix: str
     mode: Mode
     folded: Collection[str]
+    batch_norm: Callable[..., Tensor]
 
 
 class Network(nn.Module):
@@ -107,6 +108,7 @@ class Network(nn.Module):
         self.plans = {row.name: row for row in plan.rows}
         self.rows = nn.ModuleDict({f"row_{row.name}": Row(row) for row in plan.rows})
         self.batch_norm: Callable[..., Tensor] = F.batch_norm
+        self.whole_batch_norm: Callable[..., Tensor] = F.batch_norm  # of examples that each of several processes has
         self.register_buffer("zero", torch.zeros(1, 1, 1, 1), persistent=False)
         self._folded = _folded(plan)
 
@@ -144,6 +146,8 @@ class Network(nn.Module):
         prefix: str,
         mode: Mode,
         raw: Collection[str] = (),
+        *,
+        whole: bool = False,
     ) -> None:
         """Compute rows in the order given, each once, into `values`.
 
@@ -157,11 +161,13 @@ class Network(nn.Module):
             prefix: the evaluation's name, the first part of its sites' names.
             mode: batch norm, dropout and noise on inputs.
             raw: rows that are computed up to their activation, and leave `NAME.raw` alone.
+            whole: of several processes each has all of these examples, and not its part of them.
         """
         computed, mode = tuple(names), mode if self.plan.trainable else Mode.EVAL
         folded = {row for row, reader in self._folded.items() if reader in computed and mode is not Mode.EVAL}
         folded |= {*raw}
-        running = _Running(values, batch, noise, prefix, mode, folded)
+        batch_norm = self.whole_batch_norm if whole else self.batch_norm
+        running = _Running(values, batch, noise, prefix, mode, folded, batch_norm)
         for name in computed:
             self._compute_row(self.plans[name], running)
 
@@ -199,7 +205,7 @@ class Network(nn.Module):
             x = operation(plan.operation.torch)(x, row.applied, row.bias, **columns)
             x = x.reshape(-1, *plan.inner_shape) if plan.shaped else x
         if plan.normalised:
-            x = self._normalised(plan, x, mode)
+            x = self._normalised(plan, x, running)
         if plan.activation is not None:
             if plan.activation.kind.density or plan.name in running.folded:
                 values[raw(plan.name)] = x
@@ -212,11 +218,11 @@ class Network(nn.Module):
             x = function(UPSAMPLES[plan.upsample.kind])(x, scale_factor=plan.upsample.size)
         values[plan.name] = x
 
-    def _normalised(self, plan: RowPlan, x: Tensor, mode: Mode) -> Tensor:
-        row = self.row(plan.name)
+    def _normalised(self, plan: RowPlan, x: Tensor, running: _Running) -> Tensor:
+        row, mode = self.row(plan.name), running.mode
         if plan.batchnorm:
             moving = mode is not Mode.FROZEN
-            x = self.batch_norm(
+            x = running.batch_norm(
                 x,
                 row.running_mean if moving else None,
                 row.running_variance if moving else None,

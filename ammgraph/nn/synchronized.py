@@ -65,6 +65,29 @@ def batch_norm(
     return normalized
 
 
+def whole_batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_variance: Tensor | None,
+    gain: Tensor,
+    shift: Tensor,
+    *,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """`torch.nn.functional.batch_norm` of examples that every process has, all of them: its statistics are theirs."""
+    if not training or running_mean is None or running_variance is None:
+        return F.batch_norm(x, running_mean, running_variance, gain, shift, training, momentum, eps)
+    # autograd keeps what torch moves, and would not have it moved again by `batch_norm`
+    mean, variance = running_mean.clone(), running_variance.clone()
+    found = F.batch_norm(x, mean, variance, gain, shift, training, momentum, eps)
+    with torch.no_grad():
+        running_mean.copy_(mean)
+        running_variance.copy_(variance)
+    return found
+
+
 def _count(x: Tensor) -> int:
     return x.numel() // x.shape[1] * distributed.get_world_size()
 

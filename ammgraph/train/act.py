@@ -115,7 +115,7 @@ class Act:
                 self.model.network(network).step()
             with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 outcome = take_turn(
-                    self.model, self.part, turn, batches, noise, now.epoch, now.step, weights=numbers.weights
+                    self.model, self.part, self._own(turn), batches, noise, now.epoch, now.step, weights=numbers.weights
                 )
             if self.ranks.size > 1:
                 outcome = self._of_all(outcome)
@@ -123,6 +123,10 @@ class Act:
             values |= outcome.values
         self._average()
         return values
+
+    def _own(self, turn: TurnPlan) -> TurnPlan:
+        """A turn of the plan as this process takes it: of the draws that it narrows, too, a part of the batch."""
+        return next(own for whole, own in zip(self.plan.turns, self.part.turns, strict=True) if whole is turn)
 
     @torch.no_grad()
     def _of_all(self, outcome: Outcome) -> Outcome:

@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from ammgraph.compiler.statistics import lone_rows
 from ammgraph.diagnostics import RunError, SpecError
-from ammgraph.formulas.expression import Batch, Pooled, parts
+from ammgraph.formulas.expression import Batch, Expression, Floor, Mean, Pooled, parts
 from ammgraph.nn.synchronized import add_up, exchange
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.turns import PassPlan
@@ -173,12 +173,17 @@ def _shared(found: PassPlan, size: int) -> PassPlan:
 
 
 def divided_means(plan: Plan, size: int) -> list[str]:
-    """What is said of each term that takes means over a batch, of which each process has a part."""
+    """What is said of each term that asks something of means over a batch, of which each process has a part."""
     return [
         f"warning: term `{term.name}` takes means over a batch; each of {size} processes takes them over its own part"
         for term in plan.terms
-        if any(isinstance(part, Pooled | Batch) for part in parts(term.value))
+        if any(map(_of_a_mean, parts(term.value)))
     ]
+
+
+def _of_a_mean(part: Expression) -> bool:
+    """Whether it is a function of a mean over examples: the mean of what parts give is not what the whole gives."""
+    return isinstance(part, Pooled | Batch) or (isinstance(part, Floor) and isinstance(part.argument, Mean))
 
 
 def _every_process_has_statistics(part: Plan, size: int) -> None:

@@ -92,13 +92,17 @@ class Feed:
         return any(isinstance(values, OnDisk) for values in fields)
 
     def steps_per_epoch(self, turns: Sequence[TurnPlan]) -> int:
-        """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes."""
+        """Steps in one pass of the data that an epoch is counted by: its batches, over those that one step takes.
+
+        Of several factors that draw from these data it is the first one that the turns take, if they take any.
+        """
+        found: list[tuple[int, int]] = []  # batches of a pass, and those that a step takes
         for sampler, (draw, origin) in zip(self._samplers.values(), self._origins, strict=True):
             if origin.source == self._plan.epoch_source:
                 taking = (turn for turn in turns if turn.redraw and _takes(turn, draw, origin))
-                taken = sum(turn.steps for turn in taking)
-                return max(1, sampler.batches_per_pass // max(1, taken))
-        return 1
+                found.append((sampler.batches_per_pass, sum(turn.steps for turn in taking)))
+        batches, taken = next((one for one in found if one[1]), found[0] if found else (1, 1))
+        return max(1, batches // max(1, taken))
 
     def batches(self, turn: TurnPlan) -> dict[str, dict[str, Tensor]]:
         """The next batch of every draw of a turn, this process's part of it."""

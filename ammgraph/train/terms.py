@@ -156,13 +156,13 @@ def _ask(now: Now, evaluation: EvaluationPlan, draw: Draw | None, asked: Asked) 
             batch = size * (1 if found.alone else draw.batch)
         given = [row for row in found.rows if row in values]
         rest = [row for row in found.rows if row not in given]
-        mode = Mode.FROZEN if found.kept else Mode.TRAIN
+        mode, whole = Mode.FROZEN if found.kept else Mode.TRAIN, not any(found.draws)
         with without_graph() if found.stopped else nullcontext():
-            network.compute(rest, values, batch, now.noise, evaluation.name, mode, found.raw)
+            network.compute(rest, values, batch, now.noise, evaluation.name, mode, found.raw, whole=whole)
             computed: dict[str, Tensor] = {}
             for row in given:
                 own = {name: held for name, held in values.items() if name != row}
-                network.compute([row], own, batch, now.noise, evaluation.name, mode, found.raw)
+                network.compute([row], own, batch, now.noise, evaluation.name, mode, found.raw, whole=whole)
                 computed |= {name: own[name] for name in (row, raw(row)) if name in own}
         values |= computed
     return values

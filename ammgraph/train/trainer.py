@@ -67,6 +67,7 @@ class Trainer:
         if ranks.size > 1 and plan.statistics == "batch":
             for network in plan.networks:
                 self.model.network(network.name).batch_norm = synchronized.batch_norm
+                self.model.network(network.name).whole_batch_norm = synchronized.whole_batch_norm
         self.feed = Feed(plan, dataset, seed, device, dtype, ranks)
         self.noise = Noise(plan, seed, device, dtype, ranks)
         self.recorder = record.Recorder()

@@ -99,3 +99,11 @@ def test_samples_have_the_covariance_and_none_in_mean_mode() -> None:
     assert cholesky(numbers[:, :, None, None], None).shape == (1, N, 1, 1)
     assert not cholesky(numbers[:, :, None, None], None).any()
     assert torch.allclose(variances(eps[:1], numbers)[0], (a @ a.T).diagonal(), rtol=0, atol=1e-12)
+
+
+def test_a_sample_in_bfloat16_is_one_of_the_covariance_that_its_density_has() -> None:
+    numbers, eps = (4 * random(200, 10)).bfloat16(), random(200, N, 1, 1, seed=1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cholesky(numbers[:, :, None, None], eps)
+    expected = (by_hand(numbers.double()) @ eps.double().flatten(1)[:, :, None]).flatten(1)
+    assert torch.allclose(found.flatten(1).double(), expected, rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ammgraph.formulas.expression import Logit, Slope, Square
+from ammgraph.formulas.expression import Functional, Logit, Mean, Pooled, Slope, Square, Value
 from ammgraph.formulas.objectives import OBJECTIVES, Role, Share, loss
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
@@ -269,3 +269,22 @@ def test_penalties_of_a_critic_agree_with_finite_differences_of_its_logit() -> N
     exact = torch.autograd.grad(logit(x, y).sum(), [x, y])
     expected = ((torch.cat(numeric, 1) ** 2).sum(1).sqrt() - 1).square().mean()
     assert gradient_penalty(exact).item() == pytest.approx(expected.item(), rel=1e-7)
+
+
+def test_values_of_8_bits_are_compared_in_32() -> None:
+    """Means of 500 numbers near 1 that differ by 0.01: in bfloat16 a mean is 0.992, 1 or 1.008."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(500, 20, 1, 1, generator=generator).add(0.5).bfloat16() for _ in range(2))
+    a, b = a.requires_grad_(), b + 0.0156
+    p, q = Value("h", "p"), Value("h", "q")
+    of_means = Functional("l2", (Pooled("p", p), Pooled("q", q)))
+    of_each = Mean("p", Functional("l2", (p, q)))
+    exact_a, exact_b = a.detach().double().requires_grad_(), b.double()
+    for term, exact in (
+        (of_means, (exact_a.mean(0) - exact_b.mean(0)).square().sum()),
+        (of_each, (exact_a - exact_b).flatten(1).square().sum(1).mean()),
+    ):
+        found = value(term, {p: a, q: b})
+        assert found.item() == pytest.approx(exact.item(), rel=1e-5)
+        (own,), (other,) = (torch.autograd.grad(each, it) for each, it in ((found, a), (exact, exact_a)))
+        assert torch.allclose(own.double(), other, rtol=1 / 128, atol=0)

@@ -296,6 +296,10 @@ def test_a_term_of_a_mean_over_the_batch_says_that_each_process_takes_its_own() 
     ]
     assert [line.partition("`")[2].partition("`")[0] for line in divided_means(plan_of(TERMS), 4)] == ["classes"]
     assert divided_means(plan_of(TINY), 2) == []
+    # max((0.2 + 0.8) / 2, 0.5) is not (max(0.2, 0.5) + max(0.8, 0.5)) / 2; of each example it is the same
+    for floor, told in {"max(E[q] H(c(y|x)), 0.5)": ["classes"], "E[q] max(H(c(y|x)), 0.5)": []}.items():
+        said = divided_means(plan_of(TERMS, f"terms.classes.minimize={floor}"), 2)
+        assert [line.partition("`")[2].partition("`")[0] for line in said] == told
 
 
 def test_a_pass_at_no_draw_s_samples_has_one_example_in_every_process() -> None:

@@ -43,6 +43,21 @@ def test_a_phase_has_its_own_steps_of_an_epoch_and_epochs_go_on() -> None:
     assert (it.phase, it.last_step) == (0, 18)
 
 
+def test_an_epoch_of_a_phase_is_a_pass_by_the_draw_that_the_phase_takes() -> None:
+    encoder = "{update: [encoder], terms: [sure]}"
+    it = trainer_of(
+        TINY,
+        'distributions.r={"r(x)": data, "r(y|x)": encoder.y}',
+        'terms.sure={minimize: "E[r] H(r(y|x))"}',
+        "training.batch_size={default: 40, r: 16}",
+        "training.steps=null",
+        f"training.phases=[{{epochs: 1, schedule: [{encoder}]}}, {{epochs: 2}}, {{steps: 1, schedule: [{encoder}]}}]",
+    )
+    # 1,600 images: the first and the last phase take r alone, 16 at a time; the second q and r, of which q counts
+    assert [s.steps_per_epoch for s in it.stages] == [100, 40, 100]
+    assert [s.last for s in it.stages] == [100, 180, 181]
+
+
 def test_a_spec_without_phases_has_one() -> None:
     it = trainer_of(TINY)
     assert [(s.first, s.last) for s in it.stages] == [(0, 13)]

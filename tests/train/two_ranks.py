@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import ALTERNATING, CPU, EMA, LABELED, TERMS, TINY, data_of, plan_of
+from tiny import ALTERNATING, CPU, EMA, ENUMERATED, LABELED, TERMS, TINY, data_of, plan_of
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError
@@ -20,6 +20,11 @@ OWN = "training.batchnorm.statistics=process"
 CRITIC_NORM = "networks.critic.layers.h.batchnorm=true"
 ROTH = "games.joint.roth_penalty={gamma: 2}"
 UNEQUAL = "training.batch_size={default: 40, q_labeled: 8, p_labeled: 8}"
+LESS = (
+    "networks.judge={layers: {d: {input: x, op: linear, channels: 1}}}",
+    "games.images={match: [q, p], discriminator: judge.d, objective: hinge}",
+    "training.schedule=[{update: [judge], games: [images]}, {update: [encoder, components, decoder, critic]}]",
+)
 STEPS = 4
 KINDS = {
     "every kind of noise, a penalty's own pass": (TINY, ()),
@@ -29,6 +34,8 @@ KINDS = {
     "batch norm under penalties": (TINY, (CRITIC_NORM, ROTH)),
     "terms and no game": (TERMS, ("terms.classes.minimize=-E[p] log c(y|x)",)),
     "batch norm of each process": (TINY, (OWN, EMA)),
+    "batch norm at every value of a category": (ENUMERATED, ()),
+    "a turn that draws less than another": (TINY, LESS),
 }
 
 
@@ -46,7 +53,7 @@ def trained(it: Trainer, steps: int = STEPS) -> dict[str, Any]:
 def own_outcome(it: Trainer) -> Outcome:
     """What a process finds in its part of the first turn, before anything is exchanged."""
     turn = it.plan.turns[0]
-    return take_turn(it.model, it._part, turn, it.feed.batches(turn), it.noise.of(turn), 0.0)
+    return take_turn(it.model, it._part, it._part.turns[0], it.feed.batches(turn), it.noise.of(turn), 0.0)
 
 
 def normalized(batch_norm: Callable[..., Tensor], share: Callable[[Tensor], Tensor], *shape: int) -> dict[str, Tensor]:
