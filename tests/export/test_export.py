@@ -298,7 +298,8 @@ VARIANTS = {
     "what terms measure": (TERMS, "terms.more.minimize=E[q] log q(z|x) - 0.5 * E[q] H(q(z|x)) "
         "+ E[q] KL(q(z|x) || m(z)) - E[q] log m(z) + KL(E[q] c(y|x) || p(y)) + E[q] KL(c(y|x) || q(y|x))",
         "terms.far.minimize=l1(E[q] x, E[p] x) + E[q] l2(x, decoder.x) + E[q] l1(encoder.h)",
-        "terms.sums.minimize=E[q] exp(encoder.z_mu) - exp(E[p] encoder.h) + E[p] softplus(encoder.h) - E[q] sum(encoder.h)",
+        "terms.sums.minimize=E[q] exp(encoder.z_mu) - exp(E[p] encoder.h) + E[p] softplus(encoder.h) "
+        "- E[q] sum(encoder.h)",
         "terms.turned.minimize=KL(p(y) || E[q] c(y|x)) - 2/3 * KL(p(y) || E[p] c(y|x))",
         "terms.whole.minimize=KL(p(y) || E[q] q(y|x))",
         "distributions.m={m(z): 'normal(0.5, 2)'}"),
