@@ -126,6 +126,8 @@ class Act:
 
     def _own(self, turn: TurnPlan) -> TurnPlan:
         """A turn of the plan as this process takes it: of the draws that it narrows, too, a part of the batch."""
+        if self.ranks.size == 1:
+            return turn
         return next(own for whole, own in zip(self.plan.turns, self.part.turns, strict=True) if whole is turn)
 
     @torch.no_grad()
