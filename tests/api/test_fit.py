@@ -75,9 +75,9 @@ def test_what_a_run_is_resumed_and_sampled_with_is_refused_too(tmp_path: Path) -
     run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path / "run")
     with pytest.raises(ammgraph.RunError, match="`stop` is 3, expected a function"):
         run.resume(["training.steps=3"], stop=3)  # type: ignore[arg-type]
-    with pytest.raises(ammgraph.RunError, match="`overrides` is 'training.steps=3', expected a list of texts"):
+    with pytest.raises(ammgraph.RunError, match=r"`overrides` is 'training\.steps=3', expected a list of texts"):
         run.resume("training.steps=3")
     with pytest.raises(ammgraph.RunError, match="`given` is 3, expected a mapping"):
         run.sample(given=3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="`overrides` is 'training.steps=3', expected a list of texts"):
+    with pytest.raises(TypeError, match=r"`overrides` is 'training\.steps=3', expected a list of texts"):
         ammgraph.load_spec(TINY, "training.steps=3")
