@@ -23,6 +23,7 @@ from ammgraph.evaluation.loading import load_model, load_run
 from ammgraph.evaluation.metrics import ASSIGNMENTS, classification_error, cluster_table
 from ammgraph.evaluation.sample import draw_samples, sample_run
 from ammgraph.plan.identity import plan_hash
+from ammgraph.runs.data import read_data
 from ammgraph.runs.run import Place, read_options
 from ammgraph.spec.load import load_spec
 
@@ -309,3 +310,41 @@ def test_a_table_to_encode_has_the_columns_of_the_run(ammgraph: Run, vectors_run
     assert "words.csv, line 3: column `alcohol` is `big" in err
     assert "leave these records out; of the columns the run reads `alcohol`, `malic_acid`" in err
     assert "data." not in err
+
+
+@pytest.mark.parametrize(("scale", "told"), [("none", True), ("minmax", False)])
+def test_a_bernoulli_density_of_other_numbers_is_told_when_they_are_read(
+    scale: str, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.savez(tmp_path / "v.npz", x_train=np.linspace(-1, 3, 60).reshape(20, 3))
+    plan = compile_spec(load_spec(BERNOULLI, [f"data={{dataset: npz, path: v.npz, scale: {scale}}}"]))
+    read_data(plan, tmp_path)
+    said = "`p(x|z)` is Bernoulli, of numbers in [0, 1], and those of `x` run from -1 to 3"
+    assert [said in record.message for record in caplog.records] == [True] * told
+    caplog.clear()
+    np.savez(tmp_path / "v.npz", x_train=np.linspace(0, 1, 60).reshape(20, 3))
+    read_data(plan, tmp_path)
+    assert not caplog.records
+
+
+BERNOULLI = """
+ammgraph: 1
+title: numbers in [0, 1]
+data: {dataset: npz, path: v.npz}
+variables: {x: {type: real, size: 3}, z: {type: real, size: 2}}
+networks:
+  encoder:
+    layers:
+      m: {input: x, channels: 2, width: 1}
+      s: {input: zeros(2), activation: expn}
+      z: {input: m + s}
+  decoder:
+    layers:
+      x: {input: z, channels: 3, width: 1, activation: sigmoid}
+distributions:
+  q: {q(x): data, q(z|x): encoder.z}
+  p: {p(z): normal, p(x|z): decoder.x}
+terms:
+  reconstruction: {minimize: "-E[q] log p(x|z)"}
+training: {batch_size: 10, steps: 2, optimizers: {default: {name: adam, learning_rate: 1e-3}}}
+"""

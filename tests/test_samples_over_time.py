@@ -146,3 +146,23 @@ def test_a_single_look_is_no_figure(copied: Path, ammgraph: Run) -> None:
     assert len(kept(copied)) == 1
     assert ammgraph("report", copied, "--no-map")[0] == 0
     assert "over time" not in (copied / "report.html").read_text()
+
+
+def test_a_file_in_their_place_keeps_no_run_from_going_on(taken: Path, ammgraph: Run) -> None:
+    shutil.rmtree(taken / "samples")
+    (taken / "samples").write_text("a friend's notes")
+    code, _, err = ammgraph("train", "--resume", taken, "--set", "training.steps=26", "--log", "none")
+    assert code == 0, err
+    assert f"{taken / 'samples'} is a file, where samples over time would go: none are kept; remove it" in err
+    assert (taken / "samples").read_text() == "a friend's notes"
+    assert lines_of(taken)[-1]["step"] == 26
+
+
+def test_a_new_run_replaces_such_a_file_where_it_is_forced_to(tmp_path: Path, ammgraph: Run) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "samples").write_text("a friend's notes")
+    assert ammgraph("train", TINY, "--run-dir", folder, *LOOKS)[0] == 1
+    code, _, err = ammgraph("train", TINY, "--run-dir", folder, "--force", *LOOKS)
+    assert code == 0, err
+    assert len(kept(folder)) == len(SEEN)

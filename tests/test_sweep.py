@@ -474,6 +474,9 @@ def test_what_a_sweep_keeps_cannot_be_changed(ammgraph: Run, study: Study) -> No
     for words in (("--vary", BATCH), METRIC, ("--set", "training.steps=3"), ("--seed", 1), ("--no-prune",)):
         code, _, err = ammgraph("sweep", "--resume", study.folder, *words)
         assert (code, err.startswith("error: a sweep keeps its spec, what it varies and measures")) == (1, True)
+    assert ammgraph("sweep", "--resume", study.folder, "--allow-outside")[2] == (
+        "error: a sweep keeps its spec, which has no `extends` any more; `--resume` takes no `--allow-outside`\n"
+    )
     assert ammgraph("sweep", "--resume", study.folder, "--trials", 1)[2] == (
         "error: the sweep has 20 trials; `--trials` can only give it more\n"
     )

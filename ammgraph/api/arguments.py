@@ -3,7 +3,7 @@
 Whole numbers of numpy and torch are whole numbers; texts, truth values and numbers with a fraction are none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from operator import index
 from typing import Any
@@ -68,6 +68,39 @@ def seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < ENDLESS:
         raise RunError(f"`{name}` is {_told(value)}, expected a number of seconds, at least 0 and less than 1e9")
     return float(value)
+
+
+def functions(**given: Any) -> None:
+    """Each is a function, or None.
+
+    Raises:
+        RunError: one is neither.
+    """
+    for name, value in given.items():
+        if value is not None and not callable(value):
+            raise RunError(f"`{name}` is {_told(value)}, expected a function")
+
+
+def mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    """A mapping.
+
+    Raises:
+        RunError: it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise RunError(f"`{name}` is {_told(value)}, expected a mapping")
+    return value
+
+
+def texts(name: str, value: Any, example: str) -> Sequence[str]:
+    """Texts, several of them: one alone would be taken letter by letter.
+
+    Raises:
+        RunError: it is none.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
+        raise RunError(f"`{name}` is {_told(value)}, expected a list of texts, as {example}")
+    return value
 
 
 def word(name: str, value: Any, known: Sequence[str]) -> str:

@@ -152,15 +152,22 @@ class Estimator(TransformerMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """The share of examples whose class is right; of clusters, that of a one-to-one assignment fitted on them.
 
+        It is the share of those that have a label: -1 and "" are none, as for `fit`.
+
         Raises:
-            ValueError: y is not given.
+            ValueError: y is not given, or has no label.
         """
         check_is_fitted(self, "model_")
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        chosen = self.predict(X)
+        known, found = _known(y, len(chosen))
+        if not known.any():
+            raise ValueError('y has no label: each is -1 or ""')
+        chosen = chosen[known]
         if self._is_classifier:
-            return float(accuracy_score(y, self.predict(X)))
-        chosen, (classes, labels) = self.predict(X), np.unique(np.asarray(y), return_inverse=True)
+            return float(accuracy_score(found, chosen))
+        classes, labels = np.unique(found, return_inverse=True)
         size = self.model_.plan.variable(_readout(self.model_.plan).variable).shape[0]
         assignment = metrics.ASSIGNMENTS["one-to-one"](metrics.cluster_table(chosen, labels, size, len(classes)))
         return 1 - float(metrics.classification_error(assignment[chosen], labels))

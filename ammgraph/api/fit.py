@@ -87,6 +87,7 @@ def fit(
     """
     seed, log_every = arguments.whole("seed", seed), arguments.whole("log_every", log_every, 1)
     checkpoint_seconds = arguments.seconds("checkpoint_seconds", checkpoint_seconds)
+    arguments.functions(report=report, after_step=after_step, after_evaluation=after_evaluation, stop=stop)
     precision = cast(Precision, arguments.word("precision", precision, get_args(Precision)))
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     name = printable(Path(spec.source.value().file).stem)

@@ -144,6 +144,8 @@ class Run:
             RunError: no run directory, or one of another plan; and as `fit`.
             SpecError: an override makes the spec wrong.
         """
+        arguments.functions(report=report, after_step=after_step, after_evaluation=after_evaluation, stop=stop)
+        arguments.texts("overrides", overrides, "['training.epochs=200']")
         settings = run.read_options(self.folder)
         place = Place(run.choose_device(device), _path(data_dir), download, _given(data) or self._given)
         with resumed_training(self.folder, settings, overrides, place) as training:
@@ -216,7 +218,7 @@ class Run:
         component = arguments.maybe_whole("component", component, None)
         count = arguments.maybe_whole("count", count, 1)
         interpolate = arguments.maybe_whole("interpolate", interpolate, 2)
-        given = {name: arguments.whole(name, value, None) for name, value in given.items()}
+        given = {name: arguments.whole(name, value, None) for name, value in arguments.mapping("given", given).items()}
         asked = Asked(variable, source, given, None if examples is None else _examples(examples))
         return sample_run(self.folder, _path(output), where, component, count, interpolate, seed, force, asked)
 

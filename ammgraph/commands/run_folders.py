@@ -17,6 +17,8 @@ from ammgraph.terminal import command, one_line, say
 def one_run(folder: Path) -> Path:
     """The run directory itself; of a sweep the best one, of trials the first one that has begun, which is told.
 
+    So is that it has diverged, and is taken at its last good checkpoint.
+
     Raises:
         RunError: none of the trials has anything to show yet.
     """
@@ -25,11 +27,19 @@ def one_run(folder: Path) -> Path:
         say(one_line(f"{folder} holds a sweep: this is of {best}, its best trial; name another for its own"))
         return best
     if not is_trials(folder):
+        _tell_diverged(folder)
         return folder
     found = runs_of(folder)
     count = len({*found.begun, *found.waiting, *found.diverged})
     say(one_line(f"{folder} holds {counted(count, 'trial')}: this is of {found.begun[0]}; name another for its own"))
+    _tell_diverged(found.begun[0])
     return found.begun[0]
+
+
+def _tell_diverged(run: Path) -> None:
+    """Where a run that is shown has diverged after a checkpoint; without one it is refused, for that reason."""
+    if has_results(run) and (told := divergence.told(run)):
+        say(one_line(f"shown at its last good checkpoint, {run}: {told}"))
 
 
 def all_trials(folder: Path) -> tuple[Path, ...]:
@@ -67,6 +77,7 @@ def all_runs(folders: Sequence[Path]) -> list[Path]:
         elif is_sweep(folder):
             runs += tried_runs(folder)
         elif has_results(folder) or len(folders) == 1:
+            _tell_diverged(folder)
             runs.append(folder)
         else:
             refused.append(_why_not(folder))

@@ -134,7 +134,7 @@ def _begin(options: SweepOptions) -> Path:
         study=f"{settings.name}-{secrets.token_hex(4)}",
         storage=None if options.storage is None else without_password(options.storage),
         log=options.log,
-        options=replace(settings, command=command("train", source, *(f"--set={value}" for value in options.set))),
+        options=replace(settings, command=command("train", *spelled(_of_each(options, source)))),
     )
     if options.storage is not None:
         Study(named or Path("runs"), content, options.storage)  # a database that cannot be used is told first
@@ -150,9 +150,17 @@ def _begin(options: SweepOptions) -> Path:
     return folder
 
 
+def _of_each(options: SweepOptions, source: str) -> TrainOptions:
+    """What all trials are trained with, but for their values, their seed and their data, as it is typed."""
+    shared = _alone(options, spec=source, set=options.set, allow_outside=options.allow_outside)
+    return replace(shared, data_dir=None, device="auto", seed=None)
+
+
 def _more(options: SweepOptions, folder: Path) -> Path:
     """A sweep that goes on, with more trials where more are asked for; its data are here, or it is told before one."""
     sweep = read_sweep(folder)
+    if options.allow_outside:
+        raise RunError("a sweep keeps its spec, which has no `extends` any more; `--resume` takes no `--allow-outside`")
     if options.set or options.vary or options.metric or options.seed is not None or options.run_dir or options.no_prune:
         raise RunError(
             "a sweep keeps its spec, what it varies and measures, its seed and its folder; `--resume` takes no "

@@ -16,6 +16,7 @@ from ammgraph.data.records import Records
 from ammgraph.diagnostics import RunError, counted
 
 SOURCE = Path("data given in Python")
+EXAMPLES = "examples given in Python"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,14 @@ def read_examples(x: Any) -> Tensor:
     Raises:
         RunError: as `read_given`.
     """
-    return read_given((x,)).records.train.held()
+    if isinstance(x, Mapping):
+        names = ", ".join(f"`{name}`" for name in x)
+        raise RunError(f"{EXAMPLES}: a mapping of {names or 'nothing'}, expected one array of images or of vectors")
+    try:
+        return read_given((x,)).records.train.held()
+    except RunError as error:  # which speaks of training examples
+        told = error.lines[0].replace(str(SOURCE), EXAMPLES).replace("x_train", "x")
+        raise RunError(told.replace(", of every split alike", ""), error.details) from error
 
 
 def _stacked(data: TorchDataset[Any]) -> tuple[Any, ...]:

@@ -10,7 +10,12 @@ _MISSING = frozenset(
 
 def missing_word(labels: Sequence[str]) -> tuple[int, str] | None:
     """The place of the first label that is a word for a missing one, and the word; None where there is none."""
-    return next(((place, label.strip()) for place, label in enumerate(labels) if label.strip() in _MISSING), None)
+    return next(((place, label.strip()) for place, label in enumerate(labels) if _is_missing(label.strip())), None)
+
+
+def _is_missing(label: str) -> bool:
+    """Whether it is a word for a missing label, or what Python reads as no number, however that is spelt: `NAN`."""
+    return label in _MISSING or (label.lower().endswith("nan") and is_number(label))
 
 
 def is_number(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 import codecs
 import csv
+import io
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -59,10 +61,10 @@ def read_csv(path: Path) -> Table:
     refuse_other_than_a_file(path)
     with reading(str(path), _TABLE):
         text = _decoded(path, path.read_bytes())
-    head = text.partition("\n")[0]
+    head = re.sub('"[^"]*"', "", text).lstrip("\r\n").partition("\n")[0]  # without what names hold in quotes
     separator = max(_SEPARATORS, key=head.count)
     with reading(str(path), "expected a table, as spreadsheets write it"):
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     if not rows:
         raise RunError(f"{path} is empty; expected a first line of names, and a record in each line below")

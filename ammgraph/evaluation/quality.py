@@ -5,7 +5,7 @@ and the classifier that stands in for it gives `FID(classifier)`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ammgraph.evaluation.results import SPLITS, Result, finite
 from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import generating_draw
+from ammgraph.plan.queries import field_name, fields_of, generating_draw
 from ammgraph.spec.measures import MEASURES
 
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
@@ -63,12 +63,14 @@ def measure_quality(
 ) -> list[Result]:
     """FID, KID, inception score, precision and recall of every image variable that priors and networks generate.
 
+    Each is compared with the images that it is in the data; one that data do not have is compared with nothing.
+
     Args:
         model: the weights that generate.
         plan: the compiled spec.
         dataset: what the classifier is trained on.
-        split: the name of the images that samples are compared with.
-        examples: these images.
+        split: the name of the records that samples are compared with.
+        examples: these records.
         options: how many, by which features.
 
     Raises:
@@ -77,18 +79,25 @@ def measure_quality(
     if min(options.count, len(examples)) < 2 * NEIGHBORS:
         raise RunError(f"the quality of samples needs at least {2 * NEIGHBORS} samples and as many images")
     draws = {variable.name: generating_draw(plan, variable.name) for variable in plan.variables}
-    images = [v.name for v in plan.variables if v.kind == "image" and draws[v.name] is not None]
-    if not images:
-        return []
-    extractor = _extractor(dataset, options, next(model.parameters()).device)
-    chosen = examples.at(_choice(len(examples), options))
+    taken = fields_of(factor for draw in plan.draws for factor in draw.factors)
+    images = [v.name for v in plan.variables if taken.get(v.name) == "image" and draws[v.name] is not None]
+    extractors: dict[str, _Extractor] = {}  # by the field that the images are
     found: list[Result] = []
     for name in images:
-        draw = draws[name]
+        draw, field = draws[name], field_name(plan, name)
         assert draw is not None
+        if field not in extractors:
+            extractors[field] = _extractor(dataset, field, options, next(model.parameters()).device)
+        extractor = extractors[field]
+        chosen = _images_of(examples, field).at(_choice(len(examples), options))
         numbers = _calculate(model, plan, draw, name, chosen, extractor, options)
         found += _results(numbers, name, draw, split, chosen, extractor, options)
     return found
+
+
+def _images_of(split: Split, field: str) -> Split:
+    """The records with these images for their only ones."""
+    return replace(split, images=split.of("image", field), others={})
 
 
 def _choice(count: int, options: QualityOptions) -> torch.Tensor:
@@ -96,26 +105,28 @@ def _choice(count: int, options: QualityOptions) -> torch.Tensor:
     return order[: options.count].sort().values
 
 
-def _extractor(dataset: Dataset, options: QualityOptions, device: torch.device) -> _Extractor:
+def _extractor(dataset: Dataset, field: str, options: QualityOptions, device: torch.device) -> _Extractor:
     from ammgraph.evaluation import fidelity
 
     fidelity.use_extractors()
+    every = _images_of(dataset.train, field)
     if options.weights is not None:
         archive = _is_archive(options.weights)
         name = fidelity.ARCHIVE if archive else fidelity.INCEPTION
         source = f" by the weights of {PACKAGE}" if archive else ""
-        grey = dataset.train.images.shape[1] == 1
+        grey = every.images.shape[1] == 1
         suffix, words = ("(inception, grey as RGB)", ", grey images as RGB") if grey else ("", "")
         words = f"{fidelity.INCEPTION}{source}{words}"
         return _Extractor(name, options.weights, suffix, words, True, logits=not archive)
-    held_out = dataset.scored() if dataset.validation is None else ("validation", dataset.validation)
+    tested, split = dataset.scored() if dataset.validation is None else ("validation", dataset.validation)
     folder = options.cache or cache_folder("classifiers")
-    train, held_out = dataset.train.told(), (held_out[0], held_out[1].told())
+    train, held_out = every.told(), (tested, _images_of(split, field).told())
     if not len(train) or not len(held_out[1]):
         raise RunError(f"no image of {dataset.name} to train or to test a classifier on has a label")
     trained = cached_classifier(train, len(dataset.classes), held_out, options.seed, folder, device)
+    of = f"`{field}` of {dataset.name}" if field else dataset.name
     words = (
-        f"classifier v{VERSION} of {dataset.name}, trained on {len(train):,} labelled images, seed "
+        f"classifier v{VERSION} of {of}, trained on {len(train):,} labelled images, seed "
         f"{options.seed}, error {100 * trained.error:.2f} % on "
         f"{counted(trained.examples, f'{SPLITS[trained.split]} image')}"
     )

@@ -1,5 +1,6 @@
 """A plan's data sets, every one with what the plan takes of its records, read as one value."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,11 +8,14 @@ from types import MappingProxyType
 
 from ammgraph.data.dataset import Dataset, load_data, together
 from ammgraph.data.given import Given
+from ammgraph.data.on_disk import blocks
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import on_data_set, record_fields
+from ammgraph.plan.queries import field_name, fields_of, on_data_set, record_fields
 from ammgraph.spec.schema import Data, Spec
+
+logger = logging.getLogger(__name__)
 
 
 def read_data(
@@ -42,11 +46,31 @@ def read_data(
         data = data_sets.get(name, part.data)
         try:
             found[name] = load_data(data, directory, download, scaling_of(name), given, record_fields(part))
+            _warn_of_bounds(part, found[name])
         except RunError as error:
             if not name:
                 raise
             raise type(error)(_of_data_set(name, error.lines[0]), error.details) from error
     return together(found)
+
+
+def _warn_of_bounds(plan: Plan, dataset: Dataset) -> None:
+    """Tell of a Bernoulli density of vectors that are taken as they are, and are not all in [0, 1]."""
+    if plan.data.scale != "none":
+        return
+    factors = [factor for draw in plan.draws for factor in draw.factors]
+    taken = fields_of(factors)
+    for text, name in {f.text: f.variables[0] for f in factors if f.density.kind == "bernoulli"}.items():
+        if taken.get(name) != "vector":
+            continue
+        ends = [block.aminmax() for block in blocks(dataset.train.of("vector", field_name(plan, name)))]
+        low, high = min(float(end.min) for end in ends), max(float(end.max) for end in ends)
+        if low < 0 or high > 1:
+            logger.warning(
+                f"`{text}` is Bernoulli, of numbers in [0, 1], and those of `{name}` run from {low:g} to {high:g} by "
+                "`data.scale: none`: its log density has no bound, and its samples are never theirs; "
+                "`data.scale: minmax` scales each column to [0, 1]"
+            )
 
 
 def _of_data_set(name: str, message: str) -> str:

@@ -178,6 +178,8 @@ def create(
         files.make_folder(folder / CHECKPOINTS)  # before run.json: a run without it was copied without it
         for name in (METRICS, EVALUATION, LOGGED, DIVERGED):  # what another run has left
             (folder / name).unlink(missing_ok=True)
+        if (folder / SAMPLES).is_file():
+            (folder / SAMPLES).unlink()
         strips.cut(folder, 0)
         for name, content in contents.items():
             files.write(folder / name, content)

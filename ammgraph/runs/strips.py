@@ -26,7 +26,12 @@ _NAME = re.compile(r"(?P<variable>\w+)-step-(?P<step>\d{9,18})\.png", re.ASCII)
 
 
 def due(folder: Path, step: int, last: int) -> bool:
-    """Whether the look at a step of a run, which ends at its `last` one, is the first of its part of the run."""
+    """Whether the look at a step of a run, which ends at its `last` one, is the first of its part of the run.
+
+    None is where a file has the folder's name: no picture is worth a run.
+    """
+    if _is_file(folder):
+        return False
     before = max((step for _, step in _there(folder)), default=None)
     return _begins(before, step, last)
 
@@ -59,6 +64,8 @@ def cut(folder: Path, step: int) -> None:
     Raises:
         RunError: the disk refuses.
     """
+    if _is_file(folder):
+        logger.warning(f"{folder / SAMPLES} is a file, where samples over time would go: none are kept; remove it")
     for path, at in _there(folder):
         try:
             if at > step:
@@ -89,6 +96,11 @@ def read(folder: Path, variable: str, shape: tuple[int, ...], last: int) -> dict
 def _begins(before: int | None, step: int, last: int) -> bool:
     """Whether a step is in a later part of a run than the one before it."""
     return before is None or before * PARTS // last < step * PARTS // last
+
+
+def _is_file(folder: Path) -> bool:
+    place = folder / SAMPLES
+    return place.exists() and not place.is_dir()
 
 
 def _there(folder: Path) -> list[tuple[Path, int]]:

@@ -36,8 +36,10 @@ def load_spec(
 
     Raises:
         SpecError: the spec is wrong; it holds all problems of the first stage that found any.
-        TypeError: a mapping holds what no file could.
+        TypeError: a mapping holds what no file could; the overrides are one text.
     """
+    if isinstance(overrides, str):  # each of its letters would be one
+        raise TypeError(f"`overrides` is {overrides[:60]!r}, expected a list of texts, as ['training.epochs=3']")
     if isinstance(source, Mapping):
         return _load(SPEC, overrides, json.dumps(source, indent=1, ensure_ascii=False, default=_plain), False)
     if isinstance(source, str) and "\n" in source:

@@ -52,6 +52,15 @@ def test_its_score_is_the_share_under_the_best_one_to_one_assignment(fitted: amm
     assert best > 0.8  # as k-means, on three clusters of flowers
 
 
+def test_its_score_is_of_those_that_have_a_label(fitted: ammgraph.Estimator) -> None:
+    known = np.arange(len(Y)) % 3 > 0
+    assert fitted.score(X, np.where(known, Y, -1)) == fitted.score(X[known], Y[known])
+    texts = np.array(["a", "b", "c"])[Y]
+    assert fitted.score(X, np.where(known, texts, "")) == fitted.score(X[known], texts[known])
+    with pytest.raises(ValueError, match="y has no label"):
+        fitted.score(X, np.full(len(Y), -1))
+
+
 def test_its_samples_look_like_the_data_and_know_their_components(fitted: ammgraph.Estimator) -> None:
     drawn, components = fitted.sample(3000)
     assert drawn.shape == (3000, 4)

@@ -31,6 +31,10 @@ SHORT = ["training.steps=2"]
         ("checkpoint_seconds", "60", "`checkpoint_seconds` is '60', expected a number of seconds"),
         ("precision", "float16", "`precision` is 'float16', expected `float32`, `tf32`, `bfloat16` or `float64`; "),
         ("precision", None, "`precision` is None, expected `float32`"),
+        ("after_step", 3, "`after_step` is 3, expected a function"),
+        ("after_evaluation", "print", "`after_evaluation` is 'print', expected a function"),
+        ("report", [], "`report` is [], expected a function"),
+        ("stop", True, "`stop` is True, expected a function"),
     ],
 )
 def test_an_argument_that_is_none_is_refused_before_a_file_is_written(
@@ -65,3 +69,15 @@ def test_build_takes_the_seeds_that_fit_takes() -> None:
         ammgraph.build(plan, -1)
     first, second = (ammgraph.build(plan, seed).state_dict() for seed in (3, np.int64(3)))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_a_run_is_resumed_and_sampled_with_is_refused_too(tmp_path: Path) -> None:
+    run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path / "run")
+    with pytest.raises(ammgraph.RunError, match="`stop` is 3, expected a function"):
+        run.resume(["training.steps=3"], stop=3)  # type: ignore[arg-type]
+    with pytest.raises(ammgraph.RunError, match=r"`overrides` is 'training\.steps=3', expected a list of texts"):
+        run.resume("training.steps=3")
+    with pytest.raises(ammgraph.RunError, match="`given` is 3, expected a mapping"):
+        run.sample(given=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"`overrides` is 'training\.steps=3', expected a list of texts"):
+        ammgraph.load_spec(TINY, "training.steps=3")

@@ -238,3 +238,20 @@ def test_what_would_not_be_read_is_refused() -> None:
     for data, what in (((IMAGES, Y, Y), "the tuple has 3 parts"), (Numbered(), "an item of the data set has 3 parts")):
         with pytest.raises(ammgraph.RunError, match=rf"{what}, expected \(x, y\), or x alone; a test split has names"):
             read_given(data)
+
+
+@pytest.mark.parametrize(
+    ("examples", "said"),
+    [
+        (np.full((3, 8, 8), 2.5), "`x` has floats from 2.5 to 2.5, expected [0, 1]; store `x.astype('float32') / 255`"),
+        (np.full((3, 8, 8), np.nan), "`x[0]` has pixels that are NaN or infinite"),
+        ([[1, 2], [3]], "`x` is no array"),
+        ({"x_train": np.zeros((3, 8, 8))}, "a mapping of `x_train`, expected one array of images or of vectors"),
+    ],
+)
+def test_examples_are_told_as_examples_and_not_as_training_data(examples: object, said: str) -> None:
+    with pytest.raises(ammgraph.RunError) as raised:
+        read_examples(examples)
+    text = str(raised.value)
+    assert text.startswith(f"examples given in Python: {said}")
+    assert "every split" not in text

@@ -40,6 +40,18 @@ def test_of_fit(ammgraph: Run) -> None:
     assert "--seed 3 --precision float64 --log-every 1" in repeated(run.folder, ammgraph)
 
 
+def test_of_each_trial_of_a_sweep(ammgraph: Run) -> None:
+    pytest.importorskip("optuna", reason="a sweep needs Optuna: pip install 'ammgraph[sweep]'")
+    Path("apart").mkdir()
+    Path("apart/outside.yaml").write_text(f"extends: {TINY}\n")
+    words = ["train", "apart/outside.yaml", *SETTINGS, "--allow-outside", "--precision", "float64", "--log-every", "1"]
+    varied = ["--vary", "training.batch_size=40,50", "--metric", "reconstruction_error", "--trials", 1, "--seed", 3]
+    code, _, err = ammgraph("sweep", *words[1:], *varied, "--run-dir", "s")
+    assert code == 0, err
+    found = shlex.split(repeated(Path("s/trial-0"), ammgraph))
+    assert sorted(found[: len(words) + 1]) == sorted(["ammgraph", *words])
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu,cpu"])
 def test_of_each_trial(device: str, ammgraph: Run) -> None:
     words = ["train", str(TINY), *SETTINGS, "--log-every", "1", "--device", device]

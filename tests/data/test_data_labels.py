@@ -33,5 +33,11 @@ def test_words_for_a_missing_label_are_told() -> None:
     assert missing_word(["a", "", "none", "Nancy", "na"]) is None
 
 
+@pytest.mark.parametrize("spelt", ["NAN", "+nan", "-NaN", "nAn"])
+def test_no_number_however_it_is_spelt_is_a_missing_label(spelt: str) -> None:
+    assert missing_word(["1", f" {spelt}", "2"]) == (1, spelt)
+    assert missing_word(["1", "banan", "nancy"]) is None
+
+
 def test_whole_numbers_are_in_their_own_order_before_texts() -> None:
     assert sorted(["10", "x", "9", "-1", "a"], key=in_order) == ["-1", "9", "10", "a", "x"]

@@ -197,3 +197,19 @@ def test_a_table_is_a_data_set(kind: str, tmp_path: Path) -> None:
     assert dataset.description.endswith(f"wines.{kind}: vectors of 3, 2 classes; 3 training, no test")
     assert dataset.train.points.amin(0).tolist() == [0, 0, 0]
     assert dataset.train.points.amax(0).tolist() == [1, 1, 1]
+
+
+def test_separators_within_quotes_separate_nothing(tmp_path: Path) -> None:
+    path = table(tmp_path, '"length, cm";"width, cm";grower\n1;2;a\n3;4;b\n')
+    records = read_records(read_csv(path), None, "grower")
+    assert (records.columns, records.classes) == (("length, cm", "width, cm"), ("a", "b"))
+    assert records.train.held().flatten(1).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("letter", ["\u2028", "\x85", "\x0c", "\x1c"])
+def test_lines_end_at_a_line_s_end_alone(letter: str, tmp_path: Path) -> None:
+    path = table(tmp_path, f"a,word\n1,one{letter}two\n3,z\nx,z\n")
+    found = read_csv(path)
+    assert found.columns["word"].texts() == (f"one{letter}two", "z", "z")
+    with pytest.raises(RunError, match="line 4: column `a` is `x`"):
+        read_records(found, ["a"], "word")

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_loading import fingerprint
-from tiny import CPU, HERE, TINY, data_of
+from tiny import CPU, FOLDER, HERE, TINY, data_of
 from torch import Tensor
 
 from ammgraph.compiler.compile import compile_spec
+from ammgraph.data.dataset import load_data
 from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import classifier as module
@@ -22,9 +24,11 @@ from ammgraph.evaluation.quality import QualityOptions, measure_quality
 from ammgraph.evaluation.results import Result
 from ammgraph.evaluation.score import evaluate_run
 from ammgraph.nn.model import build
+from ammgraph.plan.queries import record_fields
 from ammgraph.spec.load import load_spec
 
 SPECS = Path(__file__).parents[2] / "specs"
+FIELDS = FOLDER / "tiny_fields.yaml"  # a grey image and one of three colours
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +314,34 @@ def test_too_few_images(loaded: LoadedRun) -> None:
         measure_quality(
             loaded.model, loaded.plan, loaded.dataset, "train", loaded.dataset.train, QualityOptions(count=5)
         )
+
+
+def test_each_image_of_a_record_is_compared_with_its_own(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    left, right = random.integers(0, 256, (30, 4, 4), np.uint8), random.integers(0, 256, (30, 5, 5, 3), np.uint8)
+    labels = np.arange(30)
+    np.savez(tmp_path / "pairs.npz", left=left, right=right, digit=labels % 3, colour=labels % 2)
+    plan = compile_spec(load_spec(FIELDS))
+    dataset = load_data(plan.data, tmp_path, fields=record_fields(plan))
+    model = build(plan, torch.Generator().manual_seed(0))
+    compared: list[tuple[Tensor, str]] = []
+
+    def calculate(**settings: Any) -> dict[str, float]:
+        images = settings["input2"]
+        compared.append(
+            (torch.stack([images[i] for i in range(len(images))]), settings["feature_extractor_weights_path"])
+        )
+        return {"frechet_inception_distance": 1.0}
+
+    monkeypatch.setattr(fidelity, "calculate_metrics", calculate)
+    found = measure_quality(model, plan, dataset, "train", dataset.train, QualityOptions(count=30, cache=cache))
+    assert [(result.variable, result.by.partition("features: ")[2][:33]) for result in found] == [
+        ("x1", "classifier v1 of `left` of npz, t"),
+        ("x2", "classifier v1 of `right` of npz, "),
+    ]
+    (first, its), (second, others) = compared
+    assert np.array_equal(first[:, 0].numpy(), left)
+    assert np.array_equal(second.numpy(), right.transpose(0, 3, 1, 2))
+    assert its != others

@@ -39,3 +39,15 @@ def test_a_trial_that_has_diverged_later_is_shown_at_its_last_good_checkpoint(am
     code, out, err = ammgraph("compare", "t")
     assert (code, err) == (0, "shown at its last good checkpoint seed-1 of t: `h` is inf\n")
     assert out.startswith("[1] tiny: 2 runs, seeds 0, 1; ")
+
+
+def test_it_is_told_too_where_its_folder_is_named_alone(ammgraph: Run) -> None:
+    assert ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", "--set", "training.steps=2")[0] == 0
+    divergence.keep(Path("t/seed-0"), "`h` is inf")
+    told = "shown at its last good checkpoint, t/seed-0: `h` is inf\n"
+    code, out, err = ammgraph("compare", "t/seed-0", "t/seed-1")
+    assert (code, err) == (0, told)
+    assert out.startswith("[1] tiny: 2 runs, seeds 0, 1; ")
+    assert ammgraph("evaluate", "t/seed-0")[::2] == (0, told)
+    assert ammgraph("sample", "t", "--output", "t.png")[2].endswith(told)  # the first of the trials
+    assert ammgraph("evaluate", "t/seed-1")[::2] == (0, "")
