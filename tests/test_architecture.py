@@ -116,17 +116,21 @@ def imports_when_loaded(path: Path) -> set[str]:
     return set(imports_of(visit(tree_of(path))))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_look_left(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":
-        return
+def test_imports_look_left() -> None:
+    assert [
+        f"{name_of(path)} imports {module}, which is not to its left"
+        for path in MODULES
+        if room_of(path) != "__init__"
+        for module in imports_of(ast.walk(tree_of(path)))
+        if not may_import(room_of(path), module.split("."))
+    ] == []
+
+
+def may_import(room: str, module: list[str]) -> bool:
+    if module[0] != "ammgraph" or len(module) < 2 or module[1] not in ORDER:
+        return True
     left = set(ORDER[: ORDER.index(room)]) | {room}
-    allowed = MAY_IMPORT.get(room, left) | {room}
-    for module in imports_of(ast.walk(tree_of(path))):
-        parts = module.split(".")
-        if parts[0] == "ammgraph" and len(parts) > 1 and parts[1] in ORDER:
-            assert parts[1] in allowed, f"{room} imports {module}, which is not to its left"
+    return module[1] in MAY_IMPORT.get(room, left) | {room}
 
 
 def test_no_module_imports_itself_by_way_of_others_not_even_within_a_function() -> None:
@@ -166,20 +170,22 @@ def test_the_compiler_s_page_says_what_each_of_its_modules_decides() -> None:
     assert set(re.findall(r"`(\w+\.py)`", page.partition("The frozen result")[0].partition("|---|")[2])) == modules
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in MODULES if room_of(p) in TORCH_FREE or (room_of(p) == "commands" and p.stem not in HEAVY_COMMANDS)],
-    ids=name_of,
-)
-def test_torch_free_rooms_import_no_torch_when_loaded(path: Path) -> None:
+def test_torch_free_rooms_import_no_torch_when_loaded() -> None:
     heavy = {"torch", "torchvision", "sklearn", "matplotlib", "scipy"}
     rooms = {
         *(f"ammgraph.{room}" for room in ("data", "nn", "runs", "train", "evaluation", "report", "export", "api")),
         *(f"ammgraph.commands.{command}" for command in HEAVY_COMMANDS),
     }
-    for module in imports_when_loaded(path):
-        assert module.split(".")[0] not in heavy, module
-        assert not any(module == room or module.startswith(room + ".") for room in rooms), module
+    light = [
+        p for p in MODULES if room_of(p) in TORCH_FREE or (room_of(p) == "commands" and p.stem not in HEAVY_COMMANDS)
+    ]
+    assert light
+    assert [
+        f"{name_of(path)} imports {module}"
+        for path in light
+        for module in imports_when_loaded(path)
+        if module.split(".")[0] in heavy or any(f"{module}.".startswith(f"{room}.") for room in rooms)
+    ] == []
 
 
 def test_training_begins_without_torch_s_compiler_and_sympy(tmp_path: Path) -> None:
@@ -217,41 +223,50 @@ for words in (["validate", "specs/amm_mnist.yaml"], ["show", "specs/amm_mnist.ya
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_import_is_relative(path: Path) -> None:
-    assert not [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom) and node.level]
+def test_no_import_is_relative() -> None:
+    assert [
+        name_of(path)
+        for path in MODULES
+        if any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree_of(path)))
+    ] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+def test_a_module_is_short_enough_to_be_read() -> None:
+    lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: count for name, count in lines.items() if count > LONGEST_MODULE} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_call_has_few_places(path: Path) -> None:
+def test_a_call_has_few_places() -> None:
+    found = {path.relative_to(PACKAGE).as_posix(): wide_calls(path) for path in MODULES}
+    assert {name: calls for name, calls in found.items() if calls} == MORE_PLACES
+
+
+def wide_calls(path: Path) -> set[str]:
     functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)]
     taken = {node.name: [p.arg for p in (*node.args.posonlyargs, *node.args.args)] for node in functions}
-    found = {name for name, own in taken.items() if len({*own} - {"self", "cls", "ctx"}) > MOST_PLACES}
-    assert found == MORE_PLACES.get(path.relative_to(PACKAGE).as_posix(), set())
+    return {name for name, own in taken.items() if len({*own} - {"self", "cls", "ctx"}) > MOST_PLACES}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_says_what_it_is_for(path: Path) -> None:
-    assert path.stat().st_size == 0 or ast.get_docstring(tree_of(path))
+def test_a_module_says_what_it_is_for() -> None:
+    silent = [name_of(path) for path in MODULES if path.stat().st_size and not ast.get_docstring(tree_of(path))]
+    assert silent == []
 
 
 def is_docstring(token: str, docstrings: set[str]) -> bool:
     return not token.lower().startswith(("f", "rf", "fr")) and ast.literal_eval(token) in docstrings
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_the_parts_of_a_run_directory_are_named_in_one_place(path: Path) -> None:
+def test_the_parts_of_a_run_directory_are_named_in_one_place() -> None:
     """Docstrings may name them."""
+    named = {name_of(path): parts_of_a_run(path) for path in MODULES}
+    assert [name for name, texts in named.items() if texts] == ["ammgraph/folders.py"], named
+
+
+def parts_of_a_run(path: Path) -> list[str]:
     found = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     docstrings = {id(node.value) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Expr)}
     texts = [node.value for node in found if id(node) not in docstrings]
-    named = [text for text in texts if text in ("checkpoints", "tensorboard", "lock") or OF_A_RUN.search(text)]
-    assert bool(named) == (name_of(path) == "ammgraph/folders.py"), named
+    return [text for text in texts if text in ("checkpoints", "tensorboard", "lock") or OF_A_RUN.search(text)]
 
 
 MODEL_WORDS = {"encoder", "decoder", "components", "amm", "samm", "ali", "mnist", "svhn", "y", "z"}
