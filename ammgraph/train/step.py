@@ -5,6 +5,7 @@ and the discriminator's parameters (`ammgraph.train.legs`), samples -> the param
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +21,7 @@ from ammgraph.nn.enumeration import (
 from ammgraph.nn.functions import categorical_entropy, weighted
 from ammgraph.nn.losses import Leaves, norms, squared_norms, value
 from ammgraph.nn.model import Draw, Model, Tensors, critic_logits, sample_draw
-from ammgraph.nn.networks import Mode
+from ammgraph.nn.networks import Mode, without_graph
 from ammgraph.nn.second import sloped
 from ammgraph.plan.draws import DrawPlan, FromBayes, FromNetwork
 from ammgraph.plan.metric import ACCURACY, ENTROPY, GRADIENT, USE, Metric
@@ -135,7 +136,7 @@ def _draw(now: Now, data: Mapping[str, Tensors], asked: Asked, values: dict[str,
     asked_of = [score.evaluation for score in scores if score.evaluation is not None]
     kept = {found.name for evaluation in asked_of for found in (evaluation, evaluation.beneath)}
     kept |= {drawn for _, drawn in now.turn.taken}
-    with torch.set_grad_enabled(bool(now.objectives("samples"))):
+    with nullcontext() if now.objectives("samples") else without_graph():
         for name in now.turn.draws:
             plan = now.turn.drawn(now.plan.draw(name))
             draw = sample_draw(now.model, plan, data.get(name, {}), now.noise, Mode.TRAIN, draws)
