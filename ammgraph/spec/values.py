@@ -229,7 +229,8 @@ SideText = Annotated[InstanceOf[Side], BeforeValidator(_side), _SIDE_SCHEMA]
 class Model(BaseModel):
     """The base of every section: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when it is asked for: most are parts of `Spec`, which is the one that is.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod
