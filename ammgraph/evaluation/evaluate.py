@@ -17,7 +17,7 @@ from ammgraph.evaluation import metrics
 from ammgraph.evaluation.metrics import Array
 from ammgraph.nn.densities import log_joint
 from ammgraph.nn.enumeration import in_evaluation
-from ammgraph.nn.functions import variances
+from ammgraph.nn.functions import scale_matrix, variances
 from ammgraph.nn.model import Draw, Model, record_tensors, sample_draw
 from ammgraph.nn.networks import Mode, raw
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
@@ -37,32 +37,35 @@ class Answers:
 
     `scores` are log p(y = k | ...) up to a constant of each image, (N, K), by (variable, rule): `posterior`, the logits
     of q(y|x); `bayes`, log p(y = k, evidence) of eq. 19. `errors` are mean squared errors of reconstructions, (N,).
-    `latents` are by the readout's variable, where the evidence of eq. 19 is inferred with a known mean and variance;
+    `latents` are by the readout's variable, one for each variable of the evidence of eq. 19, where q infers all of it
+    with a known mean and variance;
     `pixels` by the reconstructed variable.
     """
 
     scores: dict[tuple[str, str], Array]
     errors: dict[str, Array]
-    latents: dict[str, "Latents"] = field(default_factory=dict)
+    latents: dict[str, list["Latents"]] = field(default_factory=dict)
     pixels: dict[str, "Pixels"] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class Latents:
-    """Sums over the images that q(y|x) gives to each category, of the inferred evidence z of eq. 19.
+    """Sums over the images that q(y|x) gives to each category, of an inferred variable z of the evidence of eq. 19.
 
-    Mean and variance of q's z given y = k are `total / count` and `squares / count - mean^2`.
+    Mean and variance of q's z given y = k are `total / count` and `squares / count - mean^2`; where p(z|y) has
+    covariances, so has it: squares are of every two dimensions.
     """
 
     count: Array  # (K,)
     total: Array  # sum of E z, (K, n)
-    squares: Array  # sum of E z^2 = mean^2 + variance, (K, n)
+    squares: Array  # sum of E z^2 = mean^2 + variance, (K, n), or of E zz', (K, n, n)
 
-    def add(self, chosen: Array, mean: Array, variance: Array) -> None:
-        """Count a batch, (B,), (B, n), (B, n)."""
+    def add(self, chosen: Array, mean: Array, spread: Array) -> None:
+        """Count a batch, (B,), (B, n), and variances (B, n) or covariances (B, n, n)."""
+        of_two = self.squares.ndim == 3
         np.add.at(self.count, chosen, 1)
         np.add.at(self.total, chosen, mean)
-        np.add.at(self.squares, chosen, mean**2 + variance)
+        np.add.at(self.squares, chosen, spread + (mean[:, :, None] * mean[:, None] if of_two else mean**2))
 
 
 @dataclass(eq=False)
@@ -252,32 +255,42 @@ def components_of(plan: Plan, readout: ReadoutPlan) -> tuple[FactorPlan, ...]:
     return tuple(factors) if all(factor.given == (readout.variable,) for factor in factors) else ()
 
 
-def _count_latents(found: dict[str, Latents], plan: Plan, readout: ReadoutPlan, drawn: Draw, posterior: Tensor) -> None:
+def _count_latents(
+    found: dict[str, list[Latents]], plan: Plan, readout: ReadoutPlan, drawn: Draw, posterior: Tensor
+) -> None:
     """Add a batch to the sums of a readout, if all evidence has components, and a mean and variance where inferred."""
     parts = [
-        _mean_and_variance(plan.draw(readout.draw).factor_of(component.variables[0]), drawn)
+        _mean_and_spread(plan.draw(readout.draw).factor_of(component.variables[0]), drawn, component.density.full)
         for component in components_of(plan, readout)
     ]
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return
-    mean, variance = (np.concatenate(part, axis=1) for part in zip(*known, strict=True))
     if readout.variable not in found:
         size = posterior.shape[1]
-        found[readout.variable] = Latents(np.zeros(size), *(np.zeros((size, mean.shape[1])) for _ in range(2)))
-    found[readout.variable].add(posterior.argmax(1).cpu().numpy(), mean, variance)
+        found[readout.variable] = [
+            Latents(np.zeros(size), *(np.zeros((size, *values.shape[1:])) for values in part)) for part in known
+        ]
+    chosen = posterior.argmax(1).cpu().numpy()
+    for latents, (mean, spread) in zip(found[readout.variable], known, strict=True):
+        latents.add(chosen, mean, spread)
 
 
-def _mean_and_variance(factor: FactorPlan, drawn: Draw) -> tuple[Array, Array] | None:
-    """Of a factor that a network draws as a normal one, or without noise; (B, n) each."""
-    mean = _flat(drawn.samples[factor.variables[0]])
+def _mean_and_spread(factor: FactorPlan, drawn: Draw, full: bool) -> tuple[Array, Array] | None:
+    """Of a factor that a network draws as a normal one, or without noise: (B, n), and (B, n) or, if full, (B, n, n)."""
+    sample = drawn.samples[factor.variables[0]]
+    mean = _flat(sample)
+    none = np.zeros((*mean.shape, mean.shape[1]) if full else mean.shape)
     if not isinstance(factor.origin, FromNetwork):
         return None
     if factor.density.kind == "normal":
         rows = drawn.rows[factor.origin.evaluation.name]
-        spread = variances(drawn.samples[factor.variables[0]], rows[raw(factor.density.log_variance)])
-        return mean, _flat(spread) + np.zeros_like(mean)
-    return (mean, np.zeros_like(mean)) if factor.density.kind == "deterministic" else None
+        spread = rows[raw(factor.density.log_variance)]
+        if not full:
+            return mean, _flat(variances(sample, spread)) + none
+        scale = scale_matrix(sample, spread).double()
+        return mean, (scale @ scale.mT).cpu().numpy() + none
+    return (mean, none) if factor.density.kind == "deterministic" else None
 
 
 def rule_text(plan: Plan, readout: ReadoutPlan, rule: str) -> str:

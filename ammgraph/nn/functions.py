@@ -184,6 +184,14 @@ def gumbel_straight_through(logits: Tensor, t: float, g: Tensor | None) -> Tenso
 # The spread of a normal one is n log-variances, or the n (n + 1) / 2 numbers of a triangle.
 
 
+def triangles(covariances: Tensor) -> Tensor:
+    """The lower triangles A of covariances A A', (K, n, n): (K, n (n + 1) / 2), row by row, log A_ii^2."""
+    size = covariances.shape[1]
+    row, column = torch.tril_indices(size, size)
+    found = torch.linalg.cholesky(covariances)[:, row, column]
+    return torch.where(row == column, 2 * found.abs().log(), found)
+
+
 def is_full(mean: Tensor, spread: Tensor) -> bool:
     """Whether a spread is a triangle; of one dimension both are the same."""
     return mean[0].numel() != spread[0].numel()

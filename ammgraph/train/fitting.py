@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ammgraph.diagnostics import RunError, counted
+from ammgraph.nn.functions import triangles
 from ammgraph.nn.model import Model, Tensors, sample_draw
 from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan
@@ -60,14 +61,6 @@ def mixture_columns(fit: FitPlan, values: Tensor, seed: int) -> Columns:
         covariances = torch.from_numpy(mixture.covariances_)
         found[fit.log_variance] = (triangles(covariances) if fit.full else covariances.log()).T
     return found
-
-
-def triangles(covariances: Tensor) -> Tensor:
-    """The lower triangles A of covariances A A', (K, n, n): (K, n (n + 1) / 2), row by row, log A_ii^2."""
-    size = covariances.shape[1]
-    row, column = torch.tril_indices(size, size)
-    found = torch.linalg.cholesky(covariances)[:, row, column]
-    return torch.where(row == column, 2 * found.abs().log(), found)
 
 
 @torch.no_grad()
