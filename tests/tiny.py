@@ -29,6 +29,13 @@ PATIENCE = 600.0  # seconds until a process counts as hanging: one that waits it
 ALTERNATING = (
     "training.schedule=[{update: [critic], steps: 2}, {update: [encoder, decoder]}, {update: [components], draw: same}]"
 )
+LABELS_ON_BOTH_SIDES = (
+    "data.labeled={count: all}",
+    "networks.encoder.layers.y=null",
+    "networks.decoder.layers.h.batchnorm=false",
+    "distributions.q={'q(x,y)': data.labeled, q(z|x): encoder.z}",
+    "distributions.p={p(y): q.y, p(z|y): components.z, 'p(x|y,z)': decoder.x}",
+)  # p takes the label of data
 EMA = "training.ema={default: 0.9, critic: 0}"
 
 

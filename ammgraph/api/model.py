@@ -70,13 +70,13 @@ class Model(networks.Model):
         return {name: torch.from_numpy(values.get(f"{name}_posterior", values[name])) for name in names}
 
     def generate(self, n: int, *, seed: int | None = None, **given: int | Sequence[int] | Tensor) -> Tensor:
-        """Samples of the first observed variable that p draws from priors alone.
+        """Samples of the first observed variable that p draws from priors, and from what is given, alone.
 
         Args:
             n: how many.
             seed: of the noise; unless given torch's own generator decides, so that `torch.manual_seed` does.
             given: categories, by the name of their variable: one for all samples, or n of them, from 0. What is not
-                given is drawn.
+                given is drawn; a label that p takes from data must be given.
 
         Returns:
             Images (n, C, H, W) in [0, 1], or vectors (n, D) in the units of the data, float64.
@@ -85,7 +85,7 @@ class Model(networks.Model):
             RunError: nothing can be sampled, an argument is none, or there is no such variable or category.
         """
         n, seed = arguments.whole("n", n, 1), arguments.maybe_whole("seed", seed)
-        name, draw = generating(self.plan, None)
+        name, draw = generating(self.plan, None, given=given)
         known = {
             factor.variables[0]: self.plan.variable(factor.variables[0]).shape[0]
             for factor in ancestry(draw, name)

@@ -4,7 +4,7 @@ They mean something only with the feature extractor named, so that it is part of
 and the classifier that stands in for it gives `FID(classifier)`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -78,14 +78,10 @@ def measure_quality(
     """
     if min(options.count, len(examples)) < 2 * NEIGHBORS:
         raise RunError(f"the quality of samples needs at least {2 * NEIGHBORS} samples and as many images")
-    draws = {variable.name: generating_draw(plan, variable.name) for variable in plan.variables}
-    taken = fields_of(factor for draw in plan.draws for factor in draw.factors)
-    images = [v.name for v in plan.variables if taken.get(v.name) == "image" and draws[v.name] is not None]
     extractors: dict[str, _Extractor] = {}  # by the field that the images are
     found: list[Result] = []
-    for name in images:
-        draw, field = draws[name], field_name(plan, name)
-        assert draw is not None
+    for name, draw in _generated(plan).items():
+        field = field_name(plan, name)
         if field not in extractors:
             extractors[field] = _extractor(dataset, field, options, next(model.parameters()).device)
         extractor = extractors[field]
@@ -93,6 +89,24 @@ def measure_quality(
         numbers = _calculate(model, plan, draw, name, chosen, extractor, options)
         found += _results(numbers, name, draw, split, chosen, extractor, options)
     return found
+
+
+def check_generates(plans: Iterable[Plan]) -> None:
+    """Whether there are samples to score on one of the data sets.
+
+    Raises:
+        RunError: there are none.
+    """
+    if not any(map(_generated, plans)):
+        what = "no distribution draws an image that data have by networks from priors alone"
+        raise RunError(f"the quality of samples cannot be measured: {what}; leave `quality` out")
+
+
+def _generated(plan: Plan) -> dict[str, DrawPlan]:
+    """The image variables that data have and priors and networks generate, each with what draws it."""
+    taken = fields_of(factor for draw in plan.draws for factor in draw.factors)
+    draws = {v.name: generating_draw(plan, v.name) for v in plan.variables if taken.get(v.name) == "image"}
+    return {name: draw for name, draw in draws.items() if draw is not None}
 
 
 def _images_of(split: Split, field: str) -> Split:

@@ -23,7 +23,7 @@ from ammgraph.evaluation.evaluate import RULES, Answers, ask, askable, classes_o
 from ammgraph.evaluation.features import features_of
 from ammgraph.evaluation.loading import LoadedRun, load_run
 from ammgraph.evaluation.metrics import Array
-from ammgraph.evaluation.quality import QualityOptions, measure_quality
+from ammgraph.evaluation.quality import QualityOptions, check_generates, measure_quality
 from ammgraph.evaluation.results import Common, Evaluation, Result
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import BASELINE
@@ -110,6 +110,8 @@ def evaluate_loaded(
 
     A baseline that stands in an evaluation of the same data set `before` is taken from there.
     """
+    if quality is not None:
+        check_generates(part.plan for part in loaded.parts)
     name = scored_split(loaded.dataset, split)
     data_sha256 = fingerprints(loaded.dataset)
     if before is not None and not before.is_on(loaded.dataset.told, data_sha256):

@@ -271,7 +271,7 @@ def _item(tokens: Tokens, constants: Mapping[str, Fraction]) -> Expected | Of:
     while len(arguments) < kind.shown:
         if arguments:
             _joint(tokens, kind)
-        arguments.append(_mix(tokens) if kind.kinds else _mean(tokens, word))
+        arguments.append(_mix(tokens) if kind.kinds else _mean(tokens, word, kind.shown))
     tokens.expect(")")
     return Of(word, tuple(arguments), start=start, end=tokens.last_end)
 
@@ -342,9 +342,11 @@ def _mix(tokens: Tokens) -> FactorUse | Expected:
     return Expected(draw, _factor(tokens), start=first, end=last)
 
 
-def _mean(tokens: Tokens, function: str) -> Expected:
+def _mean(tokens: Tokens, function: str, values: int) -> Expected:
     if tokens.peek() != "E":
         hint = f"`E[q] {function}(a, b)` compares example by example, `{function}(E[q] a, E[p] b)` means"
+        if values == 1:
+            hint = f"`E[q] {function}(a)` is of each example, `{function}(E[q] a)` of the mean"
         start, message = tokens.start, f"nothing says at whose samples `{function}` is taken"
         raise NeedsExpectation(message, start, start + max(1, len(tokens.peek())), "`E[...]`", hint)
     draw, first, last = _draw(tokens)

@@ -275,8 +275,9 @@ def require_one_of(keys: Sequence[str], written: Mapping[str, object], path: str
         raise problem("missing-key", f"{{place}} needs {expected}", stands_at="key")
     if len(present) > 1:
         found = " and ".join(f"`{key}`" for key in present)
-        hint = f"`{present[0]}: null` removes it if it is inherited"
-        hint += f", `--set {path}.{present[0]}=null` for one run" if path else ""
+        hint = " or ".join(f"`{key}: null`" for key in present) + " removes the one that is inherited"
+        removing = " or ".join(f"`--set {path}.{key}=null`" for key in present)
+        hint += f", {removing} for one run" if path else ""
         raise problem("conflicting-keys", f"{{place}} has {found}", stands_at="key", expected=expected, hint=hint)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import LABELED, TINY
+from tiny import LABELED, LABELS_ON_BOTH_SIDES, TINY
 
 import ammgraph
 
@@ -70,6 +70,19 @@ def test_without_a_seed_torch_decides(run: ammgraph.Run) -> None:
 def test_it_refuses_categories_that_there_are_not(run: ammgraph.Run, given: dict[str, object], said: str) -> None:
     with pytest.raises(ammgraph.RunError, match=said):
         run.model("cpu").generate(3, **given)
+
+
+def test_a_label_that_p_takes_from_data_is_given(tmp_path: Path) -> None:
+    run = ammgraph.fit(
+        ammgraph.load_spec(TINY, [*LABELS_ON_BOTH_SIDES, "training.steps=1"]), run_dir=tmp_path / "run", device="cpu"
+    )
+    model = run.model("cpu")
+    found = (model.generate(4, y=3, seed=7) * 255).round().to(torch.uint8).numpy()
+    assert np.array_equal(found, run.sample(given={"y": 3}, count=4, seed=7, device="cpu").images)
+    assert torch.equal(model.generate(2, y=[3, 3], seed=7), model.generate(2, y=3, seed=7))
+    assert not torch.equal(model.generate(2, y=[3, 4], seed=7), model.generate(2, y=3, seed=7))
+    with pytest.raises(ammgraph.RunError, match=r"`p` starts from labels \(`y`\)"):
+        model.generate(4)
 
 
 def test_whole_numbers_of_numpy_are_categories(run: ammgraph.Run) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from test_loading import fingerprint
-from tiny import CPU, FOLDER, HERE, TINY, data_of
+from tiny import CPU, FOLDER, HERE, LABELS_ON_BOTH_SIDES, TINY, data_of
+from tiny_runs import make_run
 from torch import Tensor
 
+from ammgraph import cli
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.dataset import load_data
 from ammgraph.data.records import Split
@@ -20,7 +22,7 @@ from ammgraph.evaluation import fidelity
 from ammgraph.evaluation.classifier import Classifier, cached_classifier, digest, error_of, train_classifier
 from ammgraph.evaluation.fidelity import Generator, Images, to_uint8
 from ammgraph.evaluation.loading import LoadedRun, load_run
-from ammgraph.evaluation.quality import QualityOptions, measure_quality
+from ammgraph.evaluation.quality import QualityOptions, check_generates, measure_quality
 from ammgraph.evaluation.results import Result
 from ammgraph.evaluation.score import evaluate_run
 from ammgraph.nn.model import build
@@ -314,6 +316,20 @@ def test_too_few_images(loaded: LoadedRun) -> None:
         measure_quality(
             loaded.model, loaded.plan, loaded.dataset, "train", loaded.dataset.train, QualityOptions(count=5)
         )
+
+
+@pytest.mark.parametrize("spec", [FOLDER / "tiny_cycle.yaml", FOLDER / "tiny_vectors.yaml"])
+def test_samples_that_are_none_are_told(spec: Path) -> None:
+    plan = compile_spec(load_spec(spec))
+    with pytest.raises(RunError, match=r"^the quality of samples cannot be measured: no distribution draws an image"):
+        check_generates([plan])
+    check_generates([plan, compile_spec(load_spec(TINY))])  # of one data set there are
+
+
+def test_quality_of_samples_of_given_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", TINY, *LABELS_ON_BOTH_SIDES)
+    assert cli.main(["evaluate", str(run), "--quality"]) == 1
+    assert "the quality of samples cannot be measured" in capsys.readouterr().err
 
 
 def test_each_image_of_a_record_is_compared_with_its_own(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from test_loading import fingerprint
-from tiny import CPU, TINY, plan_of
+from tiny import CPU, LABELS_ON_BOTH_SIDES, TINY, plan_of
 from tiny_runs import make_run
 
 from ammgraph.compiler.compile import compile_spec
@@ -103,15 +103,6 @@ def test_a_model_without_components_gives_one_block() -> None:
     assert draw_samples(model, plan, interpolate=3, count=2).images.shape == (6, 1, 28, 28)
     with pytest.raises(RunError, match="this model has no components"):
         draw_samples(model, plan, component=0)
-
-
-LABELS_ON_BOTH_SIDES = (
-    "data.labeled={count: all}",
-    "networks.encoder.layers.y=null",
-    "networks.decoder.layers.h.batchnorm=false",
-    "distributions.q={'q(x,y)': data.labeled, q(z|x): encoder.z}",
-    "distributions.p={p(y): q.y, p(z|y): components.z, 'p(x|y,z)': decoder.x}",
-)
 
 
 def test_an_image_of_a_label_of_the_data_is_sampled_given_that_label() -> None:

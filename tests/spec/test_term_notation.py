@@ -183,6 +183,15 @@ def test_what_is_taken_at_no_samples_is_told_as_such(text: str, columns: tuple[i
     assert caught.value.code == "needs-expectation"
 
 
+@pytest.mark.parametrize("function", ["sum", "exp", "softplus"])
+def test_what_is_of_one_value_is_advised_with_one(function: str) -> None:
+    with pytest.raises(NeedsExpectation) as caught:
+        parse_term(f"{function}(critic.p)", CONSTANTS)
+    assert caught.value.hint == f"`E[q] {function}(a)` is of each example, `{function}(E[q] a)` of the mean"
+    for written in (f"E[q] {function}(critic.p)", f"{function}(E[q] critic.p)"):
+        assert str(parse_term(written, CONSTANTS)) == written
+
+
 def test_numbers_are_printed_as_they_are_read() -> None:
     assert str(parse_term("1/3 * E[q] H(c(y|x))", {})) == f"{number_text(Fraction(1, 3))} * E[q] H(c(y|x))"
 
