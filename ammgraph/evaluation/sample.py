@@ -32,6 +32,7 @@ from ammgraph.plan.queries import (
     data_set_of,
     field_name,
     generating_draws,
+    label_needed,
     main_example,
     on_data_set,
     prior_category,
@@ -99,7 +100,7 @@ def sample_run(
     loaded = load_model(folder, device)
     plan = loaded.plan
     start = None if asked.examples is None else start_of(plan, asked.variable, asked.source)
-    name = generating(plan, asked.variable, asked.source, asked.given)[0] if start is None else start.variable
+    name = start.variable if start else generating(plan, asked.variable, asked.source, asked.given, by_label=True)[0]
     if output is not None:
         check_sample_output(output, "image" if plan.variable(name).kind == "image" else "vector", force)
     if start is None or asked.examples is None:
@@ -163,8 +164,8 @@ def draw_samples(
     _check_least("count", count, 1)
     _check_least("seed", seed, 0)
     _check_least("interpolate", interpolate, 2)
-    name, draw = generating(plan, asked.variable, asked.source, asked.given)
-    category = prior_category(plan, draw, name)
+    name, draw = generating(plan, asked.variable, asked.source, asked.given, by_label=True)
+    category = label_needed(plan, draw, name, asked.given) or prior_category(plan, draw, name)
     given = checked_categories(plan, draw, name, asked.given)
     if component is not None and category in given:
         raise RunError(f"`{category}` is given twice: component {component}, and {given[category]}")
@@ -217,17 +218,21 @@ def _latents(plan: Plan, name: str, drawn: Mapping[str, Tensor]) -> dict[str, Ar
 
 
 def generating(
-    plan: Plan, wanted: str | None, source: str | None = None, given: Collection[str] = ()
+    plan: Plan, wanted: str | None, source: str | None = None, given: Collection[str] = (), *, by_label: bool = False
 ) -> tuple[str, DrawPlan]:
     """The variable of images or vectors to sample, and the distribution that draws it from priors alone.
 
-    Where no prior draws them, categories may be given; a distribution that needs none goes first.
+    Where no prior draws them, categories may be given, and by label one may be left to be drawn value by value; a
+    distribution that needs none goes first.
 
     Raises:
         RunError: no distribution draws such a variable so, or not the one of that name.
     """
     observed = [variable.name for variable in plan.variables if variable.observed]
     pairs = [(name, draw) for known in ((), given) for name in observed for draw in generating_draws(plan, name, known)]
+    if by_label:
+        all_pairs = [(name, draw) for name in observed for draw in plan.draws]
+        pairs += [(name, draw) for name, draw in all_pairs if label_needed(plan, draw, name, given)]
     known = any(wanted in (None, name) and source == draw.name for name, draw in pairs)
     if source is not None and not known and (advice := _needs_examples(plan, wanted, source)):
         raise RunError(advice)

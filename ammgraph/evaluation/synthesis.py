@@ -17,7 +17,7 @@ from ammgraph.nn.networks import Mode
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork, FromPrior, Site
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.plan import Plan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry, generating_draw, prior_category
+from ammgraph.plan.queries import ancestry, sampling_draw
 from ammgraph.runs import strips
 from ammgraph.spec.schema import Mixture
 
@@ -89,17 +89,17 @@ def strips_of(model: Model, plan: Plan) -> dict[str, Array]:
     """
     found = {}
     for variable in plan.variables:
-        draw = generating_draw(plan, variable.name)
-        if variable.kind == "image" and draw is not None and variable.shape[0] <= strips.CHANNELS:
-            fixed = columns_of(plan, draw, variable.name)
+        found_draw = sampling_draw(plan, variable.name)
+        if variable.kind == "image" and found_draw is not None and variable.shape[0] <= strips.CHANNELS:
+            draw, category = found_draw
+            fixed = columns_of(plan, category)
             images = generated(model, plan, draw, variable.name, fixed, strips.COLUMNS, seed=0)
             found[variable.name] = (images * 255).round().to(torch.uint8).cpu().numpy()
     return found
 
 
-def columns_of(plan: Plan, draw: DrawPlan, variable: str) -> dict[str, Tensor]:
+def columns_of(plan: Plan, category: str) -> dict[str, Tensor]:
     """The category of each column of a strip, by its name: all of them in their order, or as many, evenly chosen."""
-    category = prior_category(plan, draw, variable)
     size = plan.variable(category).shape[0] if category else 0
     return {category: torch.arange(strips.COLUMNS) * size // strips.COLUMNS} if category else {}
 

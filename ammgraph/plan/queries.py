@@ -197,6 +197,30 @@ def generating_draw(plan: Plan, variable: str) -> DrawPlan | None:
     return next(iter(generating_draws(plan, variable)), None)
 
 
+def sampling_draw(plan: Plan, variable: str) -> tuple[DrawPlan, str] | None:
+    """The first distribution that draws the variable by networks from priors alone, or from one label beside them.
+
+    With the category whose values are drawn one by one: that label, or one that a prior draws, or "".
+    """
+    draw = generating_draw(plan, variable)
+    if draw is not None:
+        return draw, prior_category(plan, draw, variable)
+    labelled = ((draw, label_needed(plan, draw, variable)) for draw in plan.draws)
+    return next(((draw, label) for draw, label in labelled if label), None)
+
+
+def label_needed(plan: Plan, draw: DrawPlan, variable: str, given: Collection[str] = ()) -> str:
+    """The category that networks draw the variable from and no prior draws, if nothing else has to be given, or ""."""
+    if not drawn_by_network(draw, variable):
+        return ""
+    factors = ancestry(draw, variable, given=given)
+    read = {name for factor in factors for name in factor.given}
+    others = (factor for factor in factors if not isinstance(factor.origin, FromPrior | FromNetwork))
+    needed = {name for factor in others for name in factor.variables if name in read} - set(given)
+    name = next(iter(needed), "")
+    return name if len(needed) == 1 and plan.variable(name).kind == "categorical" else ""
+
+
 def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
     """A distribution that draws the variable by a network from an example, if any; rather one that needs no label."""
     found = []

@@ -8,7 +8,7 @@ import numpy as np
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.synthesis import columns_of
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import generating_draw
+from ammgraph.plan.queries import sampling_draw
 from ammgraph.report.curves import Curves
 from ammgraph.runs import strips
 
@@ -32,12 +32,13 @@ def collect_strips(plan: Plan, folder: Path, curves: Curves, last: int) -> tuple
     """One for each variable of which a run has kept two strips, up to its last step."""
     views = []
     for variable in plan.variables:
-        draw = generating_draw(plan, variable.name)
-        found = strips.read(folder, variable.name, variable.shape, last) if draw is not None else {}
-        if draw is None or len(found) < 2:
+        sampled = sampling_draw(plan, variable.name)
+        found = strips.read(folder, variable.name, variable.shape, last) if sampled is not None else {}
+        if sampled is None or len(found) < 2:
             continue
+        draw, category = sampled
         scale, unit = curves.unit(max(found))
-        columns = columns_of(plan, draw, variable.name)
+        columns = columns_of(plan, category)
         steps = np.array(list(found))
         views.append(
             StripsView(

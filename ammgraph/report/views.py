@@ -36,7 +36,7 @@ from ammgraph.evaluation.synthesis import (
 from ammgraph.nn.model import Model
 from ammgraph.plan.evaluation_cost import FIGURE_COLUMNS, FIGURE_ROWS
 from ammgraph.plan.plan import Plan, ReconstructionPlan
-from ammgraph.plan.queries import field_name, fields_of, generating_draw, inferring_draw, label_name, prior_category
+from ammgraph.plan.queries import field_name, fields_of, inferring_draw, label_name, sampling_draw
 from ammgraph.report import matching
 from ammgraph.report.over_time import StripsView
 
@@ -216,10 +216,10 @@ def _samples(
     model: Model, plan: Plan, split: Split, scores: dict[tuple[str, str], Array], options: ViewOptions
 ) -> Iterator[SamplesView]:
     for variable in plan.variables:
-        draw = generating_draw(plan, variable.name)
-        if variable.kind != "image" or draw is None:
+        sampled = sampling_draw(plan, variable.name)
+        if variable.kind != "image" or sampled is None:
             continue
-        category = prior_category(plan, draw, variable.name)
+        draw, category = sampled
         members, rule = _members(plan, category, split, scores)
         size = plan.variable(category).shape[0] if category else 5
         sizes = np.bincount(members[members >= 0], minlength=size)

@@ -124,13 +124,33 @@ def test_an_image_of_a_label_of_the_data_is_sampled_given_that_label() -> None:
     assert 0.8 < noise.std() < 1.2
 
 
-def test_a_label_that_must_be_given_is_told_with_the_option_that_gives_it() -> None:
+def test_each_label_of_the_data_has_a_row_of_samples_where_none_is_given() -> None:
     plan = plan_of(TINY, *LABELS_ON_BOTH_SIDES)
+    model = build(plan, torch.Generator().manual_seed(0))
+    samples = draw_samples(model, plan, count=3)
+    assert (samples.components, samples.columns) == (tuple(range(10)), 3)
+    assert samples.latents["y"].tolist() == [label for label in range(10) for _ in range(3)]
+    one = draw_samples(model, plan, component=7, count=3)
+    assert one.latents["y"].tolist() == [7] * 3
+    assert draw_samples(model, plan, interpolate=4).latents["y"].tolist() == [y for y in range(10) for _ in range(4)]
+    with pytest.raises(RunError, match="`y` has 10 categories, from 0 to 9, not 12"):
+        draw_samples(model, plan, asked=Asked(given={"y": 12}))
+
+
+def test_of_two_labels_one_is_given_and_the_other_has_rows() -> None:
+    plan = plan_of(
+        *(TINY, "variables.w={type: categorical, size: 2}", "data.labeled={count: all}"),
+        "distributions.q={'q(x,y)': data.labeled, q(w): uniform, q(z|x): encoder.z}",
+        "distributions.p={p(y): q.y, p(w): q.w, p(z): normal, 'p(x|y,w,z)': decoder.x}",
+        "networks.encoder.layers.y=null",
+        "networks.decoder.layers.h.input=y | w | z",
+        "networks.components=null",
+    )
     model = build(plan, torch.Generator().manual_seed(0))
     with pytest.raises(RunError, match=r"`p` starts from labels \(`y`\): give a category, `--set y=K`$"):
         draw_samples(model, plan)
-    with pytest.raises(RunError, match="`y` has 10 categories, from 0 to 9, not 12"):
-        draw_samples(model, plan, asked=Asked(given={"y": 12}))
+    samples = draw_samples(model, plan, count=2, asked=Asked(given={"y": 3}))
+    assert (samples.latents["w"].tolist(), samples.latents["y"].tolist()) == ([0, 0, 1, 1], [3] * 4)
 
 
 def test_a_label_that_is_given_does_not_choose_the_distribution() -> None:
