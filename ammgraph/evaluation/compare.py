@@ -14,7 +14,7 @@ from typing import Any
 
 from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import health, results
-from ammgraph.evaluation.results import SPLITS, Evaluation, Result, number
+from ammgraph.evaluation.results import Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
 from ammgraph.folders import METRICS, SPEC
 from ammgraph.runs import record
@@ -409,7 +409,7 @@ def _weights(group: Group) -> tuple[str, str]:
 def _scored_on(evaluation: Evaluation) -> str:
     found = evaluation.of(evaluation.split)
     most = max(found, key=lambda result: result.examples, default=None)
-    return counted(0, f"{SPLITS[evaluation.split]} image") if most is None else most.on
+    return "nothing is scored" if most is None else most.on
 
 
 def _run_json(run: ComparedRun) -> dict[str, Any]:

@@ -68,6 +68,12 @@ def test_a_table_for_booktabs() -> None:
     ]
 
 
+def test_a_model_without_a_measure_says_so() -> None:
+    """As a GAN, whose samples are scored by `--quality` alone."""
+    head = as_markdown([*GROUPS, Group("gan", "g", (run("five", 0, title="gan"),))]).splitlines()[2]
+    assert head == "* [3] gan: 1 run, seed 0; step 3; nothing is scored"
+
+
 def test_a_row_that_one_run_lacks_stays_and_each_run_is_shown() -> None:
     text = lines(GROUPS)
     assert any(line.endswith("0.623 +- 0.016 (n = 2)  -") for line in text)
