@@ -1,14 +1,15 @@
 """Changes of a spec that may help: a plan comes in, values come out as `--set` takes them, in the spec's words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan, ReconstructionPlan
-from ammgraph.plan.turns import GamePlan
+from ammgraph.plan.turns import GamePlan, PhasePlan
 from ammgraph.spec.schema import Mixture, RandomMeans, Schedule, Spec
 
 ONE_HOT = "gumbel_straight_through 1"
@@ -52,16 +53,25 @@ def slowest(plan: Plan, factor: float, names: Iterable[str] = ()) -> Change:
 
 
 def longer(plan: Plan) -> tuple[Change, ...]:
-    """Twice the training, or its last phase; none where every rate is 0 at its end and more would change nothing."""
-    last = plan.stages[-1]
-    name, length = ("steps", last.steps) if last.steps else ("epochs", last.epochs)
-    if length is None:
-        return ()
+    """Twice the phases whose latents components are fitted to, which decide what clusters a fit finds; and twice the
+    training, or its last phase, if not every rate is 0 at its end, after which more would change nothing.
+    """
+    found = [
+        _twice(before, f"training.phases.{_entries(plan.phases[:place])}")
+        for place, (before, phase) in enumerate(pairwise(plan.phases), start=1)
+        if phase.fits
+    ]
     known = [phase.epochs for phase in plan.stages if phase.epochs]
     end = sum(known) if len(known) == len(plan.stages) else None
-    ends = [rate.at(end) if end and rate.by == "epochs" else rate.ends for _, rate in _rates(plan)]
-    path = f"training.phases.{_entries(plan)}.{name}" if plan.phases else f"training.{name}"
-    return (Change(path, f"{2 * length:g}", f"{length:g}"),) if any(ends) else ()
+    if any(rate.at(end) if end and rate.by == "epochs" else rate.ends for _, rate in _rates(plan)):
+        path = f"training.phases.{_entries(plan.phases)}" if plan.phases else "training"
+        found.append(_twice(plan.stages[-1], path))
+    return tuple(change for change in found if change is not None)
+
+
+def _twice(phase: PhasePlan, path: str) -> Change | None:
+    name, length = ("steps", phase.steps) if phase.steps else ("epochs", phase.epochs)
+    return None if length is None else Change(f"{path}.{name}", f"{2 * length:g}", f"{length:g}")
 
 
 def penalised(game: GamePlan, factor: float) -> tuple[Change, ...]:
@@ -170,9 +180,9 @@ def _drawn_by(plan: Plan, text: str) -> set[str]:
     return {name for draw in plan.draws for factor in draw.factors if factor.text == text for name in factor.variables}
 
 
-def _entries(plan: Plan) -> int:
-    """How many entries `training.phases` has, the fits among them."""
-    return sum(1 + len(phase.fits) for phase in plan.phases)
+def _entries(phases: Sequence[PhasePlan]) -> int:
+    """How many entries of `training.phases` they are, the fits among them."""
+    return sum(1 + len(phase.fits) for phase in phases)
 
 
 def _rates(plan: Plan) -> list[tuple[NetworkPlan, Schedule]]:

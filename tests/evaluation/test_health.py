@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import HERE, LABELED, TERMS, TINY, plan_of
+from tiny import HERE, LABELED, PHASES, TERMS, TINY, plan_of
 from tiny_runs import Run
 
 import ammgraph
@@ -229,6 +229,16 @@ def test_more_training_is_advised_while_rates_are_not_0() -> None:
     change = slower(falling.network("critic"), 0.5)
     assert change.override == "training.optimizers.critic.learning_rate=[[0, 0.0005], [0.3, 0]]"
     assert str(slower(plan_of(TINY).network("critic"), 0.5)).endswith("learning_rate=0.0005' (now 0.001)")
+
+
+def test_more_training_of_what_components_are_fitted_to_is_advised_first() -> None:
+    plan = plan_of(PHASES)
+    assert [change.override for change in longer(plan)] == [
+        "training.phases.1.epochs=0.3",
+        "training.phases.4.steps=10",
+    ]
+    for change in longer(plan):
+        plan_of(PHASES, change.override)
 
 
 # ------------------------------------------------------------------------------------------------ faults on purpose
