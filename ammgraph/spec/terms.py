@@ -359,7 +359,8 @@ def _inner(tokens: Tokens, constants: Mapping[str, Fraction]) -> Of:
         return _max(tokens, constants, _inner)
     if word not in _OF_EXAMPLES:
         alone = f"`{word}[...](...)` stands alone: it is of all examples of a batch" if word in FUNCTIONALS else ""
-        row = f"what a row computes is added up by `sum({word}.{tokens.peek(2)})`" if tokens.peek(1) == "." else ""
+        named = tokens.peek(1) == "." and tokens.peek(2).isidentifier()
+        row = f"what a row computes is added up by `sum({word}.{tokens.peek(2)})`" if named else ""
         tokens.fail(tokens.unexpected(), _INNER, alone or row or _as_in(word))
     kind = FUNCTIONALS[tokens.take()]
     if kind.at_sample:

@@ -192,6 +192,18 @@ def test_what_is_of_one_value_is_advised_with_one(function: str) -> None:
         assert str(parse_term(written, CONSTANTS)) == written
 
 
+def test_a_row_alone_is_advised_with_a_sum_that_can_be_written() -> None:
+    with pytest.raises(NotationError) as caught:
+        parse_term("E[q] critic.p", CONSTANTS)
+    advised = caught.value.hint.partition("`")[2].rstrip("`")
+    assert advised == "sum(critic.p)"
+    assert str(parse_term(f"E[q] {advised}", CONSTANTS)) == "E[q] sum(critic.p)"
+    for unfinished in ("E[q] critic.", "E[q] critic.)"):
+        with pytest.raises(NotationError) as caught:
+            parse_term(unfinished, CONSTANTS)
+        assert caught.value.hint == ""
+
+
 def test_numbers_are_printed_as_they_are_read() -> None:
     assert str(parse_term("1/3 * E[q] H(c(y|x))", {})) == f"{number_text(Fraction(1, 3))} * E[q] H(c(y|x))"
 
