@@ -87,7 +87,9 @@ def test_drawings_and_data_have_the_phases() -> None:
     assert "phases" not in as_json(plan_of(TINY))["training"]
 
 
-def test_twice_the_training_is_twice_its_last_phase() -> None:
-    (change,) = longer(plan_of(PHASES))
-    assert change.override == "training.phases.4.steps=10"
-    assert plan_of(PHASES, change.override).phases[-1].steps == 10
+def test_longer_training_is_a_longer_phase_before_a_fit_or_a_longer_last_one() -> None:
+    before, last = longer(plan_of(PHASES))
+    assert before.override == "training.phases.1.epochs=0.3"
+    assert last.override == "training.phases.4.steps=10"
+    assert [phase.epochs for phase in plan_of(PHASES, before.override).phases] == [0.3, None, None]
+    assert plan_of(PHASES, last.override).phases[-1].steps == 10
