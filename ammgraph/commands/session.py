@@ -146,7 +146,7 @@ def result_lines(folder: Path, found: Evaluation) -> list[str]:
 def trial_lines(folder: Path, found: Evaluation) -> list[str]:
     """The same of one of several runs, without what can be said of all together."""
     plan = compile_spec(load_spec(folder / SPEC, ()))
-    return [*chief.lines(plan, found), *health.verdict(health.health_of_run(folder, found)), f"run: {folder}"]
+    return [*chief.lines(plan, found), *health.verdict(health.findings_of_run(folder, found)), f"run: {folder}"]
 
 
 def new_settings(options: TrainOptions, spec: str, ranks: Ranks = ALONE) -> run.RunOptions:

@@ -3,6 +3,7 @@
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,17 @@ def read_digits(root: Path, download: bool) -> Records:
 
     1,797 images of 1x8x8 that ship with scikit-learn, so that no folder is read. There is no test split.
     """
-    table = _digits()
+    table = _digits(DIGITS)
     images = torch.from_numpy(np.rint(table[:, :64] * (255 / 16)).astype(np.uint8)).view(-1, 1, 8, 8)
     train = Split(images, torch.from_numpy(table[:, 64].astype(np.int64)))
     return checked_records(train, None, _DIGIT_NAMES, "scikit-learn's digits")
 
 
-def _digits() -> np.ndarray[Any, np.dtype[np.float64]]:
+@cache
+def _digits(file: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """64 pixels and a label for each image, from the file in scikit-learn, which takes a second to import."""
     try:
-        return np.loadtxt(str(distribution("scikit-learn").locate_file(DIGITS)), delimiter=",")
+        return np.loadtxt(str(distribution("scikit-learn").locate_file(file)), delimiter=",")
     except (PackageNotFoundError, OSError):  # installed in another way
         from sklearn.datasets import load_digits
 

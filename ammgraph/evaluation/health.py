@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -32,8 +33,9 @@ from ammgraph.plan.metric import ACCURACY, Metric
 from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.turns import GamePlan
 from ammgraph.runs import record
-from ammgraph.spec.load import load_spec
+from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.measures import first_protocol
+from ammgraph.spec.schema import Spec
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -137,15 +139,18 @@ def health_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record
         evaluation: what was found out about it.
         records: the lines of its log, where they are read already.
     """
-    found = findings_of_run(folder, evaluation, record.read(folder / METRICS) if records is None else records)
-    tried = changes.agreeing([_possible(folder / SPEC, finding) for finding in found.findings])
+    found = findings_of_run(folder, evaluation, records)
+    written = (folder / SPEC).read_text(encoding="utf-8")
+    spec = load_text(written)
+    tried = changes.agreeing([_possible(spec, written, finding) for finding in found.findings])
     return Health(tuple(replace(each, changes=of) for each, of in zip(found.findings, tried, strict=True)))
 
 
-def findings_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record]) -> Health:
+def findings_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record] | None = None) -> Health:
     """The same with changes that nobody has tried to compile."""
     plan = compile_spec(load_spec(folder / SPEC))
-    return check(plan, evaluation.of(evaluation.split), records, lambda variable: len(evaluation.classes_of(variable)))
+    known = record.read(folder / METRICS) if records is None else records
+    return check(plan, evaluation.of(evaluation.split), known, lambda variable: len(evaluation.classes_of(variable)))
 
 
 def lines(health: Health) -> list[str]:
@@ -178,15 +183,20 @@ def as_json(health: Health) -> list[dict[str, Any]]:
     ]
 
 
-def _possible(spec: Path, finding: Finding) -> tuple[Change, ...]:
-    found = load_spec(spec) if finding.fault and finding.changes else None
-    written = () if found is None else tuple(changes.by_constant(found, change) for change in finding.changes)
-    return tuple(change for change in written if _compiles(spec, change))
+def _possible(spec: Spec, written: str, finding: Finding) -> tuple[Change, ...]:
+    found = finding.changes if finding.fault else ()
+    return tuple(
+        change
+        for change in (changes.by_constant(spec, change) for change in found)
+        if _compiles(written, change.override)
+    )
 
 
-def _compiles(spec: Path, change: Change) -> bool:
+@lru_cache(1000)
+def _compiles(written: str, override: str) -> bool:
+    """Of a spec, which is the same for each of several trials, and after an evaluation and on a page."""
     try:
-        compile_spec(load_spec(spec, (change.override,)))
+        compile_spec(load_text(written, overrides=(override,)))
     except SpecError:
         return False
     return True

@@ -7,6 +7,7 @@ older plans alone. A default that changes its meaning, or a value that means som
 import hashlib
 import json
 from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -86,30 +87,33 @@ def of_another_version(recorded: str) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        given = {name: getattr(value, name) for name in type(value).model_fields}
-        defaults = {
-            name: field.get_default(call_default_factory=True) for name, field in type(value).model_fields.items()
-        }
-        return _decided(value, given, defaults)
-    if is_dataclass(value) and not isinstance(value, type):
-        given = {field.name: getattr(value, field.name) for field in fields(value)}
-        defaults = {field.name: field.default for field in fields(value) if field.default is not MISSING}
-        return _decided(value, given, defaults)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, dict):
         return {str(key): _canonical(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(entry) for entry in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"{type(value).__name__} has no canonical form")
-
-
-def _decided(value: Any, given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    left_out = next((DESCRIPTIVE[kind] for kind in type(value).__mro__ if kind in DESCRIPTIVE), frozenset[str]())
-    kind = {"kind": KINDS[type(value)]} if type(value) in KINDS else {}
+    word, defaults = _deciding(value.__class__)
+    kind = {"kind": word} if word else {}
+    given = {name: getattr(value, name) for name in defaults}
     return kind | {
         name: _canonical(entry)
         for name, entry in given.items()
-        if name not in left_out and not (name in defaults and defaults[name] == entry)
+        if defaults[name] is MISSING or defaults[name] != entry
     }
+
+
+@cache
+def _deciding(of: type) -> tuple[str, dict[str, Any]]:
+    """The word of a kind, and the defaults of those of its fields that decide something."""
+    if issubclass(of, BaseModel):
+        found = {
+            name: MISSING if field.is_required() else field.get_default(call_default_factory=True)
+            for name, field in of.model_fields.items()
+        }
+    elif is_dataclass(of):
+        found = {field.name: field.default for field in fields(of)}
+    else:
+        raise TypeError(f"{of.__name__} has no canonical form")
+    left_out = next((DESCRIPTIVE[kind] for kind in of.__mro__ if kind in DESCRIPTIVE), frozenset[str]())
+    return KINDS.get(of, ""), {name: default for name, default in found.items() if name not in left_out}

@@ -53,7 +53,7 @@ class ViewOptions:
     interpolations: int = 8
     steps: int = 9  # images between the two originals of an interpolation
     category_path: CategoryPath = "linear"
-    embedded: int = 2000  # examples on the map of t-SNE; 0 leaves it out
+    embedded: int = 1000  # examples on the map of t-SNE; 0 leaves it out
 
 
 @dataclass(frozen=True, eq=False)
