@@ -306,7 +306,7 @@ def _coincide(case: Case) -> list[Finding]:
 
 
 def _mismatch(case: Case) -> list[Finding]:
-    """KL(N(m_k, v_k) || p(z|y = k)) / n, m_k and v_k mean and variance of q's z given k, as a mean over images."""
+    """KL(N(m_k, v_k) || p(z|y = k)) / n, m_k and v_k mean and (co)variance of q's z given k, over images."""
     found = []
     for result in case.of("latent_mismatch"):
         rules = " and ".join(f"`{text}`" for text in result.by.split(" against "))

@@ -94,8 +94,8 @@ MEASURES: dict[str, Measure] = {
         "distance of each component's mean from the nearest other, in standard deviations of the two", better="higher"
     ),
     "latent_mismatch": Measure(
-        "KL of inferred latents, by their mean and variance for each category, from the latents it generates from, "
-        "divided by their dimensions",
+        "KL of inferred latents, by their mean and variance, or covariance, for each category, from the latents it "
+        "generates from, divided by their dimensions",
         "nats",
         "lower",
     ),
