@@ -11,7 +11,6 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,7 +18,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from ammgraph.compiler.compile import compile_spec
-from ammgraph.diagnostics import SpecError, counted
+from ammgraph.diagnostics import counted
+from ammgraph.evaluation.advice import possible
 from ammgraph.evaluation.metrics import in_use
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.folders import METRICS, SPEC
@@ -35,7 +35,6 @@ from ammgraph.plan.turns import GamePlan
 from ammgraph.runs import record
 from ammgraph.spec.load import load_spec, load_text
 from ammgraph.spec.measures import first_protocol
-from ammgraph.spec.schema import Spec
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -142,7 +141,7 @@ def health_of_run(folder: Path, evaluation: Evaluation, records: Sequence[Record
     found = findings_of_run(folder, evaluation, records)
     written = (folder / SPEC).read_text(encoding="utf-8")
     spec = load_text(written)
-    tried = changes.agreeing([_possible(spec, written, finding) for finding in found.findings])
+    tried = changes.agreeing([possible(spec, written, each.changes if each.fault else ()) for each in found.findings])
     return Health(tuple(replace(each, changes=of) for each, of in zip(found.findings, tried, strict=True)))
 
 
@@ -181,25 +180,6 @@ def as_json(health: Health) -> list[dict[str, Any]]:
         }
         for finding in health.findings
     ]
-
-
-def _possible(spec: Spec, written: str, finding: Finding) -> tuple[Change, ...]:
-    found = finding.changes if finding.fault else ()
-    return tuple(
-        change
-        for change in (changes.by_constant(spec, change) for change in found)
-        if _compiles(written, change.override)
-    )
-
-
-@lru_cache(1000)
-def _compiles(written: str, override: str) -> bool:
-    """Of a spec, which is the same for each of several trials, and after an evaluation and on a page."""
-    try:
-        compile_spec(load_text(written, overrides=(override,)))
-    except SpecError:
-        return False
-    return True
 
 
 # ------------------------------------------------------------------------------------------------ categories

@@ -97,9 +97,7 @@ def _canonical(value: Any) -> Any:
     kind = {"kind": word} if word else {}
     given = {name: getattr(value, name) for name in defaults}
     return kind | {
-        name: _canonical(entry)
-        for name, entry in given.items()
-        if defaults[name] is MISSING or defaults[name] != entry
+        name: _canonical(entry) for name, entry in given.items() if defaults[name] is MISSING or defaults[name] != entry
     }
 
 
