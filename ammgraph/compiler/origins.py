@@ -218,7 +218,7 @@ def _sample_fits(resolved: Resolved, factor: Declared, source: Reference) -> Ite
     size = resolved.batch_size(source.owner)
     for draw, factors in declared.items():
         shares = any(other.path == factor.path for other in factors)  # the distribution, and other draws of it
-        if shares and resolved.batch_size(draw) != size:
+        if shares and size and resolved.batch_size(draw) not in (0, size):  # 0: none is written, which has been said
             yield Diagnostic(
                 "batch-mismatch",
                 f"`{draw}` takes the samples of `{source.owner}` example by example, and their batches differ",

@@ -10,6 +10,7 @@ from ammgraph.layers.activations import ACTIVATIONS, ActivationKind
 from ammgraph.layers.norms import NORMS, NormKind
 from ammgraph.layers.operations import POOLS, UPSAMPLES, Sides, sides_text
 from ammgraph.spec.notation import LARGEST_COUNT, Named, number_text, parse_name
+from ammgraph.spec.said import hint_of_word
 from ammgraph.spec.values import (
     ARITHMETIC,
     ARITHMETIC_SCHEMA,
@@ -45,9 +46,10 @@ def _activation(value: object, info: ValidationInfo) -> Activation:
     text = text_of(value, "a text, as in `leaky_relu 0.2`")
     name, parameter, offset = _word_and_number(text)
     if name not in ACTIVATIONS:
-        details = {"name": name, "valid": tuple(ACTIVATIONS), "end": len(name)}
+        hint = hint_of_word("activation", name)
+        details = {"hint": hint} if hint else {"name": name, "valid": tuple(map(_example, ACTIVATIONS))}
         expected = f"one of {', '.join(f'`{_example(known)}`' for known in ACTIVATIONS)}"
-        raise problem("unknown-value", f"`{name}` is not an activation", **details, expected=expected)
+        raise problem("unknown-value", f"`{name}` is not an activation", **details, expected=expected, end=len(name))
     takes = ACTIVATIONS[name].parameter
     if takes is None:
         if parameter:

@@ -58,6 +58,28 @@ _OBJECTIVES = {
     **dict.fromkeys(("lsgan", "mse", "l2"), "least_squares"),
     **dict.fromkeys(("hinge_loss",), "hinge"),
 }
+# What other libraries call a prior, an operation, an activation -> what it is here.
+_WORDS = {
+    "prior": {
+        **dict.fromkeys(("gaussian", "gauss", "n", "standard_normal", "randn"), "normal"),
+        "rand": "uniform",
+    },
+    "op": {
+        **dict.fromkeys(("dense", "fc", "fully_connected", "affine", "lin"), "linear"),
+        **dict.fromkeys(("deconv", "deconvolution", "transposed_conv"), "conv_transpose"),
+    },
+    "activation": {
+        **dict.fromkeys(("lrelu", "leaky", "leakyrelu"), "leaky_relu 0.2"),
+        **dict.fromkeys(("gumbel", "gumbelsoftmax"), "gumbel_softmax 0.5"),
+        "logistic": "sigmoid",
+    },
+}
+
+
+def hint_of_word(place: str, word: str) -> str:
+    """A hint for what other libraries call a `prior`, an `op` or an `activation`; nothing for other words."""
+    meant = _WORDS.get(place, {}).get(word.lower().replace("-", "_"))
+    return f"did you mean `{meant}`?" if meant else ""
 
 
 def hint_of_objective(word: object) -> str:

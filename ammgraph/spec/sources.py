@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema
 from ammgraph.diagnostics import alternatives, counted, nearest
 from ammgraph.spec.notation import Call, Reference, parse_source
 from ammgraph.spec.priors import Mixture, Prior, Probabilities, prior_words
+from ammgraph.spec.said import hint_of_word
 from ammgraph.spec.values import (
     ARITHMETIC,
     ARITHMETIC_SCHEMA,
@@ -148,11 +149,13 @@ def _word(call: Call, data_sets: Sequence[str]) -> Source:
         return taken
     if call.word not in SOURCE_WORDS:
         expected = "`data`, a prior, or a row as in `encoder.z`"
+        prior = hint_of_word("prior", call.word) if numbers or len(call.word) > 1 else ""  # `n` may be a network
+        row = "" if numbers else f"a row of a network is written `{call.word}.NAME`"  # and a row takes no numbers
         raise problem(
             "unknown-value",
             f"`{call.word}` draws nothing",
             expected=expected,
-            hint=f"a row of a network is written `{call.word}.NAME`",
+            hint=prior or row,
             name=call.word,
             valid=SOURCE_WORDS,
             end=len(call.word),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, Note, alternatives, did_you_mean, nearest
 from ammgraph.spec.merge import OVERRIDES
-from ammgraph.spec.said import hint_of_objective, hint_of_section
+from ammgraph.spec.said import hint_of_objective, hint_of_section, hint_of_word
 from ammgraph.spec.source import Path, SourceMap
 from ammgraph.spec.values import describe
 
@@ -141,8 +141,10 @@ def _unknown_value(path: Path, value: object, valid: list[str], source: SourceMa
 def _meant(path: Path, value: str, valid: list[str]) -> str:
     """What a word may mean that is none of the valid ones."""
     game = hint_of_objective(value) if path[-1] == "objective" else ""
-    return nearest(value, valid) or "; where there is no discriminator, ".join(
-        filter(None, (game, hint_of_section(value)))
+    return (
+        hint_of_word(str(path[-1]), value)
+        or nearest(value, valid)
+        or "; where there is no discriminator, ".join(filter(None, (game, hint_of_section(value))))
     )
 
 

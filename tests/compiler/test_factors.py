@@ -284,6 +284,8 @@ def test_samples_are_taken_between_batches_of_one_size() -> None:
     text = distribution("p", "p(y): q.y", "p(z|y): components.z", "p(x|y,z): decoder.x")
     problem = problems_of(text, "training.batch_size={default: 4, p: 8}")[0]
     assert (problem.code, problem.found) == ("batch-mismatch", "8 and 4 examples")
+    told = problems_of(text, "training.batch_size={q: 4}")
+    assert [problem.code for problem in told] == ["missing-key"]  # and no mismatch with a size that nobody has written
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ammgraph.diagnostics import CODES, Diagnostic
+from ammgraph.diagnostics import CODES, Diagnostic, SpecError
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 from ammgraph.spec.source import SourceMap
@@ -120,3 +120,21 @@ def test_tag_of_a_union_is_no_part_of_the_path():
 )
 def test_value_is_called_by_its_key_or_its_number(path: tuple[str | int, ...], name: str):
     assert called(path) == name
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("networks.encoder.layers.h.activation=lrelu", "did you mean `leaky_relu 0.2`?"),
+        ("networks.encoder.layers.h.activation=leaky_relu(0.2)", "did you mean `leaky_relu 0.2`?"),  # with its number
+        ("networks.encoder.layers.h.op=dense", "did you mean `linear`?"),
+        ("distributions.p.p(y)=gaussian", "did you mean `normal`?"),
+        ("distributions.p.p(y)=N(0, 1)", "did you mean `normal`?"),
+        ("distributions.p.p(y)=foo(0, 1)", ""),  # no row of a network: rows take no numbers
+        ("distributions.p.p(y)=n", "a row of a network is written `n.NAME`"),
+    ],
+)
+def test_words_of_other_libraries_are_told_as_they_are_written_here(override: str, meant: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_spec(BASE, [override])
+    assert caught.value.diagnostics[0].hint == meant
