@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.formulas.penalties import PENALTIES
-from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior
+from ammgraph.plan.draws import DrawPlan, FactorPlan, FromNetwork, FromPrior, ScorePlan
 from ammgraph.plan.networks import NetworkPlan
 from ammgraph.plan.plan import Plan, ReconstructionPlan
 from ammgraph.plan.turns import GamePlan, PhasePlan
@@ -170,10 +170,29 @@ def matched(plan: Plan, variables: Iterable[str]) -> tuple[Change, ...]:
 def rebuilding(plan: Plan, item: ReconstructionPlan) -> tuple[Change, ...]:
     """A term that asks for reconstructions; or a longer training, and more weight of those that score the images."""
     factor = plan.draw(item.generate).factor_of(item.variable)
-    scoring = [term.name for term in plan.terms if any(score.name == factor.text for score in term.scores)]
+    scoring = [term.name for term in plan.terms if any(_rebuilds(score, item, factor) for score in term.scores)]
     if scoring:
         return (*longer(plan), *(change for name in scoring for change in weightier(plan, name, 10)))
-    return (Change("terms.reconstruction.minimize", f"-E[{item.infer}] log {factor.text}", "none"),)
+    asked = f"-E[{item.infer}] log {factor.text}"
+    if isinstance(factor.origin, FromNetwork) and factor.density.kind in ("deterministic", "implicit"):  # no density
+        asked = f"E[{item.infer}] l2({item.variable}, {_called(factor.origin)})"
+    return (Change("terms.reconstruction.minimize", asked, "none"),)
+
+
+def _rebuilds(score: ScorePlan, item: ReconstructionPlan, factor: FactorPlan) -> bool:
+    """Whether a term scores the factor that draws an image again, or names its row at what is inferred of the image."""
+    origin = factor.origin
+    if score.name == factor.text or not isinstance(origin, FromNetwork) or score.density is not None:
+        return score.name == factor.text
+    return (score.draw, score.network, score.row) == (item.infer, origin.evaluation.network, origin.row)
+
+
+def _called(origin: FromNetwork) -> str:
+    """The row as a term names it: `decoder.x`, or `decoder(z=w).x` where a name stands for another variable."""
+    bindings = origin.evaluation.bindings
+    bound = ", ".join(f"{local}={variable}" for local, variable in bindings)
+    others = any(local != variable for local, variable in bindings)
+    return f"{origin.evaluation.network}{f'({bound})' if others else ''}.{origin.row}"
 
 
 def _drawn_by(plan: Plan, text: str) -> set[str]:

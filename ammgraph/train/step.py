@@ -325,14 +325,18 @@ def _add(
 
 
 def _uses(plan: DrawPlan, draw: Draw) -> dict[str, Tensor]:
-    """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn."""
+    """How often each category is the most probable, and the mean entropy in nats, of every categorical row drawn.
+
+    Of learned weights, which are one distribution for all examples, the probability of each in place of how often.
+    """
     values = {}
     for factor in plan.factors:
         drawn = isinstance(factor.origin, FromNetwork | FromBayes) and factor.needed
         if not (drawn and factor.density.kind == "categorical"):
             continue
         logits = draw.logits(factor).detach().float()
-        chosen = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+        most_probable = torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+        chosen = most_probable if factor.given else torch.softmax(logits, 1)
         place = f"{plan.name}.{factor.variables[0]}"
         values[str(Metric(place, USE))] = chosen.mean(0)
         values[str(Metric(place, ENTROPY))] = categorical_entropy(logits).mean()

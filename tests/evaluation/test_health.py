@@ -140,6 +140,30 @@ def test_a_reconstruction_is_blind_if_the_mean_image_and_another_one_are_as_good
     assert judged("blind-reconstruction", found[0]) == []  # an evaluation of before
 
 
+@pytest.mark.parametrize(
+    ("spec", "overrides", "advised"),
+    [
+        (TINY, (), "terms.reconstruction.minimize=-E[q] log p(x|y,z)"),
+        (TINY, ("networks.decoder.layers.x.activation=tanh",), "terms.reconstruction.minimize=E[q] l2(x, decoder.x)"),
+        (
+            TINY,
+            ("networks.decoder.layers.x.activation=tanh", "distributions.p.p(x|y,z)=decoder(y=y,z=z).x"),
+            "terms.reconstruction.minimize=E[q] l2(x, decoder.x)",
+        ),
+        (TERMS, ("terms.reconstruction={minimize: 'E[q] l1(x, decoder.x)'}",), "terms.reconstruction.weight=10"),
+        (TERMS, ("terms.reconstruction={minimize: 'E[p] l1(x, decoder.x)'}",), "terms.reconstruction.minimize="),
+    ],
+)
+def test_a_blind_model_is_advised_a_term_of_its_decoder_or_more_weight_of_the_one_it_has(
+    spec: Path, overrides: tuple[str, ...], advised: str
+) -> None:
+    names = ("reconstruction_error", "mean_image_error", "exchanged_error")
+    (finding,) = check(plan_of(spec, *overrides), [result(name, 1.0, "x") for name in names], ()).findings
+    assert any(change.override.startswith(advised) for change in finding.changes)
+    for change in finding.changes:
+        plan_of(spec, *overrides, change.override)
+
+
 BLIND = 2 * np.log(2)
 
 

@@ -382,6 +382,20 @@ def test_use_and_entropy_are_those_of_the_probabilities_of_y() -> None:
     assert values["q.y/entropy"].item() == pytest.approx(expected, rel=1e-6)
 
 
+LEARNED = (
+    "networks.weights={layers: {a: {input: zeros(1), op: linear, channels: 3},"
+    " y: {input: a, activation: gumbel_straight_through 1}}}",
+    "distributions.p={p(y): weights.y, p(z|y): components.z, 'p(x|y,z)': decoder.x}",
+)
+
+
+def test_learned_weights_are_used_as_often_as_they_say() -> None:
+    step = Step(*LEARNED)  # one distribution for all examples: its most probable category would be the only one in use
+    with torch.no_grad():
+        step.model.network("weights").rows["row_a"].bias.copy_(torch.log(torch.tensor([0.2, 0.7, 0.1])))
+    assert step.take().values["p.y/use"].tolist() == pytest.approx([0.2, 0.7, 0.1])
+
+
 JUDGED = (
     "networks.judge={layers: {d: {input: x, op: linear, channels: 1}}}",
     "games.images={match: [q, p], discriminator: judge.d, objective: hinge}",
