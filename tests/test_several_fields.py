@@ -18,9 +18,13 @@ from ammgraph.data.fields import read_fields
 from ammgraph.data.table_files import read_csv
 from ammgraph.data.tables import read_records
 from ammgraph.diagnostics import RunError, SpecError
+from ammgraph.evaluation.encode import encode
 from ammgraph.evaluation.evaluate import ask
 from ammgraph.evaluation.loading import load_run
 from ammgraph.evaluation.metrics import ASSIGNMENTS, classification_error, cluster_table
+from ammgraph.evaluation.sample import draw_samples
+from ammgraph.export.model import askings
+from ammgraph.nn.model import build
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import label_name, record_fields
@@ -313,3 +317,31 @@ def test_a_vector_of_a_table_holds_no_label(tmp_path: Path) -> None:
     for label in ("digit", "grade"):
         with pytest.raises(RunError, match=rf"`data.columns` has column `{label}`, which is a label too; leave it out"):
             found(columns=["a", label])
+
+
+TWO_ENCODERS = (
+    "variables.z={type: real, size: 2}",
+    "networks.e1={layers: {z: {input: x1, op: linear, channels: 2}}}",
+    "networks.e2={layers: {z: {input: x2, op: linear, channels: 2}}}",
+    "networks.judge={layers: {d: {input: z, channels: 1, width: 1}}}",
+    "distributions.a={'a(x1,x2)': data, a(z|x1): e1.z}",
+    "distributions.b={'b(x1,x2)': data, b(z|x2): e2.z}",
+    "games.codes={match: [a, b], discriminator: judge.d, objective: hinge}",
+)
+
+
+def test_a_latent_that_either_image_gives_is_inferred_from_the_one_that_is_given() -> None:
+    plan = plan_of(*TWO_ENCODERS)
+    model = build(plan, torch.Generator().manual_seed(0))
+    for name, images, by in (("x1", LEFT[:, None], "a(z|x1)"), ("x2", RIGHT.transpose(0, 3, 1, 2), "b(z|x2)")):
+        found = encode(model, plan, torch.from_numpy(images), ("",) * COUNT, name)
+        assert (found.by["z"], found.values["z"].shape) == (by, (COUNT, 2))
+    inferring = {asking.name for asking in askings(plan) if "z" in asking.results}
+    assert inferring == {"infer_a", "infer_b"}
+
+
+def test_between_categories_there_is_no_line() -> None:
+    plan = plan_of()
+    model = build(plan, torch.Generator().manual_seed(0))
+    with pytest.raises(RunError, match=r"`p\(x1\|y1,y2\)` has no real latent to interpolate; leave `interpolate` out"):
+        draw_samples(model, plan, interpolate=3)

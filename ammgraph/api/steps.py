@@ -228,7 +228,8 @@ def _looked_at(model: networks.Model, glances: Sequence[tuple[Plan, Split]]) -> 
     """What an evaluation in training finds on every data set; each variable is evaluated on one of them."""
     found = [evaluate_weights(model, plan, glance) for plan, glance in glances]
     every = {name: value for each in found for name, value in each.items()}
-    return every | {"examples": sum(each["examples"] for each in found)}
+    told = [each for each in found if len(each) > 1] or found  # on others nothing was found but their number
+    return every | {"examples": sum(each["examples"] for each in told)}
 
 
 def self_contained(spec: Spec, data_dir: str | None) -> dict[str, Any]:

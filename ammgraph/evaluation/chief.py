@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from ammgraph.evaluation.results import Evaluation, Result
 from ammgraph.plan.plan import Plan
-from ammgraph.spec.measures import words
 from ammgraph.spec.published import Published
 from ammgraph.start.listing import published_source
 
@@ -48,7 +47,7 @@ def rows(plan: Plan, evaluation: Evaluation) -> list[tuple[str, str]]:
     by = f", by {'k-means' if result.rule == 'k-means' else result.by}" if result.rule else ""
     told = [(f"{result.label}{by}", f"{result.shown}, {on}")]
     if baseline is not None:
-        told.append(("k-means" if baseline.rule else words(baseline.name), baseline.shown))
+        told.append(("k-means" if baseline.rule else baseline.measure, baseline.shown))
     if found.published:
         told.append(("published", "; ".join(published_source(number) for number in found.published)))
     return told

@@ -29,7 +29,7 @@ from ammgraph.nn.model import Model
 from ammgraph.plan.draws import DrawPlan
 from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
-from ammgraph.plan.queries import from_example, inferring_draw
+from ammgraph.plan.queries import from_example, inferring_draws
 from ammgraph.runs.outputs import check_output, head_of, is_npz, is_parquet, npz, parquet, refuse_input, write_output
 from ammgraph.terminal import one_line
 
@@ -251,5 +251,6 @@ def _is_encoding(path: Path) -> bool:
 def _latents(example: Example) -> dict[str, DrawPlan]:
     """The real variables that are inferred from an example alone, and from which distribution."""
     plan, of = example.plan, example.name
-    draws = {v.name: inferring_draw(plan, v.name) for v in plan.variables if v.kind == "real"}
-    return {name: draw for name, draw in draws.items() if draw is not None and from_example(draw, of, name)}
+    names = [variable.name for variable in plan.variables if variable.kind == "real"]
+    draws = {name: [draw for draw in inferring_draws(plan, name) if from_example(draw, of, name)] for name in names}
+    return {name: found[0] for name, found in draws.items() if found}

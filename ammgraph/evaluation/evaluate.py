@@ -24,7 +24,7 @@ from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry, fields_of, inferring_draw, label_name, names_of
+from ammgraph.plan.queries import ancestry, fields_of, inferring_draw, label_name, names_of, read_of_record
 from ammgraph.spec.measures import MEASURES, first_protocol
 from ammgraph.spec.notation import head_and_rest
 
@@ -218,17 +218,20 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], examples: 
     for factor in factors:
         if isinstance(factor.origin, FromDraw):
             elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
-    needed = frozenset(name for factor in factors for name in factor.variables)
+    needed = frozenset({*wanted, *(name for factor in factors for name in factor.given)})
     others = {name: infer(model, plan, plan.draw(name), names, examples) for name, names in elsewhere.items()}
-    data = _taken(model, plan, factors, examples)
+    data = _taken(model, plan, factors, examples, needed)
     found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(examples), only=needed)
     enumerated = draw.enumerated is not None and needed.issuperset(draw.enumerated.variables)
     return in_evaluation(model, plan, draw, found) if enumerated else found
 
 
-def _taken(model: Model, plan: Plan, factors: Sequence[FactorPlan], examples: Split) -> dict[str, Tensor]:
-    """What factors take from records of the data."""
+def _taken(
+    model: Model, plan: Plan, factors: Sequence[FactorPlan], examples: Split, needed: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """What factors take from records of the data; of that only what is needed, where that is given."""
     fields, names = fields_of(factors), names_of(factors)
+    fields = {name: field for name, field in fields.items() if needed is None or name in needed}
     return record_tensors(plan, fields, examples, _dtype(model), names=names)
 
 
@@ -373,7 +376,7 @@ def askable(plan: Plan, name: str, split: Split) -> Split:
 def _reads_labels(plan: Plan, draw: DrawPlan, names: Collection[str]) -> bool:
     factors = ancestry(draw, *names)
     taken = [factor.origin for factor in factors if isinstance(factor.origin, FromDraw)]
-    return "label" in fields_of(factors).values() or any(
+    return "label" in read_of_record(draw, *names).values() or any(
         _reads_labels(plan, plan.draw(origin.draw), (origin.variable,)) for origin in taken
     )
 

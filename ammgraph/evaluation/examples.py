@@ -13,10 +13,10 @@ from ammgraph.data.records import shape_text
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError, alternatives, nearest
 from ammgraph.evaluation.loading import LoadedModel
+from ammgraph.plan.draws import FromData
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import (
     EXAMPLES,
-    data_set_of,
     field_name,
     fields_of,
     main_example,
@@ -59,7 +59,18 @@ def example_of(plan: Plan, variable: str | None = None) -> Example:
         hint = nearest(variable, there)
         expected = f"expected {alternatives(there)}" if there else "and neither does another"
         raise RunError(f"`{variable}` takes no image or vector from data, {expected}{f'; {hint}' if hint else ''}")
-    return example_on(plan, data_set_of(plan, variable), variable)
+    return example_on(plan, _asked_about(plan, variable), variable)
+
+
+def _asked_about(plan: Plan, variable: str) -> str:
+    """Of the data sets that a variable is taken from the first one on which a category is read off, else the first."""
+    taken = {
+        factor.origin.source.of: None
+        for draw in plan.draws
+        for factor in draw.factors
+        if isinstance(factor.origin, FromData) and variable in factor.variables
+    }
+    return next((of for of in taken if on_data_set(plan, of).readouts), next(iter(taken)))
 
 
 def example_on(plan: Plan, of: str, variable: str) -> Example:

@@ -85,9 +85,14 @@ class Result:
         return self.split, self.variable, self.rule, self.by, self.name, self.protocol, self.fitted_on
 
     @property
+    def measure(self) -> str:
+        """The measure in words: `mean image error`, of a model of vectors `mean vector error`."""
+        return words(self.name).replace("image", self.example)
+
+    @property
     def label(self) -> str:
         """What was measured: `clustering error of y, one-to-one, fitted on validation images`."""
-        parts = [f"{words(self.name).replace('image', self.example)} of {self.variable}"]
+        parts = [f"{self.measure} of {self.variable}"]
         if self.protocol and (self.rule or self.part == "quality"):
             parts.append(self.protocol)
         if self.fitted_on not in ("", self.split):

@@ -165,6 +165,8 @@ def draw_samples(
     _check_least("seed", seed, 0)
     _check_least("interpolate", interpolate, 2)
     name, draw = generating(plan, asked.variable, asked.source, asked.given, by_label=True)
+    if interpolate is not None and all(plan.variable(of).kind != "real" for of in draw.factor_of(name).given):
+        raise RunError(f"`{draw.factor_of(name).text}` has no real latent to interpolate; leave `interpolate` out")
     category = label_needed(plan, draw, name, asked.given) or prior_category(plan, draw, name)
     given = checked_categories(plan, draw, name, asked.given)
     if component is not None and category in given:

@@ -392,7 +392,7 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
     values, labels = metrics.told(features_of(loaded.model, loaded.plan, wanted, examples), _numpy(examples.labels))
     found = []
     if split == "train":
-        void = "the images that are searched are the scored ones; `evaluate --split` scores others"
+        void = f"the images that are searched are the scored ones; {_scores_others(loaded.dataset)}"
         common = Common(wanted.name, "", "", split, len(labels))
         found += [
             replace(common.result(name, math.nan), void=void) for name, m in MEASURES.items() if m.of == "features"
@@ -410,6 +410,14 @@ def _features(loaded: LoadedRun, wanted: FeaturePlan, split: str, examples: Spli
     scored = _k_means(split, values[chosen], labels[chosen], size)
     by = f"k-means on {wanted.name}, {K_MEANS_RESTARTS} restarts, seed 0, K = {size}"
     return found + _agreement(Common(wanted.name, "k-means", by, split, len(chosen)), scored, [scored])
+
+
+def _scores_others(dataset: Dataset) -> str:
+    """What scores other examples than those of training: a split that every data set has, else one to hold out."""
+    for name in ("test", "validation"):
+        if all(name in splits_of(found) for found in dataset.by_name.values()):
+            return f"`evaluate --split {name}` scores others"
+    return "`data.validation` of a new run holds out others, which `evaluate --split validation` scores"
 
 
 def _k_means(split: str, points: Array, labels: Array, size: int) -> _Scored:

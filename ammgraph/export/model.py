@@ -27,11 +27,11 @@ from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import (
     ancestry,
     drawn_by_network,
-    fields_of,
     from_image_alone,
     generating_draw,
-    inferring_draw,
+    inferring_draws,
     on_data_set,
+    read_of_record,
 )
 from ammgraph.spec.priors import CENTRE, NOISE
 
@@ -132,8 +132,8 @@ def askings(plan: Plan) -> list[Asking]:
     wanted: dict[str, list[str]] = {}
     for variable in plan.variables:
         read = [plan.draw(readout.draw) for readout in plan.every_readout if readout.variable == variable.name]
-        latent = [inferring_draw(on_data_set(plan, of), variable.name) for of in plan.data_names]
-        for asked in read or map(plan.draw, dict.fromkeys(found.name for found in latent if found is not None)):
+        latent = [draw for of in plan.data_names for draw in inferring_draws(on_data_set(plan, of), variable.name)]
+        for asked in read or map(plan.draw, dict.fromkeys(found.name for found in latent)):
             alone = _is_inferred(asked, variable.name) and from_image_alone(asked, variable.name)
             if alone and not variable.observed:
                 wanted.setdefault(asked.name, []).append(variable.name)
@@ -143,7 +143,7 @@ def askings(plan: Plan) -> list[Asking]:
         factors = ancestry(draw, *variables)
         drawn = [factor for factor in factors if not isinstance(factor.origin, FromData | FromBayes)]
         scores = [factor.origin.score for factor in factors if isinstance(factor.origin, FromBayes)]
-        given = tuple(fields_of(factors))
+        given = tuple(read_of_record(draw, *variables))
         if any(not isinstance(factor.origin, FromNetwork) for factor in drawn):
             continue
         steps = _with_probabilities(plan, draw_steps(plan, drawn), variables)

@@ -168,7 +168,8 @@ def sample_draw(
         if isinstance(origin, FromBayes):
             continue  # its probabilities follow from samples, see `nn.enumeration`
         if isinstance(origin, FromData):
-            samples |= {variable: data[variable] for variable in factor.variables if variable not in samples}
+            taken = (variable for variable in factor.variables if only is None or variable in only)
+            samples |= {variable: data[variable] for variable in taken if variable not in samples}
         elif isinstance(origin, FromDraw):
             assert others is not None
             samples[factor.variables[0]] = others[origin.draw].samples[origin.variable]

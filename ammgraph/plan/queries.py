@@ -99,6 +99,16 @@ def fields_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
     }
 
 
+def read_of_record(draw: DrawPlan, *variables: str) -> dict[str, str]:
+    """What of a record samples of the variables depend on: variable -> image | vector | label.
+
+    A factor that draws an example and its label draws both; where only the example is read, the label is none of these.
+    """
+    factors = ancestry(draw, *variables)
+    read = {*variables, *(name for factor in factors for name in factor.given)}
+    return {name: kind for name, kind in fields_of(factors).items() if name in read}
+
+
 def names_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
     """What of it has a name: variable -> array or column."""
     return {
@@ -159,15 +169,14 @@ def record_kind(plan: Plan) -> Literal["image", "vector"]:
 
 def from_image_alone(draw: DrawPlan, *variables: str) -> bool:
     """Whether samples of the variables depend on an image or a vector of the data, and on no label."""
-    taken = set(fields_of(ancestry(draw, *variables)).values())
+    taken = set(read_of_record(draw, *variables).values())
     return bool(taken) and taken <= EXAMPLES
 
 
 def from_example(draw: DrawPlan, example: str, *variables: str) -> bool:
     """Whether samples of the variables depend on the example of that name, and on nothing else of a record."""
-    factors = ancestry(draw, *variables)
-    names, needed = names_of(factors), {*variables, *(name for factor in factors for name in factor.given)}
-    taken = {names.get(name, "") for name in fields_of(factors) if name in needed}
+    names = names_of(ancestry(draw, *variables))
+    taken = {names.get(name, "") for name in read_of_record(draw, *variables)}
     return from_image_alone(draw, *variables) and taken == {example}
 
 
@@ -223,13 +232,21 @@ def label_needed(plan: Plan, draw: DrawPlan, variable: str, given: Collection[st
 
 def inferring_draw(plan: Plan, variable: str) -> DrawPlan | None:
     """A distribution that draws the variable by a network from an example, if any; rather one that needs no label."""
+    return next(iter(inferring_draws(plan, variable)), None)
+
+
+def inferring_draws(plan: Plan, variable: str) -> tuple[DrawPlan, ...]:
+    """Such distributions, of those that read the same of a record one; first those that need no label."""
     found = []
     for draw in plan.draws:
         factors = ancestry(draw, variable) if drawn_by_network(draw, variable) else ()
         read = set(fields_of(factors).values())
         if read & EXAMPLES and all(isinstance(factor.origin, FromData | FromNetwork) for factor in factors):
             found.append(("label" in read, draw))
-    return min(found, key=lambda item: item[0])[1] if found else None
+    reading: dict[frozenset[str], DrawPlan] = {}
+    for _, draw in sorted(found, key=lambda item: item[0]):
+        reading.setdefault(frozenset(read_of_record(draw, variable)), draw)
+    return tuple(reading.values())
 
 
 def examples_of(plan: Plan, found: PassPlan, row: str) -> list[int]:

@@ -74,7 +74,7 @@ def _by_rule(variable: str, results: Sequence[Result]) -> Table:
 def _others(results: Sequence[Result]) -> Table:
     rows = tuple(
         (
-            f"{words(result.name).replace('image', result.example)} of {result.variable}",
+            f"{result.measure} of {result.variable}",
             result.shown,
             f"{result.examples:,} {SPLITS[result.split]}",
             "; ".join(filter(None, (result.by, _protocol(result)))),

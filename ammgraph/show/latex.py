@@ -23,7 +23,7 @@ from ammgraph.formulas.objectives import OBJECTIVES
 from ammgraph.plan.draws import DrawPlan, FactorPlan, FromBayes
 from ammgraph.plan.games import game_value, penalty_value, weighed
 from ammgraph.plan.plan import Plan
-from ammgraph.plan.queries import ancestry, fields_of
+from ammgraph.plan.queries import read_of_record
 from ammgraph.plan.turns import FitPlan, GamePlan, ObjectivePlan, PenaltyPlan, TermPlan, TurnPlan
 from ammgraph.spec.notation import head_and_rest, number_text, parse_factor
 from ammgraph.spec.schema import Schedule
@@ -64,7 +64,7 @@ def fit_formula(plan: Plan, fit: FitPlan) -> str:
     head, variable = fit.factor.partition("(")[0], _variable(fit.variable)
     condition = plan.draw(head).factor_of(fit.variable).given[0]
     factor = _density(head, [fit.variable], []).removesuffix(")") + rf" \mid {_variable(condition)} = k)"
-    images = fields_of(ancestry(plan.draw(fit.to), fit.variable))
+    images = read_of_record(plan.draw(fit.to), fit.variable)
     letter, square = (r"\Sigma", r"\Sigma_k") if fit.full else (r"\sigma", r"\sigma_k^2")
     mixture = rf"\sum_k \pi_k \, \mathcal{{N}}(\bar{{{variable}}}_n; \mu_k, {square})"
     given = ", ".join(f"{_variable(image)}_n" for image in images)

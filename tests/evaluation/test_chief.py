@@ -64,8 +64,10 @@ def test_without_classes_reconstructions_stand_beside_the_mean_image() -> None:
 
 
 def test_vectors_are_counted_as_vectors() -> None:
-    (shown,) = lines(compile_spec(load_spec(TINY)), found(replace(REBUILT, example="vector")))
+    rebuilt = [replace(result, example="vector") for result in RESULTS[:2]]
+    shown, beside = lines(compile_spec(load_spec(TINY)), found(*rebuilt))
     assert shown.endswith(", on 500 test vectors")
+    assert beside.startswith("mean vector error")
 
 
 def test_under_labels_the_classification_error_is_chief() -> None:

@@ -1,5 +1,7 @@
 """Features of a row: against the layers written out, and errors counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,11 +53,16 @@ def test_the_nearest_neighbor_error_is_that_of_all_distances(loaded: LoadedRun) 
 
 
 def test_training_images_are_not_their_own_neighbors(loaded: LoadedRun) -> None:
+    searched = "the images that are searched are the scored ones; "
     found = {result.name: result for result in evaluate_loaded(loaded, "train", baseline=False).results}
     assert found["clustering_error"].value is not None
     for name in ("knn_error", "probe_error"):
         assert (found[name].value, found[name].shown) == (None, "void")
-        assert found[name].void == "the images that are searched are the scored ones; `evaluate --split` scores others"
+        assert found[name].void == searched + "`evaluate --split validation` scores others"
+    alone = replace(loaded, dataset=replace(loaded.dataset, validation=None))  # no split is left to score
+    found = {result.name: result for result in evaluate_loaded(alone, "train", baseline=False).results}
+    held_out = "`data.validation` of a new run holds out others, which `evaluate --split validation` scores"
+    assert found["knn_error"].void == searched + held_out
 
 
 def test_errors_by_hand() -> None:
