@@ -464,7 +464,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(ammgraph: Run, tmp_pat
     (tmp_path / "full" / "file").write_text("mine")
     before = files_of(tmp_path)
     assert ammgraph(*words, "run")[2] == "error: run holds a run; name another\n"
-    assert ammgraph(*words, "full")[2].startswith("error: full holds files that are no run's (file)")
+    assert ammgraph(*words, "full")[2] == (
+        "error: full holds files that are no run's (file); name a folder that is new or empty\n"
+    )
     assert ammgraph("sweep", "--resume", "full")[2] == "error: full holds no sweep: it has no sweep.json\n"
     assert files_of(tmp_path) == before
 
