@@ -207,6 +207,11 @@ class Estimator(TransformerMixin, BaseEstimator):
         """The spec for so many examples of so many numbers, all of which are trained on."""
         spec = self._loaded()
         refuse_given(spec)
+        if (keep := spec.evaluation.keep) is not None:
+            raise RunError(
+                f"`evaluation.keep: {keep}` chooses by held-out examples, and an Estimator trains on all of X; "
+                "leave it out, as by `overrides=['evaluation.keep=null']`"
+            )
         spec = spec.given()
         own = ["data.validation=0"]
         own += [f"constants.{self.features}={shape[1]}"] if self.features in spec.constants and len(shape) == 2 else []

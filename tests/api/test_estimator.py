@@ -162,6 +162,11 @@ def test_what_it_cannot_do_is_told() -> None:
         ammgraph.Estimator("vae_mnist").fit(np.zeros((5, 784), np.uint8))
     with pytest.raises(ammgraph.RunError, match="`x` has shape"):
         ammgraph.Estimator(TINY).fit(np.zeros((50, 7, 7), np.uint8))
+    best, short = "evaluation.keep=best reconstruction_error", "training.steps=2"
+    spec = ammgraph.load_spec(TINY, [best, short])
+    with pytest.raises(ammgraph.RunError, match=r"leave it out, as by `overrides=\['evaluation\.keep=null'\]`"):
+        ammgraph.Estimator(spec).fit(DIGITS / 16)
+    ammgraph.Estimator(spec, overrides=["evaluation.keep=null"]).fit(DIGITS / 16)
 
 
 @pytest.mark.slow
