@@ -31,7 +31,7 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import on_data_set
 from ammgraph.runs import checkpoint, record, run, strips
-from ammgraph.runs.data import read_data
+from ammgraph.runs.data import may_have_moved, read_data
 from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
 from ammgraph.runs.sweeps import refuse_change
@@ -121,7 +121,8 @@ def resumed_training(
     data_sets = run.moved_data(spec.data_sets, settings, place.data_dir)
     spec = spec.model_copy(update={"data": data_sets.get("", data_sets)})
     place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
-    trainer, dataset = _trainer(spec, settings, place, ranks)
+    with may_have_moved(settings):
+        trainer, dataset = _trainer(spec, settings, place, ranks)
     if not ranks.first:
         yield _following(folder, settings, trainer, dataset)
         return
