@@ -270,6 +270,19 @@ def test_a_run_that_was_lengthened_is_as_long_from_then_on(ammgraph: Run) -> Non
     assert ammgraph("evaluate", "run")[0] == 0
 
 
+@pytest.mark.parametrize("changed", ["title=other", "evaluation.every_epochs=1/20", "evaluation.keep=null"])
+def test_what_would_change_nothing_of_a_run_at_its_end_is_refused(changed: str, ammgraph: Run) -> None:
+    keep = ("--set", "training.steps=2", "--set", "evaluation.keep=best reconstruction_error")
+    assert ammgraph("train", TINY, "--run-dir", "run", *keep)[0] == 0
+    before = Path("run/spec.json").read_bytes()
+    assert ammgraph("train", "--resume", "run", *keep)[0] == 0  # what it is already is asked for
+    code, _, err = ammgraph("train", "--resume", "run", "--set", changed)
+    assert (code, Path("run/spec.json").read_bytes()) == (1, before)
+    assert err.startswith(f"error: run has come to its end, after 2 steps, and `{changed}` would change nothing of it")
+    assert ammgraph("train", "--resume", "run", "--set", changed, "--set", "training.steps=3")[0] == 0
+    assert Path("run/spec.json").read_bytes() != before
+
+
 # ------------------------------------------------------------------------------------------------ train --dry-run
 
 

@@ -499,7 +499,22 @@ def test_data_that_have_vanished_are_named(own_data: Path, ammgraph: Run, tmp_pa
     (tmp_path / "elsewhere").mkdir()
     own_data.rename(tmp_path / "elsewhere" / own_data.name)
     code, out, err = ammgraph("train", "--resume", "run", "--set", "training.steps=3")
-    assert (code, out, err) == (1, "", f"error: `data.path`: there is no {own_data}\n")
+    told = "if the data have moved, `--data-dir DIR` names the folder in which they lie now"
+    assert (code, out, err) == (1, "", f"error: `data.path`: there is no {own_data}; {told}\n")
+    assert ammgraph("evaluate", "run", "--data-dir", "elsewhere")[0] == 0
+
+
+def test_data_that_have_vanished_are_named_as_the_run_knows_them(own_data: Path, ammgraph: Run, tmp_path: Path) -> None:
+    relative = Path("sets") / own_data.name
+    relative.parent.mkdir()
+    own_data.rename(relative)
+    assert ammgraph("train", TINY, "--run-dir", "run", *npz(relative))[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    relative.parent.rename(tmp_path / "elsewhere" / "sets")
+    for where in ((), ("--data-dir", "elsewhere/sets")):
+        code, _, err = ammgraph("evaluate", "run", *where)
+        assert (code, f"names the folder in which `{relative}` lies now\n" in err) == (1, True), err
+    assert ammgraph("evaluate", "run", "--data-dir", "elsewhere")[0] == 0
 
 
 def test_data_that_vanish_while_training_are_in_memory_and_evaluated_there(
@@ -516,7 +531,7 @@ def test_data_that_vanish_while_training_are_in_memory_and_evaluated_there(
     assert (code, ", on 30 test images\n" in out) == (0, True)
     assert state_of(Path("run"))["step"] == 2
     code, _, err = ammgraph("evaluate", "run")
-    assert (code, err) == (1, f"error: `data.path`: there is no {own_data}\n")
+    assert (code, err.startswith(f"error: `data.path`: there is no {own_data}; if the data have moved, ")) == (1, True)
 
 
 def test_a_run_that_is_moved_with_its_data_finds_them_by_data_dir(

@@ -109,6 +109,23 @@ def test_a_sweep_tries_every_value_in_a_run_of_its_own_and_says_which_is_best(am
 
 
 @needs_optuna
+def test_what_is_varied_may_be_what_makes_it_a_spec(ammgraph: Run) -> None:
+    epochs = ("--vary", "training.epochs=1/40,1/20", "--vary", BATCH, *METRIC, "--trials", 2, "--run-dir", "s")
+    assert "`--set training.steps=null` for one run" in ammgraph("sweep", TINY, *epochs)[2]
+    code, _, err = ammgraph("sweep", TINY, "--set", "training.steps=null", *epochs)
+    assert code == 0, err
+    for one in read_tried(Path("s")):
+        training = json.loads((tried_folder(Path("s"), one.number) / "spec.json").read_text())["training"]
+        assert ("steps" in training, str(training["epochs"])) == (False, one.values[0])
+    assert ammgraph("sweep", "--resume", "s", "--trials", 3)[0] == 0
+    code, _, err = ammgraph("sweep", TINY, "--set", "training.steps=null", "--vary", BATCH, *METRIC)
+    assert (code, err.splitlines()[0]) == (
+        1,
+        "error[missing-key]: `training` needs exactly one of `epochs`, `steps`, `phases`",
+    )
+
+
+@needs_optuna
 def test_a_sweep_that_is_stopped_goes_on_where_the_trial_stood(
     ammgraph: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,7 +481,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(ammgraph: Run, tmp_pat
     (tmp_path / "full" / "file").write_text("mine")
     before = files_of(tmp_path)
     assert ammgraph(*words, "run")[2] == "error: run holds a run; name another\n"
-    assert ammgraph(*words, "full")[2].startswith("error: full holds files that are no run's (file)")
+    assert ammgraph(*words, "full")[2] == (
+        "error: full holds files that are no run's (file); name a folder that is new or empty\n"
+    )
     assert ammgraph("sweep", "--resume", "full")[2] == "error: full holds no sweep: it has no sweep.json\n"
     assert files_of(tmp_path) == before
 

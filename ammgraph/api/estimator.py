@@ -22,8 +22,11 @@ from ammgraph.api.model import Model
 from ammgraph.api.steps import PathLike
 from ammgraph.compiler.compile import compile_spec
 from ammgraph.data.labels import missing_word
+from ammgraph.data.records import Split
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import metrics
+from ammgraph.evaluation.evaluate import batches, category_scores
+from ammgraph.evaluation.examples import example_of
 from ammgraph.evaluation.metrics import Array
 from ammgraph.evaluation.sample import generating
 from ammgraph.evaluation.synthesis import generate
@@ -34,6 +37,7 @@ from ammgraph.spec.load import load_spec
 from ammgraph.spec.schema import Spec
 
 UNLABELLED = -1
+CPU = torch.device("cpu")
 
 
 class Estimator(TransformerMixin, BaseEstimator):
@@ -112,7 +116,20 @@ class Estimator(TransformerMixin, BaseEstimator):
         if not self._is_classifier:
             return found
         of_classes = found[:, : len(self.classes_)]
-        return np.asarray(of_classes / of_classes.sum(1, keepdims=True))
+        sums = of_classes.sum(1, keepdims=True)
+        if not sums.all():  # all of them too small for a float, of which the logits still know the largest
+            return self._of_classes(X)
+        return np.asarray(of_classes / sums)
+
+    def _of_classes(self, X: Any) -> Array:
+        """Softmax of the logits of the classes alone."""
+        model, example = self.model_, example_of(self.model_.plan)
+        values = model.stored(_shaped(model.plan, self._checked(X, reset=False)))
+        split = Split(values, torch.zeros(len(values), dtype=torch.int64), example.kind)  # labels that no factor reads
+        readout = _readout(example.plan)
+        with torch.no_grad():
+            parts = [category_scores(model, example.plan, readout, part)[""] for part in batches(split, CPU)]
+        return torch.cat(parts)[:, : len(self.classes_)].double().softmax(1).numpy()
 
     def predict(self, X: Any) -> Array:
         """The most probable category, (N,), from 0; of a classifier the class."""
@@ -207,6 +224,11 @@ class Estimator(TransformerMixin, BaseEstimator):
         """The spec for so many examples of so many numbers, all of which are trained on."""
         spec = self._loaded()
         refuse_given(spec)
+        if (keep := spec.evaluation.keep) is not None:
+            raise RunError(
+                f"`evaluation.keep: {keep}` chooses by held-out examples, and an Estimator trains on all of X; "
+                "leave it out, as by `overrides=['evaluation.keep=null']`"
+            )
         spec = spec.given()
         own = ["data.validation=0"]
         own += [f"constants.{self.features}={shape[1]}"] if self.features in spec.constants and len(shape) == 2 else []

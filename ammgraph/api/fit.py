@@ -98,8 +98,10 @@ def fit(
     where = str(Path(data_dir).absolute()) if data_dir is not None else None
     settings = RunOptions(name, seed, precision, where, log_every, checkpoint_seconds, command="")
     folder = None if run_dir is None else Path(run_dir)
-    if folder and not run.is_run(folder):
-        run.refuse_foreign(folder)
+    if folder:
+        run.refuse_trials(folder)
+        if not run.is_run(folder):
+            run.refuse_foreign(folder)
     place = Place(run.choose_device(device), download=download, given=given)
     with new_training(spec, settings, folder, place) as training:
         watch.train(training, Callbacks(report, after_step, after_evaluation, stop))

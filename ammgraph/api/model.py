@@ -64,7 +64,7 @@ class Model(networks.Model):
         Raises:
             RunError: the examples have another shape than the model's, or nothing is inferred from them alone.
         """
-        examples = self._examples(x)
+        examples = self.stored(x)
         values = encode(self, self.plan, examples, ("",) * len(examples)).values
         names = [variable.name for variable in self.plan.variables if variable.name in values]
         return {name: torch.from_numpy(values.get(f"{name}_posterior", values[name])) for name in names}
@@ -100,7 +100,7 @@ class Model(networks.Model):
         scaling = self.scalings.get(data_set_of(self.plan, name))
         return (drawn.cpu().double() if scaling is None else scaling.undo(drawn)).flatten(1)
 
-    def _examples(self, x: Tensor | Array) -> Tensor:
+    def stored(self, x: Tensor | Array) -> Tensor:
         """As they are stored, vectors as they were scaled."""
         examples, example = read_examples(x), example_of(self.plan)
         check_shape(example, examples, of_arrays=True)

@@ -106,7 +106,11 @@ class Run:
 
         Returns:
             A `pandas.DataFrame` where pandas is installed, else a list of dicts.
+
+        Raises:
+            RunError: no run directory.
         """
+        run.read_options(self.folder)
         rows = [_flat(line) for line in record.read(self.folder / METRICS)]
         try:
             from pandas import DataFrame

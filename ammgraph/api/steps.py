@@ -17,7 +17,7 @@ import torch
 from ammgraph import __version__
 from ammgraph.data.dataset import Dataset, changed_splits, fingerprints, split_text
 from ammgraph.data.records import Split
-from ammgraph.diagnostics import RunError
+from ammgraph.diagnostics import RunError, counted
 from ammgraph.evaluation import score
 from ammgraph.evaluation.evaluate import askable
 from ammgraph.evaluation.evaluate import evaluate as evaluate_weights
@@ -31,7 +31,7 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import on_data_set
 from ammgraph.runs import checkpoint, record, run, strips
-from ammgraph.runs.data import read_data
+from ammgraph.runs.data import may_have_moved, read_data
 from ammgraph.runs.run import Place, RunOptions
 from ammgraph.runs.states import NotFinite
 from ammgraph.runs.sweeps import refuse_change
@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 GLANCE = 2000
 LOG_EVERY = 50
 CHECKPOINT_SECONDS = 60.0
+LENGTH = ("steps", "epochs")  # of training, or of a phase
 # Ctrl-C, a supervisor's request, a terminal that is closed.
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -120,7 +121,8 @@ def resumed_training(
     data_sets = run.moved_data(spec.data_sets, settings, place.data_dir)
     spec = spec.model_copy(update={"data": data_sets.get("", data_sets)})
     place = replace(place, data_dir=place.data_dir or _folder(settings.data_dir))
-    trainer, dataset = _trainer(spec, settings, place, ranks)
+    with may_have_moved(settings):
+        trainer, dataset = _trainer(spec, settings, place, ranks)
     if not ranks.first:
         yield _following(folder, settings, trainer, dataset)
         return
@@ -128,8 +130,33 @@ def resumed_training(
         _go_on(folder, settings, trainer, dataset)
         if overrides and trainer.step < trainer.last_step:
             run.renew(folder, spec.written, plan_text(trainer.plan))
+        elif overrides:
+            _refuse_too_late(folder, spec, overrides, trainer.step)
         _hand_out(trainer)
         yield Training(folder, settings, trainer, dataset)
+
+
+def _refuse_too_late(folder: Path, asked: Spec, overrides: Sequence[str], step: int) -> None:
+    """A run at its end can be made longer; nothing else of it can be changed.
+
+    Raises:
+        RunError: something else is asked for.
+    """
+    if _but_for_length(asked.written) != _but_for_length(load_spec(folder / SPEC).written):
+        said = ", ".join(f"`{override}`" for override in overrides)
+        raise RunError(
+            f"{folder} has come to its end, after {counted(step, 'step')}, and {said} "
+            "would change nothing of it any more; let it be longer too, by `training.steps` or `training.epochs`, of "
+            "phases by those of the last one, or begin a new run"
+        )
+
+
+def _but_for_length(written: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says beside how long it trains."""
+    training = dict(written["training"])
+    phases = [training, *training.pop("phases", ())]
+    kept = [{key: value for key, value in phase.items() if key not in LENGTH} for phase in phases]
+    return {**written, "training": kept}
 
 
 def _again(folder: Path, settings: RunOptions) -> str:

@@ -13,6 +13,7 @@ from ammgraph.terminal import one_line, print_lines, say
 
 if TYPE_CHECKING:
     from ammgraph.api.run import Comparison
+    from ammgraph.evaluation.compare import Group
     from ammgraph.evaluation.summary import Summary
 
 EXAMPLE = "ammgraph compare runs/*"
@@ -52,7 +53,7 @@ def run(options: Options) -> int:
         )
     if not options.summary and all(map(spec_file, options.run_dirs)):
         raise RunError(f"{options.run_dirs[0]} is a spec and no run; `--summary` shows what was published for it")
-    found = _summary(options) if options.summary else _compared(options, all_runs(options.run_dirs))
+    found = _summary(options) if options.summary else _table(options, all_runs(options.run_dirs))
     if options.format == "text":
         print_lines(str(found).split("\n"))
     elif options.format == "json":
@@ -60,6 +61,21 @@ def run(options: Options) -> int:
     else:
         print(getattr(found, f"to_{options.format}")(), end="")
     return 0
+
+
+def _table(options: Options, runs: Sequence[Path]) -> "Comparison":
+    found = _compared(options, runs)
+    if options.format == "csv":  # which has no place for them
+        _warn(found.groups)
+    return found
+
+
+def _warn(groups: "Sequence[Group]") -> None:
+    from ammgraph.evaluation.compare import warnings
+
+    for group in groups:
+        for text in warnings(group):
+            say(one_line(f"warning: {group.name}: {text}"))
 
 
 def _compared(options: Options, runs: Sequence[Path]) -> "Comparison":
@@ -77,7 +93,6 @@ def _compared(options: Options, runs: Sequence[Path]) -> "Comparison":
 
 def _summary(options: Options) -> "Summary":
     from ammgraph.commands.run_folders import all_runs
-    from ammgraph.evaluation.compare import warnings
     from ammgraph.evaluation.summary import summary
     from ammgraph.spec.shipped import shipped_specs
 
@@ -91,9 +106,7 @@ def _summary(options: Options) -> "Summary":
     for path, spec in specs.items():
         sources += [spec] if spec else [run for run in runs if path in (run, *run.parents)]
     groups = _compared(options, runs).groups if runs else ()
-    for group in groups:
-        for text in warnings(group):
-            say(one_line(f"warning: {group.name}: {text}"))
+    _warn(groups)
     return summary(sources, groups)
 
 

@@ -48,6 +48,14 @@ def all_trials(folder: Path) -> tuple[Path, ...]:
     Raises:
         RunError: none has.
     """
+    begun = _begun(folder)
+    for run in begun:
+        _tell_diverged(run)
+    return begun
+
+
+def _begun(folder: Path) -> tuple[Path, ...]:
+    """The same, and of those that have diverged the ones that have nothing to show are told alone."""
     found = runs_of(folder)
     if found.waiting:
         names = ", ".join(run.name for run in found.waiting)
@@ -56,15 +64,16 @@ def all_trials(folder: Path) -> tuple[Path, ...]:
         stopped = f"{were} stopped before the first checkpoint; go on with `{again}`"
         say(one_line(f"passed over {names} of {folder}: {stopped}"))
     for run, told in found.diverged.items():
-        shown = "shown at its last good checkpoint" if run in found.begun else "passed over"
-        say(one_line(f"{shown} {run.name} of {folder}: {told}"))
+        if run not in found.begun:
+            say(one_line(f"passed over {run.name} of {folder}: {told}"))
     return found.begun
 
 
 def all_runs(folders: Sequence[Path]) -> list[Path]:
     """The run directories that are named, or in folders of trials and sweeps.
 
-    What is no run, or damaged, is told and passed over where another one is not.
+    What is no run, or damaged, is told and passed over where another one is not. Which have diverged says the
+    comparison.
 
     Raises:
         RunError: there is no run among them.
@@ -73,11 +82,10 @@ def all_runs(folders: Sequence[Path]) -> list[Path]:
     refused: list[str] = []
     for folder in folders:
         if is_trials(folder):
-            runs += all_trials(folder)
+            runs += _begun(folder)
         elif is_sweep(folder):
             runs += tried_runs(folder)
         elif has_results(folder) or len(folders) == 1:
-            _tell_diverged(folder)
             runs.append(folder)
         else:
             refused.append(_why_not(folder))

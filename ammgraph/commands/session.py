@@ -104,7 +104,7 @@ def opened(options: TrainOptions, ranks: Ranks) -> AbstractContextManager[steps.
         if folder and ranks.first:
             run.refuse_trials(folder)
             if not options.force and not run.is_run(folder):
-                run.refuse_foreign(folder)
+                run.refuse_foreign(folder, may_force=True)
         spec = load_spec(options.spec, options.set, allow_outside=options.allow_outside)
         if ranks.first:
             tell_warnings(spec)

@@ -4,6 +4,7 @@ Any number of processes may share a folder. What is best is decided by the looks
 is scored on others, so that test labels have chosen nothing.
 """
 
+import contextlib
 import secrets
 import shlex
 import signal
@@ -113,14 +114,15 @@ def _begin(options: SweepOptions) -> Path:
         if is_run(named):
             raise RunError(f"{named} holds a run; name another")
         refuse_foreign(named, (LOCK, SPECS, DATABASE))
-    spec = load_spec(source, options.set, allow_outside=options.allow_outside)
+    said = _said(options, source)
+    spec = load_spec(source, said, allow_outside=options.allow_outside)
     plan = compile_spec(spec)
     check_measures(plan)
     if options.metric is None:
         of_labels = "classification_error" if all(found.supervised for found in plan.readouts) else "nmi"
         example = "reconstruction_error" if plan.reconstructions else of_labels
         raise RunError(f"say what is best, by `--metric`, as in `--metric {example}`")
-    _check_axes(options, source, spec)
+    _check_axes(options, source, spec, said)
     settings = new_settings(_alone(options, spec=source), source)
     directory = Path(settings.data_dir) if settings.data_dir else None
     dataset = read_data(plan, directory, options.download)
@@ -148,6 +150,22 @@ def _begin(options: SweepOptions) -> Path:
     except OSError as error:
         raise RunError(f"cannot write the folder of the sweep {folder}: {error.strerror or error}") from error
     return folder
+
+
+def _said(options: SweepOptions, source: str) -> tuple[str, ...]:
+    """What is set in the spec of all trials: first values too, where it is no spec without what is varied.
+
+    As where `--set training.steps=null` makes room for `--vary training.epochs=5,10`.
+
+    Raises:
+        SpecError: the spec is wrong, whatever is varied.
+    """
+    first = (*options.set, *(axis.extremes[0] for axis in options.vary))
+    for said in (options.set, first):
+        with contextlib.suppress(SpecError):
+            load_spec(source, said, allow_outside=options.allow_outside)
+            return said
+    return options.set
 
 
 def _of_each(options: SweepOptions, source: str) -> TrainOptions:
@@ -178,7 +196,7 @@ def _more(options: SweepOptions, folder: Path) -> Path:
     return folder
 
 
-def _check_axes(options: SweepOptions, source: str, spec: Spec) -> None:
+def _check_axes(options: SweepOptions, source: str, spec: Spec, said: Sequence[str]) -> None:
     """Every value, alone, is one that the spec takes at that place.
 
     Raises:
@@ -198,7 +216,8 @@ def _check_axes(options: SweepOptions, source: str, spec: Spec) -> None:
             )
     for axis in options.vary:
         for value in axis.extremes:
-            load_spec(source, [*options.set, value], allow_outside=options.allow_outside)
+            others = [text for text in said if text not in axis.extremes]
+            load_spec(source, [*others, value], allow_outside=options.allow_outside)
 
 
 def _within(key: str, sections: Sequence[str]) -> bool:

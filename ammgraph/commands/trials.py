@@ -142,7 +142,7 @@ def _refuse_taken(folder: Path, force: bool) -> None:
     if is_trials(folder) or is_run(folder):
         raise RunError(f"{folder} is not empty; go on with `{command('train', '--resume', folder)}`, or name another")
     if not force:
-        refuse_foreign(folder, (LOCK, SPECS))
+        refuse_foreign(folder, (LOCK, SPECS), may_force=True)
 
 
 def _begun(options: TrainOptions, folder: Path) -> tuple[Path, Trials]:

@@ -20,7 +20,7 @@ from ammgraph.data.files import read_folder
 from ammgraph.data.given import Given
 from ammgraph.data.look import look_of, looked_at
 from ammgraph.data.on_disk import blocks
-from ammgraph.data.records import DataAbsent, Records, Split, name_beside, shape_text
+from ammgraph.data.records import DataAbsent, FileAbsent, Records, Split, name_beside, shape_text
 from ammgraph.data.standard import read_named
 from ammgraph.data.stored import read_npy, read_npz
 from ammgraph.data.table_files import read_csv, read_parquet
@@ -271,7 +271,7 @@ def _given_path(data: Data, directory: Path | None) -> Path:
             "" if given.is_absolute() else f" (a relative path starts from {'--data-dir' if directory else Path.cwd()})"
         )
         nearby = f"; {given} exists: leave out --data-dir" if directory and os.path.exists(given) else ""
-        raise DataAbsent(f"`data.path`: there is no {path}{start}{nearby or name_beside(path)}")
+        raise FileAbsent(f"`data.path`: there is no {path}{start}{nearby or name_beside(path)}")
     return path
 
 

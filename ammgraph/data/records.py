@@ -28,6 +28,10 @@ class DataAbsent(RunError):
     """The files of a data set are not there; nothing else is known to be wrong."""
 
 
+class FileAbsent(DataAbsent):
+    """The file or the folder that a spec names by its path is not there."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """N examples with their labels (N,), int64 in 0..classes - 1, or `UNKNOWN`.

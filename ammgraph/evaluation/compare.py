@@ -17,7 +17,7 @@ from ammgraph.evaluation import health, results
 from ammgraph.evaluation.results import Evaluation, Result, number
 from ammgraph.evaluation.score import evaluate_run
 from ammgraph.folders import METRICS, SPEC
-from ammgraph.runs import record
+from ammgraph.runs import divergence, record
 from ammgraph.runs.run import Place, read_options
 from ammgraph.spec.load import load_spec
 from ammgraph.spec.measures import MEASURES
@@ -38,6 +38,7 @@ class ComparedRun:
     curves: tuple[dict[str, Any], ...]  # step, epoch, and a number for each measure
     trained_on: Mapping[str, str] | None = None  # `data_sha256` of the run; None where it was not recorded
     faults: tuple[str, ...] | None = None  # the codes that *Health* names; None where it has nothing to judge by
+    diverged: str = ""  # where it has diverged after the checkpoint that was evaluated, and what to lower
     settings: Mapping[str, str] = field(default_factory=dict)  # the precision, and all that the spec says, by its path
 
     @property
@@ -280,6 +281,7 @@ def _read(folder: Path, place: Place, split: str | None, again: bool) -> Compare
         curves=tuple(_curve_point(line) for line in history if "evaluation" in line),
         trained_on=options.data_sha256,
         faults=verdict.codes if verdict.findings else None,
+        diverged=divergence.told(folder),
         settings={PRECISION: options.precision, **dict(_settings(load_spec(folder / SPEC).written))},
     )
 
@@ -382,11 +384,14 @@ def _cut(value: str) -> str:
 
 
 def warnings(group: Group) -> list[str]:
-    """Why its runs may be no trials of one experiment."""
+    """Why its runs may be no trials of one experiment, and which of them have diverged."""
     evaluations = [run.evaluation for run in group.runs]
     found = []
     if len({evaluation.seed for evaluation in evaluations}) < len(evaluations):
         found.append("a seed occurs twice: these runs are no independent trials")
+    found += [
+        f"{run.folder} is shown at its last good checkpoint: {run.diverged}" for run in group.runs if run.diverged
+    ]
     return found + [
         f"{run.folder} was evaluated at step {run.evaluation.step:,} and is at step {run.last_step:,} now"
         for run in group.runs

@@ -20,6 +20,7 @@ from ammgraph.data.table_files import needs_pyarrow
 from ammgraph.diagnostics import RunError
 from ammgraph.evaluation import results
 from ammgraph.evaluation.as_table import csv_text, table_columns
+from ammgraph.evaluation.conditional import chain_of, starts_of
 from ammgraph.evaluation.evaluate import RULES, batches, category_scores, infer, read_by, rule_text
 from ammgraph.evaluation.examples import Example, check_shape, example_of, read_given
 from ammgraph.evaluation.loading import LoadedModel, load_model
@@ -31,7 +32,7 @@ from ammgraph.plan.identity import plan_hash
 from ammgraph.plan.plan import Plan, ReadoutPlan
 from ammgraph.plan.queries import from_example, inferring_draws
 from ammgraph.runs.outputs import check_output, head_of, is_npz, is_parquet, npz, parquet, refuse_input, write_output
-from ammgraph.terminal import one_line
+from ammgraph.terminal import command, one_line
 
 _LONGEST_HEADER = 2**20
 
@@ -117,7 +118,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
     """
     example = example_of(plan, variable)
     check_shape(example, pixels)
-    device, plan, kind = next(model.parameters()).device, example.plan, example.kind
+    device, whole, plan, kind = next(model.parameters()).device, plan, example.plan, example.kind
     readouts = [
         readout
         for readout in plan.readouts
@@ -127,7 +128,7 @@ def encode(model: Model, plan: Plan, pixels: Tensor, names: tuple[str, ...], var
     if not readouts and not latents:
         what = f"{'an' if kind == 'image' else 'a'} {kind}"
         why = f"what it infers takes a label, or what is drawn beside the {kind}, or no {kind}"
-        raise RunError(f"this model infers nothing from {what} alone: {why}")
+        raise RunError(f"this model infers nothing from {what} alone: {why}{_by_sampling(whole, example)}")
     by: dict[str, str] = {}
     found: dict[str, list[Array]] = {}
     split = Split(pixels, torch.zeros(len(pixels), dtype=torch.int64), kind)  # labels that no factor reads
@@ -246,6 +247,19 @@ def _is_encoding(path: Path) -> bool:
     first, *others = line.decode("utf-8", errors="replace").split(",")
     known = (re.fullmatch(r"\w+_(\d+|class)", column) or f"{column}_posterior_0" in others for column in others)
     return first in ("image", "vector") and bool(end and others) and all(known)
+
+
+def _by_sampling(plan: Plan, example: Example) -> str:
+    """What is drawn from such an example, and by which command; "" where nothing is."""
+    for start in starts_of(plan):
+        try:
+            found = chain_of(start, {}).example
+        except RunError:  # it reads more than one example
+            continue
+        if (found.of, found.name) == (example.of, example.name):
+            what = command("sample", "RUN", "--from", start.source, "--variable", start.variable, "--examples", "FILE")
+            return f"; `{what}` draws `{start.variable}` given one"
+    return ""
 
 
 def _latents(example: Example) -> dict[str, DrawPlan]:

@@ -22,7 +22,7 @@ from ammgraph.plan.identity import of_another_version, plan_hash
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import on_data_set
 from ammgraph.runs import checkpoint, files
-from ammgraph.runs.data import read_data
+from ammgraph.runs.data import may_have_moved, read_data
 from ammgraph.runs.run import Place, RunOptions, moved_data, needs_given, read_options
 from ammgraph.runs.states import mismatch
 from ammgraph.show.text import plan_text
@@ -141,9 +141,10 @@ def load_run(folder: Path, place: Place, dataset: Dataset | None = None) -> Load
         moved = moved_data(loaded.spec.data_sets, loaded.settings, place.data_dir)
         directory = place.data_dir or (Path(began) if began else None)
         scaling_of = loaded.settings.scaling_of
-        dataset = read_data(
-            loaded.plan, directory, place.download, given=place.given, scaling_of=scaling_of, data_sets=moved
-        )
+        with may_have_moved(loaded.settings):
+            dataset = read_data(
+                loaded.plan, directory, place.download, given=place.given, scaling_of=scaling_of, data_sets=moved
+            )
     check_shapes(loaded.plan, dataset)
     fields = {name: getattr(loaded, name) for name in LoadedModel.__dataclass_fields__}
     for split in changed_splits(loaded.settings.data_sha256, dataset):

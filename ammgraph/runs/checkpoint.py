@@ -78,6 +78,11 @@ def has_checkpoint(folder: Path) -> bool:
     return bool(_steps(folder, ".pt"))
 
 
+def steps(folder: Path) -> list[int]:
+    """Those of the checkpoints that were finished here, whole or not."""
+    return _steps(folder, ".pt")
+
+
 def newest_step(folder: Path) -> int:
     """The step of the newest checkpoint that was finished here, whole or not; 0 without one."""
     return max(_steps(folder, ".pt"), default=0)

@@ -2,17 +2,20 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 from ammgraph.data.dataset import Dataset, load_data, together
 from ammgraph.data.given import Given
 from ammgraph.data.on_disk import blocks
+from ammgraph.data.records import FileAbsent
 from ammgraph.data.vectors import Scaling
 from ammgraph.diagnostics import RunError
 from ammgraph.plan.plan import Plan
 from ammgraph.plan.queries import field_name, fields_of, on_data_set, record_fields
+from ammgraph.runs.run import RunOptions
 from ammgraph.spec.schema import Data, Spec
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,20 @@ def read_data(
                 raise
             raise type(error)(_of_data_set(name, error.lines[0]), error.details) from error
     return together(found)
+
+
+@contextmanager
+def may_have_moved(settings: RunOptions) -> Iterator[None]:
+    """While the data of a run are read: where they are not, how it is said where they are now."""
+    try:
+        yield
+    except FileAbsent as error:
+        relative = list((settings.data_paths or {"": settings.data_path or ""}).values())
+        what = f"`{relative[0]}` lies" if len(relative) == 1 and relative[0] else "they lie"
+        raise FileAbsent(
+            f"{error.lines[0]}; if the data have moved, `--data-dir DIR` names the folder in which {what} now",
+            error.details,
+        ) from error
 
 
 def _warn_of_bounds(plan: Plan, dataset: Dataset) -> None:

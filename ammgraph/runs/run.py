@@ -120,11 +120,11 @@ def new_folder(parent: Path, name: str) -> Path:
     raise AssertionError("numbers do not end")
 
 
-def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
+def refuse_foreign(folder: Path, own: Collection[str] = BEGUN, *, may_force: bool = False) -> None:
     """A new run is begun in an empty folder, or where one was begun and cut short: that one left its lock.
 
     Raises:
-        RunError: the folder holds files that are no run's.
+        RunError: the folder holds files that are no run's; `--force` is advised to who has it.
     """
     try:
         names = sorted(entry.name for entry in folder.iterdir() if not files.is_leftover(entry.name))
@@ -133,9 +133,10 @@ def refuse_foreign(folder: Path, own: Collection[str] = BEGUN) -> None:
     foreign = [name for name in names if name not in own] if LOCK in names else names
     if foreign:
         more = ", ..." if len(foreign) > 3 else ""
+        force = ", or say `--force`: files of a run's names are then replaced" if may_force else ""
         raise RunError(
             f"{folder} holds files that are no run's ({', '.join(foreign[:3])}{more}); name a folder that is new or "
-            "empty, or say `--force`: files of a run's names are then replaced"
+            f"empty{force}"
         )
 
 

@@ -1,7 +1,7 @@
-"""`evaluation.keep`: whether a look at the validation images found the best that a run has found."""
+"""`evaluation.keep`: whether a look at the validation images found the best of the states that a run has kept."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,21 @@ from ammgraph.runs import record
 from ammgraph.spec.measures import MEASURES
 
 
-def is_best(keep: str | None, look: Mapping[str, Any], metrics: Path) -> bool:
-    """Whether a look, a line of `metrics.jsonl` to be, is the best of those that this file has and itself."""
+def is_best(keep: str | None, look: Mapping[str, Any], metrics: Path, states: Collection[int]) -> bool:
+    """Whether a look, a line of `metrics.jsonl` to be, is better than those of this file whose states are kept.
+
+    A look from before the run was asked to keep anything has no state that could be evaluated.
+
+    Args:
+        keep: the measure; nothing is kept without one.
+        look: at the step at hand.
+        metrics: the file.
+        states: the steps of the states that are kept.
+    """
     if keep is None:
         return False
-    return best_look(keep, [*(line for line in record.read(metrics) if "evaluation" in line), look]) is look
+    looks = [line for line in record.read(metrics) if "evaluation" in line and line["step"] in states]
+    return best_look(keep, [*looks, look]) is look
 
 
 def best_look(keep: str, looks: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

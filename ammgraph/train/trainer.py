@@ -376,8 +376,9 @@ class _Loop:
         with memory.explained(trainer.plan, trainer.precision, f"evaluating step {trainer.step}"):
             found = self.evaluate(trainer.evaluated)
         look = {"evaluation": found}
-        if kept.is_best(trainer.plan.evaluation.keep, self.line(look), self.path):
-            checkpoint.save(self.path.parent / BEST, trainer.step, trainer.state_dict())
+        best = self.path.parent / BEST
+        if kept.is_best(trainer.plan.evaluation.keep, self.line(look), self.path, checkpoint.steps(best)):
+            checkpoint.save(best, trainer.step, trainer.state_dict())
         self._write(look)
 
     def timed(self) -> dict[str, Any]:

@@ -145,6 +145,11 @@ def test_the_metrics_are_a_frame_and_without_pandas_its_rows(
     assert [set(row) for row in rows] == [set(frame.iloc[place].dropna().index) for place in range(3)]
 
 
+def test_a_folder_that_is_no_run_has_no_metrics(tmp_path: Path) -> None:
+    with pytest.raises(ammgraph.RunError, match="nope is no run directory: there is nothing of that name"):
+        ammgraph.Run(tmp_path / "nope").metrics()
+
+
 def test_a_comparison_is_that_of_the_command(run: ammgraph.Run, capsys: pytest.CaptureFixture[str]) -> None:
     compared = ammgraph.compare([run], device="cpu")
     assert command(capsys, "compare", run.folder, "--device", "cpu") == f"{compared}\n"

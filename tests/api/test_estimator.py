@@ -99,6 +99,17 @@ def test_with_a_supervised_category_it_is_a_classifier_of_flat_images() -> None:
         model.sample(0)
 
 
+def test_classes_have_probabilities_where_another_category_is_certain() -> None:
+    count = "data.labeled.count=30"
+    model = ammgraph.Estimator(LABELED, overrides=["training.steps=2", count], random_state=0, device="cpu")
+    model.fit(DIGITS / 16, DIGIT_LABELS % 3)
+    before = model.predict_proba(DIGITS / 16)
+    with torch.no_grad():  # a category that is no class, surer than a float can say of the others
+        bias = next(value for name, value in model.model_.named_parameters() if name.endswith("row_y.bias"))
+        bias[9] += 1e5
+    np.testing.assert_allclose(model.predict_proba(DIGITS / 16), before, rtol=1e-6)
+
+
 def test_minus_one_is_no_label() -> None:
     y = DIGIT_LABELS % 7
     y[200:] = -1
@@ -162,6 +173,11 @@ def test_what_it_cannot_do_is_told() -> None:
         ammgraph.Estimator("vae_mnist").fit(np.zeros((5, 784), np.uint8))
     with pytest.raises(ammgraph.RunError, match="`x` has shape"):
         ammgraph.Estimator(TINY).fit(np.zeros((50, 7, 7), np.uint8))
+    best, short = "evaluation.keep=best reconstruction_error", "training.steps=2"
+    spec = ammgraph.load_spec(TINY, [best, short])
+    with pytest.raises(ammgraph.RunError, match=r"leave it out, as by `overrides=\['evaluation\.keep=null'\]`"):
+        ammgraph.Estimator(spec).fit(DIGITS / 16)
+    ammgraph.Estimator(spec, overrides=["evaluation.keep=null"]).fit(DIGITS / 16)
 
 
 @pytest.mark.slow

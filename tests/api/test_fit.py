@@ -71,6 +71,18 @@ def test_build_takes_the_seeds_that_fit_takes() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_folder_that_holds_something_else_is_refused_with_what_a_call_can_do(tmp_path: Path) -> None:
+    for name in ("trials.json", "sweep.json", "file"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+    spec = ammgraph.load_spec(TINY, SHORT)
+    for name, said in (("trials.json", "holds trials; go on with"), ("sweep.json", "holds a sweep; go on with")):
+        with pytest.raises(ammgraph.RunError, match=said):
+            ammgraph.fit(spec, run_dir=tmp_path / name)
+    with pytest.raises(ammgraph.RunError, match=r"\(file\); name a folder that is new or empty$"):
+        ammgraph.fit(spec, run_dir=tmp_path / "file")
+
+
 def test_what_a_run_is_resumed_and_sampled_with_is_refused_too(tmp_path: Path) -> None:
     run = ammgraph.fit(ammgraph.load_spec(TINY, SHORT), run_dir=tmp_path / "run")
     with pytest.raises(ammgraph.RunError, match="`stop` is 3, expected a function"):

@@ -23,6 +23,7 @@ from ammgraph.nn.model import build
 from ammgraph.spec.load import load_spec
 
 SPECS = Path(__file__).parents[2] / "specs"
+CYCLE = Path(__file__).parents[1] / "tiny_cycle.yaml"
 NAMES = tuple(map(str, range(12)))
 
 
@@ -168,6 +169,17 @@ def test_a_model_that_needs_labels_infers_nothing_from_an_image_alone() -> None:
     model = build(plan, torch.Generator().manual_seed(0), torch.full((10,), 0.1))
     with pytest.raises(RunError, match="infers nothing from an image alone"):
         encode(model, plan, torch.zeros(2, 1, 28, 28, dtype=torch.uint8), ("a", "b"))
+
+
+@pytest.mark.parametrize(("variable", "source", "drawn"), [(None, "q", "x2"), ("x1", "q", "x2"), ("x2", "p", "x1")])
+def test_a_model_that_draws_images_of_images_says_how_to_ask_for_them(
+    variable: str | None, source: str, drawn: str
+) -> None:
+    plan = compile_spec(load_spec(CYCLE, ()))
+    model = build(plan, torch.Generator().manual_seed(0), torch.ones(1))
+    said = f"; `ammgraph sample RUN --from {source} --variable {drawn} --examples FILE` draws `{drawn}` given one$"
+    with pytest.raises(RunError, match=said):
+        encode(model, plan, torch.zeros(2, 1, 4, 4, dtype=torch.uint8), ("a", "b"), variable)
 
 
 def test_clusters_get_the_names_of_classes_where_the_run_was_evaluated(tiny_run: Path, few, tmp_path: Path) -> None:

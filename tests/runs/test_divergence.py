@@ -5,6 +5,7 @@ from pathlib import Path
 from tiny import TINY
 from tiny_runs import Run
 
+from ammgraph.api.run import compare
 from ammgraph.runs import divergence
 
 
@@ -36,9 +37,15 @@ def test_a_single_run_that_has_diverged_is_told_as_such(ammgraph: Run) -> None:
 def test_a_trial_that_has_diverged_later_is_shown_at_its_last_good_checkpoint(ammgraph: Run) -> None:
     assert ammgraph("train", TINY, "--trials", 2, "--run-dir", "t", "--set", "training.steps=2")[0] == 0
     divergence.keep(Path("t/seed-1"), "`h` is inf")
-    code, out, err = ammgraph("compare", "t")
-    assert (code, err) == (0, "shown at its last good checkpoint seed-1 of t: `h` is inf\n")
-    assert out.startswith("[1] tiny: 2 runs, seeds 0, 1; ")
+    told = "t/seed-1 is shown at its last good checkpoint: `h` is inf"
+    for form in ("text", "json", "latex", "markdown", "html"):
+        code, out, err = ammgraph("compare", "t", "--format", form)
+        assert (code, err, out.replace("<code>", "`").replace("</code>", "`").count(told)) == (0, "", 1), form
+    warned = f"warning: tiny: {told}\n"
+    assert ammgraph("compare", "t", "--format", "csv")[::2] == (0, warned)
+    assert ammgraph("compare", "--summary", "t")[::2] == (0, warned)
+    assert compare("t").to_dict()["groups"][0]["warnings"] == [told]
+    assert ammgraph("evaluate", "t")[::2] == (0, "shown at its last good checkpoint, t/seed-1: `h` is inf\n")
 
 
 def test_it_is_told_too_where_its_folder_is_named_alone(ammgraph: Run) -> None:
@@ -46,8 +53,8 @@ def test_it_is_told_too_where_its_folder_is_named_alone(ammgraph: Run) -> None:
     divergence.keep(Path("t/seed-0"), "`h` is inf")
     told = "shown at its last good checkpoint, t/seed-0: `h` is inf\n"
     code, out, err = ammgraph("compare", "t/seed-0", "t/seed-1")
-    assert (code, err) == (0, told)
-    assert out.startswith("[1] tiny: 2 runs, seeds 0, 1; ")
+    assert (code, err) == (0, "")
+    assert "warning: t/seed-0 is shown at its last good checkpoint: `h` is inf" in out
     assert ammgraph("evaluate", "t/seed-0")[::2] == (0, told)
     assert ammgraph("sample", "t", "--output", "t.png")[2].endswith(told)  # the first of the trials
     assert ammgraph("evaluate", "t/seed-1")[::2] == (0, "")

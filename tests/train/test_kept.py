@@ -55,6 +55,16 @@ def test_a_run_that_was_stopped_keeps_the_same(tmp_path: Path) -> None:
     assert differences(whole[10], state["model"]) == []
 
 
+def test_a_run_that_is_asked_later_keeps_the_best_of_the_states_from_then_on(tmp_path: Path) -> None:
+    looked(trainer_of(TINY, *KEEP[1:]), tmp_path, VALUES | {4: 0.1}, stop=5)
+    trainer = trainer_of(TINY, *KEEP)
+    step, state, _ = checkpoint.load_newest(tmp_path / "checkpoints")
+    trainer.load_state_dict(state)
+    assert (step, checkpoint.has_checkpoint(tmp_path / "best")) == (5, False)
+    looked(trainer, tmp_path, VALUES)
+    assert checkpoint.load_newest(tmp_path / "best")[0] == 10  # the state of step 4 is gone, of which 0.1 was
+
+
 def look(step: int, **values: float | None) -> dict[str, Any]:
     return {"step": step, "evaluation": {f"{name}/reconstruction_error": value for name, value in values.items()}}
 
