@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ammgraph.diagnostics import CODES, MOST_PROBLEMS, Diagnostic, Note, alternatives, did_you_mean, nearest
+from ammgraph.spec.examples import example_at, flow
 from ammgraph.spec.merge import OVERRIDES
 from ammgraph.spec.said import hint_of_objective, hint_of_section, hint_of_word
 from ammgraph.spec.source import Path, SourceMap
@@ -155,8 +156,9 @@ def _quoted(text: str) -> list[str]:
 
 def _is_no(what: str, hint: str = "") -> Callable[[Path, Mapping[str, Any], SourceMap], Diagnostic]:
     def wrong_type(path: Path, line: Mapping[str, Any], source: SourceMap) -> Diagnostic:
-        message = f"{called(path)} is not {what}"
-        return Diagnostic("wrong-type", message, source.value(*path), found=describe(line["input"]), hint=hint)
+        message, example = f"{called(path)} is not {what}", example_at(path)
+        expected = f"{what}, as `{flow(example)}`" if example is not None and describe(example) == what else ""
+        return Diagnostic("wrong-type", message, source.value(*path), describe(line["input"]), expected, hint)
 
     return wrong_type
 
