@@ -84,6 +84,38 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert ci.index("rm -rf .venv") < ci.index("tools/setup dev") < ci.index("tools/test")
 
 
+# A `python -m pip` that is set to something, and a uv; both write what they are asked and told.
+SET_PIP = """#!/usr/bin/env bash
+case "$*" in
+    *"config list"*) printf '%s\\n' ":env:.find-links='here'" "global.find-links='there'" \\
+        "global.extra-index-url='https://a/simple\\\\nhttps://b/simple'" ;;
+    *) echo "pip ${*: -2}" >> said ;;
+esac
+"""
+UV = """#!/usr/bin/env bash
+echo "uv $UV_FIND_LINKS, $UV_INDEX, $UV_CONSTRAINT" >> said
+exit "$UV_ENDS"
+"""
+
+
+@pytest.mark.parametrize("ends", [0, 1])
+def test_an_installation_tells_uv_what_pip_is_set_to_and_takes_pip_where_uv_fails(ends: int, tmp_path: Path) -> None:
+    for folder in ("tools", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("tools/setup", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for name, script in (("python", SET_PIP), ("uv", UV)):
+        (tmp_path / ".venv" / "bin" / name).write_text(script)
+        (tmp_path / ".venv" / "bin" / name).chmod(0o755)
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
+    settings |= {"UV_ENDS": str(ends), "UV_CONSTRAINT": "own.txt"}
+    for _ in range(2):  # the second time there is nothing to do
+        subprocess.run([tmp_path / "tools" / "setup", "dev"], env=settings, check=True, capture_output=True)
+    by_uv = "uv here, https://a/simple https://b/simple, own.txt"
+    said = ["pip install uv", by_uv, *(["pip --editable .[dev]"] if ends else [])]
+    assert (tmp_path / "said").read_text().splitlines() == said
+
+
 @pytest.mark.parametrize(("path", "overrides"), KINDS, ids=["tiny", "two games", "alternating"])
 def test_plain_loops_change_every_weight_that_the_planned_step_changes(
     path: Path, overrides: tuple[str, ...], bench: ModuleType

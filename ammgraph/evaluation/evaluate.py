@@ -24,7 +24,7 @@ from ammgraph.plan.draws import DrawPlan, FactorPlan, FromDraw, FromNetwork
 from ammgraph.plan.evaluation_cost import BATCH
 from ammgraph.plan.metric import Metric
 from ammgraph.plan.plan import BayesPlan, Plan, ReadoutPlan, ReconstructionPlan
-from ammgraph.plan.queries import ancestry, fields_of, inferring_draw, label_name, names_of, read_of_record
+from ammgraph.plan.queries import ancestry, fields_of, inferring_draw, label_name, names_of, needed_of, read_of_record
 from ammgraph.spec.measures import MEASURES, first_protocol
 from ammgraph.spec.notation import head_and_rest
 
@@ -218,7 +218,7 @@ def infer(model: Model, plan: Plan, draw: DrawPlan, wanted: set[str], examples: 
     for factor in factors:
         if isinstance(factor.origin, FromDraw):
             elsewhere.setdefault(factor.origin.draw, set()).add(factor.origin.variable)
-    needed = frozenset({*wanted, *(name for factor in factors for name in factor.given)})
+    needed = needed_of(factors, wanted)
     others = {name: infer(model, plan, plan.draw(name), names, examples) for name, names in elsewhere.items()}
     data = _taken(model, plan, factors, examples, needed)
     found = sample_draw(model, draw, data, {}, Mode.EVAL, others, batch=len(examples), only=needed)

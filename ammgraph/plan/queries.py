@@ -105,8 +105,13 @@ def read_of_record(draw: DrawPlan, *variables: str) -> dict[str, str]:
     A factor that draws an example and its label draws both; where only the example is read, the label is none of these.
     """
     factors = ancestry(draw, *variables)
-    read = {*variables, *(name for factor in factors for name in factor.given)}
-    return {name: kind for name, kind in fields_of(factors).items() if name in read}
+    needed = needed_of(factors, variables)
+    return {name: kind for name, kind in fields_of(factors).items() if name in needed}
+
+
+def needed_of(factors: Iterable[FactorPlan], variables: Iterable[str]) -> frozenset[str]:
+    """The variables and what the factors of their ancestry read: not all that these draw."""
+    return frozenset({*variables, *(name for factor in factors for name in factor.given)})
 
 
 def names_of(factors: Iterable[FactorPlan]) -> dict[str, str]:
